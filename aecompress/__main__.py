@@ -1,0 +1,5 @@
+"""``python -m aecompress``."""
+
+from aecompress.cli.main import main
+
+main()

@@ -1,0 +1,67 @@
+"""Exit codes, and the one place where errors become them. stderr is for people, stdout is data."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aecompress import errors
+
+
+class ExitCode(enum.IntEnum):
+    """What a script learns from the exit code."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNVERIFIED = 3
+    SIGINT = 130
+    SIGTERM = 143
+
+
+_CODES: dict[type[errors.AecompressError], ExitCode] = {
+    errors.SpecError: ExitCode.USAGE,
+    errors.DataError: ExitCode.USAGE,
+    errors.OutputError: ExitCode.USAGE,
+    errors.DeviceError: ExitCode.USAGE,
+    errors.VerifyError: ExitCode.UNVERIFIED,
+    errors.RunError: ExitCode.FAILED,
+}
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn the package's errors into one sentence each on stderr and the exit code that belongs to them."""
+    try:
+        yield
+    except errors.Interrupted as fault:
+        say(f"aecompress: {fault}")
+        raise SystemExit(128 + fault.signal) from fault
+    except errors.AecompressError as fault:
+        for line in str(fault).splitlines():
+            say(f"aecompress: {line}")
+        raise SystemExit(int(_CODES.get(type(fault), ExitCode.FAILED))) from fault
+    except BrokenPipeError as fault:
+        # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(int(ExitCode.FAILED)) from fault
+
+
+def say(line: str) -> None:
+    """One line to stderr."""
+    print(line, file=sys.stderr)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON object to stdout."""
+    print(json.dumps(value))
+
+
+def emit_row(*columns: object) -> None:
+    """One tab-separated line to stdout."""
+    print(*columns, sep="\t")

@@ -1,0 +1,32 @@
+"""``aecompress inspect``: what is in a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aecompress.cli.exits import emit_json, emit_row, reported
+
+
+def inspect(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder or a model folder.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show a model layer by layer: sizes, zeros, units that nothing reads or feeds."""
+    with reported():
+        from aecompress.deploy.checkpoint import load_model
+        from aecompress.deploy.inspection import describe
+
+        model = load_model(folder / "model" if (folder / "model").is_dir() else folder)
+        table = describe(model)
+        if json:
+            emit_json(
+                {"parameters": model.parameters, "zeros": model.zeros, "sparsity": model.sparsity, "layers": table}
+            )
+            return
+        emit_row(*table[0])
+        for row in table:
+            emit_row(*(f"{value:.4f}" if isinstance(value, float) else value for value in row.values()))
+        emit_row("total", "", "", "", model.parameters, model.zeros, f"{model.sparsity:.4f}")

@@ -1,0 +1,43 @@
+"""``aecompress``: the commands in one application. Heavy imports live inside the commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aecompress import __version__
+from aecompress.cli import data, inspect, prune, spec, verify
+
+app = typer.Typer(
+    name="aecompress",
+    help="Train autoencoders, prune them while they learn, and ship small verified ONNX models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("prune")(prune.prune)
+app.command("verify")(verify.verify)
+app.command("inspect")(inspect.inspect)
+app.command("data")(data.data)
+app.command("spec")(spec.spec_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"aecompress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the ``aecompress`` script."""
+    app()

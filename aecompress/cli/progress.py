@@ -1,0 +1,91 @@
+"""A run's events as progress on stderr: a live bar on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from aecompress.events import Event, Finished, Generation, Saved, Started, Verified
+
+PLAIN_LINES = 20
+"""Lines a run writes where there is no terminal."""
+
+
+def show(run: Iterable[Event], quiet: bool) -> list[Event]:
+    """Follow a run to its end on stderr.
+
+    Returns:
+        The events that a summary needs: started, verified, saved, finished.
+    """
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    kept: list[Event] = []
+    with _bar(console) as advance:
+        for event in run:
+            if isinstance(event, Started):
+                console.print(
+                    f"{event.run}: {event.parameters:,} parameters in {event.cells} cell(s), "
+                    f"{event.rows['train']:,} training rows, {event.generations} generations on {event.device}"
+                )
+                advance(event, event.generations)
+                total = event.generations
+            if isinstance(event, Generation):
+                advance(event, total)
+            if isinstance(event, Started | Verified | Saved | Finished):
+                kept.append(event)
+    console.print(*closing(kept))
+    return kept
+
+
+def closing(kept: list[Event]) -> Iterator[Table | str]:
+    """The table of files, and what was measured and proved."""
+    table = Table("file", "path", "bytes", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
+    for event in kept:
+        if isinstance(event, Saved):
+            table.add_row(event.file, event.path, f"{event.bytes:,}")
+    yield table
+    for event in kept:
+        if isinstance(event, Verified):
+            yield (
+                f"\nverified in onnxruntime: {event.checks} checks passed, "
+                f"largest difference {event.max_difference:.1e}"
+            )
+        if isinstance(event, Finished):
+            losses = ", ".join(f"{name} {value:.5f}" for name, value in event.metrics.items())
+            yield (
+                f"\n{event.zeros:,} of {event.parameters:,} weights and biases are zero ({event.sparsity:.2%}); "
+                f"{losses}; {event.seconds:.1f} s"
+            )
+
+
+@contextmanager
+def _bar(console: Console):  # type: ignore[no-untyped-def]
+    if console.is_terminal and not console.quiet:
+        columns = (TextColumn("generation"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("")
+
+            def live(event: Event, total: int) -> None:
+                if isinstance(event, Generation):
+                    progress.update(task, completed=event.generation, total=total, description=describe(event))
+
+            yield live
+    else:
+
+        def plain(event: Event, total: int) -> None:
+            if isinstance(event, Generation) and (
+                event.generation % max(1, total // PLAIN_LINES) == 0 or event.generation == total
+            ):
+                console.print(f"generation {event.generation}/{total}  {describe(event)}")
+
+        yield plain
+
+
+def describe(event: Generation) -> str:
+    """A generation in one line."""
+    best = min(event.validation_loss)
+    return f"{event.measure} {min(event.train_loss):.5f} train, {best:.5f} validation; {event.reached:.1%} zeros"

@@ -1,0 +1,35 @@
+"""``aecompress verify``: is this ONNX file that model?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aecompress.cli.exits import emit_json, emit_row, reported
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Any ONNX file.")],
+    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="A model folder that aecompress wrote.")],
+    rows: Annotated[str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on, instead of the folder's own.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Largest allowed difference.")] = 1e-5,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
+    with reported():
+        from aecompress.deploy.verify import verify_against
+        from aecompress.run import rows_for_model
+
+        given = None if rows is None else rows_for_model(rows, folder)
+        result = verify_against(file, folder, given, tolerance)
+        if json:
+            emit_json(result.to_json())
+        else:
+            for check in result.checks:
+                emit_row("passed" if check.passed else "FAILED", check.name, check.detail)
+        if not result.passed:
+            from aecompress.errors import VerifyError
+
+            raise VerifyError(f"{file}: is not the model in {folder}: {result.first_failure}")

@@ -1,0 +1,1 @@
+"""Data: where rows come from, how they are split and scaled."""

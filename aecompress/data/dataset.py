@@ -1,0 +1,185 @@
+"""A dataset ready to train on: split, scaled, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress import rng
+from aecompress.data.sources import Array, file_and_key, read, read_array
+from aecompress.errors import DataError
+from aecompress.spec import DataSpec, Facts
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """scaled = (raw - offset) / divisor; both are one number or one per input."""
+
+    kind: str
+    offset: float | list[float]
+    divisor: float | list[float]
+
+    def apply(self, rows: Array) -> Floats:
+        """Scaled rows, float32, of raw ``rows`` ``[N, D]``."""
+        if self.kind == "none":
+            return np.ascontiguousarray(rows, dtype=np.float32)
+        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
+        return np.ascontiguousarray((rows.astype(np.float64) - offset) / divisor, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Scaled float32 rows ``[N, D]`` per split; validation and test may have no rows."""
+
+    name: str
+    train: Floats
+    validation: Floats
+    test: Floats
+    row_shape: tuple[int, ...]
+    scaling: Scaling
+    fingerprint: str
+    """sha256 over the raw rows of all splits, 16 hex digits."""
+    notes: dict[str, float]
+    """What a generated set knows of itself, for example its flip rate per split."""
+
+    @property
+    def splits(self) -> dict[str, Floats]:
+        """The splits that have rows, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: rows for name, rows in parts.items() if len(rows)}
+
+    @property
+    def facts(self) -> Facts:
+        """What the spec's "auto" fields depend on."""
+        unit = bool(self.train.min() >= 0 and self.train.max() <= 1)
+        binary = unit and bool(np.isin(self.train, (0, 1)).all())
+        return Facts(len(self.train), self.train.shape[1], binary, unit)
+
+
+def load(spec: DataSpec, seed: int) -> Dataset:
+    """Read, split and scale the rows a spec asks for.
+
+    Raises:
+        DataError: rows are missing, not numbers, not finite, or do not fit together.
+    """
+    raw = read(spec.source, spec.key, seed)
+    given = {
+        "validation": read_array(*file_and_key(spec.val)) if spec.val else raw.validation,
+        "test": read_array(*file_and_key(spec.test)) if spec.test else raw.test,
+    }
+    source = checked(spec.source, raw.train)
+    shape = source.shape[1:]
+    parts = dict(zip(("train", "validation", "test"), split(source, spec.split, given, seed), strict=True))
+    for name, rows in given.items():
+        if rows is not None:
+            where = {"validation": spec.val, "test": spec.test}[name] or spec.source
+            parts[name] = checked(where, rows)
+            if parts[name].shape[1:] != shape:
+                raise DataError(
+                    f"{where}: its rows have shape {parts[name].shape[1:]}, those of {spec.source} {shape}; they must agree"
+                )
+    flat = {name: rows.reshape(len(rows), -1) for name, rows in parts.items()}
+    if len(flat["train"]) < 2:
+        raise DataError(f"{spec.source}: leaves {len(flat['train'])} training rows; at least 2 are needed")
+    scaling = fit_scaling(spec.scaling, flat["train"])
+    digest = hashlib.sha256()
+    for name, rows in flat.items():
+        digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
+        digest.update(np.ascontiguousarray(rows).tobytes())
+    scaled = {name: scaling.apply(rows) for name, rows in flat.items()}
+    for name, rows in scaled.items():
+        if not np.isfinite(rows).all():
+            raise DataError(f"{spec.source}: {name} rows overflow float32 after scaling; scale them down first")
+    return Dataset(raw.name, *scaled.values(), shape, scaling, digest.hexdigest()[:16], raw.notes)
+
+
+def checked(where: str, rows: Array) -> Array:
+    """``rows`` when they are finite numbers ``[N, ...]`` with at least one row and one input.
+
+    Raises:
+        DataError: naming the source, the first bad place and the cure.
+    """
+    if rows.dtype.kind not in "buif":
+        raise DataError(f"{where}: holds values of type {rows.dtype}, not numbers; convert them to numbers first")
+    if rows.ndim < 2:
+        raise DataError(f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs)")
+    if rows.size == 0:
+        raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        place = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))[0]
+        value = rows.reshape(len(rows), -1)[tuple(place)]
+        raise DataError(
+            f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first"
+        )
+    return rows
+
+
+def split(
+    rows: Array, shares: tuple[float, float, float], given: dict[str, Array | None], seed: int
+) -> tuple[Array, Array, Array]:
+    """Cut ``rows`` into train, validation and test by ``shares``, at random by ``seed``.
+
+    A part that is ``given`` takes no rows, and the other shares grow in proportion; where everything else is given, or
+    has share 0, the rows stay in their order.
+    """
+    want = [shares[0]] + [
+        0.0 if given[name] is not None else share
+        for name, share in zip(("validation", "test"), shares[1:], strict=True)
+    ]
+    cuts = np.round(np.cumsum(want) / sum(want) * len(rows)).astype(int)
+    if cuts[0] == len(rows):
+        return rows, rows[:0], rows[:0]
+    order = rng.host(seed, "split").permutation(len(rows))
+    train, validation, test, _ = np.split(order, cuts)
+    return rows[np.sort(train)], rows[np.sort(validation)], rows[np.sort(test)]
+
+
+def fit_scaling(kind: str, train: Array) -> Scaling:
+    """The scaling, fitted on training rows ``[N, D]`` only.
+
+    ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
+    that does not vary is shifted to 0 and not stretched.
+    """
+    if kind == "auto":
+        low, high = train.min(), train.max()
+        if low >= 0 and high <= 1:
+            kind = "none"
+        elif train.dtype == np.uint8:
+            return Scaling("bytes", 0.0, 255.0)
+        else:
+            kind = "minmax"
+    if kind == "none":
+        return Scaling("none", 0.0, 1.0)
+    values = train.astype(np.float64)
+    if kind == "minmax":
+        offset = values.min(0)
+        divisor = values.max(0) - offset
+    else:
+        offset, divisor = values.mean(0), values.std(0)
+    divisor[divisor == 0] = 1
+    return Scaling(kind, offset.tolist(), divisor.tolist())
+
+
+def write_npz(dataset: Dataset, path: Path) -> None:
+    """Write the scaled splits to ``path``, one array each, under a temporary name first.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: the splits are written as one .npz file; end the name in .npz")
+    temporary = path.with_name(f".{path.stem}.part.npz")
+    shape = dataset.row_shape
+    try:
+        np.savez(temporary, **{name: rows.reshape(-1, *shape) for name, rows in dataset.splits.items()})
+        os.replace(temporary, path)
+    except OSError as fault:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written ({fault.strerror}); choose another place") from fault

@@ -1,0 +1,165 @@
+"""The model folder: ``config.json`` and ``model.safetensors``, readable with numpy and safetensors alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from aecompress.errors import DataError
+
+Floats = NDArray[np.float32]
+FORMAT = 1
+"""Version of the model folder; raised when an older reader would go wrong."""
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One linear layer, its name as in the tensor names, and the activation after it."""
+
+    name: str
+    inputs: int
+    outputs: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained autoencoder: layers in order, tensors by torch's names (``encoder.0.weight`` ``[out, in]``)."""
+
+    encoder: tuple[LayerShape, ...]
+    decoder: tuple[LayerShape, ...]
+    tensors: Mapping[str, Floats]
+    scaling: Mapping[str, Any]
+    about: Mapping[str, Any]
+    """Where it comes from: name, spec hash, measure, losses."""
+
+    @property
+    def layers(self) -> tuple[LayerShape, ...]:
+        """Encoder, then decoder."""
+        return self.encoder + self.decoder
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of both networks."""
+        return sum(tensor.size for tensor in self.tensors.values())
+
+    @property
+    def zeros(self) -> int:
+        """How many of them are exactly zero."""
+        return sum(int(tensor.size - np.count_nonzero(tensor)) for tensor in self.tensors.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of all weights and biases that are exactly zero."""
+        return self.zeros / self.parameters
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` under a temporary name, then rename it into place."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` under a temporary name, then rename it into place."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def pack(tensors: Mapping[str, Floats], metadata: Mapping[str, Any]) -> bytes:
+    """A safetensors file. One metadata key holds everything, so that equal models give equal bytes."""
+    text = json.dumps(metadata, sort_keys=True)
+    return safetensors.numpy.save(
+        {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, {"aecompress": text}
+    )
+
+
+def unpack(path: Path) -> dict[str, Floats]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        DataError: missing, truncated or not safetensors.
+    """
+    try:
+        return dict(safetensors.numpy.load_file(path))
+    except (OSError, SafetensorError) as fault:
+        raise DataError(f"{path}: cannot be read as safetensors ({fault}); make it again") from fault
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``."""
+    config = {
+        "format": FORMAT,
+        **model.about,
+        "parameters": model.parameters,
+        "zeros": model.zeros,
+        "sparsity": model.sparsity,
+        "scaling": model.scaling,
+        "encoder": _layers_to_json(model.encoder),
+        "decoder": _layers_to_json(model.decoder),
+    }
+    write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    write_bytes(folder / "model.safetensors", pack(model.tensors, {"format": FORMAT, "zeros": model.zeros}))
+
+
+def _layers_to_json(layers: tuple[LayerShape, ...]) -> list[dict[str, Any]]:
+    return [{"in": layer.inputs, "out": layer.outputs, "activation": layer.activation} for layer in layers]
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder back, checking that tensors and layers fit together.
+
+    Raises:
+        DataError: a file is missing, damaged, or does not fit the others.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        chains = [
+            tuple(
+                LayerShape(f"{part}.{index}", int(layer["in"]), int(layer["out"]), str(layer["activation"]))
+                for index, layer in enumerate(config[part])
+            )
+            for part in ("encoder", "decoder")
+        ]
+        scaling = dict(config["scaling"])
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote") from fault
+    except (ValueError, KeyError, TypeError) as fault:
+        raise DataError(f"{path}: is not a model's config ({fault!r}); make the model again") from fault
+    tensors = unpack(folder / "model.safetensors")
+    expected = {}
+    for layer in chains[0] + chains[1]:
+        expected[layer.name + ".weight"] = (layer.outputs, layer.inputs)
+        expected[layer.name + ".bias"] = (layer.outputs,)
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise DataError(
+            f"{folder / 'model.safetensors'}: {wrong[0]} has shape {found.get(wrong[0])}, "
+            f"config.json says {expected.get(wrong[0])}; take both files from one run"
+        )
+    about = {key: config[key] for key in config.keys() - {"format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder"}}
+    return Model(chains[0], chains[1], tensors, scaling, about)
+
+
+def save_rows(path: Path, rows: Floats) -> None:
+    """Keep scaled rows ``[N, D]`` beside a model, for :mod:`verify`."""
+    write_bytes(path, pack({"rows": rows}, {"format": FORMAT}))
+
+
+def load_rows(path: Path) -> Floats:
+    """Scaled rows ``[N, D]`` kept by :func:`save_rows`."""
+    tensors = unpack(path)
+    if set(tensors) != {"rows"} or tensors["rows"].ndim != 2:
+        raise DataError(f"{path}: holds {', '.join(sorted(tensors))}, not rows; name a rows.safetensors")
+    return tensors["rows"]

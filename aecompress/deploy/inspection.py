@@ -1,0 +1,37 @@
+"""A model, layer by layer, as numbers for a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aecompress.deploy.checkpoint import Model
+
+
+def describe(model: Model) -> list[dict[str, Any]]:
+    """One row per layer.
+
+    ``unfed`` counts output units without any incoming weight (constants), ``unread`` output units that no weight of
+    the next layer reads.
+    """
+    table = []
+    for index, layer in enumerate(model.layers):
+        weight, bias = model.tensors[layer.name + ".weight"], model.tensors[layer.name + ".bias"]
+        zeros = weight.size + bias.size - int(np.count_nonzero(weight)) - int(np.count_nonzero(bias))
+        after = model.layers[index + 1 : index + 2]
+        unread = int((~model.tensors[after[0].name + ".weight"].any(0)).sum()) if after else 0
+        table.append(
+            {
+                "layer": layer.name,
+                "in": layer.inputs,
+                "out": layer.outputs,
+                "activation": layer.activation,
+                "parameters": weight.size + bias.size,
+                "zeros": zeros,
+                "sparsity": zeros / (weight.size + bias.size),
+                "unfed": int((~weight.any(1)).sum()),
+                "unread": unread,
+            }
+        )
+    return table

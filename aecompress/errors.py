@@ -1,0 +1,57 @@
+"""Every error a user can meet, drawn as a tree.
+
+AecompressError
+├── SpecError      a field, flag or preset is wrong             (exit code 2)
+├── DataError      a dataset cannot be read or used             (exit code 2)
+├── OutputError    the output folder or a file cannot be used   (exit code 2)
+├── DeviceError    the asked device is not there                (exit code 2)
+├── RunError       the run itself failed                        (exit code 1)
+├── VerifyError    an exported model is not the trained model   (exit code 3)
+└── Interrupted    stopped by a signal or by `control`          (exit code 130 or 143)
+
+A message names the field or file, the value found there, and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AecompressError(Exception):
+    """Base of every error that is the user's to read; anything else is a bug in aecompress."""
+
+
+class SpecError(AecompressError):
+    """One or more faults in a spec; all of them are listed in ``faults``."""
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class DataError(AecompressError):
+    """A dataset cannot be read, or its rows cannot be used."""
+
+
+class OutputError(AecompressError):
+    """The output folder or an input file of the run folder cannot be used."""
+
+
+class DeviceError(AecompressError):
+    """The device asked for is not present on this machine."""
+
+
+class RunError(AecompressError):
+    """The run could not finish."""
+
+
+class VerifyError(AecompressError):
+    """An exported model does not reproduce the trained one."""
+
+
+class Interrupted(AecompressError):
+    """The run was told to stop; ``signal`` is the number that asked for it."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        self.signal = signal
+        super().__init__(message)

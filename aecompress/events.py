@@ -1,0 +1,201 @@
+"""What a run says: frozen events, one JSON line each in ``events.jsonl``. Nothing else leaves a run while it goes on.
+
+``to_json`` and ``from_json`` are exact inverses. Numbers that JSON has no word for (infinity, not-a-number) are
+written as the strings "inf", "-inf" and "nan".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from aecompress.errors import DataError
+
+VERSION = 1
+"""Version of the event log; raised when a reader of the old form would go wrong."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins."""
+
+    kind: ClassVar[str] = "started"
+    at: float
+    """Unix time in seconds; every event has it."""
+    version: int
+    run: str
+    spec: dict[str, Any]
+    parameters: int
+    """Weights and biases of encoder and decoder."""
+    cells: int
+    generations: int
+    layers: tuple[str, ...]
+    rows: dict[str, int]
+    """Rows per split."""
+    row_shape: tuple[int, ...]
+    device: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation is complete; tuples have one entry per cell."""
+
+    kind: ClassVar[str] = "generation"
+    at: float
+    generation: int
+    """Counts from 1: generations completed."""
+    measure: str
+    """Name of the reported loss, lower is better."""
+    train_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    """Equal to the training loss where the run has no validation rows."""
+    sparsity: tuple[float, ...]
+    """Share of the weights and biases that are exactly zero."""
+    learning_rate: tuple[float, ...]
+    parents: tuple[int, ...]
+    """The cell whose individual each cell's individual was copied from."""
+    asked: float
+    """Sparsity (target-driven) or probability (probability-driven) that the schedule asks for."""
+    reached: float
+    """Mean sparsity over the cells."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """Share of zeros in each layer (weights and biases together), per cell and layer."""
+
+    kind: ClassVar[str] = "layer-sparsity"
+    at: float
+    generation: int
+    layers: tuple[str, ...]
+    sparsity: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """Cells that were pruned in a generation, with the zeros each had right after its last prune."""
+
+    kind: ClassVar[str] = "pruned"
+    at: float
+    generation: int
+    cells: tuple[int, ...]
+    zeros: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A few validation rows and the best cell's reconstructions of them."""
+
+    kind: ClassVar[str] = "preview"
+    at: float
+    generation: int
+    cell: int
+    rows: tuple[tuple[float, ...], ...]
+    reconstructions: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file of the result is in its place."""
+
+    kind: ClassVar[str] = "saved"
+    at: float
+    file: str
+    """What the file is, for example "autoencoder"."""
+    path: str
+    """Relative to the run folder."""
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The exported model was compared with the trained one."""
+
+    kind: ClassVar[str] = "verified"
+    at: float
+    passed: bool
+    max_difference: float
+    tolerance: float
+    checks: int
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run stopped before its end because it was told to."""
+
+    kind: ClassVar[str] = "stopped"
+    at: float
+    generation: int
+    """The last completed generation."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is complete."""
+
+    kind: ClassVar[str] = "finished"
+    at: float
+    metrics: dict[str, float]
+    sparsity: float
+    zeros: int
+    parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended without a result."""
+
+    kind: ClassVar[str] = "failed"
+    at: float
+    message: str
+
+
+Event = Started | Generation | LayerSparsity | Pruned | Preview | Saved | Verified | Stopped | Finished | Failed
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
+
+
+def to_json(event: Event) -> str:
+    """One line of JSON, without the newline."""
+    return json.dumps({"event": event.kind, **_encode(asdict(event))}, allow_nan=False)
+
+
+def from_json(line: str) -> Event:
+    """The event of one line.
+
+    Raises:
+        DataError: the line is not an event of this version.
+    """
+    try:
+        values = json.loads(line)
+        cls = KINDS[values.pop("event")]
+        hints = get_type_hints(cls)
+        return cls(**{f.name: _decode(values[f.name], hints[f.name]) for f in fields(cls)})
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin is tuple:
+        return tuple(_decode(item, get_args(hint)[0]) for item in value)
+    if origin is dict:
+        return {key: _decode(item, get_args(hint)[1]) for key, item in value.items()}
+    if origin in (Union, types.UnionType):
+        return None if value is None else _decode(value, get_args(hint)[0])
+    return float(value) if hint is float else value

@@ -1,0 +1,1 @@
+"""Networks: layers on stacked weights, and the autoencoders built from them."""

@@ -1,0 +1,182 @@
+"""Autoencoders: an encoder and a decoder of linear layers, in three families, with the gradient of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, Trace, backward, forward
+from aecompress.nets.losses import mean_loss, output_delta
+from aecompress.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """The shape of one autoencoder; all individuals of a population share it.
+
+    ``log_variance`` is the second head of the variational family: it is trained, never pruned and never exported,
+    because evaluation uses the mean alone. It therefore lies last in a cell's row of parameters.
+    """
+
+    encoder: tuple[Layer, ...]
+    decoder: tuple[Layer, ...]
+    log_variance: Layer | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Encoder and decoder as one chain: what is evaluated, pruned and exported."""
+        return self.encoder + self.decoder
+
+    @property
+    def latent(self) -> int:
+        """Size of the latent code."""
+        return self.encoder[-1].outputs
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where each tensor lies in a cell's row of parameters ``[n]``."""
+        heads = () if self.log_variance is None else (self.log_variance,)
+        return Layout(self.layers + heads)
+
+    @cached_property
+    def model_size(self) -> int:
+        """Number of weights and biases of encoder and decoder: the first ``model_size`` columns of a row."""
+        return Layout(self.layers).size
+
+    @cached_property
+    def encoder_size(self) -> int:
+        """Number of weights and biases of the encoder: the first ``encoder_size`` columns of a row."""
+        return Layout(self.encoder).size
+
+
+def gradient(
+    net: Autoencoder,
+    weights: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    rows: Tensor,
+    noise: Tensor | None,
+    noise_level: float,
+    loss: str,
+) -> Trace:
+    """Gradient of the training loss on one batch, written in place into ``gradients``.
+
+    Plain and denoising: the mean over rows and inputs. Denoising adds ``noise_level`` x ``noise`` ``[P, B, D]`` to the
+    input. Variational: sum over inputs of the loss plus the Kullback-Leibler divergence to N(0, 1), mean over rows
+    (Kingma and Welling 2014, appendix B), with ``noise`` ``[P, B, latent]`` in the reparameterised sample.
+
+    Args:
+        weights: ``[P, in, out]`` and ``[P, 1, out]`` by name.
+        gradients: same names and shapes; overwritten.
+        rows: ``[P, B, D]``.
+
+    Returns:
+        The forward pass of encoder and decoder.
+    """
+    if net.log_variance is not None:
+        assert noise is not None
+        return _variational_gradient(net, net.log_variance, weights, gradients, rows, noise, loss)
+    inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
+    trace = forward(net.layers, weights, inputs)
+    scale = 1.0 / (rows.shape[1] * rows.shape[2])
+    last = net.decoder[-1].activation
+    delta = output_delta(loss, last, trace.pre[-1], trace.out[-1], rows, scale)
+    backward(net.layers, weights, gradients, inputs, trace, delta)
+    return trace
+
+
+def _variational_gradient(
+    net: Autoencoder,
+    head: Layer,
+    weights: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    rows: Tensor,
+    noise: Tensor,
+    loss: str,
+) -> Trace:
+    scale = 1.0 / rows.shape[1]
+    encoded = forward(net.encoder, weights, rows)
+    below = encoded.out[-2] if len(net.encoder) > 1 else rows
+    mean = encoded.out[-1]  # [P, B, latent]
+    log_variance = forward([head], weights, below).out[0]  # [P, B, latent]
+    spread = noise * torch.exp(0.5 * log_variance)
+    decoded = forward(net.decoder, weights, mean + spread)
+
+    last = net.decoder[-1].activation
+    delta = output_delta(loss, last, decoded.pre[-1], decoded.out[-1], rows, scale)
+    first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
+    at_latent = torch.bmm(first, weights[net.decoder[0].name + ".weight"].transpose(1, 2))
+    at_mean = at_latent + mean * scale
+    at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
+
+    # The two heads stand on the same hidden layer, so their gradients meet there before going further down.
+    torch.bmm(below.transpose(1, 2), at_mean, out=gradients[net.encoder[-1].name + ".weight"])
+    torch.sum(at_mean, 1, keepdim=True, out=gradients[net.encoder[-1].name + ".bias"])
+    torch.bmm(below.transpose(1, 2), at_head, out=gradients[head.name + ".weight"])
+    torch.sum(at_head, 1, keepdim=True, out=gradients[head.name + ".bias"])
+    if len(net.encoder) > 1:
+        from_mean = torch.bmm(at_mean, weights[net.encoder[-1].name + ".weight"].transpose(1, 2))
+        from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))
+        grad = from_mean.add_(from_head)
+        top = len(net.encoder) - 2
+        activation = ACTIVATIONS[net.encoder[top].activation]
+        delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
+        backward(net.encoder[:-1], weights, gradients, rows, encoded, delta)
+    return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of N(mean, exp(log_variance)) from N(0, 1), summed over units: ``[P, B]``."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(2)
+
+
+def reconstruction_loss(
+    net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, measure: str
+) -> Tensor:
+    """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
+
+    Rows are taken in chunks of about a million values over the population, so that memory stays bounded.
+    """
+    population = next(iter(weights.values())).shape[0]
+    chunk = min(max((1 << 20) // (population * rows.shape[1]), 64), 4096)
+    total = torch.zeros(population, dtype=rows.dtype, device=rows.device)
+    for part in rows.split(chunk):
+        out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
+        total += mean_loss(measure, out, part) * (part.shape[0] / rows.shape[0])
+    return total
+
+
+def build(model: ModelSpec, inputs: int) -> Autoencoder:
+    """The autoencoder a complete spec asks for, on rows of ``inputs`` values."""
+    if model.encoder:
+        encoder = [(layer.out, layer.activation) for layer in model.encoder]
+        decoder = [(layer.out, layer.activation) for layer in model.decoder]
+    else:
+        assert model.hidden != "auto" and model.latent != "auto" and model.output != "auto"
+        encoder = [(size, model.activation) for size in model.hidden]
+        decoder = [*reversed(encoder), (inputs, model.output)]
+        encoder.append((model.latent, model.latent_activation))
+    return Autoencoder(
+        _chain("encoder", inputs, encoder), _chain("decoder", encoder[-1][0], decoder)
+    )
+
+
+def _chain(name: str, inputs: int, sizes: list[tuple[int, str]]) -> tuple[Layer, ...]:
+    layers = []
+    for index, (outputs, activation) in enumerate(sizes):
+        layers.append(Layer(f"{name}.{index}", inputs, outputs, activation))
+        inputs = outputs
+    return tuple(layers)
+
+
+def state_dict(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:
+    """Encoder and decoder of one individual, ``row`` ``[n]``, with torch's names and layout: weights ``[out, in]``."""
+    views = net.layout.views(row[None].detach())
+    state = {}
+    for layer in net.layers:
+        state[layer.name + ".weight"] = views[layer.name + ".weight"][0].T.contiguous()
+        state[layer.name + ".bias"] = views[layer.name + ".bias"][0, 0].contiguous()
+    return state

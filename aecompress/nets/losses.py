@@ -1,0 +1,63 @@
+"""Losses: the value per element, and the gradient where the backward pass starts. Lower is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aecompress.nets.layers import ACTIVATIONS
+
+
+class Loss(NamedTuple):
+    """``value(out, target)`` per element; ``slope(out, target)`` its derivative by ``out``."""
+
+    value: Callable[[Tensor, Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
+
+
+def _bce(out: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy(out, target.expand_as(out), reduction="none")
+
+
+def _bce_slope(out: Tensor, target: Tensor) -> Tensor:
+    return (out - target) / (out * (1 - out)).clamp_(min=1e-12)
+
+
+LOSSES: dict[str, Loss] = {
+    "l1": Loss(lambda out, target: (out - target).abs_(), lambda out, target: (out - target).sign_()),
+    "mse": Loss(lambda out, target: (out - target).square_(), lambda out, target: (out - target).mul_(2)),
+    "bce": Loss(_bce, _bce_slope),
+    # Huber (1964) with the threshold at 1, as torch.nn.functional.huber_loss has it.
+    "huber": Loss(
+        lambda out, target: functional.huber_loss(out, target.expand_as(out), reduction="none"),
+        lambda out, target: (out - target).clamp_(-1, 1),
+    ),
+}
+
+
+def mean_loss(name: str, out: Tensor, target: Tensor) -> Tensor:
+    """Mean over rows and inputs, ``[P]``, of the loss of ``out`` ``[P, B, D]`` against ``target`` ``[P or 1, B, D]``."""
+    return LOSSES[name].value(out, target).mean((1, 2))
+
+
+def output_delta(
+    name: str, activation: str, pre: Tensor, out: Tensor, target: Tensor, scale: float
+) -> Tensor:
+    """Gradient of ``scale`` x (summed loss) at the output layer's value before its activation, ``[P, B, D]``.
+
+    Cross-entropy after a sigmoid is (out - target), which stays exact where the sigmoid saturates.
+    """
+    if name == "bce" and activation == "sigmoid":
+        return (out - target).mul_(scale)
+    slope = LOSSES[name].slope(out, target).mul_(scale)
+    result: Tensor = ACTIVATIONS[activation].backward(slope, pre, out)
+    return result
+
+
+def finite_or_inf(loss: Tensor) -> Tensor:
+    """The loss with every non-finite value replaced by +infinity, so that a broken cell can never win."""
+    return torch.where(loss.isfinite(), loss, torch.inf)

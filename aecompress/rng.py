@@ -1,0 +1,125 @@
+"""Counter-based random draws: the same key gives the same numbers, on any device, in any order.
+
+A draw is named by (seed, purpose, generation, cell, step). The five are folded into a 64-bit key per cell, and
+element i of the draw is the i-th output of the SplitMix64 sequence started at that key (Steele, Lea and Flood,
+"Fast splittable pseudorandom number generators", OOPSLA 2014). Only integer arithmetic is involved until the last
+conversion, so resuming, blocks of cells, shards and devices cannot drift. There is no hidden state.
+
+Draws made on the host while data are prepared come from NumPy's Philox with a key folded the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_WORD = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+@lru_cache(maxsize=256)
+def _purpose_code(purpose: str) -> int:
+    return int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _mix_word(z: int) -> int:
+    z = ((z ^ (z >> 30)) * _MULTIPLIERS[0]) & _WORD
+    z = ((z ^ (z >> 27)) * _MULTIPLIERS[1]) & _WORD
+    return z ^ (z >> 31)
+
+
+def _fold(*words: int) -> int:
+    key = 0
+    for word in words:
+        key = _mix_word((key + word + _GOLDEN) & _WORD)
+    return key
+
+
+def _mix(z: Tensor) -> Tensor:
+    """The SplitMix64 finaliser on int64 words, in place; ``>>`` is made logical by masking the sign bits."""
+    for shift, multiplier in ((30, _MULTIPLIERS[0]), (27, _MULTIPLIERS[1])):
+        z ^= (z >> shift) & ((1 << (64 - shift)) - 1)
+        z *= _signed(multiplier)
+    z ^= (z >> 31) & ((1 << 33) - 1)
+    return z
+
+
+def bits(
+    seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]
+) -> Tensor:
+    """Random 64-bit words.
+
+    Args:
+        seed: the run's seed.
+        purpose: what the draw is for, for example ``"batches"``; each purpose is its own stream.
+        generation: the generation, or 0 before the first.
+        cells: int64 ``[P]`` cell indices; the result lies on their device.
+        step: the step inside the generation, or 0.
+        shape: shape of one cell's draw.
+
+    Returns:
+        int64 ``[P, *shape]``, all 64 bits random.
+    """
+    key = _signed(_fold(seed & _WORD, _purpose_code(purpose), generation, step))
+    keys = _mix(_mix(cells + 1) ^ key)
+    count = 1
+    for extent in shape:
+        count *= extent
+    counter = torch.arange(1, count + 1, device=cells.device) * _signed(_GOLDEN)
+    return _mix(keys[:, None] + counter).view(cells.shape[0], *shape)
+
+
+def uniform(
+    seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]
+) -> Tensor:
+    """Uniform draws in [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
+    words = bits(seed, purpose, generation, cells, step, shape)
+    return ((words >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def normal(
+    seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]
+) -> Tensor:
+    """Standard normal draws, float32 ``[P, *shape]``, by inversion; arguments as in :func:`bits`.
+
+    The uniform under the inverse lies on the odd multiples of 2**-23 in (-1, 1), so both tails stay finite.
+    """
+    words = bits(seed, purpose, generation, cells, step, shape)
+    odd = ((words >> 41) & 0x7FFFFF) * 2 + 1 - (1 << 23)
+    return torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
+
+
+def integers(
+    seed: int,
+    purpose: str,
+    generation: int,
+    cells: Tensor,
+    step: int,
+    shape: tuple[int, ...],
+    high: int,
+) -> Tensor:
+    """Integers in [0, high), int64 ``[P, *shape]``, with replacement; arguments as in :func:`bits`."""
+    words = bits(seed, purpose, generation, cells, step, shape)
+    return ((words >> 1) & (_WORD >> 1)) % high
+
+
+def permutation(
+    seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int
+) -> Tensor:
+    """One permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
+    return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
+
+
+def host(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """A NumPy generator on Philox, keyed by the seed, the purpose and any counters, for draws on the host."""
+    key = _fold(seed & _WORD, _purpose_code(purpose), *(counter & _WORD for counter in counters))
+    return np.random.Generator(np.random.Philox(key=key))

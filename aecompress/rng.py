@@ -53,9 +53,7 @@ def _mix(z: Tensor) -> Tensor:
     return z
 
 
-def bits(
-    seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]
-) -> Tensor:
+def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Random 64-bit words.
 
     Args:
@@ -78,24 +76,21 @@ def bits(
     return _mix(keys[:, None] + counter).view(cells.shape[0], *shape)
 
 
-def uniform(
-    seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]
-) -> Tensor:
+def uniform(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Uniform draws in [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
     words = bits(seed, purpose, generation, cells, step, shape)
     return ((words >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
 
 
-def normal(
-    seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]
-) -> Tensor:
+def normal(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal draws, float32 ``[P, *shape]``, by inversion; arguments as in :func:`bits`.
 
     The uniform under the inverse lies on the odd multiples of 2**-23 in (-1, 1), so both tails stay finite.
     """
     words = bits(seed, purpose, generation, cells, step, shape)
     odd = ((words >> 41) & 0x7FFFFF) * 2 + 1 - (1 << 23)
-    return torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
+    standard: Tensor = torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
+    return standard
 
 
 def integers(
@@ -112,9 +107,7 @@ def integers(
     return ((words >> 1) & (_WORD >> 1)) % high
 
 
-def permutation(
-    seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int
-) -> Tensor:
+def permutation(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int) -> Tensor:
     """One permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
     return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
 

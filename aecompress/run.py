@@ -183,9 +183,17 @@ def trip(job: Job, stop: Stop, progress: Progress) -> Iterator[events.Event]:
     plan, rows = plan_of(spec, net), device_rows(job)
     population = first_population(job)
     yield events.Started(
-        time.time(), events.VERSION, job.folder.name, spec.model_dump(mode="json"), net.model_size,
-        population.weights.shape[0], plan.training.generations, tuple(layer.name for layer in net.layers),
-        {name: len(part) for name, part in job.dataset.splits.items()}, job.dataset.row_shape, str(job.device),
+        time.time(),
+        events.VERSION,
+        job.folder.name,
+        spec.model_dump(mode="json"),
+        net.model_size,
+        population.weights.shape[0],
+        plan.training.generations,
+        tuple(layer.name for layer in net.layers),
+        {name: len(part) for name, part in job.dataset.splits.items()},
+        job.dataset.row_shape,
+        str(job.device),
     )
 
     def poll() -> None:
@@ -204,7 +212,9 @@ def trip(job: Job, stop: Stop, progress: Progress) -> Iterator[events.Event]:
     tensors = {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(net, row).items()}
     metrics = final_metrics(job, row)
     model = Model(
-        shapes(net.encoder), shapes(net.decoder), tensors,
+        shapes(net.encoder),
+        shapes(net.decoder),
+        tensors,
         asdict(job.dataset.scaling),
         {"name": job.dataset.name, "spec_hash": spec.hash, "measure": plan.measure, "metrics": metrics},
     )
@@ -227,13 +237,22 @@ def plan_of(spec: RunSpec, net: Autoencoder) -> Plan:
     pruning = None
     if spec.prune.operator != "none":
         pruning = Pruning(
-            OPERATORS[spec.prune.operator], spec.prune.target_sparsity,
-            cubic(spec.prune.start, spec.prune.end), int(spec.prune.per_generation),
+            OPERATORS[spec.prune.operator],
+            spec.prune.target_sparsity,
+            cubic(spec.prune.start, spec.prune.end),
+            int(spec.prune.per_generation),
         )
     training = Training(
-        seed=spec.seed, generations=generations, batch=int(train.batch),
-        loss=loss_of(train.loss, round(train.bce_share * generations)), optimizer="adam", betas=train.betas,
-        rate=warmup_cosine(train.warmup), lasting_masks=pruning is not None, noise="none", noise_level=0.0,
+        seed=spec.seed,
+        generations=generations,
+        batch=int(train.batch),
+        loss=loss_of(train.loss, round(train.bce_share * generations)),
+        optimizer="adam",
+        betas=train.betas,
+        rate=warmup_cosine(train.warmup),
+        lasting_masks=pruning is not None,
+        noise="none",
+        noise_level=0.0,
     )
     return Plan(net, training, pruning, measure_of(train.loss))
 
@@ -279,7 +298,9 @@ def choose(population: Population) -> torch.Tensor:
     """
     best = int(population.fitness.argmin())
     if not math.isfinite(float(population.fitness[best])):
-        raise RunError("every cell's loss became infinite or not a number; lower train.learning_rate (--lr) and run again")
+        raise RunError(
+            "every cell's loss became infinite or not a number; lower train.learning_rate (--lr) and run again"
+        )
     return population.weights[best]
 
 
@@ -292,9 +313,17 @@ def generation_events(
     sizes = [(layer.inputs + 1) * layer.outputs for layer in net.layers]
     sparsity = [sum(row) / net.model_size for row in zeros]
     yield events.Generation(
-        now, number, plan.measure, tuple(figures.train_loss.tolist()), tuple(figures.validation_loss.tolist()),
-        tuple(sparsity), tuple(population.learning_rate.tolist()), tuple(figures.parents.tolist()),
-        figures.asked, sum(sparsity) / len(sparsity), seconds,
+        now,
+        number,
+        plan.measure,
+        tuple(figures.train_loss.tolist()),
+        tuple(figures.validation_loss.tolist()),
+        tuple(sparsity),
+        tuple(population.learning_rate.tolist()),
+        tuple(figures.parents.tolist()),
+        figures.asked,
+        sum(sparsity) / len(sparsity),
+        seconds,
     )
     names = tuple(layer.name for layer in net.layers)
     yield events.LayerSparsity(
@@ -365,11 +394,16 @@ def deliver(
         return verification, {}
     checkpoint.write_text(temporary / "verification.json", text)
     checkpoint.write_text(temporary / "README.md", model_card(job, model, verification, metrics))
-    os.replace(temporary, final)
+    temporary.replace(final)
     kinds = {
-        "config": "config.json", "weights": "model.safetensors", "rows": "rows.safetensors",
-        "encoder": "encoder.onnx", "decoder": "decoder.onnx", "autoencoder": "autoencoder.onnx",
-        "verification": "verification.json", "card": "README.md",
+        "config": "config.json",
+        "weights": "model.safetensors",
+        "rows": "rows.safetensors",
+        "encoder": "encoder.onnx",
+        "decoder": "decoder.onnx",
+        "autoencoder": "autoencoder.onnx",
+        "verification": "verification.json",
+        "card": "README.md",
     }
     return verification, {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
 

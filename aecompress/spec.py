@@ -39,7 +39,9 @@ class _Part(BaseModel):
 class DataSpec(_Part):
     """Where the rows come from and how they are split and scaled."""
 
-    source: str = Field("digits", description="built-in set (digits, binary-clusters:CxRxD) or FILE.npy, FILE.npz[:key]")
+    source: str = Field(
+        "digits", description="built-in set (digits, binary-clusters:CxRxD) or FILE.npy, FILE.npz[:key]"
+    )
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
     split: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="shares of train, validation and test rows")
     val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")
@@ -59,13 +61,19 @@ class LayerSpec(_Part):
 class ModelSpec(_Part):
     """The autoencoder."""
 
-    hidden: Auto | tuple[Count, ...] = Field("auto", description="hidden layer sizes of the encoder; the decoder mirrors them")
+    hidden: Auto | tuple[Count, ...] = Field(
+        "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
+    )
     latent: Auto | Count = Field("auto", description="size of the latent code")
     activation: HiddenActivationName = Field("relu", description="activation of the hidden layers")
     latent_activation: ActivationName = Field("identity", description="activation of the latent code")
-    output: Auto | ActivationName = Field("auto", description="activation of the output; auto: sigmoid for rows in [0, 1]")
+    output: Auto | ActivationName = Field(
+        "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
+    )
     encoder: tuple[LayerSpec, ...] = Field((), description="the encoder layer by layer, instead of hidden and latent")
-    decoder: tuple[LayerSpec, ...] = Field((), description="the decoder layer by layer; its last layer gives the inputs back")
+    decoder: tuple[LayerSpec, ...] = Field(
+        (), description="the decoder layer by layer; its last layer gives the inputs back"
+    )
 
 
 class TrainSpec(_Part):
@@ -103,7 +111,9 @@ class ExportSpec(_Part):
     tolerance: Annotated[float, Field(gt=0)] = Field(
         1e-5, description="largest allowed difference of any value, per unit of the largest value (at least 1)"
     )
-    loss_tolerance: Annotated[float, Field(gt=0)] = Field(1e-5, description="largest allowed relative difference of a loss")
+    loss_tolerance: Annotated[float, Field(gt=0)] = Field(
+        1e-5, description="largest allowed relative difference of a loss"
+    )
 
 
 class RunSpec(_Part):
@@ -325,12 +335,12 @@ def contradictions(spec: RunSpec) -> list[str]:
 
 def default_hidden(inputs: int) -> int:
     """Size of the one hidden layer: the power of two nearest to inputs / 2.5, from 4 to 512."""
-    return min(max(2 ** round(math.log2(max(inputs, 1) / 2.5)), 4), 512)
+    return min(max(1 << max(round(math.log2(inputs / 2.5)), 0), 4), 512)
 
 
 def default_batch(rows: int) -> int:
     """Rows per step: the power of two nearest to rows / 64, from 16 to 128."""
-    return min(max(2 ** round(math.log2(max(rows, 1) / 64)), 16), 128)
+    return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
 
 
 def complete(resolved: Resolved, facts: Facts) -> Resolved:

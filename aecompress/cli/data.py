@@ -21,7 +21,9 @@ def data(
     val: options.Val = None,
     test: options.Test = None,
     scaling: options.Scaling = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the scaled splits there.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the scaled splits there.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Describe a dataset as a run would see it: splits, values, scaling, noise floor of the built-in sets."""

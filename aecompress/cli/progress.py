@@ -65,7 +65,13 @@ def closing(kept: list[Event]) -> Iterator[Table | str]:
 @contextmanager
 def _bar(console: Console):  # type: ignore[no-untyped-def]
     if console.is_terminal and not console.quiet:
-        columns = (TextColumn("generation"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        columns = (
+            TextColumn("generation"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("")
 

@@ -39,9 +39,22 @@ def prune(
     schedule: options.Schedule = None,
     target_sparsity: options.Target = None,
     opset: Annotated[str | None, typer.Option(metavar="INT", help="ONNX opset.", rich_help_panel="Output")] = None,
-    no_rows: Annotated[bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel="Output")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder.  [default: runs/NAME-TIME]", rich_help_panel="Output", show_default=False)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel="Output")] = False,
+    no_rows: Annotated[
+        bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel="Output")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Run folder.  [default: runs/NAME-TIME]",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel="Output")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel="Output")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel="Output")] = False,
 ) -> None:

@@ -13,7 +13,9 @@ from aecompress.cli.exits import emit_json, emit_row, reported
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Any ONNX file.")],
     folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="A model folder that aecompress wrote.")],
-    rows: Annotated[str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on, instead of the folder's own.")] = None,
+    rows: Annotated[
+        str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on, instead of the folder's own.")
+    ] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest allowed difference.")] = 1e-5,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

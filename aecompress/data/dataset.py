@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +82,8 @@ def load(spec: DataSpec, seed: int) -> Dataset:
             parts[name] = checked(where, rows)
             if parts[name].shape[1:] != shape:
                 raise DataError(
-                    f"{where}: its rows have shape {parts[name].shape[1:]}, those of {spec.source} {shape}; they must agree"
+                    f"{where}: its rows have shape {parts[name].shape[1:]}, those of {spec.source} {shape}; "
+                    "they must agree"
                 )
     flat = {name: rows.reshape(len(rows), -1) for name, rows in parts.items()}
     if len(flat["train"]) < 2:
@@ -97,7 +97,16 @@ def load(spec: DataSpec, seed: int) -> Dataset:
     for name, rows in scaled.items():
         if not np.isfinite(rows).all():
             raise DataError(f"{spec.source}: {name} rows overflow float32 after scaling; scale them down first")
-    return Dataset(raw.name, *scaled.values(), shape, scaling, digest.hexdigest()[:16], raw.notes)
+    return Dataset(
+        raw.name,
+        scaled["train"],
+        scaled["validation"],
+        scaled["test"],
+        shape,
+        scaling,
+        digest.hexdigest()[:16],
+        raw.notes,
+    )
 
 
 def checked(where: str, rows: Array) -> Array:
@@ -115,9 +124,7 @@ def checked(where: str, rows: Array) -> Array:
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         place = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))[0]
         value = rows.reshape(len(rows), -1)[tuple(place)]
-        raise DataError(
-            f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first"
-        )
+        raise DataError(f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first")
     return rows
 
 
@@ -178,8 +185,9 @@ def write_npz(dataset: Dataset, path: Path) -> None:
     temporary = path.with_name(f".{path.stem}.part.npz")
     shape = dataset.row_shape
     try:
-        np.savez(temporary, **{name: rows.reshape(-1, *shape) for name, rows in dataset.splits.items()})
-        os.replace(temporary, path)
+        arrays = {name: rows.reshape(-1, *shape) for name, rows in dataset.splits.items()}
+        np.savez(temporary, allow_pickle=False, **arrays)
+        temporary.replace(path)
     except OSError as fault:
         temporary.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({fault.strerror}); choose another place") from fault

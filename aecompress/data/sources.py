@@ -68,9 +68,7 @@ def read_array(path: Path, key: str = "") -> Array:
         DataError: missing, truncated, of another kind, or without that key.
     """
     if path.suffix not in (".npy", ".npz"):
-        raise DataError(
-            f"{path}: not a data source; name a .npy or .npz file, digits, or binary-clusters:CxRxD"
-        )
+        raise DataError(f"{path}: not a data source; name a .npy or .npz file, digits, or binary-clusters:CxRxD")
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
@@ -81,15 +79,20 @@ def read_array(path: Path, key: str = "") -> Array:
             return loaded
         with loaded:
             if not key and len(loaded.files) != 1:
-                raise DataError(f"{path}: holds {', '.join(loaded.files)}; choose one, as in {path.name}:{loaded.files[0]}"
-                                if loaded.files else f"{path}: holds no arrays")
+                raise DataError(
+                    f"{path}: holds {', '.join(loaded.files)}; choose one, as in {path.name}:{loaded.files[0]}"
+                    if loaded.files
+                    else f"{path}: holds no arrays"
+                )
             if key and key not in loaded.files:
                 raise DataError(f"{path}: has no array {key!r}; it holds {', '.join(loaded.files)}")
             array: Array = loaded[key or loaded.files[0]]
             return array
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, MemoryError) as fault:
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        cure = "save it as a plain numeric array" if "pickle" in reason or "Object" in reason else "write the file again"
+        cure = (
+            "save it as a plain numeric array" if "pickle" in reason or "Object" in reason else "write the file again"
+        )
         raise DataError(f"{path}: cannot be read as a NumPy array ({reason}); {cure}") from fault
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name, then rename it into place."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def pack(tensors: Mapping[str, Floats], metadata: Mapping[str, Any]) -> bytes:
@@ -133,11 +132,13 @@ def load_model(folder: Path) -> Model:
         ]
         scaling = dict(config["scaling"])
     except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote") from fault
+        raise DataError(
+            f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
+        ) from fault
     except (ValueError, KeyError, TypeError) as fault:
         raise DataError(f"{path}: is not a model's config ({fault!r}); make the model again") from fault
     tensors = unpack(folder / "model.safetensors")
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for layer in chains[0] + chains[1]:
         expected[layer.name + ".weight"] = (layer.outputs, layer.inputs)
         expected[layer.name + ".bias"] = (layer.outputs,)
@@ -148,7 +149,10 @@ def load_model(folder: Path) -> Model:
             f"{folder / 'model.safetensors'}: {wrong[0]} has shape {found.get(wrong[0])}, "
             f"config.json says {expected.get(wrong[0])}; take both files from one run"
         )
-    about = {key: config[key] for key in config.keys() - {"format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder"}}
+    about = {
+        key: config[key]
+        for key in config.keys() - {"format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder"}
+    }
     return Model(chains[0], chains[1], tensors, scaling, about)
 
 

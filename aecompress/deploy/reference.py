@@ -25,9 +25,7 @@ LOSSES: dict[str, Callable[[Doubles, Doubles], Doubles]] = {
     "l1": lambda out, rows: np.abs(out - rows),
     "mse": lambda out, rows: np.square(out - rows),
     "bce": lambda out, rows: -(rows * _log(out) + (1 - rows) * _log(1 - out)),
-    "huber": lambda out, rows: np.where(
-        np.abs(out - rows) <= 1, 0.5 * np.square(out - rows), np.abs(out - rows) - 0.5
-    ),
+    "huber": lambda out, rows: np.where(np.abs(out - rows) <= 1, 0.5 * np.square(out - rows), np.abs(out - rows) - 0.5),
 }
 
 

@@ -122,16 +122,17 @@ def verify_file(path: Path, model: Model, rows: Floats, tolerance: float) -> lis
         return [*checks, Check(f"{label} loads", False, str(fault))]
 
     names = tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))
-    part = SIGNATURES.get(names)  # type: ignore[arg-type]
+    part = SIGNATURES.get(names)
     checks.append(Check(f"{label} names", part is not None, " -> ".join(names)))
     if part is None:
         return checks
-    sides = [(runner.get_inputs()[0], "input" if part != "decoder" else "latent"),
-             (runner.get_outputs()[0], "latent" if part == "encoder" else "input")]
+    sides = [
+        (runner.get_inputs()[0], "input" if part != "decoder" else "latent"),
+        (runner.get_outputs()[0], "latent" if part == "encoder" else "input"),
+    ]
     width = {"input": model.encoder[0].inputs, "latent": model.encoder[-1].outputs}
     shapes_fit = all(
-        len(node.shape) == 2 and isinstance(node.shape[0], str) and node.shape[1] == width[kind]
-        for node, kind in sides
+        len(node.shape) == 2 and isinstance(node.shape[0], str) and node.shape[1] == width[kind] for node, kind in sides
     )
     checks.append(Check(f"{label} shapes", shapes_fit, " -> ".join(str(node.shape) for node, _ in sides)))
     if not shapes_fit:
@@ -177,9 +178,7 @@ def _stored_tensors(label: str, proto: onnx.ModelProto, model: Model) -> Check:
     return Check(f"{label} stored tensors", not different, "; ".join(different) or f"{same} equal to the model's")
 
 
-def compare(
-    name: str, got: NDArray[np.floating], expected: NDArray[np.floating], tolerance: float
-) -> Check:
+def compare(name: str, got: NDArray[np.floating], expected: NDArray[np.floating], tolerance: float) -> Check:
     """Check that two arrays agree to ``tolerance`` x max(1, largest expected value)."""
     if got.shape != expected.shape:
         return Check(name, False, f"shape {got.shape}, expected {expected.shape}", float("inf"))
@@ -226,7 +225,9 @@ def verify_set(
             # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
             difference = abs(got - expected) / max(abs(expected), 1e-3)
             detail = f"onnxruntime {got:.8f}, torch {expected:.8f}, allowed relative difference {loss_tolerance:.0e}"
-            checks.append(Check(f"{measure} of onnxruntime and torch", difference <= loss_tolerance, detail, difference))
+            checks.append(
+                Check(f"{measure} of onnxruntime and torch", difference <= loss_tolerance, detail, difference)
+            )
     return Verification(tuple(checks), tolerance)
 
 
@@ -241,5 +242,7 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
         kept = folder / "rows.safetensors"
         rows = load_rows(kept) if kept.exists() else np.zeros((0, model.encoder[0].inputs), np.float32)
     if rows.shape[1] != model.encoder[0].inputs:
-        raise DataError(f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows")
+        raise DataError(
+            f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows"
+        )
     return Verification(tuple(verify_file(file, model, rows, tolerance)), tolerance)

@@ -35,9 +35,7 @@ Score = Callable[[Evidence], Tensor]
 def random(evidence: Evidence) -> Tensor:
     """Every weight equally likely: uniform draws, ``[P, model_size]``."""
     shape = (evidence.net.model_size,)
-    return rng.uniform(
-        evidence.seed, "random-score", evidence.generation, evidence.cells, evidence.moment, shape
-    )
+    return rng.uniform(evidence.seed, "random-score", evidence.generation, evidence.cells, evidence.moment, shape)
 
 
 def magnitude(evidence: Evidence) -> Tensor:

@@ -106,7 +106,7 @@ def train(
     for step in steps:
         poll()
         index = order[:, step * training.batch : (step + 1) * training.batch]
-        batch = rows.index_select(0, index.reshape(-1)).unflatten(0, index.shape)  # [P, B, D]
+        batch = rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # [P, B, D]
         noise = draw_noise(net, training, generation, cells, step, batch)
 
         trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,9 +133,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(2)
 
 
-def reconstruction_loss(
-    net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, measure: str
-) -> Tensor:
+def reconstruction_loss(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, measure: str) -> Tensor:
     """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
     Rows are taken in chunks of about a million values over the population, so that memory stays bounded.
@@ -143,7 +141,7 @@ def reconstruction_loss(
     population = next(iter(weights.values())).shape[0]
     chunk = min(max((1 << 20) // (population * rows.shape[1]), 64), 4096)
     total = torch.zeros(population, dtype=rows.dtype, device=rows.device)
-    for part in rows.split(chunk):
+    for part in torch.split(rows, chunk):
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
         total += mean_loss(measure, out, part) * (part.shape[0] / rows.shape[0])
     return total
@@ -159,12 +157,10 @@ def build(model: ModelSpec, inputs: int) -> Autoencoder:
         encoder = [(size, model.activation) for size in model.hidden]
         decoder = [*reversed(encoder), (inputs, model.output)]
         encoder.append((model.latent, model.latent_activation))
-    return Autoencoder(
-        _chain("encoder", inputs, encoder), _chain("decoder", encoder[-1][0], decoder)
-    )
+    return Autoencoder(_chain("encoder", inputs, encoder), _chain("decoder", encoder[-1][0], decoder))
 
 
-def _chain(name: str, inputs: int, sizes: list[tuple[int, str]]) -> tuple[Layer, ...]:
+def _chain(name: str, inputs: int, sizes: Sequence[tuple[int, str]]) -> tuple[Layer, ...]:
     layers = []
     for index, (outputs, activation) in enumerate(sizes):
         layers.append(Layer(f"{name}.{index}", inputs, outputs, activation))

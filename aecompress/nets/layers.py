@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 class Activation(NamedTuple):
-    """``apply(pre)`` gives the output and may overwrite ``pre``; ``backward(grad, pre, out)`` the gradient at ``pre``."""
+    """``apply(pre)`` gives the output and may overwrite ``pre``; ``backward(grad, pre, out)`` gives that at ``pre``."""
 
     apply: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -29,22 +29,14 @@ class Activation(NamedTuple):
 
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(lambda pre: pre, lambda grad, pre, out: grad),
-    "relu": Activation(
-        lambda pre: pre.relu_(), lambda grad, pre, out: aten.threshold_backward(grad, out, 0)
-    ),
+    "relu": Activation(lambda pre: pre.relu_(), lambda grad, pre, out: aten.threshold_backward(grad, out, 0)),
     "leaky-relu": Activation(
         lambda pre: functional.leaky_relu_(pre, 0.01),
         lambda grad, pre, out: aten.leaky_relu_backward(grad, out, 0.01, True),
     ),
-    "gelu": Activation(
-        lambda pre: functional.gelu(pre), lambda grad, pre, out: aten.gelu_backward(grad, pre)
-    ),
-    "tanh": Activation(
-        lambda pre: torch.tanh(pre), lambda grad, pre, out: aten.tanh_backward(grad, out)
-    ),
-    "sigmoid": Activation(
-        lambda pre: torch.sigmoid(pre), lambda grad, pre, out: aten.sigmoid_backward(grad, out)
-    ),
+    "gelu": Activation(lambda pre: functional.gelu(pre), lambda grad, pre, out: aten.gelu_backward(grad, pre)),
+    "tanh": Activation(lambda pre: torch.tanh(pre), lambda grad, pre, out: aten.tanh_backward(grad, out)),
+    "sigmoid": Activation(lambda pre: torch.sigmoid(pre), lambda grad, pre, out: aten.sigmoid_backward(grad, out)),
 }
 
 
@@ -97,13 +89,13 @@ class Layout:
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of ``flat`` ``[P, n]`` by tensor name: weights ``[P, in, out]``, biases ``[P, 1, out]``."""
         return {
-            name: flat[:, slot.offset : slot.offset + slot.size].unflatten(1, slot.shape)
+            name: flat[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
             for name, slot in self.slots.items()
         }
 
 
 def initial(layers: Sequence[Layer], layout: Layout, seed: int, cells: Tensor) -> Tensor:
-    """Fresh parameters ``[P, n]``: torch's default for ``nn.Linear``, U(-1/sqrt(in), 1/sqrt(in)) for weights and biases."""
+    """Fresh parameters ``[P, n]``, torch's default for ``nn.Linear``: U(-1/sqrt(in), 1/sqrt(in)), biases too."""
     flat = rng.uniform(seed, "initial-weights", 0, cells, 0, (layout.size,)).mul_(2).sub_(1)
     tensors = layout.views(flat)
     for layer in layers:

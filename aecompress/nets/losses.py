@@ -40,13 +40,11 @@ LOSSES: dict[str, Loss] = {
 
 
 def mean_loss(name: str, out: Tensor, target: Tensor) -> Tensor:
-    """Mean over rows and inputs, ``[P]``, of the loss of ``out`` ``[P, B, D]`` against ``target`` ``[P or 1, B, D]``."""
+    """Loss of ``out`` ``[P, B, D]`` against ``target`` ``[P or 1, B, D]``, mean over rows and inputs: ``[P]``."""
     return LOSSES[name].value(out, target).mean((1, 2))
 
 
-def output_delta(
-    name: str, activation: str, pre: Tensor, out: Tensor, target: Tensor, scale: float
-) -> Tensor:
+def output_delta(name: str, activation: str, pre: Tensor, out: Tensor, target: Tensor, scale: float) -> Tensor:
     """Gradient of ``scale`` x (summed loss) at the output layer's value before its activation, ``[P, B, D]``.
 
     Cross-entropy after a sigmoid is (out - target), which stays exact where the sigmoid saturates.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def load(spec: DataSpec, seed: int) -> Dataset:
                     f"{where}: its rows have shape {parts[name].shape[1:]}, those of {spec.source} {shape}; "
                     "they must agree"
                 )
-    flat = {name: rows.reshape(len(rows), -1) for name, rows in parts.items()}
+    flat = {name: rows.reshape(len(rows), math.prod(shape)) for name, rows in parts.items()}
     if len(flat["train"]) < 2:
         raise DataError(f"{spec.source}: leaves {len(flat['train'])} training rows; at least 2 are needed")
     scaling = fit_scaling(spec.scaling, flat["train"])

@@ -1,0 +1,26 @@
+"""Run a model folder with numpy and safetensors alone: python load_without_aecompress.py MODEL_FOLDER ROWS.npy"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+ACTIVATIONS = {"identity": lambda x: x, "relu": lambda x: x * (x > 0), "leaky-relu": lambda x: np.where(x > 0, x, x / 100),
+               "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}  # fmt: skip
+
+
+def reconstruct(folder: Path, raw: np.ndarray) -> np.ndarray:
+    config, tensors = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
+    scaling = config["scaling"]
+    values = (raw.reshape(len(raw), -1) - np.asarray(scaling["offset"])) / np.asarray(scaling["divisor"])
+    for part in ("encoder", "decoder"):
+        for index, layer in enumerate(config[part]):
+            weight, bias = tensors[f"{part}.{index}.weight"], tensors[f"{part}.{index}.bias"]
+            values = ACTIVATIONS[layer["activation"]](values @ weight.T + bias)
+    return values  # in scaled units
+
+
+if __name__ == "__main__":
+    np.save("reconstruction.npy", reconstruct(Path(sys.argv[1]), np.load(sys.argv[2], allow_pickle=False)))

@@ -1,0 +1,160 @@
+"""The command line as a user runs it: processes, exit codes, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+SMALL = ["binary-clusters:4x10x30", "--hidden", "8", "--latent", "4", "--epochs", "4", "--batch", "8"]
+
+
+def aecompress(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "aecompress", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    return folder, aecompress("prune", *SMALL, "-o", folder, "--json")
+
+
+def test_json_is_one_object_and_nothing_else(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, process = finished
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    assert {"files", "metrics", "sparsity", "verification", "seconds", "run"} <= set(result)
+    assert result["run"] == str(folder)
+    assert {"kind", "path", "bytes"} == set(result["files"][0])
+    assert all(Path(file["path"]).stat().st_size == file["bytes"] for file in result["files"])
+    assert result["verification"]["passed"] is True
+    assert "test_l1" in result["metrics"]
+    assert "generation 4/4" in process.stderr
+
+
+def test_plain_output_is_one_line_per_file_and_quiet_is_quiet(tmp_path: Path) -> None:
+    process = aecompress("prune", *SMALL, "-o", tmp_path / "r", "--quiet", "--no-rows")
+    assert process.returncode == 0
+    assert process.stderr == ""
+    rows = [line.split("\t") for line in process.stdout.splitlines()]
+    assert {len(row) for row in rows} == {3}
+    assert all(Path(path).stat().st_size == int(size) for _, path, size in rows)
+    assert "rows" not in {kind for kind, _, _ in rows}
+
+
+def test_verify_passes_on_what_prune_wrote_and_fails_on_one_weight_changed_by_a_hundredth(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    model = finished[0] / "model"
+    good = aecompress("verify", model / "autoencoder.onnx", model)
+    assert good.returncode == 0, good.stderr
+    proto = onnx.load(model / "autoencoder.onnx")
+    initializer = next(part for part in proto.graph.initializer if part.name == "decoder.0.weight")
+    values = numpy_helper.to_array(initializer).copy()
+    place = np.unravel_index(np.abs(values).argmax(), values.shape)
+    values[place] *= 1.01
+    initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
+    onnx.save(proto, tmp_path / "bad.onnx")
+    bad = aecompress("verify", tmp_path / "bad.onnx", model, "--json")
+    assert bad.returncode == 3
+    assert json.loads(bad.stdout)["passed"] is False
+    assert "is not the model" in bad.stderr
+
+
+def test_verify_takes_raw_rows_from_a_file(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    model = finished[0] / "model"
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((9, 30)))
+    process = aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "rows.npy")
+    assert process.returncode == 0
+    assert "all 9 rows at once" in process.stdout
+    np.save(tmp_path / "narrow.npy", np.zeros((9, 3)))
+    narrow = aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "narrow.npy")
+    assert narrow.returncode == 2
+    assert "3 inputs" in narrow.stderr
+
+
+def test_inspect_counts_the_zeros_of_the_run(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, process = finished
+    result = json.loads(process.stdout)
+    table = json.loads(aecompress("inspect", folder, "--json").stdout)
+    assert table["zeros"] == result["zeros"] == sum(layer["zeros"] for layer in table["layers"])
+    plain = aecompress("inspect", folder / "model")
+    assert plain.stdout.splitlines()[0].split("\t")[0] == "layer"
+    assert len(plain.stdout.splitlines()) == 1 + 4 + 1
+
+
+def test_data_describes_and_writes(tmp_path: Path) -> None:
+    process = aecompress("data", "binary-clusters:4x10x30", "--json", "-o", tmp_path / "rows.npz")
+    facts = json.loads(process.stdout)
+    assert (facts["inputs"], facts["train_rows"], facts["values"]) == (30, 40, "0/1")
+    with np.load(tmp_path / "rows.npz", allow_pickle=False) as arrays:
+        assert {name: arrays[name].shape for name in arrays} == dict.fromkeys(("train", "validation", "test"), (40, 30))
+    assert "fingerprint\t" in aecompress("data").stdout
+
+
+def test_spec_prints_sources_and_reads_back(tmp_path: Path) -> None:
+    process = aecompress("spec", "--batch", "32", "--set", "prune.end=0.6")
+    values = tomllib.loads(process.stdout)
+    assert (values["train"]["batch"], values["prune"]["end"]) == (32, 0.6)
+    assert "batch = 32  # --batch" in process.stdout
+    assert "hidden = [32]  # from the data" in process.stdout
+    (tmp_path / "spec.toml").write_text(process.stdout)
+    again = aecompress("spec", "--spec", tmp_path / "spec.toml")
+    assert tomllib.loads(again.stdout) == values
+    schema = json.loads(aecompress("spec", "--schema").stdout)
+    assert "train" in schema["properties"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["prune", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom aecompress.cli.main import app\n"
+        f"try: app({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'textual', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--device", "cuda:99"], "device = 'cuda:99'"),
+        (["--epochs", "0"], "train.epochs = 0 (--epochs)"),
+        (["--hidden", "a,b"], "model.hidden"),
+        (["--set", "train.batch"], "write it as section.field=value"),
+        (["--preset", "nope"], "no such preset"),
+        (["--spec", "missing.toml"], "missing.toml: cannot be read"),
+        (["--latent", "31"], "the rows have only 30 inputs"),
+        (["--test", "missing.npy"], "missing.npy: no such file"),
+    ],
+)
+def test_bad_input_is_one_sentence_exit_2_and_no_folder(tmp_path: Path, arguments: list[str], said: str) -> None:
+    process = aecompress("prune", *SMALL, "-o", tmp_path / "r", *arguments)
+    assert process.returncode == 2
+    assert said in process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stdout == ""
+    assert not (tmp_path / "r").exists()
+
+
+def test_shell_completion_is_offered() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", "from aecompress.cli.main import app; app(prog_name='aecompress')"],
+        env={"_AECOMPRESS_COMPLETE": "complete_bash", "COMP_WORDS": "aecompress ver", "COMP_CWORD": "1", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout.split() == ["verify"]

@@ -1,0 +1,61 @@
+"""The plain reference: one autoencoder as ordinary torch modules, filled from a population's row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aecompress.nets.autoencoder import Autoencoder, state_dict
+from aecompress.nets.layers import Layer
+from aecompress.spec import ModelSpec
+
+MODULES = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+class Plain(nn.Module):
+    """Encoder and decoder with torch's own layers; its state dict has the names that we export."""
+
+    def __init__(self, net: Autoencoder, row: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.encoder = nn.ModuleList([nn.Linear(layer.inputs, layer.outputs) for layer in net.encoder])
+        self.decoder = nn.ModuleList([nn.Linear(layer.inputs, layer.outputs) for layer in net.decoder])
+        self.to(row.dtype)
+        self.load_state_dict(state_dict(net, row))
+
+    def encode(self, rows: Tensor) -> Tensor:
+        return self._chain(self.encoder, self.net.encoder, rows)
+
+    def decode(self, rows: Tensor) -> Tensor:
+        return self._chain(self.decoder, self.net.decoder, rows)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.decode(self.encode(rows))
+
+    @staticmethod
+    def _chain(modules: nn.ModuleList, layers: tuple[Layer, ...], rows: Tensor) -> Tensor:
+        for module, layer in zip(modules, layers, strict=True):
+            rows = MODULES[layer.activation]()(module(rows))
+        return rows
+
+
+def row_of(module: Plain) -> Tensor:
+    """The module's parameters in the order of a population's row, weights ``[in, out]``."""
+    parts = []
+    for linear in [*module.encoder, *module.decoder]:
+        parts += [linear.weight.T.reshape(-1), linear.bias]
+    return torch.cat(parts).detach()
+
+
+def small_net(activation: str = "relu", output: str = "sigmoid", inputs: int = 12) -> Autoencoder:
+    """inputs-7-3-7-inputs."""
+    from aecompress.nets.autoencoder import build
+
+    return build(ModelSpec(hidden=(7,), latent=3, activation=activation, output=output), inputs)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, state_dict
+from aecompress.nets.layers import initial
+from aecompress.spec import LayerSpec, ModelSpec
+from tests.modules import Plain, row_of, small_net
+
+CELLS = torch.arange(3)
+
+
+@pytest.mark.parametrize("loss", ["l1", "mse", "bce", "huber"])
+def test_gradient_equals_a_loop_over_torch_modules(loss: str) -> None:
+    net = small_net("tanh")
+    flat = initial(net.layers, net.layout, 1, CELLS).double()
+    rows = torch.rand(3, 5, 12).double()
+    grad = torch.full_like(flat, torch.nan)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss)
+    functions = {
+        "l1": functional.l1_loss,
+        "mse": functional.mse_loss,
+        "bce": functional.binary_cross_entropy,
+        "huber": functional.huber_loss,
+    }
+    for cell in range(3):
+        module = Plain(net, flat[cell])
+        functions[loss](module(rows[cell]), rows[cell]).backward()
+        for linear in [*module.encoder, *module.decoder]:
+            linear.weight.data, linear.bias.data = linear.weight.grad, linear.bias.grad
+        torch.testing.assert_close(grad[cell], row_of(module))
+
+
+def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones() -> None:
+    net = small_net("tanh")
+    flat = initial(net.layers, net.layout, 1, CELLS)
+    rows, noise = torch.rand(3, 5, 12), torch.randn(3, 5, 12)
+    grad = torch.empty_like(flat)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.4, "mse")
+    module = Plain(net, flat[0])
+    functional.mse_loss(module(rows[0] + 0.4 * noise[0]), rows[0]).backward()
+    torch.testing.assert_close(net.layout.views(grad)["encoder.0.weight"][0], module.encoder[0].weight.grad.T)
+
+
+def test_reconstruction_loss_over_chunks_equals_one_mean() -> None:
+    net = small_net()
+    flat = initial(net.layers, net.layout, 1, CELLS)
+    rows = torch.rand(5000, 12)
+    got = reconstruction_loss(net, net.layout.views(flat), rows, "l1")
+    expected = torch.stack([functional.l1_loss(Plain(net, row)(rows), rows) for row in flat])
+    torch.testing.assert_close(got, expected.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_build_mirrors_the_encoder() -> None:
+    net = build(ModelSpec(hidden=(20, 10), latent=4, output="identity"), 30)
+    assert [layer.outputs for layer in net.layers] == [20, 10, 4, 10, 20, 30]
+    assert [layer.activation for layer in net.layers] == ["relu", "relu", "identity", "relu", "relu", "identity"]
+    assert net.latent == 4
+    assert net.encoder_size == 31 * 20 + 21 * 10 + 11 * 4
+
+
+def test_build_layer_by_layer() -> None:
+    model = ModelSpec(
+        encoder=(LayerSpec(out=9, activation="gelu"), LayerSpec(out=2, activation="tanh")),
+        decoder=(LayerSpec(out=30, activation="sigmoid"),),
+    )
+    net = build(model, 30)
+    assert [(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in net.layers] == [
+        ("encoder.0", 30, 9, "gelu"),
+        ("encoder.1", 9, 2, "tanh"),
+        ("decoder.0", 2, 30, "sigmoid"),
+    ]
+
+
+def test_state_dict_loads_into_torch_modules_and_back() -> None:
+    net = small_net()
+    row = initial(net.layers, net.layout, 1, CELLS)[1]
+    assert state_dict(net, row)["encoder.0.weight"].shape == (7, 12)
+    assert torch.equal(row_of(Plain(net, row)), row)

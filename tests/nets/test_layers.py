@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aecompress.errors import SpecError
+from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, backward, forward, initial
+from tests.modules import Plain, small_net
+
+CELLS = torch.arange(4)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "gelu", "tanh"])
+def test_stacked_forward_equals_single_modules(activation: str) -> None:
+    net = small_net(activation)
+    flat = initial(net.layers, net.layout, 3, CELLS)
+    rows = torch.rand(4, 6, 12)
+    stacked = forward(net.layers, net.layout.views(flat), rows).out[-1]
+    for cell in range(4):
+        torch.testing.assert_close(stacked[cell], Plain(net, flat[cell])(rows[cell]))
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "gelu", "tanh"])
+def test_backward_by_hand_equals_autograd(activation: str) -> None:
+    net = small_net(activation)
+    flat = initial(net.layers, net.layout, 3, CELLS).double()
+    rows, delta = torch.rand(4, 6, 12).double(), torch.randn(4, 6, 12).double()
+    grad = torch.full_like(flat, torch.nan)
+    trace = forward(net.layers, net.layout.views(flat), rows)
+    backward(net.layers, net.layout.views(flat), net.layout.views(grad), rows, trace, delta)
+
+    leaf = flat.clone().requires_grad_()
+    values = rows
+    for layer in net.layers:
+        weights = net.layout.views(leaf)
+        values = torch.baddbmm(weights[layer.name + ".bias"], values, weights[layer.name + ".weight"])
+        if layer is not net.layers[-1]:
+            values = (
+                {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "tanh": torch.tanh}.get(
+                    layer.activation, lambda pre: torch.nn.functional.leaky_relu(pre, 0.01)
+                )(values)
+                if layer.activation != "identity"
+                else values
+            )
+    values.backward(delta)
+    torch.testing.assert_close(grad, leaf.grad)
+
+
+def test_every_activation_derivative_equals_autograd() -> None:
+    grad = torch.randn(2, 3, 5).double()
+    for name, activation in ACTIVATIONS.items():
+        pre = torch.randn(2, 3, 5).double()
+        leaf = pre.clone().requires_grad_()
+        ACTIVATIONS[name].apply(leaf * 1).backward(grad)
+        kept = pre.clone()
+        out = activation.apply(kept)
+        torch.testing.assert_close(activation.backward(grad, kept, out), leaf.grad, msg=name)
+
+
+def test_initial_weights_have_the_range_of_torch_linear() -> None:
+    layers = (Layer("encoder.0", 400, 50, "relu"), Layer("encoder.1", 50, 20, "relu"))
+    layout = Layout(layers)
+    views = layout.views(initial(layers, layout, 0, CELLS))
+    for layer in layers:
+        bound = layer.inputs**-0.5
+        for kind in ("weight", "bias"):
+            values = views[f"{layer.name}.{kind}"]
+            assert values.abs().max() <= bound
+            assert values.abs().max() > 0.9 * bound
+            assert abs(float(values.mean())) < 0.15 * bound
+
+
+def test_initial_weights_of_a_cell_do_not_depend_on_the_others() -> None:
+    net = small_net()
+    alone = initial(net.layers, net.layout, 3, torch.tensor([2]))
+    torch.testing.assert_close(alone[0], initial(net.layers, net.layout, 3, CELLS)[2], rtol=0, atol=0)
+
+
+def test_layout_views_share_memory_and_cover_every_parameter_once() -> None:
+    net = small_net()
+    flat = torch.zeros(2, net.layout.size)
+    for view in net.layout.views(flat).values():
+        view += 1
+    assert bool((flat == 1).all())
+    assert net.model_size == net.layout.size == sum((layer.inputs + 1) * layer.outputs for layer in net.layers)
+
+
+def test_an_unknown_activation_is_named_with_the_choices() -> None:
+    with pytest.raises(SpecError, match="'swish'; choose one of identity, relu"):
+        Layer("encoder.0", 2, 2, "swish")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aecompress.deploy.checkpoint import load_model
+from aecompress.deploy.reference import reconstruct
+from aecompress.run import prepare, run
+from aecompress.spec import resolve
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SPECS = sorted(EXAMPLES.glob("*.toml"))
+
+
+def test_the_example_specs_were_found() -> None:
+    assert [path.name for path in SPECS] == ["digits.toml", "layer_by_layer.toml"]
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_every_example_spec_runs(tmp_path: Path, path: Path) -> None:
+    resolved = resolve({"train.epochs": ("test", 2)}, path)
+    list(run(prepare(resolved, tmp_path / "r")))
+    assert load_model(tmp_path / "r" / "model").sparsity > 0.4
+
+
+def test_the_loader_without_this_package_gives_the_same_rows(tmp_path: Path) -> None:
+    script = EXAMPLES / "load_without_aecompress.py"
+    assert "import aecompress" not in script.read_text() and "from aecompress" not in script.read_text()
+    raw = np.random.default_rng(0).normal(size=(80, 6)) * 7
+    np.save(tmp_path / "rows.npy", raw)
+    flags = {"data.source": ("test", str(tmp_path / "rows.npy")), "train.epochs": ("test", 3)}
+    list(run(prepare(resolve(flags), tmp_path / "r")))
+    model = load_model(tmp_path / "r" / "model")
+    got = runpy.run_path(str(script))["reconstruct"](tmp_path / "r" / "model", raw)
+    scaled = (raw - np.array(model.scaling["offset"])) / np.array(model.scaling["divisor"])
+    np.testing.assert_allclose(got, reconstruct(model, scaled.astype(np.float32))[1], atol=1e-6)

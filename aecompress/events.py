@@ -6,10 +6,13 @@ written as the strings "inf", "-inf" and "nan".
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import types
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
@@ -57,6 +60,8 @@ class Generation:
     learning_rate: tuple[float, ...]
     parents: tuple[int, ...]
     """The cell whose individual each cell's individual was copied from."""
+    capacity: tuple[float, ...]
+    """Share of parameters not zero at the lineage's last prune (the paper's count); 1 when never pruned."""
     asked: float
     """Sparsity (target-driven) or probability (probability-driven) that the schedule asks for."""
     reached: float
@@ -96,6 +101,50 @@ class Preview:
     cell: int
     rows: tuple[tuple[float, ...], ...]
     reconstructions: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete state is on disk."""
+
+    kind: ClassVar[str] = "checkpoint"
+    at: float
+    generation: int
+    path: str
+    """Relative to the run folder."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The run goes on from a checkpoint; what the log says of later generations no longer holds."""
+
+    kind: ClassVar[str] = "resumed"
+    at: float
+    generation: int
+    """The last completed generation that holds."""
+    note: str
+    """What was found, for example a damaged checkpoint."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The run waits, or goes on, because `control` says so."""
+
+    kind: ClassVar[str] = "paused"
+    at: float
+    generation: int
+    waiting: bool
+
+
+@dataclass(frozen=True)
+class Front:
+    """The pairs of the last generation that no other beats in both loss and non-zeros, fewest non-zeros first."""
+
+    kind: ClassVar[str] = "front"
+    at: float
+    cells: tuple[int, ...]
+    losses: tuple[float, ...]
+    nonzeros: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -156,7 +205,22 @@ class Failed:
     message: str
 
 
-Event = Started | Generation | LayerSparsity | Pruned | Preview | Saved | Verified | Stopped | Finished | Failed
+Event = (
+    Started
+    | Generation
+    | LayerSparsity
+    | Pruned
+    | Preview
+    | Checkpoint
+    | Resumed
+    | Paused
+    | Front
+    | Saved
+    | Verified
+    | Stopped
+    | Finished
+    | Failed
+)
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
@@ -178,6 +242,31 @@ def from_json(line: str) -> Event:
         return cls(**{f.name: _decode(values[f.name], hints[f.name]) for f in fields(cls)})
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
+
+
+def read_log(path: Path) -> list[Event]:
+    """Every event of a log that can be read; a half-written or damaged line is passed over."""
+    said = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with contextlib.suppress(DataError):
+                said.append(from_json(line))
+    return said
+
+
+def current(said: Iterable[Event]) -> list[Event]:
+    """The events that still hold: a `resumed` event supersedes those of generations after the one it names."""
+    held: list[Event] = []
+    for event in said:
+        if isinstance(event, Resumed):
+            held = [
+                earlier
+                for earlier in held
+                if getattr(earlier, "generation", 0) <= event.generation
+                and not isinstance(earlier, Stopped | Failed | Paused)
+            ]
+        held.append(event)
+    return held
 
 
 def _encode(value: Any) -> Any:

@@ -4,45 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aecompress import events
+from aecompress import events, folder
+from aecompress.assembly import cells_of, find_device, first_population, plan_of, rows_of
 from aecompress.data.dataset import Dataset, Scaling, checked, load
-from aecompress.data.sources import read
+from aecompress.data.sources import STDIN, read, read_array
 from aecompress.deploy import checkpoint, graph, verify
 from aecompress.deploy.checkpoint import LayerShape, Model, load_model
-from aecompress.errors import AecompressError, DeviceError, Interrupted, OutputError, RunError, SpecError, VerifyError
+from aecompress.errors import AecompressError, DataError, Interrupted, RunError, VerifyError
 from aecompress.evolve.canonical import canonical
-from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.plan import Plan, Report, Rows
-from aecompress.evolve.population import Population, new_population
-from aecompress.evolve.pruning import Pruning
-from aecompress.evolve.schedules import cubic
-from aecompress.evolve.select import most_zeros
-from aecompress.evolve.training import Training
+from aecompress.evolve.coevolution import coevolution
+from aecompress.evolve.plan import Plan, Report, Rows, asked
+from aecompress.evolve.population import Population, load_tensors
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
-from aecompress.spec import Resolved, RunSpec, complete, measure_of, to_toml
+from aecompress.spec import Resolved, RunSpec, complete, resolve, to_toml
 
-MODES = {"canonical": canonical}
-OURS = ("spec.toml", "run.json", "events.jsonl", "model")
-"""What a run writes into its folder; the only things ``force`` removes."""
+MODES = {"canonical": canonical, "coevo": coevolution}
 PREVIEW_ROWS = 4
 PREVIEWS = 20
 """Previews over a whole run."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 Stop = Callable[[], int | None]
 """Tells the number of the signal that asks the run to stop, or None."""
@@ -55,14 +48,20 @@ class Job:
     resolved: Resolved
     dataset: Dataset
     net: Autoencoder
+    plan: Plan
     device: torch.device
     folder: Path
-    force: bool
+    resumed: bool = False
 
     @property
     def spec(self) -> RunSpec:
         """The complete spec."""
         return self.resolved.spec
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with."""
+        return {"spec_hash": self.spec.hash, "fingerprint": self.dataset.fingerprint}
 
 
 def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
@@ -71,44 +70,56 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
     """
+    if output is not None:
+        folder.check_output(output, force)
     device = find_device(resolved.spec.device)
     dataset = load(resolved.spec.data, resolved.spec.seed)
-    resolved = complete(resolved, dataset.facts)
-    spec = resolved.spec
-    net = build(spec.model, dataset.train.shape[1])
-    if round(spec.prune.target_sparsity * net.model_size) > most_zeros(net):
-        most = math.floor(most_zeros(net) / net.model_size * 1e4) / 1e4
-        raise SpecError(
-            f"prune.target_sparsity = {spec.prune.target_sparsity}: would empty a layer of this network "
-            f"of {net.model_size} parameters; ask for at most {most}"
-        )
     if output is None:
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset.name)
         output = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output}: is a file; choose a folder with -o")
-    if output.exists() and any(output.iterdir()) and not force:
-        raise OutputError(f"{output}: is not empty; choose another folder with -o, or --force to replace the run in it")
-    return Job(resolved, dataset, net, device, output, force)
+        folder.check_output(output, force)
+    return _job(resolved, dataset, device, output)
 
 
-def find_device(name: str) -> torch.device:
-    """The device a spec names; ``auto`` is a CUDA device, else the CPU.
+def prepare_resume(where: Path) -> Job:
+    """A job that goes on with the run in ``where``.
 
     Raises:
-        DeviceError: it is not on this machine.
+        AecompressError: there is no such run, or its data are gone or have changed.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use; "
-            "choose --device cpu or auto"
+    status = folder.read_status(where)
+    resolved = resolve(file=where / "spec.toml")
+    resolved = Resolved(resolved.spec, dict(status.get("sources", resolved.sources)))
+    device = find_device(resolved.spec.device)
+    stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
+    dataset = load(resolved.spec.data, resolved.spec.seed, stdin)
+    if dataset.fingerprint != status["dataset"]["fingerprint"]:
+        raise DataError(
+            f"{resolved.spec.data.source}: its rows are not those the run in {where} began with; restore them"
         )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"device = {name!r}: torch finds no MPS device here; choose --device cpu or auto")
-    return device
+    return _job(resolved, dataset, device, where, resumed=True)
+
+
+def _job(resolved: Resolved, dataset: Dataset, device: torch.device, where: Path, resumed: bool = False) -> Job:
+    resolved = complete(resolved, dataset.facts)
+    net = build(resolved.spec.model, dataset.train.shape[1])
+    return Job(resolved, dataset, net, plan_of(resolved.spec, net, device), device, where, resumed)
+
+
+def is_finished(where: Path) -> bool:
+    """Whether the run in ``where`` is complete."""
+    return bool(folder.read_status(where)["status"] == "finished")
+
+
+@dataclass
+class Progress:
+    """How far a run has come: what a stop saves and says."""
+
+    population: Population | None = None
+    saved: int = -1
+    """Generation of the last checkpoint."""
+    pending: list[events.Event] = field(default_factory=list)
+    """Said between two yields, for example by a pause."""
 
 
 def run(job: Job, stop: Stop = lambda: None) -> Iterator[events.Event]:
@@ -117,177 +128,130 @@ def run(job: Job, stop: Stop = lambda: None) -> Iterator[events.Event]:
     Raises:
         RunError, VerifyError, Interrupted: after the matching event.
     """
-    folder = job.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    if job.force:
-        for name in OURS:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    checkpoint.write_text(folder / "spec.toml", to_toml(job.resolved))
-    write_status(job, "running")
-    with (folder / "events.jsonl").open("a", encoding="utf-8", buffering=1) as log:
-
-        def said(event: events.Event) -> events.Event:
-            log.write(events.to_json(event) + "\n")
-            return event
-
-        state = Progress()
-        try:
-            for event in trip(job, stop, state):
-                yield said(event)
-            write_status(job, "finished")
-        except Interrupted as fault:
-            write_status(job, "stopped")
-            yield said(events.Stopped(time.time(), state.generation, str(fault)))
-            raise
-        except GeneratorExit:
-            write_status(job, "stopped")
-            said(events.Stopped(time.time(), state.generation, "the reader closed the run"))
-            raise
-        except BaseException as fault:
-            write_status(job, "failed")
-            message = str(fault) if isinstance(fault, AecompressError) else repr(fault)
-            yield said(events.Failed(time.time(), message))
-            raise
-
-
-@dataclass
-class Progress:
-    """How far a run has come, for the event that ends it."""
-
-    generation: int = 0
-
-
-def write_status(job: Job, status: str) -> None:
-    """Replace ``run.json``."""
-    packages = ("aecompress", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
-    values = {
-        "status": status,
+    where = job.folder
+    if not job.resumed:
+        folder.begin(where, to_toml(job.resolved))
+        if job.dataset.stdin is not None:
+            checkpoint.write_array(where / "data.npy", job.dataset.stdin)
+    about = {
         "seed": job.spec.seed,
         "spec_hash": job.spec.hash,
         "sources": job.resolved.sources,
         "dataset": {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint},
         "device": str(job.device),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in packages},
     }
-    checkpoint.write_text(job.folder / "run.json", json.dumps(values, indent=1) + "\n")
+    folder.write_status(where, "running", about)
+    (where / "control").unlink(missing_ok=True)
+    with folder.open_log(where) as log:
+
+        def said(event: events.Event) -> events.Event:
+            log.write(events.to_json(event) + "\n")
+            return event
+
+        progress = Progress()
+        control = folder.Control(where, stop, lambda event: progress.pending.append(said(event)))
+        try:
+            for event in trip(job, control, progress):
+                yield from progress.pending
+                progress.pending.clear()
+                yield said(event)
+            folder.write_status(where, "finished", about)
+        except Interrupted as fault:
+            keep(job, progress)
+            folder.write_status(where, "stopped", about)
+            yield said(events.Stopped(time.time(), control.generation, str(fault)))
+            raise
+        except GeneratorExit:
+            keep(job, progress)
+            folder.write_status(where, "stopped", about)
+            said(events.Stopped(time.time(), control.generation, "the reader closed the run"))
+            raise
+        except BaseException as fault:
+            folder.write_status(where, "failed", about)
+            message = str(fault) if isinstance(fault, AecompressError) else repr(fault)
+            yield said(events.Failed(time.time(), message))
+            raise
 
 
-def trip(job: Job, stop: Stop, progress: Progress) -> Iterator[events.Event]:
+def keep(job: Job, progress: Progress) -> Path | None:
+    """Write the last completed generation to disk, unless it is there; the path written."""
+    population = progress.population
+    if population is None or progress.saved == population.generation:
+        return None
+    tensors = {name: tensor.cpu().numpy() for name, tensor in population.tensors().items()}
+    path = checkpoint.save_state(job.folder / "checkpoint", population.generation, tensors, job.identity)
+    progress.saved = population.generation
+    return path
+
+
+def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[events.Event]:
     """The run from data to verified files, as events."""
     began = time.perf_counter()
-    spec, net = job.spec, job.net
-    plan, rows = plan_of(spec, net), device_rows(job)
-    population = first_population(job)
-    yield events.Started(
-        time.time(),
-        events.VERSION,
-        job.folder.name,
-        spec.model_dump(mode="json"),
-        net.model_size,
-        population.weights.shape[0],
-        plan.training.generations,
-        tuple(layer.name for layer in net.layers),
-        {name: len(part) for name, part in job.dataset.splits.items()},
-        job.dataset.row_shape,
-        str(job.device),
-    )
+    plan = job.plan
+    rows = rows_of(job.spec, job.dataset, job.device)
+    population = first_population(job.spec, job.net, job.dataset, job.device)
+    if job.resumed:
+        generation, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
+        if arrays:
+            load_tensors(population, {name: torch.from_numpy(a) for name, a in arrays.items()}, generation)
+        progress.saved = control.generation = generation
+        yield events.Resumed(time.time(), generation, "; ".join(notes))
+    if not job.resumed or population.generation == 0:
+        yield started(job)
+    progress.population = population
 
-    def poll() -> None:
-        signal = stop()
-        if signal is not None:
-            raise Interrupted(f"stopped by signal {signal} after generation {progress.generation}", signal)
-
-    generation = MODES[spec.mode]
+    evolve = MODES[job.spec.mode]
     while population.generation < plan.training.generations:
         start = time.perf_counter()
-        population, figures = generation(plan, population, rows, poll)
-        progress.generation = population.generation
-        yield from generation_events(job, plan, population, figures, rows, time.perf_counter() - start)
+        population, figures = evolve(plan, population, rows, control.poll)
+        yield from generation_events(job, population, figures, rows, time.perf_counter() - start)
+        progress.population, control.generation = population, population.generation
+        if population.generation % job.spec.checkpoint_every == 0 or population.generation == plan.training.generations:
+            path = keep(job, progress)
+            assert path is not None
+            yield events.Checkpoint(time.time(), population.generation, str(path.relative_to(job.folder)))
 
+    yield front(job, population)
     row = choose(population)
-    tensors = {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(net, row).items()}
-    metrics = final_metrics(job, row)
+    metrics = final_metrics(job, row) | cell_metrics(job, population, rows)
     model = Model(
-        shapes(net.encoder),
-        shapes(net.decoder),
-        tensors,
+        shapes(job.net.encoder),
+        shapes(job.net.decoder),
+        {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
         asdict(job.dataset.scaling),
-        {"name": job.dataset.name, "spec_hash": spec.hash, "measure": plan.measure, "metrics": metrics},
+        {"name": job.dataset.name, "spec_hash": job.spec.hash, "measure": plan.measure, "metrics": metrics},
     )
-    verification, files = deliver(job, model, metrics, plan.measure)
+    verification, files = deliver(job, model, metrics, control.poll)
     yield events.Verified(
-        time.time(), verification.passed, verification.max_difference, verification.tolerance, len(verification.checks)
+        time.time(),
+        verification.passed,
+        verification.max_difference,
+        verification.tolerance,
+        len(verification.checks),
     )
     if not verification.passed:
         raise VerifyError(f"the exported model is not the trained one: {verification.first_failure}; no model was left")
     for kind, path in files.items():
         yield events.Saved(time.time(), kind, str(path.relative_to(job.folder)), path.stat().st_size)
-    yield events.Finished(
-        time.time(), metrics, model.sparsity, model.zeros, model.parameters, time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    yield events.Finished(time.time(), metrics, model.sparsity, model.zeros, model.parameters, seconds)
+
+
+def started(job: Job) -> events.Started:
+    """The first event of a run."""
+    return events.Started(
+        time.time(),
+        events.VERSION,
+        job.folder.name,
+        job.spec.model_dump(mode="json"),
+        job.net.model_size,
+        cells_of(job.spec),
+        job.plan.training.generations,
+        tuple(layer.name for layer in job.net.layers),
+        {name: len(part) for name, part in job.dataset.splits.items()},
+        job.dataset.row_shape,
+        str(job.device),
     )
-
-
-def plan_of(spec: RunSpec, net: Autoencoder) -> Plan:
-    """The evolution that a complete spec asks for."""
-    train, generations = spec.train, int(spec.train.epochs)
-    pruning = None
-    if spec.prune.operator != "none":
-        pruning = Pruning(
-            OPERATORS[spec.prune.operator],
-            spec.prune.target_sparsity,
-            cubic(spec.prune.start, spec.prune.end),
-            int(spec.prune.per_generation),
-        )
-    training = Training(
-        seed=spec.seed,
-        generations=generations,
-        batch=int(train.batch),
-        loss=loss_of(train.loss, round(train.bce_share * generations)),
-        optimizer="adam",
-        betas=train.betas,
-        rate=warmup_cosine(train.warmup),
-        lasting_masks=pruning is not None,
-        noise="none",
-        noise_level=0.0,
-    )
-    return Plan(net, training, pruning, measure_of(train.loss))
-
-
-def loss_of(name: str, switch: int) -> Callable[[int], str]:
-    """The training loss by generation; bce-then-l1 changes over at generation ``switch``."""
-    if name == "bce-then-l1":
-        return lambda generation: "bce" if generation < switch else "l1"
-    return lambda generation: name
-
-
-def warmup_cosine(warmup: float) -> Callable[[float], float]:
-    """A linear rise over the first ``warmup`` of the run, then half a cosine down to 0."""
-
-    def rate(progress: float) -> float:
-        if progress < warmup:
-            return (progress + 1e-4) / (warmup + 1e-4)
-        return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1 - warmup, 1e-9)))
-
-    return rate
-
-
-def device_rows(job: Job) -> Rows:
-    """Training and validation rows on the device, moved there once."""
-    dtype = DTYPES[job.spec.precision]
-    train = torch.from_numpy(job.dataset.train).to(job.device, dtype)
-    validation = torch.from_numpy(job.dataset.validation).to(job.device, dtype)
-    return Rows(train, validation if len(validation) else train)
-
-
-def first_population(job: Job) -> Population:
-    """The individuals before generation 0."""
-    rate = float(job.spec.train.learning_rate)
-    population = new_population(job.net, 1, job.spec.seed, rate, True, job.device)
-    return population.to(DTYPES[job.spec.precision])
 
 
 def choose(population: Population) -> torch.Tensor:
@@ -298,17 +262,19 @@ def choose(population: Population) -> torch.Tensor:
     """
     best = int(population.fitness.argmin())
     if not math.isfinite(float(population.fitness[best])):
-        raise RunError(
-            "every cell's loss became infinite or not a number; lower train.learning_rate (--lr) and run again"
-        )
+        raise RunError("every cell's loss is infinite or not a number; lower train.learning_rate (--lr) and run again")
     return population.weights[best]
 
 
 def generation_events(
-    job: Job, plan: Plan, population: Population, figures: Report, rows: Rows, seconds: float
+    job: Job, population: Population, figures: Report, rows: Rows, seconds: float
 ) -> Iterator[events.Event]:
-    """A completed generation as events; the one place where a generation's tensors are read."""
-    now, number, net = time.time(), population.generation, job.net
+    """A completed generation as events; the one place where a generation's tensors are read.
+
+    Raises:
+        RunError: every cell is lost.
+    """
+    now, number, net, plan = time.time(), population.generation, job.net, job.plan
     zeros = figures.layer_zeros.tolist()
     sizes = [(layer.inputs + 1) * layer.outputs for layer in net.layers]
     sparsity = [sum(row) / net.model_size for row in zeros]
@@ -321,7 +287,8 @@ def generation_events(
         tuple(sparsity),
         tuple(population.learning_rate.tolist()),
         tuple(figures.parents.tolist()),
-        figures.asked,
+        tuple(population.capacity.tolist()),
+        asked(plan, number),
         sum(sparsity) / len(sparsity),
         seconds,
     )
@@ -329,10 +296,11 @@ def generation_events(
     yield events.LayerSparsity(
         now, number, names, tuple(tuple(z / n for z, n in zip(row, sizes, strict=True)) for row in zeros)
     )
-    if figures.pruned:
-        yield events.Pruned(now, number, tuple(range(len(zeros))), tuple(sum(row) for row in zeros))
-    last = number == plan.training.generations
-    if last or number % max(1, plan.training.generations // PREVIEWS) == 0:
+    cut = [cell for cell, pruned in enumerate(figures.pruned) if pruned]
+    if cut:
+        yield events.Pruned(now, number, tuple(cut), tuple(sum(zeros[cell]) for cell in cut))
+    choose(population)
+    if number == plan.training.generations or number % max(1, plan.training.generations // PREVIEWS) == 0:
         best = int(population.fitness.argmin())
         shown = rows.validation[:PREVIEW_ROWS]
         weights = net.layout.views(population.weights[best : best + 1])
@@ -343,6 +311,24 @@ def generation_events(
 def rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
     """Rows at the three decimals a picture needs."""
     return tuple(tuple(round(value, 3) for value in row) for row in values.tolist())
+
+
+def front(job: Job, population: Population) -> events.Front:
+    """The cells that no other cell beats in both validation loss and non-zeros."""
+    nonzeros = (population.weights[:, : job.net.model_size] != 0).sum(1).tolist()
+    members = sorted(
+        (n, loss, cell) for cell, (n, loss) in enumerate(zip(nonzeros, population.fitness.tolist(), strict=True))
+    )
+    held: list[tuple[int, float, int]] = []
+    for member in members:
+        if math.isfinite(member[1]) and (not held or member[1] < held[-1][1]):
+            held.append(member)
+    return events.Front(
+        time.time(),
+        tuple(cell for _, _, cell in held),
+        tuple(loss for _, loss, _ in held),
+        tuple(n for n, _, _ in held),
+    )
 
 
 def final_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:
@@ -359,13 +345,27 @@ def final_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:
     return result
 
 
+def cell_metrics(job: Job, population: Population, rows: Rows) -> dict[str, float]:
+    """Over the cells of a ring: mean and median training loss, and mean capacity at the last prune."""
+    if job.spec.mode != "coevo":
+        return {"capacity": float(population.capacity[0])}
+    weights = job.net.layout.views(population.weights)
+    losses = reconstruction_loss(job.net, weights, rows.train, job.plan.measure)
+    name = f"train_{job.plan.measure}_cells"
+    return {
+        name: float(losses.mean()),
+        name + "_median": float(losses.median()),
+        "capacity_cells": float(population.capacity.mean()),
+    }
+
+
 def shapes(layers: tuple[Layer, ...]) -> tuple[LayerShape, ...]:
     """Layers as the deploy side knows them."""
     return tuple(LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in layers)
 
 
 def deliver(
-    job: Job, model: Model, metrics: dict[str, float], measure: str
+    job: Job, model: Model, metrics: dict[str, float], poll: Callable[[], None]
 ) -> tuple[verify.Verification, dict[str, Path]]:
     """Write the model folder under a temporary name, verify it, and rename it into place only if it passed."""
     temporary, final = job.folder / ".model.part", job.folder / "model"
@@ -384,9 +384,9 @@ def deliver(
     }
     for part, proto in graph.build_all(model, job.spec.export.opset, about).items():
         checkpoint.write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
-    losses = {measure: metrics[f"{split}_{measure}"]}
+    losses = {job.plan.measure: metrics[f"{split}_{job.plan.measure}"]}
     export = job.spec.export
-    verification = verify.verify_set(temporary, model, rows, export.tolerance, losses, export.loss_tolerance)
+    verification = verify.verify_set(temporary, model, rows, export.tolerance, losses, export.loss_tolerance, poll)
     text = json.dumps(verification.to_json(), indent=1) + "\n"
     if not verification.passed:
         checkpoint.write_text(job.folder / "verification-failed.json", text)

@@ -25,9 +25,15 @@ ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigm
 HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MeasureName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Literal["none", "random", "magnitude"]
-ScheduleName = Literal["cubic"]
-ModeName = Literal["canonical"]
+OperatorName = Literal["none", "random", "magnitude", "variance", "conjunctive"]
+ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
+ModeName = Literal["canonical", "coevo"]
+RuleName = Literal["pair", "pair-prune-first"]
+ConceptName = Literal["best", "mean", "worst"]
+OptimizerName = Literal["adam", "fresh-adam"]
+RateName = Literal["cosine", "step", "walk"]
+NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
+FamilyName = Literal["plain", "denoising", "variational"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -40,9 +46,10 @@ class DataSpec(_Part):
     """Where the rows come from and how they are split and scaled."""
 
     source: str = Field(
-        "digits", description="built-in set (digits, binary-clusters:CxRxD) or FILE.npy, FILE.npz[:key]"
+        "digits", description="digits, binary-clusters:CxRxD, a .npy, .npz[:key], .csv or .csv.gz file, or - for stdin"
     )
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
+    columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
     split: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="shares of train, validation and test rows")
     val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")
     test: str = Field("", description="FILE[:key] with the test rows; empty: taken from the source")
@@ -61,12 +68,19 @@ class LayerSpec(_Part):
 class ModelSpec(_Part):
     """The autoencoder."""
 
+    network: NetworkName = Field(
+        "default", description="where sizes left out come from: the recipe, or a network of the paper (ALGORITHMS A2)"
+    )
+    family: FamilyName = Field("plain", description="plain, denoising or variational")
+    noise: Annotated[float, Field(ge=0)] = Field(0.4, description="level of the Gaussian input noise, under denoising")
     hidden: Auto | tuple[Count, ...] = Field(
         "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
     )
     latent: Auto | Count = Field("auto", description="size of the latent code")
     activation: HiddenActivationName = Field("relu", description="activation of the hidden layers")
-    latent_activation: ActivationName = Field("identity", description="activation of the latent code")
+    latent_activation: Auto | ActivationName = Field(
+        "auto", description="activation of the latent code; auto: relu in the paper's networks, else identity"
+    )
     output: Auto | ActivationName = Field(
         "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
     )
@@ -82,7 +96,17 @@ class TrainSpec(_Part):
     epochs: Auto | Count = Field("auto", description="generations; one is one pass over the training rows")
     batch: Auto | Count = Field("auto", description="rows per step")
     learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
-    warmup: Share = Field(0.1, description="share of the run in which the rate rises from 0; a cosine to 0 follows")
+    optimizer: OptimizerName = Field(
+        "adam",
+        description="adam: its state travels with the individual; fresh-adam: a new one every step, as published",
+    )
+    rate: RateName = Field("cosine", description="cosine: warm-up, then a cosine to 0; step: drops; walk: per cell")
+    warmup: Share = Field(0.1, description="share of the run in which the rate rises from 0, under cosine")
+    drops: Count = Field(4, description="equal parts of the run, each with a lower rate, under step")
+    drop: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="factor from part to part, under step")
+    walk: Annotated[float, Field(ge=0)] = Field(
+        1e-5, description="standard deviation of a generation's walk, under walk"
+    )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="Adam's decay rates"
     )
@@ -90,16 +114,49 @@ class TrainSpec(_Part):
     bce_share: Share = Field(0.5, description="share of the run on bce, under bce-then-l1")
 
 
+class EvolveSpec(_Part):
+    """The ring of encoders and decoders, under mode coevo."""
+
+    cells: Count = Field(4, description="cells on the ring")
+    radius: Annotated[int, Field(ge=0)] = Field(1, description="neighbours on each side")
+    rule: RuleName = Field("pair", description="pair: prune after training; pair-prune-first: before it")
+    order: Literal["synchronous", "asynchronous"] = Field(
+        "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
+    )
+    tournament: Count = Field(2, description="draws of a tournament, with replacement")
+    concept: ConceptName = Field("best", description="fitness of a member over its partners' losses")
+    batch: Literal["shared", "cell"] = Field(
+        "shared", description="rows of a selection: one batch for the ring, or one per cell as published"
+    )
+
+
 class PruneSpec(_Part):
     """What goes, and when."""
 
     operator: OperatorName = Field("magnitude", description="which weights go first")
-    schedule: ScheduleName = Field("cubic", description="how the sparsity rises")
-    target_sparsity: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.8, description="share of all weights and biases that are zero at the end"
+    form: Auto | Literal["score", "published"] = Field(
+        "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )
-    start: Share = Field(0.0, description="progress of the run at which pruning begins")
-    end: Share = Field(0.75, description="progress of the run at which the target is reached")
+    schedule: ScheduleName = Field("cubic", description="how pruning develops over the run")
+    drive: Auto | Literal["target", "probability"] = Field(
+        "auto",
+        description="target: the schedule shapes a rise to target_sparsity; probability: it is the chance to prune",
+    )
+    target_sparsity: Auto | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto", description="share of all weights and biases that are zero at the end; auto: 0.8"
+    )
+    probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
+    granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
+    regrow: bool = Field(False, description="whether training may change pruned weights again, as published")
+    order: Literal["high", "low"] = Field("high", description="which spread goes first, under variance")
+    amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
+    threshold: Share = Field(0.1, description="scaled activation below which a unit is idle, under conjunctive")
+    guide_rows: Count = Field(100, description="rows drawn to guide conjunctive")
+    guide_split: Literal["validation", "test"] = Field("validation", description="where they are drawn")
+    exponent: Annotated[float, Field(gt=0)] = Field(2.0, description="rate of the exponential schedule")
+    delay: Annotated[float, Field(ge=0, lt=1)] = Field(0.75, description="share of the run that final_n waits")
+    start: Share = Field(0.0, description="progress of the run at which cubic begins")
+    end: Share = Field(0.75, description="progress of the run at which cubic reaches the target")
     per_generation: Auto | Count = Field("auto", description="prunes per generation, evenly over its steps")
 
 
@@ -119,13 +176,15 @@ class ExportSpec(_Part):
 class RunSpec(_Part):
     """A whole run."""
 
-    mode: ModeName = Field("canonical", description="canonical: one autoencoder")
+    mode: ModeName = Field("coevo", description="coevo: a ring of encoders and decoders; canonical: one autoencoder")
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="names every random draw of the run")
     device: str = Field("auto", description="auto, cpu, cuda[:n] or mps")
     precision: Literal["float32", "float64"] = Field("float32", description="number format of training")
+    checkpoint_every: Count = Field(10, description="generations between two checkpoints")
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     train: TrainSpec = TrainSpec()
+    evolve: EvolveSpec = EvolveSpec()
     prune: PruneSpec = PruneSpec()
     export: ExportSpec = ExportSpec()
 
@@ -136,11 +195,56 @@ class RunSpec(_Part):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_PAPER: dict[str, Any] = {
+    "model": {"network": "paper"},
+    "train": {"epochs": 400, "batch": 5, "learning_rate": 1e-5, "loss": "l1"},
+    "prune": {
+        "operator": "random",
+        "schedule": "exponential",
+        "form": "published",
+        "drive": "probability",
+        "regrow": True,
+        "guide_split": "test",
+    },
+}
+
+
+def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with nested ``changes`` laid over it."""
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _over(base.get(key, {}), value) if isinstance(value, Mapping) else value
+    return merged
+
+
+_RING = {"cells": 10, "radius": 1, "rule": "pair", "batch": "cell"}
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # No pruning: the dense reference of the same training.
-    "dense": {"prune": {"operator": "none", "target_sparsity": 0.0}},
+    # The published method (Jorgensen et al. 2025; ALGORITHMS A).
+    "paper-canonical": _over(_PAPER, {"mode": "canonical", "train": {"betas": [0.5, 0.999], "rate": "step"}}),
+    "paper-coevo": _over(
+        _PAPER,
+        {
+            "mode": "coevo",
+            "train": {"optimizer": "fresh-adam", "rate": "walk"},
+            "evolve": {**_RING, "order": "asynchronous"},
+        },
+    ),
+    "paper-coevo-sync": _over(
+        _PAPER,
+        {
+            "mode": "coevo",
+            "train": {"optimizer": "fresh-adam", "rate": "walk"},
+            "evolve": {**_RING, "order": "synchronous"},
+        },
+    ),
 }
+NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
+    "paper": ((30,), 10),
+    "paper-small": ((30,), 2),
+    "paper-large": ((60, 30), 10),
+}
+"""Hidden sizes and latent size of the paper's networks (ALGORITHMS A2)."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +357,12 @@ def resolve(
     return Resolved(spec, sources)
 
 
+def override(resolved: Resolved, path: str, value: Any, source: str) -> Resolved:
+    """The same spec with one field set; the value must be valid."""
+    values = flatten(resolved.spec.model_dump()) | {path: value}
+    return Resolved(RunSpec.model_validate(_nest(values)), resolved.sources | {path: source})
+
+
 def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunSpec | None, list[str]]:
     """The spec, and every fault: unknown fields, bad values, then contradictions between the good ones."""
     faults = []
@@ -322,15 +432,65 @@ def contradictions(spec: RunSpec) -> list[str]:
     output = spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output
     if spec.train.loss in ("bce", "bce-then-l1") and output not in ("auto", "sigmoid"):
         faults.append(f"train.loss = {spec.train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output!r}")
-    if spec.prune.operator == "none" and spec.prune.target_sparsity > 0:
-        faults.append(
-            f"prune.operator = 'none': cannot reach prune.target_sparsity = {spec.prune.target_sparsity}; "
-            "choose an operator or set the target to 0"
-        )
+    faults += _pruning_contradictions(spec.prune)
+    if spec.model.family == "variational":
+        latent = spec.model.encoder[-1].activation if spec.model.encoder else spec.model.latent_activation
+        if latent not in ("auto", "identity"):
+            faults.append(
+                f"model.latent_activation = {latent!r}: the variational family samples its latent "
+                "code, which needs 'identity'"
+            )
+        if spec.train.loss == "bce-then-l1":
+            faults.append("train.loss = 'bce-then-l1': the variational family keeps one loss; choose 'bce'")
     kind, _, index = spec.device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
         faults.append(f"device = {spec.device!r}: choose auto, cpu, cuda, cuda:N or mps")
     return faults
+
+
+def _pruning_contradictions(prune: PruneSpec) -> list[str]:
+    faults = []
+    target = prune.target_sparsity
+    if prune.operator == "none" and target not in ("auto", 0):
+        faults.append(
+            f"prune.operator = 'none': cannot reach prune.target_sparsity = {target}; "
+            "choose an operator or set the target to 0"
+        )
+    if drive_of(prune) == "probability":
+        if target not in ("auto", 0):
+            faults.append(
+                f"prune.target_sparsity = {target}: cannot be asked for while prune.drive is 'probability'; "
+                "leave out the target or the probability"
+            )
+        if prune.schedule == "cubic":
+            faults.append("prune.schedule = 'cubic': is a rise to a target, not a probability; choose another schedule")
+        if prune.form == "score":
+            faults.append(
+                "prune.form = 'score': needs exact counts, which a probability does not give; "
+                "set prune.form to 'published' or prune.drive to 'target'"
+            )
+        if prune.per_generation not in ("auto", 1):
+            faults.append(f"prune.per_generation = {prune.per_generation}: a probability is drawn once; set it to 1")
+    elif prune.form == "published":
+        faults.append(
+            "prune.form = 'published': prunes by chance, not to a target; "
+            "set prune.drive to 'probability' or prune.form to 'score'"
+        )
+    published = prune.form == "published" or (prune.form == "auto" and drive_of(prune) == "probability")
+    if published and prune.operator == "magnitude":
+        faults.append("prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive")
+    if published and prune.granularity == "unit":
+        faults.append(
+            "prune.granularity = 'unit': the published forms say themselves what they cut; set it to 'weight'"
+        )
+    return faults
+
+
+def drive_of(prune: PruneSpec) -> str:
+    """Target or probability; auto follows which of the two numbers is given."""
+    if prune.drive != "auto":
+        return prune.drive
+    return "probability" if prune.probability != "auto" or prune.form == "published" else "target"
 
 
 def default_hidden(inputs: int) -> int:
@@ -343,6 +503,13 @@ def default_batch(rows: int) -> int:
     return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
 
 
+def default_loss(family: str, binary: bool) -> LossName:
+    """bce for the variational family on 0/1 rows (ALGORITHMS A2), bce-then-l1 for the others there, else mse."""
+    if not binary:
+        return "mse"
+    return "bce" if family == "variational" else "bce-then-l1"
+
+
 def complete(resolved: Resolved, facts: Facts) -> Resolved:
     """Fill in every "auto" field from the data, by the default recipe (docs/recipe.md).
 
@@ -351,20 +518,32 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     """
     spec = resolved.spec
     steps = 6000
-    hidden = (default_hidden(facts.inputs),) if spec.model.hidden == "auto" else spec.model.hidden
-    latent = min(max(1, (hidden or (facts.inputs,))[-1] // 4), facts.inputs)
+    if spec.model.network == "default":
+        hidden: tuple[int, ...] = (default_hidden(facts.inputs),)
+        width = (hidden if spec.model.hidden == "auto" else spec.model.hidden or (facts.inputs,))[-1]
+        latent = min(max(1, width // 4), facts.inputs)
+    else:
+        hidden, latent = NETWORKS[spec.model.network]
     output = "sigmoid" if facts.unit else "identity"
     sigmoid = (spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output) in ("auto", "sigmoid")
     batch = default_batch(facts.rows) if spec.train.batch == "auto" else spec.train.batch
     pass_steps = -(-facts.rows // batch)
     epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
+    drive = drive_of(spec.prune)
     recipe: dict[str, Any] = {
         "model.output": output,
-        "train.loss": "bce-then-l1" if facts.binary and sigmoid else "mse",
+        "model.latent_activation": "identity"
+        if spec.model.network == "default" or spec.model.family == "variational"
+        else "relu",
+        "train.loss": default_loss(spec.model.family, facts.binary and sigmoid),
         "train.batch": batch,
         "train.epochs": epochs,
         "train.learning_rate": 8e-3,
-        "prune.per_generation": min(pass_steps, max(1, round(100 / epochs))),
+        "prune.drive": drive,
+        "prune.form": "published" if drive == "probability" else "score",
+        "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
+        "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
+        "prune.per_generation": min(pass_steps, max(1, round(100 / epochs))) if drive == "target" else 1,
     }
     if not spec.model.encoder:
         recipe |= {"model.hidden": hidden, "model.latent": latent}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-ACTIVATIONS = {"identity": lambda x: x, "relu": lambda x: x * (x > 0), "leaky-relu": lambda x: np.where(x > 0, x, x / 100),
-               "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}  # fmt: skip
+ACTIVATIONS = {"identity": lambda x: x, "relu": lambda x: x * (x > 0), "tanh": np.tanh,
+               "leaky-relu": lambda x: np.maximum(x, x / 100), "sigmoid": lambda x: 1 / (1 + np.exp(-x))}  # fmt: skip
 
 
 def reconstruct(folder: Path, raw: np.ndarray) -> np.ndarray:

@@ -11,25 +11,17 @@ from aecompress.cli import options
 from aecompress.cli.exits import emit_json, emit_row, reported
 
 
+@options.with_spec
 def data(
-    source: options.Source = None,
-    spec: options.SpecFile = None,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    key: options.Key = None,
-    split: options.Split = None,
-    val: options.Val = None,
-    test: options.Test = None,
-    scaling: options.Scaling = None,
+    asked: options.Asked,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the scaled splits there.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Describe a dataset as a run would see it: splits, values, scaling, noise floor of the built-in sets."""
-    values = locals()
     with reported():
-        resolved = options.resolved_from(values)
+        resolved = asked()
         from aecompress.data.dataset import load, write_npz
         from aecompress.data.describe import describe
 

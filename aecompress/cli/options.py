@@ -1,125 +1,156 @@
-"""Flags that several commands share, and their way into the spec."""
+"""The flags that stand for fields of the spec: one table, shared by every command that takes a spec."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from aecompress.spec import Resolved
 
-_SPEC, _DATA, _MODEL, _TRAIN, _PRUNE = "Spec", "Data", "Model", "Training", "Pruning"
 
-Source = Annotated[
+class Flag(NamedTuple):
+    """A flag, the field it sets, and its help."""
+
+    flag: str
+    field: str
+    help: str
+    metavar: str = "TEXT"
+    panel: str = "Spec"
+
+
+NUMBER, NUMBERS = "NUMBER", "A,B,..."
+FLAGS = (
+    Flag("--mode", "mode", "coevo (a ring of encoders and decoders) or canonical (one autoencoder)."),
+    Flag("--seed", "seed", "Names every random draw.", NUMBER),
+    Flag("--device", "device", "auto, cpu, cuda[:n] or mps."),
+    Flag("--precision", "precision", "float32 or float64."),
+    Flag("--key", "data.key", "Array in an .npz file.", panel="Data"),
+    Flag("--columns", "data.columns", "Columns of CSV rows, by name or number: a,b or 0,3-5.", panel="Data"),
+    Flag("--split", "data.split", "Shares of train, validation and test rows.", NUMBERS, "Data"),
+    Flag("--val", "data.val", "Your own validation rows: FILE[:key].", panel="Data"),
+    Flag("--test", "data.test", "Your own test rows: FILE[:key].", panel="Data"),
+    Flag("--scaling", "data.scaling", "auto, none, minmax or standard.", panel="Data"),
+    Flag("--network", "model.network", "default, paper, paper-small or paper-large.", panel="Model"),
+    Flag("--hidden", "model.hidden", "Hidden layers of the encoder; the decoder mirrors them.", NUMBERS, "Model"),
+    Flag("--latent", "model.latent", "Size of the latent code.", NUMBER, "Model"),
+    Flag("--family", "model.family", "plain, denoising or variational.", panel="Model"),
+    Flag("--epochs", "train.epochs", "Generations; one is one pass over the training rows.", NUMBER, "Training"),
+    Flag("--batch", "train.batch", "Rows per step.", NUMBER, "Training"),
+    Flag("--lr", "train.learning_rate", "Learning rate.", NUMBER, "Training"),
+    Flag("--cells", "evolve.cells", "Cells on the ring.", NUMBER, "Evolution"),
+    Flag("--radius", "evolve.radius", "Neighbours on each side.", NUMBER, "Evolution"),
+    Flag("--rule", "evolve.rule", "pair or pair-prune-first.", panel="Evolution"),
+    Flag("--operator", "prune.operator", "none, random, magnitude, variance or conjunctive.", panel="Pruning"),
+    Flag(
+        "--schedule",
+        "prune.schedule",
+        "cubic, fixed, increase, decrease, exponential, final_n, prune_after or population.",
+        panel="Pruning",
+    ),
+    Flag("--target-sparsity", "prune.target_sparsity", "Share of zeros at the end.", NUMBER, "Pruning"),
+    Flag("--probability", "prune.probability", "Prune by chance, as published, with this p.", NUMBER, "Pruning"),
+    Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
+    Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel="Output")]
+_SOURCE = Annotated[
     str | None,
     typer.Argument(
         metavar="[DATA]",
-        help="digits, binary-clusters:CxRxD, FILE.npy or FILE.npz[:key].  [default: digits]",
+        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz[:key], FILE.csv[.gz], - for stdin.  [default: digits]",
         show_default=False,
     ),
 ]
-SpecFile = Annotated[Path | None, typer.Option("--spec", help="TOML file with the spec.", rich_help_panel=_SPEC)]
-Preset = Annotated[
-    str | None, typer.Option(help="Named set of values under the file and the flags.", rich_help_panel=_SPEC)
+_SPEC = Annotated[Path | None, typer.Option("--spec", help="TOML file with the spec.", rich_help_panel="Spec")]
+_PRESET = Annotated[
+    str | None,
+    typer.Option(help="default, paper-canonical, paper-coevo or paper-coevo-sync.", rich_help_panel="Spec"),
 ]
-Set = Annotated[
+_SET = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="SECTION.FIELD=VALUE", help="Any field of the spec; may be repeated.", rich_help_panel=_SPEC
-    ),
-]
-Mode = Annotated[str | None, typer.Option(help="canonical: one autoencoder.", rich_help_panel=_SPEC)]
-Seed = Annotated[str | None, typer.Option(metavar="INT", help="Names every random draw.", rich_help_panel=_SPEC)]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda[:n] or mps.", rich_help_panel=_SPEC)]
-Precision = Annotated[str | None, typer.Option(help="float32 or float64.", rich_help_panel=_SPEC)]
-Key = Annotated[str | None, typer.Option(help="Array in an .npz file.", rich_help_panel=_DATA)]
-Split = Annotated[
-    str | None, typer.Option(metavar="T,V,T", help="Shares of train, validation, test rows.", rich_help_panel=_DATA)
-]
-Val = Annotated[str | None, typer.Option(metavar="FILE[:key]", help="Your own validation rows.", rich_help_panel=_DATA)]
-Test = Annotated[str | None, typer.Option(metavar="FILE[:key]", help="Your own test rows.", rich_help_panel=_DATA)]
-Scaling = Annotated[str | None, typer.Option(help="auto, none, minmax or standard.", rich_help_panel=_DATA)]
-Hidden = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,...", help="Hidden layer sizes of the encoder; the decoder mirrors them.", rich_help_panel=_MODEL
-    ),
-]
-Latent = Annotated[str | None, typer.Option(metavar="INT", help="Size of the latent code.", rich_help_panel=_MODEL)]
-Epochs = Annotated[
-    str | None,
-    typer.Option(metavar="INT", help="Generations; one is one pass over the training rows.", rich_help_panel=_TRAIN),
-]
-Batch = Annotated[str | None, typer.Option(metavar="INT", help="Rows per step.", rich_help_panel=_TRAIN)]
-Rate = Annotated[str | None, typer.Option("--lr", metavar="FLOAT", help="Learning rate.", rich_help_panel=_TRAIN)]
-Operator = Annotated[str | None, typer.Option(help="none, random or magnitude.", rich_help_panel=_PRUNE)]
-Schedule = Annotated[str | None, typer.Option(help="cubic.", rich_help_panel=_PRUNE)]
-Target = Annotated[
-    str | None,
-    typer.Option(
-        "--target-sparsity",
-        metavar="SHARE",
-        help="Share of weights and biases that are zero at the end.",
-        rich_help_panel=_PRUNE,
+        "--set", metavar="SECTION.FIELD=VALUE", help="Any field of the spec; may be repeated.", rich_help_panel="Spec"
     ),
 ]
 
-FLAGS = {
-    "source": ("DATA", "data.source"),
-    "mode": ("--mode", "mode"),
-    "seed": ("--seed", "seed"),
-    "device": ("--device", "device"),
-    "precision": ("--precision", "precision"),
-    "key": ("--key", "data.key"),
-    "split": ("--split", "data.split"),
-    "val": ("--val", "data.val"),
-    "test": ("--test", "data.test"),
-    "scaling": ("--scaling", "data.scaling"),
-    "hidden": ("--hidden", "model.hidden"),
-    "latent": ("--latent", "model.latent"),
-    "epochs": ("--epochs", "train.epochs"),
-    "batch": ("--batch", "train.batch"),
-    "lr": ("--lr", "train.learning_rate"),
-    "operator": ("--operator", "prune.operator"),
-    "schedule": ("--schedule", "prune.schedule"),
-    "target_sparsity": ("--target-sparsity", "prune.target_sparsity"),
-    "opset": ("--opset", "export.opset"),
-}
-"""Parameter of a command -> (the flag as the user knows it, the field of the spec)."""
-_LISTS = {"hidden", "split"}
-_TEXT = {"source", "mode", "device", "precision", "key", "val", "test", "scaling", "operator", "schedule"}
+Asked = Callable[[], "Resolved"]
+"""Resolves the spec that the user's flags ask for; raises SpecError with every fault."""
+
+
+def with_spec(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of the table; it gets their spec as its first parameter, an :data:`Asked`."""
+    added = {"source": _SOURCE, "spec": _SPEC, "preset": _PRESET, "set_": _SET} | {
+        _name(flag): Annotated[
+            str | None, typer.Option(flag.flag, metavar=flag.metavar, help=flag.help, rich_help_panel=flag.panel)
+        ]
+        for flag in FLAGS
+    }
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    shared = [inspect.Parameter(name, kind, default=None, annotation=hint) for name, hint in added.items()]
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        mine = {name: values.pop(name) for name in added}
+        command(lambda: resolved_from(mine), **values)
+
+    parameters = [*shared, *(parameter.replace(kind=kind) for parameter in own)]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped
+
+
+def _name(flag: Flag) -> str:
+    return flag.flag.removeprefix("--").replace("-", "_")
 
 
 def resolved_from(values: dict[str, Any]) -> Resolved:
-    """The spec that a command's parameters ask for; ``values`` are the command's ``locals()``.
+    """The spec that parameters of the table ask for.
 
     Raises:
         SpecError: with every fault.
     """
+    from aecompress.errors import SpecError
     from aecompress.spec import parse_assignment, resolve
 
     flags: dict[str, tuple[str, Any]] = {}
-    for assignment in values.get("set_") or []:
-        path, value = parse_assignment(assignment)
-        flags[path] = (f"--set {assignment}", value)
-    for name, (flag, path) in FLAGS.items():
-        text = values.get(name)
-        if text is not None:
-            flags[path] = (flag, text if name in _TEXT else number_or_text(text, name in _LISTS))
-    if values.get("no_rows"):
-        flags["export.rows"] = ("--no-rows", 0)
-    return resolve(flags, values.get("spec"), values.get("preset"))
-
-
-def number_or_text(text: str, listed: bool) -> Any:
-    """The number(s) a flag's text stands for; the text itself where it is none, for the spec to refuse."""
-    if listed and text != "auto":
-        return [number_or_text(part.strip(), False) for part in text.split(",") if part.strip()]
-    for kind in (int, float):
+    faults = []
+    for assignment in values["set_"] or []:
         try:
-            return kind(text)
-        except ValueError:
-            continue
+            path, value = parse_assignment(assignment)
+            flags[path] = (f"--set {assignment}", value)
+        except SpecError as fault:
+            faults += fault.faults
+    if values["source"] is not None:
+        flags["data.source"] = ("DATA", values["source"])
+    for flag in FLAGS:
+        text = values[_name(flag)]
+        if text is not None:
+            flags[flag.field] = (flag.flag, parsed(text, flag.metavar))
+    try:
+        resolved = resolve(flags, values["spec"], values["preset"])
+    except SpecError as fault:
+        raise SpecError(faults + fault.faults) from fault
+    if faults:
+        raise SpecError(faults)
+    return resolved
+
+
+def parsed(text: str, metavar: str) -> Any:
+    """The number(s) a flag's text stands for; the text itself where it is none, for the spec to refuse."""
+    if metavar == NUMBERS and text != "auto":
+        return [parsed(part.strip(), NUMBER) for part in text.split(",") if part.strip()]
+    if metavar == NUMBER:
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
     return text

@@ -10,38 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, emit_row, reported, say
 
 if TYPE_CHECKING:
-    from aecompress.run import Job
+    from aecompress.events import Event
 
 
+@options.with_spec
 def prune(
-    source: options.Source = None,
-    spec: options.SpecFile = None,
-    preset: options.Preset = None,
-    set_: options.Set = None,
-    mode: options.Mode = None,
-    seed: options.Seed = None,
-    device: options.Device = None,
-    precision: options.Precision = None,
-    key: options.Key = None,
-    split: options.Split = None,
-    val: options.Val = None,
-    test: options.Test = None,
-    scaling: options.Scaling = None,
-    hidden: options.Hidden = None,
-    latent: options.Latent = None,
-    epochs: options.Epochs = None,
-    batch: options.Batch = None,
-    lr: options.Rate = None,
-    operator: options.Operator = None,
-    schedule: options.Schedule = None,
-    target_sparsity: options.Target = None,
-    opset: Annotated[str | None, typer.Option(metavar="INT", help="ONNX opset.", rich_help_panel="Output")] = None,
-    no_rows: Annotated[
-        bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel="Output")
-    ] = False,
+    asked: options.Asked,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -55,25 +32,30 @@ def prune(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel="Output")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel="Output")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Go on with a run that was stopped or killed.", rich_help_panel="Output"
+        ),
+    ] = None,
+    no_rows: Annotated[
+        bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel="Output")
+    ] = False,
+    json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel="Output")] = False,
 ) -> None:
     """Train an autoencoder, prune it while it learns, and write verified model files.
 
     stdout gets one line per file: kind, path, bytes.
     """
-    values = locals()
     with reported():
-        resolved = options.resolved_from(values)
-        from aecompress.cli.progress import show
-        from aecompress.run import prepare, run
-
-        job = prepare(resolved, output, force)
-        asked: list[int] = []
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda received, frame: asked.append(received))
-        said = show(run(job, lambda: asked[0] if asked else None), quiet)
-        result = summary(job, said)
+        resolved = asked()
+        if resume is not None:
+            refuse_beside_resume(resolved, output, force, no_rows)
+        said = finished_events(resume) if resume is not None else None
+        if said is None:
+            said = follow(resolved, output, force, resume, no_rows, quiet)
+        result = summary(said)
         if json:
             emit_json(result)
         else:
@@ -82,28 +64,71 @@ def prune(
             sys.stdout.flush()
 
 
-def summary(job: Job, said: list[Any]) -> dict[str, Any]:
+def refuse_beside_resume(resolved: Any, output: Path | None, force: bool, no_rows: bool) -> None:
+    """A resumed run keeps its own spec, so other flags would be ignored: say so instead.
+
+    Raises:
+        SpecError: naming them.
+    """
+    from aecompress.errors import SpecError
+
+    given = sorted({source for source in resolved.sources.values() if source != "default"})
+    given += [flag for flag, on in (("-o", output), ("--force", force), ("--no-rows", no_rows)) if on]
+    if given:
+        raise SpecError(f"--resume: the run goes on with its own spec; leave out {', '.join(given)}")
+
+
+def finished_events(folder: Path) -> tuple[Path, list[Event]] | None:
+    """What a finished run said; None where the run is not finished, and so is to be resumed."""
+    from aecompress.events import current, read_log
+    from aecompress.folder import read_status
+
+    if read_status(folder)["status"] != "finished":
+        return None
+    say(f"aecompress: {folder} is finished; nothing to do")
+    return folder, current(read_log(folder / "events.jsonl"))
+
+
+def follow(
+    resolved: Any, output: Path | None, force: bool, resume: Path | None, no_rows: bool, quiet: bool
+) -> tuple[Path, list[Event]]:
+    """Carry the run out, showing progress; SIGINT and SIGTERM stop it."""
+    from aecompress.cli.progress import show
+    from aecompress.run import prepare, prepare_resume, run
+    from aecompress.spec import override
+
+    if no_rows:
+        resolved = override(resolved, "export.rows", 0, "--no-rows")
+    signals: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: signals.append(received))
+    job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
+    return job.folder, show(run(job, lambda: signals[0] if signals else None), quiet)
+
+
+def summary(finished: tuple[Path, list[Event]]) -> dict[str, Any]:
     """The one object of ``--json``, from the events of a finished run."""
     from aecompress.events import Finished, Saved, Verified
 
-    finished = next(event for event in said if isinstance(event, Finished))
+    folder, said = finished
+    end = next(event for event in said if isinstance(event, Finished))
     verified = next(event for event in said if isinstance(event, Verified))
     return {
-        "run": str(job.folder),
+        "run": str(folder),
         "files": [
-            {"kind": event.file, "path": str(job.folder / event.path), "bytes": event.bytes}
+            {"kind": event.file, "path": str(folder / event.path), "bytes": event.bytes}
             for event in said
             if isinstance(event, Saved)
         ],
-        "metrics": finished.metrics,
-        "sparsity": finished.sparsity,
-        "zeros": finished.zeros,
-        "parameters": finished.parameters,
+        "metrics": end.metrics,
+        "sparsity": end.sparsity,
+        "zeros": end.zeros,
+        "parameters": end.parameters,
         "verification": {
             "passed": verified.passed,
             "checks": verified.checks,
             "max_difference": verified.max_difference,
             "tolerance": verified.tolerance,
         },
-        "seconds": finished.seconds,
+        "seconds": end.seconds,
     }

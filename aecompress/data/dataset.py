@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress import rng
-from aecompress.data.sources import Array, file_and_key, read, read_array
+from aecompress.data.sources import STDIN, Array, Raw, file_and_key, read, read_array
 from aecompress.errors import DataError
 from aecompress.spec import DataSpec, Facts
 
@@ -48,6 +48,8 @@ class Dataset:
     """sha256 over the raw rows of all splits, 16 hex digits."""
     notes: dict[str, float]
     """What a generated set knows of itself, for example its flip rate per split."""
+    stdin: Array | None = None
+    """The rows of standard input as they came: a resume cannot read them again."""
 
     @property
     def splits(self) -> dict[str, Floats]:
@@ -63,16 +65,19 @@ class Dataset:
         return Facts(len(self.train), self.train.shape[1], binary, unit)
 
 
-def load(spec: DataSpec, seed: int) -> Dataset:
+def load(spec: DataSpec, seed: int, stdin: Array | None = None) -> Dataset:
     """Read, split and scale the rows a spec asks for.
+
+    Args:
+        stdin: the rows of standard input, where they were read before.
 
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together.
     """
-    raw = read(spec.source, spec.key, seed)
+    raw = read(spec.source, spec.key, spec.columns, seed) if stdin is None else Raw("stdin", stdin)
     given = {
-        "validation": read_array(*file_and_key(spec.val)) if spec.val else raw.validation,
-        "test": read_array(*file_and_key(spec.test)) if spec.test else raw.test,
+        "validation": read_array(*file_and_key(spec.val), spec.columns) if spec.val else raw.validation,
+        "test": read_array(*file_and_key(spec.test), spec.columns) if spec.test else raw.test,
     }
     source = checked(spec.source, raw.train)
     shape = source.shape[1:]
@@ -107,6 +112,7 @@ def load(spec: DataSpec, seed: int) -> Dataset:
         scaling,
         digest.hexdigest()[:16],
         raw.notes,
+        raw.train if spec.source == STDIN else None,
     )
 
 

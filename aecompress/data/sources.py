@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import re
+import sys
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +21,8 @@ from aecompress.errors import DataError
 Array = NDArray[np.generic]
 CLUSTERS = re.compile(r"binary-clusters:(\d+)x(\d+)x(\d+)")
 FLIP_RATE = 0.05
+STDIN = "-"
+NPY_MAGIC, GZIP_MAGIC = b"\x93NUMPY", b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,12 @@ class Raw:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-def read(source: str, key: str = "", seed: int = 0) -> Raw:
-    """The rows that ``source`` names: ``digits``, ``binary-clusters:CxRxD``, ``FILE.npy``, ``FILE.npz[:key]``.
+def read(source: str, key: str = "", columns: str = "", seed: int = 0) -> Raw:
+    """The rows that ``source`` names: ``digits``, ``binary-clusters:CxRxD``, a file, or ``-`` for standard input.
 
     Args:
         key: array name in an ``.npz``, when the source does not say it.
+        columns: CSV columns to take; empty for all.
         seed: instance of a generated set.
 
     Raises:
@@ -49,8 +57,10 @@ def read(source: str, key: str = "", seed: int = 0) -> Raw:
             )
         clusters, rows, inputs = map(int, match.groups())
         return binary_clusters(source, clusters, rows, inputs, seed)
+    if source == STDIN:
+        return Raw("stdin", read_stdin(columns))
     path, inner = file_and_key(source)
-    return Raw(Path(path).stem, read_array(path, inner or key))
+    return Raw(path.name.partition(".")[0], read_array(path, inner or key, columns))
 
 
 def file_and_key(source: str) -> tuple[Path, str]:
@@ -61,39 +71,155 @@ def file_and_key(source: str) -> tuple[Path, str]:
     return Path(file), key
 
 
-def read_array(path: Path, key: str = "") -> Array:
-    """The array of an ``.npy`` file, or array ``key`` of an ``.npz`` file; no pickled objects.
+def read_array(path: Path, key: str = "", columns: str = "") -> Array:
+    """The rows of an ``.npy`` file, of array ``key`` of an ``.npz`` file, or of a ``.csv`` or ``.csv.gz`` file.
+
+    Args:
+        columns: names or numbers of the CSV columns to take; empty for all.
 
     Raises:
         DataError: missing, truncated, of another kind, or without that key.
     """
-    if path.suffix not in (".npy", ".npz"):
-        raise DataError(f"{path}: not a data source; name a .npy or .npz file, digits, or binary-clusters:CxRxD")
+    csv_file = path.name.endswith((".csv", ".csv.gz"))
+    if not csv_file and path.suffix not in (".npy", ".npz"):
+        raise DataError(
+            f"{path}: not a data source; name a .npy, .npz, .csv or .csv.gz file, digits, binary-clusters:CxRxD, or -"
+        )
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
+    if key and path.suffix != ".npz":
+        raise DataError(f"{path}: holds one array, so leave out the key {key!r}")
+    if columns and not csv_file:
+        raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {columns!r}")
     try:
-        loaded = np.load(path, allow_pickle=False)
+        data = path.read_bytes()
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
+    return parse_csv(str(path), data, columns) if csv_file else parse_numpy(str(path), data, key)
+
+
+def read_stdin(columns: str = "") -> Array:
+    """Rows from standard input: ``.npy`` or CSV, gzip or not, told apart by content.
+
+    Raises:
+        DataError: it is none of them.
+    """
+    data = gunzip("-", sys.stdin.buffer.read())
+    if not data:
+        raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
+    return parse_numpy("-", data, "") if data.startswith(NPY_MAGIC) else parse_csv("-", data, columns)
+
+
+def gunzip(where: str, data: bytes) -> bytes:
+    """``data`` decompressed where it is gzip, else as it is.
+
+    Raises:
+        DataError: truncated or damaged gzip.
+    """
+    if not data.startswith(GZIP_MAGIC):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as fault:
+        raise DataError(f"{where}: is damaged gzip ({fault}); compress it again") from fault
+
+
+def parse_numpy(where: str, data: bytes, key: str) -> Array:
+    """The array of an ``.npy``, or array ``key`` of an ``.npz``; no pickled objects.
+
+    Raises:
+        DataError: truncated, of another kind, or without that key.
+    """
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            if key:
-                raise DataError(f"{path}: holds one array, so leave out the key {key!r}")
             return loaded
         with loaded:
+            names = ", ".join(loaded.files)
+            if not loaded.files:
+                raise DataError(f"{where}: holds no arrays; save one in it")
             if not key and len(loaded.files) != 1:
-                raise DataError(
-                    f"{path}: holds {', '.join(loaded.files)}; choose one, as in {path.name}:{loaded.files[0]}"
-                    if loaded.files
-                    else f"{path}: holds no arrays"
-                )
+                raise DataError(f"{where}: holds {names}; choose one, as in {where}:{loaded.files[0]}")
             if key and key not in loaded.files:
-                raise DataError(f"{path}: has no array {key!r}; it holds {', '.join(loaded.files)}")
+                raise DataError(f"{where}: has no array {key!r}; it holds {names}")
             array: Array = loaded[key or loaded.files[0]]
             return array
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, MemoryError) as fault:
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as fault:
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        cure = (
-            "save it as a plain numeric array" if "pickle" in reason or "Object" in reason else "write the file again"
+        cure = "save plain numbers instead" if "Object" in reason else "write the file again"
+        raise DataError(f"{where}: cannot be read as a NumPy array ({reason}); {cure}") from fault
+
+
+def parse_csv(where: str, data: bytes, columns: str) -> Array:
+    """Rows of comma-separated numbers, float64 ``[N, D]``; a first line with a cell that is no number is a header.
+
+    Args:
+        columns: comma-separated header names, or numbers and ranges from 0 (``0,3-5``); empty for all.
+
+    Raises:
+        DataError: naming the line and the cell that is wrong.
+    """
+    try:
+        text = gunzip(where, data).decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise DataError(f"{where}: is not text (byte {fault.start}); give CSV in UTF-8") from fault
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise DataError(f"{where}: has no rows; give at least two")
+    first = next(csv.reader([lines[0][1]]))
+    header = None if all(is_number(cell) for cell in first) else [cell.strip() for cell in first]
+    body = lines[1:] if header is not None else lines
+    if not body:
+        raise DataError(f"{where}: has a header and no rows; give at least two")
+    chosen = choose_columns(where, columns, header, len(first))
+    try:
+        return np.loadtxt(
+            (line for _, line in body), delimiter=",", ndmin=2, usecols=chosen, quotechar='"', comments=None
         )
-        raise DataError(f"{path}: cannot be read as a NumPy array ({reason}); {cure}") from fault
+    except ValueError as fault:
+        raise DataError(f"{where}: {first_bad_cell(body, len(first), chosen) or fault}") from fault
+
+
+def is_number(cell: str) -> bool:
+    """Whether a CSV cell is a number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def choose_columns(where: str, columns: str, header: list[str] | None, width: int) -> list[int] | None:
+    """The column numbers that ``columns`` asks for; None for all.
+
+    Raises:
+        DataError: a name or number that the file does not have.
+    """
+    if not columns:
+        return None
+    chosen = []
+    for part in (part.strip() for part in columns.split(",")):
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if header is not None and part in header:
+            chosen.append(header.index(part))
+        elif span and int(span[1]) <= int(span[2] or span[1]) < width:
+            chosen += range(int(span[1]), int(span[2] or span[1]) + 1)
+        else:
+            has = ", ".join(header) if header is not None else f"columns 0 to {width - 1}"
+            raise DataError(f"{where}: has no column {part!r} (data.columns, --columns); it has {has[:200]}")
+    return chosen
+
+
+def first_bad_cell(body: list[tuple[int, str]], width: int, chosen: list[int] | None) -> str:
+    """What is wrong with the first line that is not ``width`` numbers, in words; empty where none is found."""
+    for (number, _), cells in zip(body, csv.reader(line for _, line in body), strict=False):
+        if len(cells) != width:
+            return f"line {number} has {len(cells)} cells, the first line {width}; give every line as many"
+        for column in range(width) if chosen is None else chosen:
+            if not is_number(cells[column]):
+                said = repr(cells[column][:40]) if cells[column].strip() else "empty"
+                return f"line {number}, column {column} is {said}, not a number; choose numeric columns with --columns"
+    return ""
 
 
 def digits() -> Array:

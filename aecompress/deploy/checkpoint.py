@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from aecompress.errors import DataError
 Floats = NDArray[np.float32]
 FORMAT = 1
 """Version of the model folder; raised when an older reader would go wrong."""
+STATES_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def pack(tensors: Mapping[str, Floats], metadata: Mapping[str, Any]) -> bytes:
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write one array as ``.npy``, under a temporary name first."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> bytes:
     """A safetensors file. One metadata key holds everything, so that equal models give equal bytes."""
     text = json.dumps(metadata, sort_keys=True)
     return safetensors.numpy.save(
@@ -154,6 +164,59 @@ def load_model(folder: Path) -> Model:
         for key in config.keys() - {"format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder"}
     }
     return Model(chains[0], chains[1], tensors, scaling, about)
+
+
+def save_state(folder: Path, generation: int, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Path:
+    """Write a complete state of a run, data first and then its manifest, and drop all but the last two.
+
+    Returns:
+        The path of the tensors.
+    """
+    folder.mkdir(exist_ok=True)
+    path = folder / f"generation-{generation:06d}.safetensors"
+    data = pack(tensors, {"format": FORMAT})
+    write_bytes(path, data)
+    manifest = {"generation": generation, "sha256": hashlib.sha256(data).hexdigest(), **about}
+    write_text(path.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
+    for old in sorted(folder.glob("generation-*.json"))[:-STATES_KEPT]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    return path
+
+
+def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, NDArray[Any]], list[str]]:
+    """The newest state that is whole.
+
+    Args:
+        about: what the manifest must say, as given to :func:`save_state`.
+
+    Returns:
+        Its generation and tensors (0 and none where there is no whole state), and a sentence per state passed over.
+
+    Raises:
+        DataError: the states belong to another run.
+    """
+    passed_over = []
+    for manifest in sorted(folder.glob("generation-*.json"), reverse=True):
+        path = manifest.with_suffix(".safetensors")
+        try:
+            said = json.loads(manifest.read_text(encoding="utf-8"))
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != said["sha256"]:
+                raise ValueError("its checksum does not match")
+            generation = int(said["generation"])
+            tensors = dict(safetensors.numpy.load(data))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
+            passed_over.append(f"{path.name} is damaged ({fault}), so an older one is used")
+            continue
+        wrong = [key for key, value in about.items() if said.get(key) != value]
+        if wrong:
+            raise DataError(
+                f"{manifest}: {wrong[0]} is {said.get(wrong[0])!r}, this run has {about[wrong[0]]!r}; "
+                "resume with the data and the spec that the run was started with"
+            )
+        return generation, tensors, passed_over
+    return 0, {}, passed_over
 
 
 def save_rows(path: Path, rows: Floats) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,9 @@ def _one_line(fault: Exception) -> str:
     return " ".join(str(fault).split())[:200]
 
 
-def verify_file(path: Path, model: Model, rows: Floats, tolerance: float) -> list[Check]:
+def verify_file(
+    path: Path, model: Model, rows: Floats, tolerance: float, poll: Callable[[], None] = lambda: None
+) -> list[Check]:
     """Compare one ONNX file with ``model`` on scaled ``rows`` ``[N, D]`` and on random probes.
 
     The file's input and output names say whether it is an encoder, a decoder or an autoencoder. Values are compared
@@ -146,9 +148,11 @@ def verify_file(path: Path, model: Model, rows: Floats, tolerance: float) -> lis
         fed = latent.astype(np.float32) if part == "decoder" else given
         expected = latent if part == "encoder" else reconstruction
         for batch in BATCHES:
+            poll()
             got = run_batches(runner, fed[:SMALL_BATCH_ROWS], batch)
             name = f"{label} values, {kind}, batch {batch}"
             checks.append(compare(name, got, expected[:SMALL_BATCH_ROWS], tolerance))
+        poll()
         got = run_batches(runner, fed, LARGEST_BATCH)
         checks.append(compare(f"{label} values, all {len(given)} {kind} at once", got, expected, tolerance))
     return checks
@@ -204,17 +208,19 @@ def verify_set(
     tolerance: float,
     losses: Mapping[str, float],
     loss_tolerance: float,
+    poll: Callable[[], None] = lambda: None,
 ) -> Verification:
     """Verify the three files of a model folder on ``rows`` and against the training side's ``losses``.
 
     Args:
         rows: scaled rows ``[N, D]``.
         losses: measure -> mean loss that torch computed on the same rows.
+        poll: called before each comparison; may raise to stop.
     """
     checks = []
     paths = {part: folder / f"{part}.onnx" for part in ("encoder", "decoder", "autoencoder")}
     for path in paths.values():
-        checks += verify_file(path, model, rows, tolerance)
+        checks += verify_file(path, model, rows, tolerance, poll)
     if all(check.passed for check in checks):
         latent = run_batches(session(paths["encoder"], 1), rows, LARGEST_BATCH)
         joined = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH)

@@ -1,8 +1,8 @@
-"""Canonical training: autoencoders that learn and are pruned alone, without selection."""
+"""Canonical training: autoencoders that learn and are pruned alone, without selection (ALGORITHMS A3)."""
 
 from __future__ import annotations
 
-from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, train_and_prune
+from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit_all
 from aecompress.evolve.population import Population
 
 
@@ -11,8 +11,7 @@ def canonical(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Pop
 
     ``last`` stays as it is; the returned population is new.
     """
-    cells = last.cells
-    new = last.take(cells)
-    pruned = train_and_prune(plan, new, cells, rows, poll)
+    new = last.take(last.cells)
+    pruned = visit_all(plan, new, rows, poll)
     new.generation += 1
-    return new, report(plan, new, rows, cells, pruned)
+    return new, report(plan, new, rows, last.cells, pruned)

@@ -1,22 +1,28 @@
-"""Pruning operators: each is a score, one number per weight, lower goes first.
+"""Pruning operators: each is a score, lower goes first; three also have the form of the paper.
 
-An operator sees plain tensors and changes nothing; :mod:`aecompress.evolve.select` turns its scores into masks.
+A score is one number per weight ``[P, model_size]`` or per unit ``[P, U]``. Operators see plain tensors and change
+nothing: :mod:`aecompress.evolve.select` turns scores into masks. The published forms (ALGORITHMS A5) draw masks
+themselves and stand beside their scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from aecompress import rng
+from aecompress.evolve.evidence import Spread, idle, incoming
+from aecompress.evolve.select import lowest
 from aecompress.nets.autoencoder import Autoencoder
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an operator may look at."""
+    """What an operator may look at, and the key of its draws."""
 
     net: Autoencoder
     weights: Tensor
@@ -26,16 +32,59 @@ class Evidence:
     moment: int
     """Which prune of the generation this is, from 0."""
     cells: Tensor
-    """int64 ``[P]``, the cell indices, which key the draws."""
+    """int64 ``[P]``, the cell indices."""
+    spread: Spread | None = None
+    """Activations since the last prune; present when the operator needs "spread"."""
+    guide: Tensor | None = None
+    """``[G, D]``: rows that guide rows are drawn from; present when the operator needs "guide"."""
+    amount: float = 0.1
+    threshold: float = 0.1
+    guide_rows: int = 100
+    order: Literal["high", "low"] = "high"
+    """Which spread goes first."""
+
+    @property
+    def views(self) -> Mapping[str, Tensor]:
+        """The weights by name."""
+        return self.net.layout.views(self.weights)
+
+    def draw(self, purpose: str, size: int) -> Tensor:
+        """Uniform draws ``[P, size]`` of this prune."""
+        return rng.uniform(self.seed, purpose, self.generation, self.cells, self.moment, (size,))
+
+    def idle(self) -> Tensor:
+        """Which units are idle on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
+        assert self.guide is not None
+        shape, high = (self.guide_rows,), self.guide.shape[0]
+        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.moment, shape, high)
+        rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+        return idle(self.net, self.views, rows, self.threshold)
 
 
-Score = Callable[[Evidence], Tensor]
+@dataclass(frozen=True)
+class Operator:
+    """A score with what it needs; ``published`` gives keep masks ``[P, model_size]`` in the paper's form."""
+
+    score: Callable[[Evidence], Tensor]
+    level: Literal["weight", "unit"]
+    needs: Literal["nothing", "spread", "guide"] = "nothing"
+    published: Callable[[Evidence], Tensor] | None = None
 
 
 def random(evidence: Evidence) -> Tensor:
     """Every weight equally likely: uniform draws, ``[P, model_size]``."""
-    shape = (evidence.net.model_size,)
-    return rng.uniform(evidence.seed, "random-score", evidence.generation, evidence.cells, evidence.moment, shape)
+    return evidence.draw("random-score", evidence.net.model_size)
+
+
+def random_published(evidence: Evidence) -> Tensor:
+    """In every tensor round-half-even(amount x size) entries go, drawn without replacement from all of them."""
+    draws, keep = random(evidence), []
+    for layer in evidence.net.layers:
+        for kind in ("weight", "bias"):
+            slot = evidence.net.layout.slots[f"{layer.name}.{kind}"]
+            part = draws[:, slot.offset : slot.offset + slot.size]
+            keep.append(~lowest(part, round(evidence.amount * slot.size)))
+    return torch.cat(keep, 1)
 
 
 def magnitude(evidence: Evidence) -> Tensor:
@@ -43,4 +92,52 @@ def magnitude(evidence: Evidence) -> Tensor:
     return evidence.weights[:, : evidence.net.model_size].abs()
 
 
-OPERATORS: dict[str, Score] = {"random": random, "magnitude": magnitude}
+def variance(evidence: Evidence) -> Tensor:
+    """1 - spread of a unit's activation, scaled to [0, 1] over its layer: the most variable goes first, ``[P, U]``.
+
+    Under order "low" the spread itself is scaled, and the least variable goes first.
+    """
+    assert evidence.spread is not None
+    spread = evidence.spread.scores()
+    parts = []
+    for score in evidence.net.split_units(1 - spread if evidence.order == "high" else spread):
+        low, high = score.amin(1, keepdim=True), score.amax(1, keepdim=True)
+        parts.append(torch.where(high > low, (score - low) / (high - low), score))
+    return torch.cat(parts, 1).to(evidence.weights.dtype)
+
+
+def variance_published(evidence: Evidence) -> Tensor:
+    """Each incoming weight and bias of a unit is kept when the unit's score > U, drawn per weight."""
+    draws = evidence.draw("variance", evidence.net.model_size)
+    return incoming(evidence.net, variance(evidence)) > draws
+
+
+def conjunctive(evidence: Evidence) -> Tensor:
+    """Share of the guide rows on which the unit is not idle: the idlest goes first, ``[P, U]``."""
+    return 1 - evidence.idle().to(evidence.weights.dtype).mean(1)
+
+
+def conjunctive_published(evidence: Evidence) -> Tensor:
+    """Units idle on row after row lose all incoming weights and their bias.
+
+    The first row's idle units are intersected with the next row's, stopping before an intersection once at most one
+    unit is left in the layer.
+    """
+    keep = []
+    for candidates in evidence.net.split_units(evidence.idle()):
+        together = candidates.cumprod(1)  # [P, R, out]: idle on all rows so far
+        enough = together.sum(2) <= 1  # [P, R]
+        rows = candidates.shape[1]
+        # The first row after which at most one is left, else the last row.
+        stop = torch.where(enough.any(1), enough.int().argmax(1), rows - 1)
+        index = stop[:, None, None].expand(-1, 1, candidates.shape[2])
+        keep.append(together.gather(1, index)[:, 0] == 0)
+    return incoming(evidence.net, torch.cat(keep, 1))
+
+
+OPERATORS: dict[str, Operator] = {
+    "random": Operator(random, "weight", published=random_published),
+    "magnitude": Operator(magnitude, "weight"),
+    "variance": Operator(variance, "unit", "spread", variance_published),
+    "conjunctive": Operator(conjunctive, "unit", "guide", conjunctive_published),
+}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from aecompress.errors import RunError
+from aecompress.evolve.evidence import Spread, no_spread
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
 
@@ -29,6 +32,10 @@ class Population:
     """``[P]``; stays with the cell when its individual is replaced."""
     fitness: Tensor
     """``[P]``: loss on validation rows at the last measurement, lower is better; +inf when not finite."""
+    capacity: Tensor
+    """``[P]``: share of the parameters not zero at the lineage's last prune; 1 when never pruned (ALGORITHMS A7)."""
+    spread: Spread | None
+    """Activations since the last prune; None where the operator does not look at them."""
     generation: int
     """Completed generations."""
 
@@ -46,45 +53,94 @@ class Population:
             moments=None if moments is None else (moments[0][parents], moments[1][parents]),
             learning_rate=self.learning_rate.clone(),
             fitness=self.fitness[parents],
+            capacity=self.capacity[parents],
+            spread=None if self.spread is None else self.spread.take(parents),
             generation=self.generation,
-        )
-
-    def to(self, dtype: torch.dtype) -> Population:
-        """The same population with its numbers in ``dtype``."""
-        moments = self.moments
-        return Population(
-            self.weights.to(dtype),
-            self.masks,
-            None if moments is None else (moments[0].to(dtype), moments[1].to(dtype)),
-            self.learning_rate.to(dtype),
-            self.fitness.to(dtype),
-            self.generation,
         )
 
     def block(self, first: int, last: int) -> Population:
         """Cells ``first`` to ``last - 1`` as views: training the block trains these cells of the population."""
-        values = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                value = value[first:last]
-            elif isinstance(value, tuple):
-                value = tuple(tensor[first:last] for tensor in value)
-            values[field.name] = value
-        return Population(**values)
+        moments = self.moments
+        return Population(
+            weights=self.weights[first:last],
+            masks=self.masks[first:last],
+            moments=None if moments is None else (moments[0][first:last], moments[1][first:last]),
+            learning_rate=self.learning_rate[first:last],
+            fitness=self.fitness[first:last],
+            capacity=self.capacity[first:last],
+            spread=None if self.spread is None else self.spread.block(first, last),
+            generation=self.generation,
+        )
+
+    def replace(self, cell: int, other: Population, parent: Tensor) -> None:
+        """Put a copy of individual ``parent`` (int64 ``[1]``) of ``other`` into ``cell``, in place; the rate stays."""
+        new = other.take(parent)
+        mine = self.block(cell, cell + 1)
+        for name, tensor in mine.tensors().items():
+            if name != "learning_rate":
+                tensor.copy_(new.tensors()[name])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name: what a checkpoint holds besides the generation."""
+        named = {
+            "weights": self.weights,
+            "masks": self.masks,
+            "learning_rate": self.learning_rate,
+            "fitness": self.fitness,
+            "capacity": self.capacity,
+        }
+        if self.moments is not None:
+            named |= {"first_moment": self.moments[0], "second_moment": self.moments[1]}
+        if self.spread is not None:
+            named |= {
+                "spread_total": self.spread.total,
+                "spread_square": self.spread.square,
+                "spread_count": self.spread.count,
+            }
+        return named
 
 
 def new_population(
-    net: Autoencoder, size: int, seed: int, learning_rate: float, moments: bool, device: torch.device
+    net: Autoencoder,
+    size: int,
+    seed: int,
+    learning_rate: float,
+    moments: bool,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    spread_batch: int = 0,
 ) -> Population:
-    """``size`` freshly initialised individuals with full masks, before generation 0."""
+    """``size`` freshly initialised individuals with full masks, before generation 0.
+
+    Args:
+        moments: whether Adam's state is kept.
+        spread_batch: batch positions of the activation statistics; 0 keeps none.
+    """
     cells = torch.arange(size, device=device)
-    weights = initial(net.layers + ((net.log_variance,) if net.log_variance else ()), net.layout, seed, cells)
+    heads = (net.log_variance,) if net.log_variance else ()
+    weights = initial(net.layers + heads, net.layout, seed, cells).to(dtype)
     return Population(
         weights=weights,
         masks=torch.ones_like(weights, dtype=torch.bool),
         moments=(torch.zeros_like(weights), torch.zeros_like(weights)) if moments else None,
-        learning_rate=torch.full((size,), learning_rate, device=device),
-        fitness=torch.full((size,), torch.inf, device=device),
+        learning_rate=torch.full((size,), learning_rate, device=device, dtype=dtype),
+        fitness=torch.full((size,), torch.inf, device=device, dtype=dtype),
+        capacity=torch.ones((size,), device=device, dtype=dtype),
+        spread=no_spread(net, size, spread_batch, device) if spread_batch else None,
         generation=0,
     )
+
+
+def load_tensors(population: Population, tensors: Mapping[str, Tensor], generation: int) -> None:
+    """Fill a fresh population with a checkpoint's tensors, in place.
+
+    Raises:
+        RunError: a name or shape is not that of this run.
+    """
+    mine = population.tensors()
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != {name: tuple(tensor.shape) for name, tensor in mine.items()}:
+        raise RunError("the checkpoint belongs to another spec; resume the run it was written by")
+    for name, tensor in mine.items():
+        tensor.copy_(tensors[name])
+    population.generation = generation

@@ -1,48 +1,111 @@
-"""Pruning a block of cells: ask the schedule how much, the operator which, and write the masks."""
+"""Pruning a block of cells: ask the schedule how much or whether, the operator which, and write the masks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 
-from aecompress.evolve.operators import Evidence, Score
+from aecompress import rng
+from aecompress.evolve.evidence import incoming
+from aecompress.evolve.operators import Evidence, Operator
 from aecompress.evolve.population import Population
-from aecompress.evolve.schedules import Curve
-from aecompress.evolve.select import keep_weights
+from aecompress.evolve.schedules import Curve, Schedule
+from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.nets.autoencoder import Autoencoder
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """The fixed numbers of pruning."""
+    """The fixed numbers of pruning. Driven by ``curve`` to a target, or by ``chance``; one of the two is there."""
 
-    score: Score
+    operator: Operator
+    curve: Curve | None
     target: float
-    """Share of weights and biases of both networks that are zero at the end."""
-    share: Curve
+    """Share of weights and biases of both networks that are zero at the end, under ``curve``."""
+    chance: Schedule | None
+    """s(t): a cell is pruned, in the published form, when s(t) > U."""
+    granularity: Literal["weight", "unit"]
+    lasting: bool
+    """Whether pruned weights stay pruned; else a prune only sets values to 0."""
     per_generation: int
     """Prunes per generation, evenly over its steps, the last one after the last step."""
+    amount: float
+    threshold: float
+    guide_rows: int
+    order: Literal["high", "low"]
 
 
 def zeros_asked(net: Autoencoder, pruning: Pruning, progress: float) -> int:
-    """Zeros per cell that the schedule asks for at ``progress`` in [0, 1] of the run."""
-    return round(pruning.target * pruning.share(progress) * net.model_size)
+    """Zeros per cell that a target-driven schedule asks for at ``progress`` in [0, 1] of the run."""
+    return 0 if pruning.curve is None else round(pruning.target * pruning.curve(progress) * net.model_size)
 
 
-def prune(
-    net: Autoencoder, pruning: Pruning, block: Population, cells: Tensor, seed: int, moment: int, count: int
-) -> None:
-    """Prune every cell of ``block`` to exactly ``count`` zeros.
+def fires(pruning: Pruning, seed: int, generation: int, first: int, last: int) -> list[bool]:
+    """Whether cells ``first`` to ``last - 1`` are pruned this generation: s(t) > U, drawn on the host."""
+    assert pruning.chance is not None
+    draws = rng.uniform(seed, "prune", generation, torch.arange(first, last), 0, ())
+    strength = pruning.chance(generation)
+    return [strength > draw for draw in draws.tolist()]
 
-    Updates masks, weights and moments in place: where a weight is pruned all three are exactly 0.
+
+def gather(
+    net: Autoencoder, pruning: Pruning, block: Population, cells: Tensor, guide: Tensor, seed: int, moment: int
+) -> Evidence:
+    """What the operator may look at, for the cells of ``block``."""
+    return Evidence(
+        net,
+        block.weights,
+        seed,
+        block.generation,
+        moment,
+        cells,
+        block.spread,
+        guide,
+        pruning.amount,
+        pruning.threshold,
+        pruning.guide_rows,
+        pruning.order,
+    )
+
+
+def prune_to(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence, count: int) -> None:
+    """Prune every cell to exactly ``count`` zeros (at granularity "unit": as many whole units as fit). In place."""
+    scores = pruning.operator.score(evidence)
+    weight_level = pruning.operator.level == "weight"
+    if pruning.granularity == "unit":
+        keep = keep_units(net, per_unit(net, scores) if weight_level else scores, block.masks, count)
+    elif weight_level:
+        keep = keep_weights(net, scores, block.masks, count)
+    else:
+        size = block.weights[:, : net.model_size].abs()
+        keep = keep_weights(net, incoming(net, scores), block.masks, count, ties=size)
+    cut(net, pruning, block, keep)
+
+
+def prune_published(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence, fired: Tensor) -> None:
+    """Prune the cells that ``fired``, bool ``[P]``, in the operator's published form. In place."""
+    assert pruning.operator.published is not None
+    keep = torch.ones_like(block.masks)
+    keep[:, : net.model_size] = pruning.operator.published(evidence) | ~fired[:, None]
+    cut(net, pruning, block, keep & block.masks, fired)
+
+
+def cut(net: Autoencoder, pruning: Pruning, block: Population, keep: Tensor, fired: Tensor | None = None) -> None:
+    """Set everything outside ``keep`` ``[P, n]`` to 0, and note the capacity that the prune leaves (ALGORITHMS A7).
+
+    Updates weights and capacity in place; lasting prunes also update masks and moments.
 
     Args:
-        cells: int64 ``[P]``, the block's cell indices.
-        moment: which prune of the generation this is, from 0.
+        fired: bool ``[P]``, the cells that were pruned; None for all.
     """
-    evidence = Evidence(net, block.weights, seed, block.generation, moment, cells)
-    block.masks.copy_(keep_weights(net, pruning.score(evidence), block.masks, count))
-    block.weights.mul_(block.masks)
-    for moments in block.moments or ():
-        moments.mul_(block.masks)
+    block.weights.mul_(keep)
+    if pruning.lasting:
+        block.masks.copy_(keep)
+        for moments in block.moments or ():
+            moments.mul_(keep)
+    alive = (block.weights[:, : net.model_size] != 0).sum(1) / net.model_size
+    alive = alive.to(block.capacity.dtype)
+    block.capacity.copy_(alive if fired is None else torch.where(fired, alive, block.capacity))

@@ -1,13 +1,124 @@
-"""Schedules: how hard to prune as the run goes on. Each is built once, by a function that checks its numbers."""
+"""Schedules: how pruning develops over the run. Each is built once, by a function that checks its numbers.
+
+A schedule is s(t), t the generation from 0 (ALGORITHMS A6). Driven by probability, a cell is pruned when s(t) > U.
+Driven by a target, s only gives the shape: the share of the target reached is the running sum of s over its total.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
 
 from aecompress.errors import SpecError
 
+Schedule = Callable[[int], float]
+"""s(t), from the generation t = 0, 1, ..."""
 Curve = Callable[[float], float]
 """Share of the target sparsity, in [0, 1], from the progress of the run in [0, 1]; never falls."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers a schedule is built from."""
+
+    probability: float
+    """p, in [0, 1]."""
+    final: int
+    """F, in generations."""
+    members: int = 1
+    """n, of the neighbourhood."""
+    exponent: float = 2.0
+    """Rate of ``exponential``."""
+    delay: float = 0.75
+    """Share of F that ``final_n`` waits."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise SpecError(f"prune.probability = {self.probability}: must lie in [0, 1]")
+        if self.final < 0 or self.members < 1 or self.exponent <= 0 or not 0 <= self.delay < 1:
+            raise SpecError(f"prune: {self} cannot shape a schedule")
+
+
+def fixed(shape: Shape) -> Schedule:
+    """p"""
+    return lambda t: shape.probability
+
+
+def increase(shape: Shape) -> Schedule:
+    """p t / F"""
+    return lambda t: shape.probability * t / shape.final
+
+
+def decrease(shape: Shape) -> Schedule:
+    """1 - p t / F: starts at 1 and ends at 1 - p, the published form"""
+    return lambda t: 1 - shape.probability * t / shape.final
+
+
+def exponential(shape: Shape) -> Schedule:
+    """p (1 - exp(-2 t / F)), with 2 = ``exponent``"""
+    return lambda t: shape.probability * (1 - math.exp(-shape.exponent * t / shape.final))
+
+
+def final_n(shape: Shape) -> Schedule:
+    """0 while t < 0.75 F, then p, with 0.75 = ``delay``"""
+    return lambda t: 0.0 if t < shape.delay * shape.final else shape.probability
+
+
+def prune_after(shape: Shape) -> Schedule:
+    """0 while t < F, then p"""
+    return lambda t: 0.0 if t < shape.final else shape.probability
+
+
+def population(shape: Shape) -> Schedule:
+    """p t / (F n)"""
+    return lambda t: shape.probability * t / (shape.final * shape.members)
+
+
+SCHEDULES: dict[str, Callable[[Shape], Schedule]] = {
+    "fixed": fixed,
+    "increase": increase,
+    "decrease": decrease,
+    "exponential": exponential,
+    "final_n": final_n,
+    "prune_after": prune_after,
+    "population": population,
+}
+
+
+def schedule(name: str, shape: Shape) -> Schedule:
+    """The schedule ``name``; where F = 0 there is nothing to rise over and s = p.
+
+    Raises:
+        SpecError: there is no such schedule; the message lists the names.
+    """
+    if name not in SCHEDULES:
+        raise SpecError(f"prune.schedule = {name!r}: choose one of {', '.join(SCHEDULES)}")
+    return fixed(shape) if shape.final == 0 else SCHEDULES[name](shape)
+
+
+def toward_target(name: str, shape: Shape, generations: int) -> Curve:
+    """The curve of a target-driven schedule: the sum of s over the generations so far, over the sum of all.
+
+    Inside a generation the curve rises linearly.
+
+    Raises:
+        SpecError: the schedule is 0 throughout these generations.
+    """
+    s = schedule(name, shape)
+    sums = [0.0, *accumulate(s(t) for t in range(generations))]
+    if sums[-1] <= 0:
+        raise SpecError(
+            f"prune.schedule = {name!r}: never prunes in {generations} generations of this mode; choose another"
+        )
+
+    def share(progress: float) -> float:
+        moment = min(max(progress, 0.0), 1.0) * generations
+        whole = min(int(moment), generations - 1)
+        return min((sums[whole] + (moment - whole) * (sums[whole + 1] - sums[whole])) / sums[-1], 1.0)
+
+    return share
 
 
 def cubic(start: float, end: float) -> Curve:

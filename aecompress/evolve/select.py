@@ -6,20 +6,29 @@ import torch
 from torch import Tensor
 
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Layer
 
 
-def lowest(scores: Tensor, count: int) -> Tensor:
-    """Exactly the ``count`` lowest scores of each row, as bool ``[P, n]``; among equal scores the lower index first."""
+def lowest(scores: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
+    """Exactly the ``count`` lowest scores of each row, as bool ``[P, n]``.
+
+    Among equal scores the lower of ``ties`` ``[P, n]`` goes first, where given; then the lower index.
+    """
+    result = torch.zeros_like(scores, dtype=torch.bool)
     if count == 0:
-        return torch.zeros_like(scores, dtype=torch.bool)
+        return result
+    if ties is not None:
+        first = ties.argsort(dim=1, stable=True)
+        order = first.gather(1, scores.gather(1, first).argsort(dim=1, stable=True))
+        return result.scatter_(1, order[:, :count], True)
     threshold = scores.kthvalue(count, dim=1, keepdim=True).values
     below = scores < threshold
-    ties = scores == threshold
+    equal = scores == threshold
     room = count - below.sum(1, keepdim=True)
-    return below | (ties & (ties.cumsum(1) <= room))
+    return below | (equal & (equal.cumsum(1) <= room))
 
 
-def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> Tensor:
+def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
     """The masks after pruning to exactly ``count`` zeros per cell over encoder and decoder together.
 
     Weights already pruned stay pruned; the best weight of every layer stays, so that no layer is emptied.
@@ -28,6 +37,7 @@ def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) ->
         scores: ``[P, model_size]``, lower goes first; NaN goes last.
         masks: bool ``[P, n]``, True = kept.
         count: zeros per cell afterwards; at least the zeros there are, at most :func:`most_zeros`.
+        ties: ``[P, model_size]``, decides among equal scores, lower goes first.
 
     Returns:
         New masks, bool ``[P, n]``.
@@ -39,10 +49,89 @@ def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) ->
         part = scores[:, slot.offset : slot.offset + slot.size]
         part.scatter_(1, part.argmax(1, keepdim=True), torch.inf)
     result = masks.clone()
-    result[:, : net.model_size] = ~lowest(scores, count)
+    result[:, : net.model_size] = ~lowest(scores, count, ties)
     return result
 
 
 def most_zeros(net: Autoencoder) -> int:
     """The most zeros a network can have when every layer keeps one weight."""
     return net.model_size - len(net.layers)
+
+
+def hidden_layers(net: Autoencoder) -> list[tuple[Layer, Layer]]:
+    """The layers whose units may be removed, each with the layer that reads them: not the latent, not the output."""
+    layers = net.layers
+    fixed = (net.encoder[-1], net.decoder[-1])
+    return [(layer, layers[i + 1]) for i, layer in enumerate(layers) if layer not in fixed]
+
+
+def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> Tensor:
+    """The masks after removing whole hidden units, as many as fit into ``count`` zeros per cell.
+
+    A removed unit loses its incoming weights, its bias and its outgoing weights. The latent code, inputs and outputs
+    keep their size; units already removed stay removed, and every hidden layer keeps its best unit.
+
+    Args:
+        scores: ``[P, U]`` over the units of all layers, lower goes first.
+        masks: bool ``[P, n]``, True = kept.
+
+    Returns:
+        New masks, bool ``[P, n]``.
+    """
+    hidden = hidden_layers(net)
+    by_layer = dict(zip(net.layers, net.split_units(scores), strict=True))
+    views = net.layout.views(masks)
+    ranked = []
+    for layer, _ in hidden:
+        alive = views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0]
+        part = torch.where(alive, by_layer[layer].nan_to_num(nan=torch.inf), -torch.inf)
+        ranked.append(part.scatter(1, part.argmax(1, keepdim=True), torch.inf))
+    if not ranked:
+        return masks.clone()
+    rank = (
+        torch.cat(ranked, 1).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    )  # [P, hidden units], 0 goes first
+    total = rank.shape[1]
+    # The number removed is found by bisection, cell by cell at once, because units that feed each other share weights.
+    least = torch.zeros_like(rank[:, :1])
+    most = torch.full_like(least, total - len(hidden))
+    for _ in range(total.bit_length()):
+        middle = (least + most + 1) // 2
+        zeros = (~(masks & _without(net, hidden, rank < middle, masks))).sum(1, keepdim=True)
+        fits = zeros <= count
+        least = torch.where(fits, middle, least)
+        most = torch.where(fits, most, middle - 1)
+    return masks & _without(net, hidden, rank < least, masks)
+
+
+def _without(net: Autoencoder, hidden: list[tuple[Layer, Layer]], removed: Tensor, masks: Tensor) -> Tensor:
+    """Masks that leave out the ``removed`` hidden units, bool ``[P, hidden units]``, and nothing else."""
+    keep = torch.ones_like(masks)
+    views = net.layout.views(keep)
+    first = 0
+    for layer, reader in hidden:
+        gone = removed[:, first : first + layer.outputs]
+        first += layer.outputs
+        views[layer.name + ".weight"].logical_and_(~gone[:, None, :])
+        views[layer.name + ".bias"].logical_and_(~gone[:, None, :])
+        views[reader.name + ".weight"].logical_and_(~gone[:, :, None])
+    return keep
+
+
+def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
+    """Scores per weight ``[P, model_size]`` as scores per unit ``[P, U]``: the mean over its weights in and out."""
+    views = {
+        name: scores[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
+        for name, slot in net.layout.slots.items()
+        if slot.offset < net.model_size
+    }
+    parts = []
+    for index, layer in enumerate(net.layers):
+        total = views[layer.name + ".weight"].sum(1) + views[layer.name + ".bias"][:, 0]
+        size = layer.inputs + 1
+        if index + 1 < len(net.layers):
+            reader = net.layers[index + 1]
+            total = total + views[reader.name + ".weight"].sum(2)
+            size += reader.outputs
+        parts.append(total / size)
+    return torch.cat(parts, 1)

@@ -52,6 +52,14 @@ class Autoencoder:
         """Number of weights and biases of the encoder: the first ``encoder_size`` columns of a row."""
         return Layout(self.encoder).size
 
+    def split_units(self, units: Tensor) -> list[Tensor]:
+        """Values per unit of all layers, ``[..., U]``, cut into one view ``[..., out]`` per layer."""
+        first, parts = 0, []
+        for layer in self.layers:
+            parts.append(units[..., first : first + layer.outputs])
+            first += layer.outputs
+        return parts
+
 
 def gradient(
     net: Autoencoder,
@@ -153,11 +161,16 @@ def build(model: ModelSpec, inputs: int) -> Autoencoder:
         encoder = [(layer.out, layer.activation) for layer in model.encoder]
         decoder = [(layer.out, layer.activation) for layer in model.decoder]
     else:
-        assert model.hidden != "auto" and model.latent != "auto" and model.output != "auto"
+        assert model.hidden != "auto" and model.latent != "auto"
+        assert model.output != "auto" and model.latent_activation != "auto"
         encoder = [(size, model.activation) for size in model.hidden]
         decoder = [*reversed(encoder), (inputs, model.output)]
         encoder.append((model.latent, model.latent_activation))
-    return Autoencoder(_chain("encoder", inputs, encoder), _chain("decoder", encoder[-1][0], decoder))
+    chain = _chain("encoder", inputs, encoder)
+    head = None
+    if model.family == "variational":
+        head = Layer("log_variance", chain[-1].inputs, chain[-1].outputs, "identity")
+    return Autoencoder(chain, _chain("decoder", encoder[-1][0], decoder), head)
 
 
 def _chain(name: str, inputs: int, sizes: Sequence[tuple[int, str]]) -> tuple[Layer, ...]:

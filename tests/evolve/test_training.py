@@ -33,7 +33,7 @@ def population(moments: bool = True, size: int = 3) -> Population:
 def trained(training: Training, start: Population, cut: int = 0) -> Population:
     new = start.take(start.cells)
     count = steps_per_generation(len(ROWS), training.batch)
-    for part in (range(0, cut), range(cut, count)):
+    for part in (range(cut), range(cut, count)):
         train(small_net(), training, new, new.cells, ROWS, part, lambda: None)
     return new
 

@@ -1,0 +1,95 @@
+"""What pruning operators look at: the spread of activations over batches, and activations on guide rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Trace, forward
+
+
+def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
+    """Per layer ``[P, B, out]``: hidden and latent values after their activation, the output before its own (A5)."""
+    return [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
+
+
+@dataclass
+class Spread:
+    """Running sums of every unit's activation at each batch position; U units of all layers in order.
+
+    Sums are float64, so that the variance as a difference of two sums keeps its digits.
+    """
+
+    total: Tensor
+    """``[P, B, U]``."""
+    square: Tensor
+    """``[P, B, U]``."""
+    count: Tensor
+    """``[P, B]``: batches that had a row at the position."""
+
+    def add(self, net: Autoencoder, trace: Trace) -> None:
+        """Take in one batch, in place."""
+        first = 0
+        for values in activations(net, trace):
+            rows, last = values.shape[1], first + values.shape[2]
+            self.total[:, :rows, first:last] += values
+            self.square[:, :rows, first:last] += values.double().square_()
+            first = last
+        self.count[:, :rows] += 1
+
+    def reset(self) -> None:
+        """Forget all batches, in place."""
+        for tensor in (self.total, self.square, self.count):
+            tensor.zero_()
+
+    def forget(self, which: Tensor) -> None:
+        """Forget the batches of some cells, bool ``[P]``, in place."""
+        for tensor in (self.total, self.square, self.count):
+            tensor.mul_(~which.view(-1, *[1] * (tensor.ndim - 1)))
+
+    def scores(self) -> Tensor:
+        """Sum over batch positions of the population standard deviation over batches, ``[P, U]`` (ALGORITHMS A5)."""
+        count = self.count.clamp(min=1)[:, :, None]
+        mean = self.total / count
+        return (self.square / count - mean.square()).clamp_(min=0).sqrt_().sum(1)
+
+    def take(self, parents: Tensor) -> Spread:
+        """A copy, with cell i's sums those of cell ``parents[i]``."""
+        return Spread(self.total[parents], self.square[parents], self.count[parents])
+
+    def block(self, first: int, last: int) -> Spread:
+        """Cells ``first`` to ``last - 1`` as views."""
+        return Spread(self.total[first:last], self.square[first:last], self.count[first:last])
+
+
+def no_spread(net: Autoencoder, size: int, batch: int, device: torch.device) -> Spread:
+    """Sums over no batches for ``size`` cells."""
+    units = sum(layer.outputs for layer in net.layers)
+    sums = torch.zeros((size, batch, units), dtype=torch.float64, device=device)
+    return Spread(sums, sums.clone(), torch.zeros((size, batch), dtype=torch.float64, device=device))
+
+
+def idle(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, threshold: float) -> Tensor:
+    """Which units are idle on guide rows, bool ``[P, R, U]``; ``rows`` ``[P, R, D]``.
+
+    Per row and layer the activations are scaled to [0, 1]; below ``threshold``, strictly, a unit is idle. A layer that
+    is equal everywhere on a row has none (ALGORITHMS A5, conjunctive).
+    """
+    parts = []
+    for values in activations(net, forward(net.layers, weights, rows)):
+        low, high = values.amin(2, keepdim=True), values.amax(2, keepdim=True)
+        scaled = (values - low) / (high - low)
+        parts.append((scaled < threshold) & (high > low))
+    return torch.cat(parts, 2)
+
+
+def incoming(net: Autoencoder, units: Tensor) -> Tensor:
+    """A value per unit ``[P, U]`` given to each of its incoming weights and its bias: ``[P, model_size]``."""
+    parts = []
+    for layer, values in zip(net.layers, net.split_units(units), strict=True):
+        parts.append(values[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
+    return torch.cat(parts, 1)

@@ -1,0 +1,102 @@
+"""The ring: who is whose neighbour, how well encoders and decoders do together, and who wins (ALGORITHMS A4.1-4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from aecompress import rng
+from aecompress.evolve.plan import Plan
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import forward
+from aecompress.nets.losses import finite_or_inf, mean_loss
+
+
+def offsets(radius: int) -> list[int]:
+    """Positions of a neighbourhood's members: own cell, then right and left out to ``radius``."""
+    return [0] + [side * distance for distance in range(1, radius + 1) for side in (1, -1)]
+
+
+def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: Tensor) -> Tensor:
+    """One fresh random batch per cell, ``[P, B, D]``; one for all, ``[1, B, D]``, where the ring shares it."""
+    ring = plan.ring
+    assert ring is not None
+    keys = cells[:1] * 0 if ring.shared_batch else cells
+    order = rng.permutation(plan.training.seed, "selection", generation, keys, 0, rows.shape[0])
+    index = order[:, : plan.training.batch]
+    return rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+
+
+def ring_losses(net: Autoencoder, weights: Mapping[str, Tensor], batches: Tensor, radius: int, measure: str) -> Tensor:
+    """Losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
+
+    Every operation takes the whole ring; neighbours meet by rolling the ring against itself. With one batch for the
+    ring each encoder runs once, and only the 4 radius + 1 distinct distances between encoder and decoder are decoded.
+
+    Args:
+        weights: ``[P, in, out]`` by name.
+        batches: ``[P, B, D]``, cell i's own rows; or ``[1, B, D]`` for all.
+    """
+    size = next(iter(weights.values())).shape[0]
+    members = offsets(radius)
+    if batches.shape[0] == 1:
+        shared = batches.expand(size, -1, -1)
+        latent = forward(net.encoder, weights, shared).out[-1]  # [P, B, latent]
+        by_distance = {}
+        for distance in {decoder - encoder for encoder in members for decoder in members}:
+            out = forward(net.decoder, weights, latent.roll(distance, 0)).out[-1]
+            by_distance[distance] = mean_loss(measure, out, batches).roll(-distance)  # by the encoder's cell
+        pairs = [[by_distance[d - e].roll(-e) for d in members] for e in members]
+    else:
+        pairs = []
+        for e in members:
+            latent = forward(net.encoder, weights, batches.roll(e, 0)).out[-1].roll(-e, 0)  # by the visited cell
+            losses = []
+            for d in members:
+                out = forward(net.decoder, weights, latent.roll(d, 0)).out[-1]
+                losses.append(mean_loss(measure, out, batches.roll(d, 0)).roll(-d))
+            pairs.append(losses)
+    return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
+
+
+def member_losses(net: Autoencoder, weights: Mapping[str, Tensor], batch: Tensor, measure: str) -> Tensor:
+    """Losses of all encoder x decoder pairs of one neighbourhood, ``[1, n, n]``.
+
+    Args:
+        weights: the members' weights, ``[n, in, out]`` by name.
+        batch: ``[1, B, D]``.
+    """
+    size = next(iter(weights.values())).shape[0]
+    latent = forward(net.encoder, weights, batch.expand(size, -1, -1)).out[-1]  # [n, B, latent]
+    losses = []
+    for encoder in range(size):
+        code = latent[encoder : encoder + 1].expand(size, -1, -1)
+        losses.append(mean_loss(measure, forward(net.decoder, weights, code).out[-1], batch))
+    return torch.stack(losses)[None]
+
+
+def fitness(losses: Tensor, concept: str) -> Tensor:
+    """Fitness of every member from its losses with all decoders, ``[P, n, n]`` -> ``[P, n]``; lower is better."""
+    losses = finite_or_inf(losses)
+    if concept == "best":
+        return losses.amin(2)
+    return losses.amax(2) if concept == "worst" else losses.mean(2)
+
+
+def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Tensor:
+    """The winning member of every cell, int64 ``[P]``: drawn with replacement, a tie goes to the later draw.
+
+    Args:
+        scores: fitness ``[P, n]``.
+    """
+    assert plan.ring is not None
+    shape, high = (plan.ring.tournament,), scores.shape[1]
+    drawn = rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high)  # [P, size]
+    winner = drawn[:, :1]
+    for turn in range(1, drawn.shape[1]):
+        rival = drawn[:, turn : turn + 1]
+        wins = scores.gather(1, rival) <= scores.gather(1, winner)
+        winner = torch.where(wins, rival, winner)
+    return winner[:, 0]

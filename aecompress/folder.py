@@ -1,0 +1,145 @@
+"""The run folder while a run writes it: status, event log, control. The model inside is :mod:`deploy`'s."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+from aecompress import events
+from aecompress.deploy.checkpoint import write_text
+from aecompress.errors import DataError, Interrupted, OutputError
+
+OURS = (
+    "spec.toml",
+    "run.json",
+    "events.jsonl",
+    "control",
+    "data.npy",
+    "checkpoint",
+    "model",
+    ".model.part",
+    "verification-failed.json",
+)
+"""What a run writes into its folder; the only things ``force`` removes."""
+COMMANDS = ("pause", "resume", "stop")
+"""What the file ``control`` may say."""
+CONTROL_SECONDS = 0.2
+"""How often ``control`` is looked at."""
+
+
+def check_output(folder: Path, force: bool) -> None:
+    """Refuse a folder that a run must not be written to.
+
+    Raises:
+        OutputError: it is a file, or not empty and ``force`` is not given.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; choose a folder with -o")
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise OutputError(f"{folder}: is not empty; choose another folder with -o, or --force to replace the run in it")
+
+
+def begin(folder: Path, spec_toml: str) -> None:
+    """Make the folder, remove an earlier run's files from it, and write the spec."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in OURS:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        write_text(folder / "spec.toml", spec_toml)
+    except OSError as fault:
+        raise OutputError(f"{folder}: cannot be written ({fault.strerror}); choose another folder with -o") from fault
+
+
+def write_status(folder: Path, status: str, about: dict[str, Any]) -> None:
+    """Replace ``run.json``."""
+    packages = ("aecompress", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
+    values = {
+        "status": status,
+        **about,
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in packages},
+    }
+    write_text(folder / "run.json", json.dumps(values, indent=1) + "\n")
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What ``run.json`` says.
+
+    Raises:
+        DataError: the folder holds no run.
+    """
+    path = folder / "run.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or "status" not in values:
+            raise ValueError("no status")
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
+    except ValueError as fault:
+        raise DataError(f"{path}: is not a run's status ({fault}); name the folder of a run") from fault
+    return values
+
+
+def open_log(folder: Path) -> TextIO:
+    """The event log, for appending; a line that a kill left half-written is closed first."""
+    path = folder / "events.jsonl"
+    torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+    log = path.open("a", encoding="utf-8", buffering=1)
+    if torn:
+        log.write("\n")
+    return log
+
+
+class Control:
+    """Orders to a run: a signal that was caught, or the word in the folder's ``control`` file."""
+
+    def __init__(self, folder: Path, stop: Callable[[], int | None], tell: Callable[[events.Event], None]) -> None:
+        self.path = folder / "control"
+        self.stop = stop
+        self.tell = tell
+        self.generation = 0
+        """The last completed generation."""
+        self._next = 0.0
+
+    def poll(self) -> None:
+        """Obey; cheap enough for every batch.
+
+        Raises:
+            Interrupted: the run is to stop.
+        """
+        self._obey_signal()
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + CONTROL_SECONDS
+        if self._word() == "pause":
+            self.tell(events.Paused(time.time(), self.generation, True))
+            while self._word() == "pause":
+                self._obey_signal()
+                time.sleep(CONTROL_SECONDS / 2)
+            self.tell(events.Paused(time.time(), self.generation, False))
+        if self._word() == "stop":
+            raise Interrupted(f"stopped by control after generation {self.generation}", signal.SIGTERM)
+
+    def _obey_signal(self) -> None:
+        number = self.stop()
+        if number is not None:
+            name = signal.Signals(number).name
+            raise Interrupted(f"stopped by {name} after generation {self.generation}", number)
+
+    def _word(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""

@@ -1,0 +1,258 @@
+"""Readers: rows as they lie in the file, or one error that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import gc
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aecompress.data.sources import FLIP_RATE, binary_clusters, digits, file_and_key, read, read_array
+from aecompress.errors import DataError
+
+ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def npy(path: Path, array: np.ndarray = ROWS) -> Path:
+    np.save(path, array, allow_pickle=True)
+    return path
+
+
+def npz(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float16", "float32", "float64", ">f4"])
+def test_an_npy_file_gives_its_array_as_it_is(tmp_path: Path, dtype: str) -> None:
+    array = read_array(npy(tmp_path / "rows.npy", ROWS.astype(dtype)))
+    assert array.dtype == np.dtype(dtype)
+    assert np.array_equal(array, ROWS.astype(dtype))
+
+
+def test_a_fortran_ordered_array_keeps_its_rows(tmp_path: Path) -> None:
+    assert np.array_equal(read_array(npy(tmp_path / "rows.npy", np.asfortranarray(ROWS))), ROWS)
+
+
+def test_an_npz_file_with_one_array_needs_no_key(tmp_path: Path) -> None:
+    assert np.array_equal(read_array(npz(tmp_path / "rows.npz", images=ROWS)), ROWS)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_key_chooses_the_array_of_an_npz_file(tmp_path: Path, save: Callable) -> None:
+    path = tmp_path / "rows.npz"
+    save(path, first=ROWS, second=ROWS + 1)
+    assert np.array_equal(read_array(path, "first"), ROWS)
+    assert np.array_equal(read_array(path, "second"), ROWS + 1)
+
+
+def test_a_source_may_end_in_its_key(tmp_path: Path) -> None:
+    path = npz(tmp_path / "rows.npz", first=ROWS, second=ROWS + 1)
+    assert np.array_equal(read(f"{path}:second").train, ROWS + 1)
+    assert np.array_equal(read(str(path), key="second").train, ROWS + 1)
+    assert np.array_equal(read(f"{path}:second", key="first").train, ROWS + 1)
+
+
+def test_rows_from_a_file_bring_no_splits_and_are_named_after_it(tmp_path: Path) -> None:
+    raw = read(str(npy(tmp_path / "faces.npy")))
+    assert (raw.name, raw.validation, raw.test, raw.notes) == ("faces", None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "key"),
+    [("a.npz", "a.npz", ""), ("a.npz:k", "a.npz", "k"), ("d/a.npz:k", "d/a.npz", "k"), ("a:b.npz:k", "a:b.npz", "k")],
+)
+def test_the_last_colon_divides_file_and_key(source: str, path: str, key: str) -> None:
+    assert file_and_key(source) == (Path(path), key)
+
+
+def test_a_colon_inside_an_existing_path_belongs_to_the_path(tmp_path: Path) -> None:
+    path = npy(tmp_path / "run:3.npy")
+    assert file_and_key(str(path)) == (path, "")
+    assert np.array_equal(read(str(path)).train, ROWS)
+
+
+def test_a_file_may_be_called_like_a_built_in_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    npy(tmp_path / "binary-clusters.npy")
+    assert np.array_equal(read("binary-clusters.npy").train, ROWS)
+
+
+def truncated(path: Path, whole: Path) -> Path:
+    data = whole.read_bytes()
+    path.write_bytes(data[: len(data) - 10])
+    return path
+
+
+def zipped(path: Path, member: str, data: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, data)
+    return path
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "missing npy": (lambda tmp: tmp / "no.npy", "no such file; check the path"),
+    "missing npz": (lambda tmp: tmp / "no.npz", "no such file; check the path"),
+    "a folder": (lambda tmp: folder(tmp / "rows.npy"), "no such file; check the path"),
+    "wrong suffix": (lambda tmp: written(tmp / "rows.csv", b"1,2"), "not a data source; name a .npy or .npz file"),
+    "no suffix": (lambda tmp: tmp / "digit", "not a data source; name a .npy or .npz file, digits, or binary-clusters"),
+    "empty npy": (lambda tmp: written(tmp / "rows.npy", b""), "cannot be read as a NumPy array"),
+    "truncated npy": (lambda tmp: truncated(tmp / "rows.npy", npy(tmp / "whole.npy")), "write the file again"),
+    "truncated npz": (lambda tmp: truncated(tmp / "rows.npz", npz(tmp / "whole.npz", a=ROWS)), "write the file again"),
+    "objects in npy": (
+        lambda tmp: npy(tmp / "rows.npy", np.array([[{}, {}]], dtype=object)),
+        "save it as a plain numeric array",
+    ),
+    "objects in npz": (
+        lambda tmp: npz(tmp / "rows.npz", a=np.array([[{}, {}]], dtype=object)),
+        "save it as a plain numeric array",
+    ),
+    "a pickle": (lambda tmp: written(tmp / "rows.npy", b"\x80\x04N."), "save it as a plain numeric array"),
+    "several arrays": (
+        lambda tmp: npz(tmp / "rows.npz", first=ROWS, second=ROWS),
+        "holds first, second; choose one, as in rows.npz:first",
+    ),
+    "no arrays": (lambda tmp: npz(tmp / "rows.npz"), "holds no arrays"),
+    "text in npz": (lambda tmp: zipped(tmp / "rows.npz", "rows.csv", b"1,2\n"), "cannot be read as a NumPy array"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_that_cannot_be_read_is_named_with_the_cure(tmp_path: Path, case: str) -> None:
+    make, message = BROKEN[case]
+    path = make(tmp_path)
+    with pytest.raises(DataError) as fault:
+        read_array(path)
+    text = str(fault.value)
+    assert text.startswith(f"{path}: ")
+    assert message in text
+    assert "\n" not in text
+    del fault
+    gc.collect()  # a file left open warns here, in the test that left it
+
+
+def test_an_unknown_key_lists_the_keys_there_are(tmp_path: Path) -> None:
+    path = npz(tmp_path / "rows.npz", first=ROWS, second=ROWS)
+    with pytest.raises(DataError, match=r"rows\.npz: has no array 'third'; it holds first, second"):
+        read_array(path, "third")
+
+
+def test_a_key_for_an_npy_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds one array, so leave out the key 'first'"):
+        read_array(npy(tmp_path / "rows.npy"), "first")
+
+
+def test_damage_anywhere_in_a_file_is_a_data_error_or_harmless(tmp_path: Path) -> None:
+    refused = 0
+    random = np.random.default_rng(0)
+    for name, save in (("rows.npy", np.save), ("rows.npz", np.savez_compressed)):
+        whole = io.BytesIO()
+        save(whole, random.integers(0, 9, (40, 20)))
+        for place in random.integers(0, len(whole.getvalue()), 150):
+            damaged = bytearray(whole.getvalue())
+            damaged[place] ^= 0xFF
+            try:
+                assert isinstance(read_array(written(tmp_path / name, bytes(damaged))), np.ndarray)
+            except DataError:
+                refused += 1
+    assert refused > 50
+
+
+def test_digits_are_the_1797_images_of_scikit_learn_in_0_to_1() -> None:
+    images = digits()
+    assert images.shape == (1797, 8, 8)
+    assert images.dtype == np.float32
+    assert (images.min(), images.max()) == (0, 1)
+    assert np.array_equal(images * 16, np.round(images * 16))
+    assert float(images.mean(dtype=float)) == pytest.approx(0.305260, abs=1e-6)
+    raw = read("digits")
+    assert raw.name == "digits"
+    assert np.array_equal(raw.train, images)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "10x100", "10x100x1000x2", "0x100x1000", "10x0x10", "10x10x0", "-1x2x3", "axbxc", "10 x 10 x 10", "1.5x2x3"],
+)
+def test_a_badly_written_cluster_set_says_how_to_write_it(name: str) -> None:
+    with pytest.raises(DataError, match="write it as binary-clusters:CLUSTERSxROWSxINPUTS, for example"):
+        read(f"binary-clusters:{name}")
+
+
+def test_the_bare_name_of_the_cluster_sets_says_how_to_write_them() -> None:
+    with pytest.raises(DataError, match="write it as binary-clusters:CLUSTERSxROWSxINPUTS, for example"):
+        read("binary-clusters")
+
+
+CLUSTERS, PER_CLUSTER, INPUTS = 20, 25, 400
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, np.ndarray]:
+    raw = binary_clusters("set", CLUSTERS, PER_CLUSTER, INPUTS, 0)
+    return {"train": raw.train, "validation": raw.validation, "test": raw.test}
+
+
+@pytest.fixture(scope="module")
+def clean(parts: dict[str, np.ndarray]) -> np.ndarray:
+    """The rows before bits were flipped, by majority over all rows of a cluster."""
+    by_cluster = [rows.reshape(CLUSTERS, PER_CLUSTER, INPUTS) for rows in parts.values()]
+    return np.repeat(np.concatenate(by_cluster, axis=1).mean(1) > 0.5, PER_CLUSTER, axis=0)
+
+
+def test_clusters_are_three_sets_of_zeros_and_ones(parts: dict[str, np.ndarray]) -> None:
+    for rows in parts.values():
+        assert rows.shape == (CLUSTERS * PER_CLUSTER, INPUTS)
+        assert rows.dtype == np.uint8
+        assert set(np.unique(rows)) == {0, 1}
+
+
+def test_three_quarters_of_the_centroid_bits_are_1(clean: np.ndarray) -> None:
+    assert clean.mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_one_bit_in_twenty_is_flipped_and_the_notes_say_how_many(
+    parts: dict[str, np.ndarray], clean: np.ndarray
+) -> None:
+    notes = binary_clusters("set", CLUSTERS, PER_CLUSTER, INPUTS, 0).notes
+    assert list(notes) == ["train_flip_rate", "validation_flip_rate", "test_flip_rate"]
+    for name, rows in parts.items():
+        measured = (rows != clean).mean()
+        assert measured == pytest.approx(notes[f"{name}_flip_rate"], abs=1e-12)
+        assert measured == pytest.approx(FLIP_RATE, abs=0.003)
+    assert FLIP_RATE == 0.05
+
+
+def test_the_three_sets_are_flipped_independently(parts: dict[str, np.ndarray], clean: np.ndarray) -> None:
+    train, validation, test = ((rows != clean) for rows in parts.values())
+    for both in (train & validation, train & test, validation & test):
+        assert both.mean() == pytest.approx(FLIP_RATE**2, abs=0.0007)
+
+
+def test_predicting_each_inputs_majority_scores_what_the_paper_says() -> None:
+    train = binary_clusters("set", 10, 20, 1000, 0).train
+    majority = train.mean(0) > 0.5
+    assert (train != majority).mean() == pytest.approx(0.270, abs=0.02)
+
+
+def test_the_seed_of_a_cluster_set_is_its_instance() -> None:
+    first, again, other = (read("binary-clusters:4x5x60", seed=seed) for seed in (1, 1, 2))
+    assert first.name == "binary-clusters:4x5x60"
+    assert first.notes == again.notes != other.notes
+    for part in ("train", "validation", "test"):
+        assert np.array_equal(getattr(first, part), getattr(again, part))
+        assert (getattr(first, part) != getattr(other, part)).mean() > 0.2

@@ -1,0 +1,80 @@
+"""Small models with numpy weights, and their files on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from aecompress.deploy import graph
+from aecompress.deploy.checkpoint import Floats, LayerShape, Model, save_model
+
+INPUTS, HIDDEN, LATENT = 6, 5, 3
+METADATA = {"aecompress.version": "0", "aecompress.sparsity": "0.25"}
+
+
+def chain(part: str, sizes: tuple[int, ...], activation: str) -> tuple[LayerShape, ...]:
+    return tuple(LayerShape(f"{part}.{index}", *pair, activation) for index, pair in enumerate(pairwise(sizes)))
+
+
+def tiny_model(activation: str = "gelu", seed: int = 0, inputs: int = INPUTS, latent: int = LATENT) -> Model:
+    """inputs-5-latent-5-inputs, the activation after every layer, no weight zero."""
+    random = np.random.default_rng(seed)
+    encoder = chain("encoder", (inputs, HIDDEN, latent), activation)
+    decoder = chain("decoder", (latent, HIDDEN, inputs), activation)
+    tensors = {}
+    for layer in encoder + decoder:
+        tensors[layer.name + ".weight"] = random.normal(size=(layer.outputs, layer.inputs)).astype(np.float32)
+        tensors[layer.name + ".bias"] = random.normal(size=layer.outputs).astype(np.float32)
+    scaling = {"kind": "minmax", "offset": [0.5] * inputs, "divisor": [2.0] * inputs}
+    return Model(encoder, decoder, tensors, scaling, {"name": "tiny", "measure": "mse", "metrics": {"test_mse": 0.5}})
+
+
+def tiny_rows(count: int = 20, inputs: int = INPUTS, seed: int = 1) -> Floats:
+    """Rows uniform in [0, 1)."""
+    return np.random.default_rng(seed).random((count, inputs), dtype=np.float32)
+
+
+def write_onnx(folder: Path, model: Model, opset: int = 18) -> Path:
+    """The three ONNX files of a model, as a run writes them."""
+    for part, proto in graph.build_all(model, opset, METADATA).items():
+        (folder / f"{part}.onnx").write_bytes(proto.SerializeToString(deterministic=True))
+    return folder
+
+
+def write_model(folder: Path, model: Model) -> Path:
+    """A model folder: config, weights and the three ONNX files."""
+    save_model(folder, model)
+    return write_onnx(folder, model)
+
+
+def edit(path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """Change an ONNX file in place."""
+    proto = onnx.load(path)
+    change(proto)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def edit_tensor(proto: onnx.ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Replace the initializer ``name`` by what ``change`` makes of it."""
+    (initializer,) = (tensor for tensor in proto.graph.initializer if tensor.name == name)
+    initializer.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(initializer).copy()), name))
+
+
+def rename(proto: onnx.ModelProto, names: dict[str, str]) -> None:
+    """Rename values wherever a graph speaks of them."""
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in proto.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def hide_names(proto: onnx.ModelProto) -> None:
+    """Give every tensor a name of its own, as another exporter would."""
+    rename(proto, {tensor.name: f"value{index}" for index, tensor in enumerate(proto.graph.initializer)})

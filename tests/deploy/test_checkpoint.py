@@ -1,0 +1,297 @@
+"""The model folder: what is saved is what is loaded, the same bytes on any day, and damage is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from aecompress.deploy import checkpoint
+from aecompress.deploy.checkpoint import Model, load_model, load_rows, pack, save_model, save_rows, unpack
+from aecompress.errors import DataError
+from tests.deploy.models import INPUTS, tiny_model, tiny_rows
+
+
+def pruned(model: Model) -> Model:
+    """The model with the first weight row of its encoder and one bias at zero."""
+    tensors = {name: tensor.copy() for name, tensor in model.tensors.items()}
+    tensors["encoder.0.weight"][0] = 0
+    tensors["decoder.1.bias"][2] = -0.0
+    return replace(model, tensors=tensors)
+
+
+def same(first: Model, second: Model) -> None:
+    assert replace(first, tensors={}) == replace(second, tensors={})
+    assert first.tensors.keys() == second.tensors.keys()
+    for name, tensor in first.tensors.items():
+        assert second.tensors[name].dtype == np.float32
+        assert second.tensors[name].tobytes() == tensor.tobytes()
+
+
+def test_a_saved_model_is_loaded_equal(tmp_path: Path) -> None:
+    model = pruned(tiny_model())
+    save_model(tmp_path, model)
+    same(load_model(tmp_path), model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_model_counts_its_zeros() -> None:
+    model = pruned(tiny_model())
+    assert model.parameters == 6 * 5 + 5 + 5 * 3 + 3 + 3 * 5 + 5 + 5 * 6 + 6
+    assert model.zeros == INPUTS + 1
+    assert model.sparsity == model.zeros / model.parameters
+
+
+def test_the_config_is_plain_json_that_says_what_is_in_the_weights(tmp_path: Path) -> None:
+    model = pruned(tiny_model("relu"))
+    save_model(tmp_path, model)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["format"] == checkpoint.FORMAT == 1
+    assert config["encoder"] == [
+        {"in": 6, "out": 5, "activation": "relu"},
+        {"in": 5, "out": 3, "activation": "relu"},
+    ]
+    assert (config["parameters"], config["zeros"], config["sparsity"]) == (109, 7, 7 / 109)
+    assert config["scaling"] == model.scaling
+    assert config["metrics"] == {"test_mse": 0.5}
+
+
+def test_the_weights_load_with_safetensors_alone_under_torchs_names(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_model(tmp_path, model)
+    plain = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+    assert {name: tensor.shape for name, tensor in plain.items()} == {
+        "encoder.0.weight": (5, 6),
+        "encoder.0.bias": (5,),
+        "encoder.1.weight": (3, 5),
+        "encoder.1.bias": (3,),
+        "decoder.0.weight": (5, 3),
+        "decoder.0.bias": (5,),
+        "decoder.1.weight": (6, 5),
+        "decoder.1.bias": (6,),
+    }
+    assert np.array_equal(plain["decoder.1.weight"], model.tensors["decoder.1.weight"])
+
+
+# ---------------------------------------------------------------- the same bytes
+
+GOLDEN_HEADER = (
+    b'{"__metadata__":{"aecompress":"{\\"format\\": 1, \\"zeros\\": 0}"},'
+    b'"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}'
+)
+
+
+def test_the_bytes_of_a_safetensors_file_are_pinned() -> None:
+    packed = pack({"b": np.array([0.5], "f4"), "a": np.array([[1, -2]], "f4")}, {"zeros": 0, "format": 1})
+    header = GOLDEN_HEADER + b" " * (-len(GOLDEN_HEADER) % 8)
+    values = b"\x00\x00\x80\x3f" + b"\x00\x00\x00\xc0" + b"\x00\x00\x00\x3f"
+    assert packed == len(header).to_bytes(8, "little") + header + values
+
+
+def test_the_order_of_tensors_and_metadata_does_not_change_the_bytes() -> None:
+    tensors = tiny_model().tensors
+    turned = {name: tensors[name] for name in reversed(tensors)}
+    assert pack(tensors, {"a": 1, "b": 2}) == pack(turned, {"b": 2, "a": 1})
+
+
+def test_the_memory_layout_of_tensors_does_not_change_the_bytes() -> None:
+    tensors = tiny_model().tensors
+    assert pack(tensors, {}) == pack({name: np.asfortranarray(tensor) for name, tensor in tensors.items()}, {})
+
+
+def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        save_model(tmp_path / name, tiny_model())
+    for file in ("config.json", "model.safetensors"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+SAVE_AGAIN = """
+import sys
+from pathlib import Path
+from aecompress.deploy.checkpoint import load_model, save_model
+save_model(Path(sys.argv[2]), load_model(Path(sys.argv[1])))
+"""
+
+
+def test_saving_a_loaded_model_gives_the_same_bytes_in_any_process(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    original.mkdir()
+    save_model(original, tiny_model())
+    processes = []
+    for seed in ("1", "2", "3"):
+        copy = tmp_path / seed
+        copy.mkdir()
+        command = [sys.executable, "-W", "error", "-c", SAVE_AGAIN, str(original), str(copy)]
+        processes.append(subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": seed}))
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    for file in ("model.safetensors", "config.json"):
+        copies = [(tmp_path / seed / file).read_bytes() for seed in ("1", "2", "3")]
+        assert copies == [(original / file).read_bytes()] * 3, file
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_model(tmp_path, tiny_model())
+    return tmp_path
+
+
+def configure(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    with pytest.raises(DataError, match=f"{file}: cannot be read") as fault:
+        load_model(folder)
+    assert str(folder) in str(fault.value)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere/config\.json: cannot be read .* name a model folder"):
+        load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
+def test_truncated_weights_are_refused(folder: Path, share: float) -> None:
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(DataError, match=r"model\.safetensors: cannot be read as safetensors .* make it again"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"3",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        b"{}",
+        b'{"encoder": [], "decoder": []}',
+        b'{"encoder": [3], "decoder": [], "scaling": {}}',
+        b'{"encoder": 3, "decoder": [], "scaling": {}}',
+        b'{"encoder": [{"in": 1, "out": 2}], "decoder": [], "scaling": {}}',
+        b'{"encoder": [{"in": "x", "out": 2, "activation": "relu"}], "decoder": [], "scaling": {}}',
+    ],
+)
+def test_a_config_that_is_no_config_is_refused(folder: Path, text: bytes) -> None:
+    (folder / "config.json").write_bytes(text)
+    with pytest.raises(DataError, match=r"config\.json: is not a model's config .* make the model again"):
+        load_model(folder)
+
+
+def test_a_truncated_config_is_refused(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(DataError, match=r"config\.json: is not a model's config"):
+        load_model(folder)
+
+
+def test_a_tensor_of_another_shape_is_named_with_both_shapes(folder: Path) -> None:
+    tensors = dict(tiny_model().tensors) | {"decoder.0.weight": np.zeros((5, 4), np.float32)}
+    (folder / "model.safetensors").write_bytes(pack(tensors, {}))
+    with pytest.raises(DataError, match=r"decoder\.0\.weight has shape \(5, 4\), config\.json says \(5, 3\)"):
+        load_model(folder)
+
+
+def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
+    tensors = dict(tiny_model().tensors)
+    bias = tensors.pop("encoder.1.bias")
+    (folder / "model.safetensors").write_bytes(pack(tensors, {}))
+    with pytest.raises(DataError, match=r"encoder\.1\.bias has shape None, config\.json says \(3,\)"):
+        load_model(folder)
+    (folder / "model.safetensors").write_bytes(pack(tensors | {"encoder.1.bias": bias, "more": bias}, {}))
+    with pytest.raises(DataError, match=r"more has shape \(3,\), config\.json says None"):
+        load_model(folder)
+
+
+def test_a_tensor_that_is_not_float32_is_refused(folder: Path) -> None:
+    tensors = dict(tiny_model().tensors)
+    tensors["encoder.0.weight"] = tensors["encoder.0.weight"].astype(np.float64)
+    (folder / "model.safetensors").write_bytes(pack(tensors, {}))
+    with pytest.raises(DataError, match=r"encoder\.0\.weight"):
+        load_model(folder)
+
+
+def test_a_model_of_a_later_format_is_refused(folder: Path) -> None:
+    configure(folder, format=checkpoint.FORMAT + 1)
+    with pytest.raises(DataError, match=r"config\.json.*format"):
+        load_model(folder)
+
+
+def test_an_unknown_activation_is_refused_by_name(folder: Path) -> None:
+    layers = json.loads((folder / "config.json").read_text())["encoder"]
+    configure(folder, encoder=[layers[0] | {"activation": "swish"}, *layers[1:]])
+    with pytest.raises(DataError, match="swish"):
+        load_model(folder)
+
+
+def test_layers_that_do_not_follow_on_each_other_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    configure(folder, decoder=[config["decoder"][0] | {"in": 4}, config["decoder"][1]])
+    tensors = dict(tiny_model().tensors) | {"decoder.0.weight": np.zeros((5, 4), np.float32)}
+    (folder / "model.safetensors").write_bytes(pack(tensors, {}))
+    with pytest.raises(DataError, match=r"decoder"):
+        load_model(folder)
+
+
+# ---------------------------------------------------------------- rows and single files
+
+
+def test_kept_rows_are_loaded_equal(tmp_path: Path) -> None:
+    rows = tiny_rows()
+    save_rows(tmp_path / "rows.safetensors", rows)
+    back = load_rows(tmp_path / "rows.safetensors")
+    assert back.dtype == np.float32
+    assert np.array_equal(back, rows)
+
+
+@pytest.mark.parametrize(
+    "tensors", [{"rows": np.zeros(3, "f4")}, {"row": np.zeros((3, 2), "f4")}, {}, tiny_model().tensors]
+)
+def test_a_file_without_rows_is_refused(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "rows.safetensors"
+    path.write_bytes(pack(tensors, {}))
+    with pytest.raises(DataError, match=r"rows\.safetensors: .*not rows; name a rows\.safetensors"):
+        load_rows(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"\xff" * 64], ids=["empty", "garbage", "huge header"])
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.safetensors: cannot be read as safetensors"):
+        unpack(tmp_path / "x.safetensors")
+
+
+def test_writing_replaces_a_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    checkpoint.write_text(path, "old")
+    checkpoint.write_text(path, "nü\n")
+    assert path.read_bytes() == "nü\n".encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "data.bin"
+    checkpoint.write_bytes(path, b"old")
+    with pytest.raises(TypeError):
+        checkpoint.write_bytes(path, "not bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"

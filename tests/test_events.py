@@ -1,0 +1,168 @@
+"""Events: one JSON line each, and back to the same value."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aecompress import events
+from aecompress.errors import DataError
+
+EXAMPLES: list[events.Event] = [
+    events.Started(
+        at=1700000000.25,
+        version=events.VERSION,
+        run="digits-1",
+        spec={"seed": 0, "data": {"source": "digits", "split": [0.8, 0.1, 0.1]}, "model": {"hidden": "auto"}},
+        parameters=123,
+        cells=2,
+        generations=9,
+        layers=("encoder.0", "decoder.0"),
+        rows={"train": 10, "test": 2},
+        row_shape=(8, 8),
+        device="cpu",
+    ),
+    events.Generation(
+        at=2.0,
+        generation=1,
+        measure="mse",
+        train_loss=(0.1, math.inf),
+        validation_loss=(-math.inf, 1e-300),
+        sparsity=(0.0, 1 / 3),
+        learning_rate=(1e-3, 2e-3),
+        parents=(0, 0),
+        asked=0.5,
+        reached=0.25,
+        seconds=0.125,
+    ),
+    events.LayerSparsity(3.0, 1, ("encoder.0", "decoder.0"), ((0.5, 0.25), (0.0, 1.0))),
+    events.Pruned(4.0, 1, (0, 1), (5, 7)),
+    events.Preview(5.0, 1, 1, ((0.0, 1.0), (0.5, 0.25)), ((0.1, 0.9), (math.inf, 0.3))),
+    events.Saved(6.0, "autoencoder", "model/autoencoder.onnx", 4096),
+    events.Verified(7.0, False, math.inf, 1e-5, 31),
+    events.Stopped(8.0, 4, "stopped by signal 2 after generation 4"),
+    events.Finished(9.0, {"test_mse": 0.01, "test_l1": math.inf}, 0.8, 80, 100, 12.5),
+    events.Failed(10.0, 'two\nlines, "quotes", ünïcode \u2028 and \\'),
+]
+by_kind = pytest.mark.parametrize("event", EXAMPLES, ids=[event.kind for event in EXAMPLES])
+
+
+def strict(line: str) -> dict:
+    """The line read by a JSON parser that knows no Infinity and no NaN."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def test_the_examples_cover_every_kind_once() -> None:
+    assert {event.kind: type(event) for event in EXAMPLES} == events.KINDS
+    assert len(EXAMPLES) == len(events.KINDS) == 10
+
+
+@by_kind
+def test_reading_a_written_event_gives_it_back(event: events.Event) -> None:
+    assert events.from_json(events.to_json(event)) == event
+
+
+@by_kind
+def test_writing_a_read_line_gives_it_back(event: events.Event) -> None:
+    line = events.to_json(event)
+    assert events.to_json(events.from_json(line)) == line
+
+
+@by_kind
+def test_an_event_is_one_line_of_strict_json_that_names_its_kind(event: events.Event) -> None:
+    line = events.to_json(event)
+    assert line.splitlines() == [line]
+    values = strict(line)
+    assert values["event"] == event.kind
+    assert values["at"] == event.at
+
+
+@by_kind
+def test_a_line_cut_anywhere_is_refused(event: events.Event) -> None:
+    line = events.to_json(event)
+    for end in range(0, len(line), 1 + len(line) // 60):
+        with pytest.raises(DataError, match="event log"):
+            events.from_json(line[:end])
+    with pytest.raises(DataError, match="event log"):
+        events.from_json(line[:-1])
+
+
+@by_kind
+def test_a_line_without_one_of_its_fields_is_refused(event: events.Event) -> None:
+    values = json.loads(events.to_json(event))
+    for name in values:
+        line = json.dumps({key: value for key, value in values.items() if key != name})
+        with pytest.raises(DataError, match="event log"):
+            events.from_json(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        " ",
+        "{}",
+        "[]",
+        "3",
+        "null",
+        '"failed"',
+        "not json",
+        '{"event": []}',
+        '{"event": "unheard-of", "at": 1.0}',
+        '{"event": "failed", "at": "soon", "message": ""}',
+        '{"event": "failed", "at": null, "message": ""}',
+        '{"event": "failed", "at": 1%s, "message": ""}' % ("0" * 400),
+        '{"event": "pruned", "at": 1.0, "generation": 1, "cells": 3, "zeros": []}',
+    ],
+)
+def test_a_line_that_is_no_event_is_refused_with_its_beginning(line: str) -> None:
+    with pytest.raises(DataError) as fault:
+        events.from_json(line)
+    assert repr(line[:80]) in str(fault.value)
+    assert "remove the line" in str(fault.value)
+
+
+def test_a_log_of_a_later_version_is_refused() -> None:
+    values = json.loads(events.to_json(EXAMPLES[0]))
+    with pytest.raises(DataError, match="version"):
+        events.from_json(json.dumps(values | {"version": events.VERSION + 1}))
+
+
+def test_not_a_number_survives_the_trip() -> None:
+    back = events.from_json(events.to_json(events.Verified(math.nan, True, math.nan, 1e-5, 1)))
+    assert isinstance(back, events.Verified)
+    assert math.isnan(back.at)
+    assert math.isnan(back.max_difference)
+
+
+def test_whole_numbers_come_back_as_floats_where_the_field_is_a_float() -> None:
+    back = events.from_json('{"event": "saved", "at": 6, "file": "a", "path": "b", "bytes": 3}')
+    assert back == events.Saved(6.0, "a", "b", 3)
+    assert isinstance(back.at, float)
+
+
+floats = st.floats(allow_nan=False)
+rows = st.lists(st.lists(floats, max_size=3).map(tuple), max_size=3).map(tuple)
+
+
+@given(at=floats, message=st.text())
+@settings(deadline=None, max_examples=50)
+def test_any_text_survives_the_trip(at: float, message: str) -> None:
+    event = events.Failed(at, message)
+    assert events.from_json(events.to_json(event)) == event
+
+
+@given(shown=rows, metrics=st.dictionaries(st.text(), floats, max_size=3), count=st.integers())
+@settings(deadline=None, max_examples=50)
+def test_any_numbers_survive_the_trip(shown: tuple, metrics: dict, count: int) -> None:
+    for event in (events.Preview(0.0, count, 0, shown, shown), events.Finished(0.0, metrics, 0.5, count, count, 1.0)):
+        assert events.from_json(events.to_json(event)) == event
+        strict(events.to_json(event))

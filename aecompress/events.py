@@ -224,6 +224,10 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
+ENDINGS = (Paused, Front, Saved, Verified, Stopped, Finished, Failed)
+"""Events that say nothing any more once the run goes on."""
+
+
 def to_json(event: Event) -> str:
     """One line of JSON, without the newline."""
     return json.dumps({"event": event.kind, **_encode(asdict(event))}, allow_nan=False)
@@ -239,8 +243,11 @@ def from_json(line: str) -> Event:
         values = json.loads(line)
         cls = KINDS[values.pop("event")]
         hints = get_type_hints(cls)
-        return cls(**{f.name: _decode(values[f.name], hints[f.name]) for f in fields(cls)})
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        event = cls(**{f.name: _decode(values[f.name], hints[f.name]) for f in fields(cls)})
+        if isinstance(event, Started) and event.version != VERSION:
+            raise ValueError(f"version {event.version}")
+        return event
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
 
 
@@ -262,8 +269,7 @@ def current(said: Iterable[Event]) -> list[Event]:
             held = [
                 earlier
                 for earlier in held
-                if getattr(earlier, "generation", 0) <= event.generation
-                and not isinstance(earlier, Stopped | Failed | Paused)
+                if getattr(earlier, "generation", 0) <= event.generation and not isinstance(earlier, ENDINGS)
             ]
         held.append(event)
     return held

@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +30,7 @@ from aecompress.evolve.plan import Plan, Report, Rows, asked
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
+from aecompress.nets.losses import LOSSES
 from aecompress.spec import Resolved, RunSpec, complete, resolve, to_toml
 
 MODES = {"canonical": canonical, "coevo": coevolution}
@@ -122,7 +123,7 @@ class Progress:
     """Said between two yields, for example by a pause."""
 
 
-def run(job: Job, stop: Stop = lambda: None) -> Iterator[events.Event]:
+def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, None]:
     """Carry the run out, yielding each event after it is in the log. Closing the generator stops the run.
 
     Raises:
@@ -196,7 +197,7 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
             load_tensors(population, {name: torch.from_numpy(a) for name, a in arrays.items()}, generation)
         progress.saved = control.generation = generation
         yield events.Resumed(time.time(), generation, "; ".join(notes))
-    if not job.resumed or population.generation == 0:
+    if not job.resumed or not has_started(job.folder):
         yield started(job)
     progress.population = population
 
@@ -235,6 +236,11 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         yield events.Saved(time.time(), kind, str(path.relative_to(job.folder)), path.stat().st_size)
     seconds = time.perf_counter() - began
     yield events.Finished(time.time(), metrics, model.sparsity, model.zeros, model.parameters, seconds)
+
+
+def has_started(where: Path) -> bool:
+    """Whether the log says that the run began; a kill may have come before."""
+    return any(isinstance(event, events.Started) for event in events.read_log(where / "events.jsonl"))
 
 
 def started(job: Job) -> events.Started:
@@ -394,6 +400,8 @@ def deliver(
         return verification, {}
     checkpoint.write_text(temporary / "verification.json", text)
     checkpoint.write_text(temporary / "README.md", model_card(job, model, verification, metrics))
+    # A kill between here and the end of the run leaves a model behind, which a resumed run makes again.
+    shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
     kinds = {
         "config": "config.json",
@@ -410,6 +418,7 @@ def deliver(
 
 def model_card(job: Job, model: Model, verification: verify.Verification, metrics: dict[str, float]) -> str:
     """The model's README: what it is, what it scores, how to run it."""
+    measures = [measure for measure in LOSSES if f"train_{measure}" in metrics]
     sizes = [model.layers[0].inputs, *(layer.outputs for layer in model.layers)]
     lines = [
         f"# Autoencoder {'-'.join(map(str, sizes))} for {job.dataset.name}",
@@ -418,12 +427,11 @@ def model_card(job: Job, model: Model, verification: verify.Verification, metric
         f"The ONNX files agree with the trained weights to {verification.max_difference:.1e} "
         f"({len(verification.checks)} checks in verification.json).",
         "",
-        "| split | " + " | ".join(dict.fromkeys(key.split("_")[1] for key in metrics)) + " |",
-        "|---|" + "---|" * len(dict.fromkeys(key.split("_")[1] for key in metrics)),
+        "| split | " + " | ".join(measures) + " |",
+        "|---|" + "---|" * len(measures),
     ]
     for split in job.dataset.splits:
-        values = [f"{value:.6f}" for key, value in metrics.items() if key.startswith(split + "_")]
-        lines.append(f"| {split} | " + " | ".join(values) + " |")
+        lines.append(f"| {split} | " + " | ".join(f"{metrics[f'{split}_{m}']:.6f}" for m in measures) + " |")
     lines += [
         "",
         "Inputs are rows scaled as config.json says: (raw - offset) / divisor. `input` -> `latent` (encoder.onnx), "

@@ -58,4 +58,6 @@ def small_net(activation: str = "relu", output: str = "sigmoid", inputs: int = 1
     """inputs-7-3-7-inputs."""
     from aecompress.nets.autoencoder import build
 
-    return build(ModelSpec(hidden=(7,), latent=3, activation=activation, output=output), inputs)
+    return build(
+        ModelSpec(hidden=(7,), latent=3, activation=activation, latent_activation="relu", output=output), inputs
+    )

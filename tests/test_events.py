@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -35,6 +36,7 @@ EXAMPLES: list[events.Event] = [
         sparsity=(0.0, 1 / 3),
         learning_rate=(1e-3, 2e-3),
         parents=(0, 0),
+        capacity=(1.0, 0.75),
         asked=0.5,
         reached=0.25,
         seconds=0.125,
@@ -42,6 +44,10 @@ EXAMPLES: list[events.Event] = [
     events.LayerSparsity(3.0, 1, ("encoder.0", "decoder.0"), ((0.5, 0.25), (0.0, 1.0))),
     events.Pruned(4.0, 1, (0, 1), (5, 7)),
     events.Preview(5.0, 1, 1, ((0.0, 1.0), (0.5, 0.25)), ((0.1, 0.9), (math.inf, 0.3))),
+    events.Checkpoint(5.25, 1, "checkpoint/generation-000001.safetensors"),
+    events.Resumed(5.5, 1, "generation-000002.safetensors is damaged"),
+    events.Paused(5.75, 1, True),
+    events.Front(5.875, (1, 0), (math.inf, 0.25), (10, 20)),
     events.Saved(6.0, "autoencoder", "model/autoencoder.onnx", 4096),
     events.Verified(7.0, False, math.inf, 1e-5, 31),
     events.Stopped(8.0, 4, "stopped by signal 2 after generation 4"),
@@ -62,7 +68,7 @@ def strict(line: str) -> dict:
 
 def test_the_examples_cover_every_kind_once() -> None:
     assert {event.kind: type(event) for event in EXAMPLES} == events.KINDS
-    assert len(EXAMPLES) == len(events.KINDS) == 10
+    assert len(EXAMPLES) == len(events.KINDS) == 14
 
 
 @by_kind
@@ -166,3 +172,65 @@ def test_any_numbers_survive_the_trip(shown: tuple, metrics: dict, count: int) -
     for event in (events.Preview(0.0, count, 0, shown, shown), events.Finished(0.0, metrics, 0.5, count, count, 1.0)):
         assert events.from_json(events.to_json(event)) == event
         strict(events.to_json(event))
+
+
+# ---------------------------------------------------------------- the log
+
+
+def written(path: Path, *lines: str) -> Path:
+    path.write_bytes("\n".join(lines).encode(errors="surrogateescape"))
+    return path
+
+
+def test_a_log_is_read_in_order(tmp_path: Path) -> None:
+    path = written(tmp_path / "events.jsonl", *(events.to_json(event) for event in EXAMPLES), "")
+    assert events.read_log(path) == EXAMPLES
+
+
+def test_lines_that_are_damaged_or_half_written_are_passed_over(tmp_path: Path) -> None:
+    first, second = (events.to_json(event) for event in EXAMPLES[-2:])
+    damage = ["", "{", first[:-7], "\udcff\udcfe", '{"event": "unheard-of"}', "[" * 100_000]
+    path = written(tmp_path / "events.jsonl", first, *damage, second, second[: len(second) // 2])
+    assert events.read_log(path) == EXAMPLES[-2:]
+
+
+def test_an_empty_log_says_nothing(tmp_path: Path) -> None:
+    assert events.read_log(written(tmp_path / "events.jsonl")) == []
+
+
+def generation(number: int, at: float = 0.0) -> events.Pruned:
+    return events.Pruned(at, number, (0,), (number,))
+
+
+def test_without_a_resume_every_event_holds() -> None:
+    assert events.current(EXAMPLES[:5]) == EXAMPLES[:5]
+    assert events.current(iter([])) == []
+
+
+def test_a_resume_supersedes_the_generations_after_its_own() -> None:
+    started, resumed = EXAMPLES[0], events.Resumed(9.0, 2, "")
+    before = [generation(number) for number in (1, 2, 3, 4)]
+    after = [generation(number, 10.0) for number in (3, 4)]
+    assert events.current([started, *before, resumed, *after]) == [started, *before[:2], resumed, *after]
+
+
+def test_how_an_earlier_attempt_ended_no_longer_holds_after_a_resume() -> None:
+    resumed = events.Resumed(9.0, 2, "")
+    ends = [events.Stopped(1.0, 2, ""), events.Failed(1.0, ""), events.Paused(1.0, 1, True)]
+    assert events.current([generation(1), *ends, resumed]) == [generation(1), resumed]
+    assert events.current([resumed, *ends]) == [resumed, *ends]
+
+
+@pytest.mark.parametrize("kind", ["front", "saved", "verified", "finished"])
+def test_what_was_said_after_the_last_generation_no_longer_holds_after_a_resume(kind: str) -> None:
+    (end,) = (event for event in EXAMPLES if event.kind == kind)
+    resumed = events.Resumed(9.0, 2, "")
+    assert events.current([generation(2), end, resumed, end]) == [generation(2), resumed, end]
+
+
+def test_of_several_resumes_each_supersedes_what_came_before() -> None:
+    first, second = events.Resumed(1.0, 3, "first"), events.Resumed(2.0, 1, "second")
+    said = [generation(1), generation(2), generation(3), first, generation(4), second, generation(2, 3.0)]
+    assert events.current(said) == [generation(1), second, generation(2, 3.0)]
+    later = events.Resumed(2.0, 3, "later")
+    assert events.current([generation(3), first, generation(4), later]) == [generation(3), first, later]

@@ -78,6 +78,17 @@ def test_bits_of_a_key_never_change() -> None:
     ]
 
 
+def test_every_kind_of_draw_is_a_plain_function_of_the_words() -> None:
+    key = (7, "kinds", 1, torch.tensor([2]), 3, (200,))
+    words = oracle(7, "kinds", 1, 2, 3, 200)
+    assert rng.uniform(*key)[0].tolist() == [(word >> 40) / 2**24 for word in words]
+    assert rng.integers(*key, 1000)[0].tolist() == [(word >> 1) % 1000 for word in words]
+    centres = [((word >> 41) + 0.5) / 2**23 for word in words]
+    assert rng.normal(*key)[0].tolist() == pytest.approx(stats.norm.ppf(centres), rel=1e-5, abs=1e-6)
+    signed = [word - (1 << 64) if word >> 63 else word for word in words]
+    assert rng.permutation(*key[:-1], 200)[0].tolist() == sorted(range(200), key=signed.__getitem__)
+
+
 def test_the_same_key_gives_the_same_numbers() -> None:
     assert torch.equal(draw(KEY, [0, 1], (4, 5)), draw(KEY, [0, 1], (4, 5)))
 

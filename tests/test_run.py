@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from aecompress import events
+from aecompress.assembly import find_device, warmup_cosine
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DeviceError, OutputError, RunError, SpecError, VerifyError
-from aecompress.run import find_device, prepare, run, warmup_cosine
+from aecompress.run import prepare, run
 from aecompress.spec import resolve
 
 SMALL = {
@@ -45,7 +46,13 @@ def test_the_folder_holds_what_the_events_say(tmp_path: Path) -> None:
     assert len(saved) == 8
     for event in saved:
         assert (tmp_path / "r" / event.path).stat().st_size == event.bytes
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {"spec.toml", "run.json", "events.jsonl", "model"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "spec.toml",
+        "run.json",
+        "events.jsonl",
+        "checkpoint",
+        "model",
+    }
     assert {path.name for path in (tmp_path / "r" / "model").iterdir()} == {Path(event.path).name for event in saved}
     assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
     assert json.loads((tmp_path / "r" / "model" / "verification.json").read_text())["passed"] is True
@@ -81,7 +88,8 @@ def test_metrics_are_those_of_the_exported_model(tmp_path: Path) -> None:
     spec = resolve({path: ("test", value) for path, value in SMALL.items()}).spec
     dataset, model = load(spec.data, spec.seed), load_model(tmp_path / "r" / "model")
     metrics = one(said, events.Finished).metrics
-    assert set(metrics) == {f"{split}_{m}" for split in ("train", "validation", "test") for m in ("l1", "mse", "bce")}
+    splits = {f"{split}_{m}" for split in ("train", "validation", "test") for m in ("l1", "mse", "bce")}
+    assert set(metrics) == splits | {"train_l1_cells", "train_l1_cells_median", "capacity_cells"}
     for split, rows in dataset.splits.items():
         difference = reconstruct(model, rows)[1] - rows
         assert metrics[f"{split}_l1"] == pytest.approx(np.abs(difference).mean(), rel=1e-5)

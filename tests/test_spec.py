@@ -9,6 +9,8 @@ import pytest
 from aecompress import spec as module
 from aecompress.errors import SpecError
 from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.schedules import SCHEDULES
+from aecompress.evolve.training import UPDATES
 from aecompress.nets.layers import ACTIVATIONS
 from aecompress.nets.losses import LOSSES
 from aecompress.run import MODES
@@ -26,19 +28,27 @@ def faults_of(flags: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
 def test_names_in_the_spec_are_those_of_the_registries() -> None:
     assert set(get_args(module.OperatorName)) == {"none", *OPERATORS}
     assert set(get_args(module.ModeName)) == set(MODES)
+    assert set(get_args(module.ScheduleName)) == {"cubic", *SCHEDULES}
+    assert set(get_args(module.OptimizerName)) == set(UPDATES)
+    assert set(module.NETWORKS) == set(get_args(module.NetworkName)) - {"default"}
     assert set(get_args(module.ActivationName)) == set(ACTIVATIONS)
     assert set(get_args(module.MeasureName)) == set(LOSSES)
 
 
 def test_flags_beat_the_file_beats_the_preset_beats_the_default(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
-    file.write_text('preset = "dense"\nseed = 3\n[train]\nbatch = 8\n')
+    file.write_text('preset = "paper-coevo"\nseed = 3\n[train]\nbatch = 8\n')
     got = resolve({"seed": ("--seed", 4)}, file)
-    assert (got.spec.seed, got.spec.train.batch, got.spec.prune.operator, got.spec.train.warmup) == (4, 8, "none", 0.1)
+    assert (got.spec.seed, got.spec.train.batch, got.spec.prune.operator, got.spec.train.warmup) == (
+        4,
+        8,
+        "random",
+        0.1,
+    )
     assert [got.sources[path] for path in ("seed", "train.batch", "prune.operator", "train.warmup")] == [
         "--seed",
         str(file),
-        "preset dense",
+        "preset paper-coevo",
         "default",
     ]
 
@@ -62,7 +72,7 @@ def test_every_fault_is_reported_at_once_with_its_place() -> None:
         ({"prune.start": 0.9}, "must start before it ends"),
         ({"prune.target_sparsity": 1.0}, "prune.target_sparsity = 1.0"),
         ({"prune.target_sparsity": -0.1}, "prune.target_sparsity = -0.1"),
-        ({"prune.operator": "none"}, "cannot reach prune.target_sparsity"),
+        ({"prune.operator": "none", "prune.target_sparsity": 0.5}, "cannot reach prune.target_sparsity"),
         ({"model.encoder": [{"out": 3}]}, "write model.decoder too"),
         ({"model.encoder": [{"out": 3, "size": 2}], "model.decoder": [{"out": 3}]}, "model.encoder"),
         ({"model.encoder": [{"out": 3}], "model.decoder": [{"out": 4}], "model.latent": 3}, "leave both out"),

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from aecompress.events import Event, Finished, Generation, Saved, Started, Verified
+from aecompress.events import Event, Finished, Generation, Resumed, Saved, Started, Verified
 
 PLAIN_LINES = 20
 """Lines a run writes where there is no terminal."""
 
 
-def show(run: Iterable[Event], quiet: bool) -> list[Event]:
-    """Follow a run to its end on stderr.
+def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
+    """Follow a run of ``total`` generations to its end on stderr.
 
     Returns:
         The events that a summary needs: started, verified, saved, finished.
@@ -30,8 +30,8 @@ def show(run: Iterable[Event], quiet: bool) -> list[Event]:
                     f"{event.run}: {event.parameters:,} parameters in {event.cells} cell(s), "
                     f"{event.rows['train']:,} training rows, {event.generations} generations on {event.device}"
                 )
-                advance(event, event.generations)
-                total = event.generations
+            if isinstance(event, Resumed):
+                console.print(f"resumed after generation {event.generation}. {event.note}".rstrip())
             if isinstance(event, Generation):
                 advance(event, total)
             if isinstance(event, Started | Verified | Saved | Finished):

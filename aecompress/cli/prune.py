@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,7 +104,8 @@ def follow(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: signals.append(received))
     job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
-    return job.folder, show(run(job, lambda: signals[0] if signals else None), quiet)
+    with closing(run(job, lambda: signals[0] if signals else None)) as going:
+        return job.folder, show(going, job.plan.training.generations, quiet)
 
 
 def summary(finished: tuple[Path, list[Event]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,12 +95,13 @@ def load(spec: DataSpec, seed: int, stdin: Array | None = None) -> Dataset:
     flat = {name: rows.reshape(len(rows), math.prod(shape)) for name, rows in parts.items()}
     if len(flat["train"]) < 2:
         raise DataError(f"{spec.source}: leaves {len(flat['train'])} training rows; at least 2 are needed")
-    scaling = fit_scaling(spec.scaling, flat["train"])
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
+        scaling = fit_scaling(spec.scaling, flat["train"])
+        scaled = {name: scaling.apply(rows) for name, rows in flat.items()}
     digest = hashlib.sha256()
     for name, rows in flat.items():
         digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
         digest.update(np.ascontiguousarray(rows).tobytes())
-    scaled = {name: scaling.apply(rows) for name, rows in flat.items()}
     for name, rows in scaled.items():
         if not np.isfinite(rows).all():
             raise DataError(f"{spec.source}: {name} rows overflow float32 after scaling; scale them down first")
@@ -177,7 +179,10 @@ def fit_scaling(kind: str, train: Array) -> Scaling:
         divisor = values.max(0) - offset
     else:
         offset, divisor = values.mean(0), values.std(0)
-    divisor[divisor == 0] = 1
+    # Rounding gives a constant column a tiny spread, so constancy is read off the values themselves.
+    constant = values.max(0) == values.min(0)
+    offset = np.where(constant, values[0], offset)
+    divisor = np.where(constant | (divisor == 0), 1, divisor)
     return Scaling(kind, offset.tolist(), divisor.tolist())
 
 
@@ -192,8 +197,8 @@ def write_npz(dataset: Dataset, path: Path) -> None:
     temporary = path.with_name(f".{path.stem}.part.npz")
     shape = dataset.row_shape
     try:
-        arrays = {name: rows.reshape(-1, *shape) for name, rows in dataset.splits.items()}
-        np.savez(temporary, allow_pickle=False, **arrays)
+        arrays: dict[str, Any] = {name: rows.reshape(-1, *shape) for name, rows in dataset.splits.items()}
+        np.savez(temporary, **arrays)
         temporary.replace(path)
     except OSError as fault:
         temporary.unlink(missing_ok=True)

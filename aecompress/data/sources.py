@@ -7,7 +7,6 @@ import gzip
 import io
 import re
 import sys
-import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ Array = NDArray[np.generic]
 CLUSTERS = re.compile(r"binary-clusters:(\d+)x(\d+)x(\d+)")
 FLIP_RATE = 0.05
 STDIN = "-"
+csv.field_size_limit(1 << 31)
 NPY_MAGIC, GZIP_MAGIC = b"\x93NUMPY", b"\x1f\x8b"
 
 
@@ -49,7 +49,7 @@ def read(source: str, key: str = "", columns: str = "", seed: int = 0) -> Raw:
     """
     if source == "digits":
         return Raw("digits", digits())
-    if source.startswith("binary-clusters"):
+    if source.split(":")[0] == "binary-clusters":
         match = CLUSTERS.fullmatch(source)
         if not match or not all(int(size) for size in match.groups()):
             raise DataError(
@@ -142,9 +142,13 @@ def parse_numpy(where: str, data: bytes, key: str) -> Array:
                 raise DataError(f"{where}: holds {names}; choose one, as in {where}:{loaded.files[0]}")
             if key and key not in loaded.files:
                 raise DataError(f"{where}: has no array {key!r}; it holds {names}")
-            array: Array = loaded[key or loaded.files[0]]
+            array = loaded[key or loaded.files[0]]
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{where}: {key or loaded.files[0]!r} is not an array; choose another key")
             return array
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as fault:
+    except DataError:
+        raise
+    except Exception as fault:  # a damaged file makes NumPy, zipfile and zlib raise a dozen unrelated classes
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         cure = "save plain numbers instead" if "Object" in reason else "write the file again"
         raise DataError(f"{where}: cannot be read as a NumPy array ({reason}); {cure}") from fault
@@ -172,12 +176,20 @@ def parse_csv(where: str, data: bytes, columns: str) -> Array:
     if not body:
         raise DataError(f"{where}: has a header and no rows; give at least two")
     chosen = choose_columns(where, columns, header, len(first))
+    for number, line in body:
+        cells = line.count(",") + 1 if '"' not in line else len(next(csv.reader([line])))
+        if cells != len(first):
+            raise DataError(
+                f"{where}: line {number} has {cells} cells, the first line {len(first)}; give every line as many"
+            )
     try:
         return np.loadtxt(
             (line for _, line in body), delimiter=",", ndmin=2, usecols=chosen, quotechar='"', comments=None
         )
     except ValueError as fault:
-        raise DataError(f"{where}: {first_bad_cell(body, len(first), chosen) or fault}") from fault
+        raise DataError(
+            f"{where}: {first_bad_cell(body, len(first), chosen) or f'{fault}; give numbers only'}"
+        ) from fault
 
 
 def is_number(cell: str) -> bool:
@@ -211,10 +223,8 @@ def choose_columns(where: str, columns: str, header: list[str] | None, width: in
 
 
 def first_bad_cell(body: list[tuple[int, str]], width: int, chosen: list[int] | None) -> str:
-    """What is wrong with the first line that is not ``width`` numbers, in words; empty where none is found."""
+    """The first chosen cell that is no number, in words; empty where none is found."""
     for (number, _), cells in zip(body, csv.reader(line for _, line in body), strict=False):
-        if len(cells) != width:
-            return f"line {number} has {len(cells)} cells, the first line {width}; give every line as many"
         for column in range(width) if chosen is None else chosen:
             if not is_number(cells[column]):
                 said = repr(cells[column][:40]) if cells[column].strip() else "empty"

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ Floats = NDArray[np.float32]
 FORMAT = 1
 """Version of the model folder; raised when an older reader would go wrong."""
 STATES_KEPT = 2
+ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
+"""What a layer of a model folder may say; the reference and the graph know each."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def load_model(folder: Path) -> Model:
             for part in ("encoder", "decoder")
         ]
         scaling = dict(config["scaling"])
+        check_layers(chains[0] + chains[1], config["format"], all(chains))
     except OSError as fault:
         raise DataError(
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
@@ -159,11 +163,30 @@ def load_model(folder: Path) -> Model:
             f"{folder / 'model.safetensors'}: {wrong[0]} has shape {found.get(wrong[0])}, "
             f"config.json says {expected.get(wrong[0])}; take both files from one run"
         )
-    about = {
-        key: config[key]
-        for key in config.keys() - {"format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder"}
-    }
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32:
+            raise DataError(f"{folder / 'model.safetensors'}: {name} is {tensor.dtype}; float32 is needed")
+    ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")
+    about = {key: value for key, value in config.items() if key not in ours}
     return Model(chains[0], chains[1], tensors, scaling, about)
+
+
+def check_layers(layers: tuple[LayerShape, ...], version: Any, complete: bool) -> None:
+    """Refuse a chain that no model of this version has.
+
+    Raises:
+        ValueError: saying why.
+    """
+    if version != FORMAT:
+        raise ValueError(f"format {version}, this version reads {FORMAT}")
+    if not complete:
+        raise ValueError("encoder or decoder has no layers")
+    for layer, after in pairwise(layers):
+        if layer.outputs != after.inputs:
+            raise ValueError(f"{layer.name} gives {layer.outputs} values, {after.name} takes {after.inputs}")
+    for layer in layers:
+        if layer.activation not in ACTIVATIONS:
+            raise ValueError(f"{layer.name} has the unknown activation {layer.activation!r}")
 
 
 def save_state(folder: Path, generation: int, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Path:

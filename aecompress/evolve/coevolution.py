@@ -80,9 +80,7 @@ def visiting_order(seed: int, generation: int, size: int) -> list[int]:
     """The order in which cells are visited, drawn on the host."""
     if generation == 0:
         return list(range(size))
-    order: list[int] = rng.permutation(seed, "visits", generation, torch.zeros(1, dtype=torch.int64), 0, size)[
-        0
-    ].tolist()
+    order: list[int] = rng.host(seed, "visits", generation).permutation(size).tolist()
     return order
 
 

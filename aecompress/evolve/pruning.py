@@ -46,9 +46,8 @@ def zeros_asked(net: Autoencoder, pruning: Pruning, progress: float) -> int:
 def fires(pruning: Pruning, seed: int, generation: int, first: int, last: int) -> list[bool]:
     """Whether cells ``first`` to ``last - 1`` are pruned this generation: s(t) > U, drawn on the host."""
     assert pruning.chance is not None
-    draws = rng.uniform(seed, "prune", generation, torch.arange(first, last), 0, ())
     strength = pruning.chance(generation)
-    return [strength > draw for draw in draws.tolist()]
+    return [strength > rng.host(seed, "prune", generation, cell).random() for cell in range(first, last)]
 
 
 def gather(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +84,7 @@ def test_a_split_is_disjoint_complete_and_of_the_asked_size(case: tuple[int, tup
     parts = split(np.arange(count)[:, None], shares, NONE, seed)
     assert sorted(np.concatenate(parts)[:, 0]) == list(range(count))
     for part, share in zip(parts, shares, strict=True):
-        assert abs(len(part) - share * count) <= 1
+        assert abs(len(part) - share * count) <= 1 + 1e-9
         assert list(part[:, 0]) == sorted(part[:, 0])
 
 
@@ -256,6 +258,32 @@ def test_clusters_bring_their_own_validation_and_test_rows() -> None:
     assert list(dataset.notes) == ["train_flip_rate", "validation_flip_rate", "test_flip_rate"]
 
 
+def test_rows_of_standard_input_are_kept_for_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = DataSpec(source="-", columns="b,c")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a,b,c\n" + b"1,2,3\n4,5,6\n7,8,9\n" * 5)))
+    first = load(spec, 0)
+    assert first.stdin is not None
+    assert first.stdin.tolist() == [[2, 3], [5, 6], [8, 9]] * 5
+    again = load(spec, 0, first.stdin)
+    assert again.name == first.name == "stdin"
+    assert again.fingerprint == first.fingerprint
+    for name, rows in first.splits.items():
+        assert np.array_equal(again.splits[name], rows)
+
+
+def test_rows_of_a_file_are_not_kept(tmp_path: Path) -> None:
+    assert load(DataSpec(source=saved(tmp_path / "a.npy", random_rows())), 0).stdin is None
+
+
+def test_columns_are_taken_from_every_csv_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("id,x,y\n" + "p,1,2\nq,3,5\n" * 3)
+    spec = DataSpec(source=str(tmp_path / "a.csv"), test=str(tmp_path / "b.csv"), columns="y", scaling="none")
+    dataset = load(spec, 0)
+    assert dataset.row_shape == (1,)
+    assert dataset.test[:, 0].tolist() == [2, 5] * 3
+
+
 def test_all_rows_may_be_for_training(tmp_path: Path) -> None:
     dataset = load(DataSpec(source=saved(tmp_path / "a.npy", random_rows()), split=(1, 0, 0)), 0)
     assert list(dataset.splits) == ["train"]
@@ -342,6 +370,12 @@ def test_the_fingerprint_changes_with_every_change_of_the_rows(tmp_path: Path) -
         fingerprint(tmp_path / "a.npy", rows, split=(0.7, 0.2, 0.1)),
     ]
     assert len(set(prints)) == len(prints)
+
+
+def test_the_fingerprint_tells_types_of_the_same_bytes_apart(tmp_path: Path) -> None:
+    rows = np.tile(np.eye(5, dtype=np.uint8), (8, 1))
+    prints = {fingerprint(tmp_path / "a.npy", rows.view(dtype)) for dtype in (np.uint8, np.int8, np.bool_)}
+    assert len(prints) == 3
 
 
 def test_the_fingerprint_does_not_change_with_the_scaling(tmp_path: Path) -> None:

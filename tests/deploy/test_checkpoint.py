@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,17 @@ import pytest
 import safetensors.numpy
 
 from aecompress.deploy import checkpoint
-from aecompress.deploy.checkpoint import Model, load_model, load_rows, pack, save_model, save_rows, unpack
+from aecompress.deploy.checkpoint import (
+    Model,
+    load_model,
+    load_rows,
+    load_state,
+    pack,
+    save_model,
+    save_rows,
+    save_state,
+    unpack,
+)
 from aecompress.errors import DataError
 from tests.deploy.models import INPUTS, tiny_model, tiny_rows
 
@@ -251,6 +263,121 @@ def test_layers_that_do_not_follow_on_each_other_are_refused(folder: Path) -> No
     (folder / "model.safetensors").write_bytes(pack(tensors, {}))
     with pytest.raises(DataError, match=r"decoder"):
         load_model(folder)
+
+
+# ---------------------------------------------------------------- states of a run
+
+ABOUT = {"spec_hash": "ab" * 8, "fingerprint": "cd" * 8, "seed": 3}
+
+
+def state(generation: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(generation)
+    return {
+        "weights": random.normal(size=(2, 9)).astype(np.float32),
+        "moments": random.normal(size=(2, 9)),
+        "masks": random.random((2, 9)) < 0.5,
+        "steps": np.array([generation, 0]),
+        "none": np.zeros((0, 3), np.float32),
+    }
+
+
+def assert_state(found: dict[str, np.ndarray], generation: int) -> None:
+    expected = state(generation)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert found[name].shape == tensor.shape
+        assert found[name].tobytes() == tensor.tobytes()
+
+
+def test_a_saved_state_is_loaded_to_the_same_bits(tmp_path: Path) -> None:
+    path = save_state(tmp_path / "checkpoint", 7, state(7), ABOUT)
+    assert path == tmp_path / "checkpoint" / "generation-000007.safetensors"
+    generation, tensors, notes = load_state(tmp_path / "checkpoint", ABOUT)
+    assert (generation, notes) == (7, [])
+    assert_state(tensors, 7)
+
+
+def test_the_manifest_names_the_state_and_its_checksum(tmp_path: Path) -> None:
+    path = save_state(tmp_path, 7, state(7), ABOUT)
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    assert manifest == {"generation": 7, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **ABOUT}
+
+
+def test_the_last_two_states_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
+    for generation in (8, 9, 10, 11):
+        save_state(tmp_path, generation, state(generation), ABOUT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "generation-000010.json",
+        "generation-000010.safetensors",
+        "generation-000011.json",
+        "generation-000011.safetensors",
+    ]
+    generation, tensors, _ = load_state(tmp_path, ABOUT)
+    assert generation == 11
+    assert_state(tensors, 11)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink], ids=["cut", "one bit", "missing"])
+def test_damaged_tensors_are_passed_over_for_the_state_before(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    save_state(tmp_path, 1, state(1), ABOUT)
+    damage(save_state(tmp_path, 2, state(2), ABOUT))
+    generation, tensors, notes = load_state(tmp_path, ABOUT)
+    assert generation == 1
+    assert_state(tensors, 1)
+    (note,) = notes
+    assert note.startswith("generation-000002.safetensors is damaged (")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"sha256": "0"}'])
+def test_a_damaged_manifest_is_passed_over_for_the_state_before(tmp_path: Path, text: str) -> None:
+    save_state(tmp_path, 1, state(1), ABOUT)
+    save_state(tmp_path, 2, state(2), ABOUT).with_suffix(".json").write_text(text)
+    generation, _, notes = load_state(tmp_path, ABOUT)
+    assert generation == 1
+    assert len(notes) == 1
+
+
+def test_tensors_without_their_manifest_are_no_state(tmp_path: Path) -> None:
+    save_state(tmp_path, 1, state(1), ABOUT)
+    save_state(tmp_path, 2, state(2), ABOUT).with_suffix(".json").unlink()
+    assert load_state(tmp_path, ABOUT)[0] == 1
+
+
+def test_without_a_whole_state_a_run_begins_anew(tmp_path: Path) -> None:
+    assert load_state(tmp_path / "nowhere", ABOUT) == (0, {}, [])
+    cut(save_state(tmp_path, 1, state(1), ABOUT))
+    generation, tensors, notes = load_state(tmp_path, ABOUT)
+    assert (generation, tensors, len(notes)) == (0, {}, 1)
+
+
+@pytest.mark.parametrize("key", ABOUT)
+def test_a_state_of_another_run_is_refused(tmp_path: Path, key: str) -> None:
+    save_state(tmp_path, 1, state(1), ABOUT)
+    with pytest.raises(DataError, match=f"generation-000001.json: {key} is .*, this run has 'other'; resume with the"):
+        load_state(tmp_path, ABOUT | {key: "other"})
+
+
+def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
+    first, second = (save_state(tmp_path / name, 1, state(1), ABOUT) for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+    assert first.with_suffix(".json").read_bytes() == second.with_suffix(".json").read_bytes()
+
+
+def test_an_array_is_written_as_plain_npy(tmp_path: Path) -> None:
+    checkpoint.write_array(tmp_path / "data.npy", tiny_rows())
+    assert np.array_equal(np.load(tmp_path / "data.npy", allow_pickle=False), tiny_rows())
+    assert [path.name for path in tmp_path.iterdir()] == ["data.npy"]
 
 
 # ---------------------------------------------------------------- rows and single files

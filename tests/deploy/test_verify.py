@@ -224,6 +224,13 @@ def test_a_graph_that_reads_a_value_nobody_makes_fails_the_checker(folder: Path,
     assert failures(edit(folder / "autoencoder.onnx", cut), model) == ["checker"]
 
 
+def test_a_weight_that_does_not_fit_the_next_layer_fails_the_checker(folder: Path, model: Model) -> None:
+    path = edit(
+        folder / "autoencoder.onnx", lambda proto: edit_tensor(proto, "decoder.0.weight", lambda weight: weight.T)
+    )
+    assert failures(path, model) == ["checker"]
+
+
 def test_an_operator_that_onnxruntime_lacks_fails_to_load(folder: Path, model: Model) -> None:
     def foreign(proto: onnx.ModelProto) -> None:
         proto.graph.node[-1].domain = "somebody.else"
@@ -349,6 +356,23 @@ def test_a_loss_near_zero_is_compared_with_a_floor(folder: Path, model: Model) -
     _, reconstruction = reference.reconstruct(model, ROWS)
     result = verified(folder, model, l1=float(np.abs(reconstruction - ROWS).mean()))
     assert result.checks[-1].difference < 1e-6
+
+
+class Enough(Exception):
+    """Raised to stop a verification."""
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 10])
+def test_a_verification_can_be_stopped_between_its_comparisons(folder: Path, model: Model, allowed: int) -> None:
+    polls = iter(range(allowed))
+
+    def poll() -> None:
+        if next(polls, None) is None:
+            raise Enough
+
+    with pytest.raises(Enough):
+        verify.verify_set(folder, model, ROWS, TOLERANCE, {}, 1e-5, poll)
+    assert next(polls, None) is None
 
 
 # ---------------------------------------------------------------- against a model folder

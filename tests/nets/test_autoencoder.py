@@ -54,7 +54,7 @@ def test_reconstruction_loss_over_chunks_equals_one_mean() -> None:
 
 
 def test_build_mirrors_the_encoder() -> None:
-    net = build(ModelSpec(hidden=(20, 10), latent=4, output="identity"), 30)
+    net = build(ModelSpec(hidden=(20, 10), latent=4, latent_activation="identity", output="identity"), 30)
     assert [layer.outputs for layer in net.layers] == [20, 10, 4, 10, 20, 30]
     assert [layer.activation for layer in net.layers] == ["relu", "relu", "identity", "relu", "relu", "identity"]
     assert net.latent == 4

@@ -1,0 +1,76 @@
+"""Small plans for the tests of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.plan import Plan, Ring, Rows
+from aecompress.evolve.population import Population, new_population
+from aecompress.evolve.pruning import Pruning
+from aecompress.evolve.schedules import Shape, cubic, schedule
+from aecompress.evolve.training import Training
+from aecompress.nets.autoencoder import Autoencoder
+from tests.modules import small_net
+
+SEED = 5
+
+
+def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
+    """A plan of the published ring on a 12-7-3-7-12 network; any setting can be changed by name."""
+    s: dict[str, Any] = {
+        "operator": "random", "schedule": "fixed", "p": 0.6, "generations": 4, "radius": 1, "asynchronous": False,
+        "tournament": 2, "concept": "best", "shared_batch": False, "prune_first": False, "walk": 1e-3, "batch": 5,
+        "optimizer": "fresh-adam", "lasting": False, "granularity": "weight", "target": None, "per_generation": 1,
+        "loss": "l1", "ring": True, "block": 2, "order": "high", "noise": "none",
+    }  # fmt: skip
+    assert set(changes) <= set(s), set(changes) - set(s)
+    s |= changes
+    pruning = None
+    if s["operator"] != "none":
+        shape = Shape(s["p"], s["generations"] - (1 if s["ring"] else 0), 2 * s["radius"] + 1 if s["ring"] else 1)
+        pruning = Pruning(
+            operator=OPERATORS[s["operator"]],
+            curve=None if s["target"] is None else cubic(0.0, 0.75),
+            target=s["target"] or 0.0,
+            chance=schedule(s["schedule"], shape) if s["target"] is None else None,
+            granularity=s["granularity"],
+            lasting=s["lasting"],
+            per_generation=s["per_generation"],
+            amount=0.1,
+            threshold=0.1,
+            guide_rows=100,
+            order=s["order"],
+        )
+    training = Training(
+        seed=SEED,
+        generations=s["generations"],
+        batch=s["batch"],
+        loss=lambda generation: s["loss"],
+        optimizer=s["optimizer"],
+        betas=(0.9, 0.999),
+        rate=lambda progress: 1.0,
+        lasting_masks=s["lasting"],
+        noise=s["noise"],
+        noise_level=0.4,
+    )
+    ring = Ring(
+        s["radius"], s["asynchronous"], s["tournament"], s["concept"], s["shared_batch"], s["prune_first"], s["walk"]
+    )
+    return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"])
+
+
+def make_rows(dtype: torch.dtype = torch.float64, device: str = "cpu") -> Rows:
+    draws = torch.Generator().manual_seed(1)
+    train, validation, guide = (torch.rand(n, 12, generator=draws, dtype=torch.float64) for n in (23, 9, 11))
+    return Rows(*((part > 0.5).to(device, dtype) for part in (train, validation, guide)))
+
+
+def make_population(plan: Plan, size: int = 4, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Population:
+    spread = plan.pruning is not None and plan.pruning.operator.needs == "spread"
+    return new_population(
+        plan.net, size, SEED, 0.01, plan.training.optimizer == "adam", torch.device(device), dtype,
+        plan.training.batch if spread else 0,
+    )  # fmt: skip

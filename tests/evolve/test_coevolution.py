@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from aecompress.evolve.coevolution import coevolution, visiting_order
+from aecompress.evolve.ring import fitness, member_losses, offsets, ring_losses, tournament
+from tests.evolve.plans import SEED, make_plan, make_population, make_rows
+from tests.evolve.reference import Ring
+from tests.modules import Plain, row_of
+
+NOTHING = lambda: None  # noqa: E731
+
+
+def generations(plan: Any, count: int, size: int = 4) -> tuple[Any, list[Any]]:
+    population, reports = make_population(plan, size), []
+    for _ in range(count):
+        population, report = coevolution(plan, population, make_rows(), NOTHING)
+        reports.append(report)
+    return population, reports
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"asynchronous": True},
+        {"operator": "variance", "p": 0.9},
+        {"operator": "variance", "p": 0.9, "asynchronous": True},
+        {"operator": "conjunctive", "schedule": "decrease"},
+        {"operator": "conjunctive", "asynchronous": True, "concept": "mean"},
+        {"prune_first": True, "schedule": "increase", "concept": "worst"},
+        {"operator": "variance", "prune_first": True},
+        {"radius": 2, "tournament": 4, "schedule": "exponential"},
+        {"radius": 2, "asynchronous": True, "tournament": 1, "schedule": "increase", "p": 0.9},
+        {"radius": 0, "loss": "mse", "schedule": "final_n"},
+        {"loss": "bce", "schedule": "prune_after"},
+    ],
+    ids=str,
+)
+def test_whole_generations_equal_the_plain_reference(changes: dict[str, Any]) -> None:
+    plan = make_plan(**changes)
+    assert plan.ring is not None
+    population, rows = make_population(plan), make_rows()
+    settings = {
+        "lr": 0.01, "walk": 1e-3, "batch": 5, "p": 0.6, "schedule": "fixed", "generations": 4, "operator": "random",
+        "radius": 1, "tournament": 2, "concept": "best", "asynchronous": False, "prune_first": False, "loss": "l1",
+    } | changes  # fmt: skip
+    ring = Ring([Plain(plan.net, row) for row in population.weights], rows.train, rows.guide, SEED, settings)
+    fired = 0
+    for t in range(4):
+        population, report = coevolution(plan, population, rows, NOTHING)
+        parents, pruned = ring.generation(t)
+        assert report.parents.tolist() == parents
+        assert report.pruned == pruned
+        fired += sum(pruned)
+        for cell in range(4):
+            torch.testing.assert_close(population.weights[cell], row_of(ring.centres[cell]), rtol=1e-6, atol=1e-8)
+        assert population.learning_rate.tolist() == pytest.approx(ring.rates, rel=1e-6)
+        assert population.capacity.tolist() == pytest.approx(ring.capacity)
+    assert fired
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("shared", [True, False])
+def test_losses_of_all_pairs_equal_a_loop(size: int, shared: bool) -> None:
+    plan = make_plan(radius=2)
+    population, rows = make_population(plan, size), make_rows()
+    batches = torch.stack([rows.train[cell : cell + 5] for cell in range(1 if shared else size)])
+    got = ring_losses(plan.net, plan.net.layout.views(population.weights), batches, 2, "l1")
+    modules = [Plain(plan.net, row) for row in population.weights]
+    for cell in range(size):
+        x = batches[0 if shared else cell]
+        members = [(cell + place) % size for place in offsets(2)]
+        expected = [[(modules[d].decode(modules[e].encode(x)) - x).abs().mean() for d in members] for e in members]
+        torch.testing.assert_close(got[cell], torch.tensor(expected, dtype=torch.float64))
+        own = plan.net.layout.views(population.weights[members])
+        torch.testing.assert_close(member_losses(plan.net, own, x[None], "l1")[0], got[cell])
+
+
+def test_neighbours_are_right_then_left_out_to_the_radius() -> None:
+    assert offsets(3) == [0, 1, -1, 2, -2, 3, -3]
+
+
+def test_a_pair_with_a_loss_that_is_not_finite_never_wins() -> None:
+    losses = torch.full((1, 3, 3), torch.nan)
+    losses[0, 2] = torch.tensor([5.0, torch.inf, torch.nan])
+    assert fitness(losses, "best").tolist() == [[torch.inf, torch.inf, 5.0]]
+    plan = make_plan(tournament=64)
+    cells = torch.arange(50)
+    scores = fitness(losses, "best").expand(50, 3)
+    assert tournament(plan, 0, cells, scores).tolist() == [2] * 50
+
+
+def test_a_tie_goes_to_the_later_draw() -> None:
+    plan = make_plan(tournament=2)
+    cells = torch.arange(40)
+    from aecompress import rng
+
+    drawn = rng.integers(SEED, "tournament", 3, cells, 0, (2,), 3)
+    assert torch.equal(tournament(plan, 3, cells, torch.ones(40, 3)), drawn[:, 1])
+
+
+def test_a_lost_cell_is_replaced_by_a_neighbour_that_is_alive() -> None:
+    plan = make_plan(operator="none", tournament=16)
+    population = make_population(plan)
+    population.weights[1] = torch.nan
+    population, report = coevolution(plan, population, make_rows(), NOTHING)
+    assert report.parents.tolist()[1] in (0, 2)
+    assert bool(population.weights.isfinite().all())
+    assert bool(population.fitness.isfinite().all())
+
+
+def test_adam_state_and_masks_travel_with_the_individual_and_the_rate_stays() -> None:
+    plan = make_plan(optimizer="adam", lasting=True, operator="none", walk=0.0)
+    population = make_population(plan)
+    assert population.moments is not None
+    population.moments[0].copy_(torch.arange(4)[:, None].expand_as(population.moments[0]))
+    population.masks[2, :5] = False
+    population.learning_rate.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    new = population.take(torch.tensor([2, 2, 3, 0]))
+    assert new.moments is not None
+    assert new.moments[0][:, 0].tolist() == [2, 2, 3, 0]
+    assert (~new.masks).sum(1).tolist() == [5, 5, 0, 0]
+    assert new.learning_rate.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_the_last_generation_is_left_whole(asynchronous: bool) -> None:
+    plan = make_plan(asynchronous=asynchronous, optimizer="adam", lasting=True)
+    last = make_population(plan)
+    before = {name: tensor.clone() for name, tensor in last.tensors().items()}
+    coevolution(plan, last, make_rows(), NOTHING)
+    for name, tensor in last.tensors().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_the_walk_of_the_learning_rate_stays_in_its_bounds() -> None:
+    plan = make_plan(operator="none", walk=100.0)
+    population, _ = generations(plan, 1, size=7)
+    assert set(population.learning_rate.tolist()) == {1e-9, 10.0}
+
+
+def test_the_visiting_order_is_by_index_first_and_shuffled_later() -> None:
+    assert visiting_order(1, 0, 6) == [0, 1, 2, 3, 4, 5]
+    later = [visiting_order(1, t, 6) for t in (1, 2, 3)]
+    assert all(sorted(order) == [0, 1, 2, 3, 4, 5] for order in later)
+    assert len({tuple(order) for order in later}) == 3
+
+
+def test_block_size_changes_nothing_but_rounding() -> None:
+    whole, _ = generations(make_plan(block=4, optimizer="adam"), 2)
+    cut, _ = generations(make_plan(block=1, optimizer="adam"), 2)
+    torch.testing.assert_close(cut.weights, whole.weights)

@@ -1,0 +1,201 @@
+"""One contract table over every operator, then the published forms against slow loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from aecompress.evolve.canonical import canonical
+from aecompress.evolve.coevolution import coevolution
+from aecompress.evolve.operators import OPERATORS, Evidence
+from aecompress.evolve.plan import visit
+from aecompress.evolve.pruning import gather, prune_published
+from aecompress.nets.layers import forward
+from tests.evolve import reference
+from tests.evolve.plans import SEED, make_plan, make_population, make_rows
+from tests.modules import Plain, row_of
+
+NOTHING = lambda: None  # noqa: E731
+PUBLISHED = [name for name, operator in OPERATORS.items() if operator.published]
+
+
+def evidence(name: str, cells: list[int], generation: int = 3, order: str = "high") -> tuple[Any, Any, Evidence]:
+    """A population of four, trained a little, seen as the operator sees cells ``cells`` of it."""
+    plan = make_plan(operator=name, order=order)
+    population = make_population(plan)
+    population.generation = generation
+    rows = make_rows()
+    if population.spread is not None:
+        for first in range(0, 20, 5):
+            batch = rows.train[first : first + 5].expand(4, -1, -1)
+            trace = forward(plan.net.layers, plan.net.layout.views(population.weights), batch)
+            population.spread.add(plan.net, trace)
+    chosen = population.take(torch.tensor(cells))
+    assert plan.pruning is not None
+    return plan, chosen, gather(plan.net, plan.pruning, chosen, torch.tensor(cells), rows.guide, SEED, 0)
+
+
+def test_the_table_covers_the_registry_and_the_published_three() -> None:
+    assert set(OPERATORS) == {"random", "magnitude", "variance", "conjunctive"}
+    assert PUBLISHED == ["random", "variance", "conjunctive"]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_score_is_finite_of_its_level_and_the_same_for_a_cell_alone(name: str) -> None:
+    plan, _, seen = evidence(name, [0, 1, 2, 3])
+    scores = OPERATORS[name].score(seen)
+    width = plan.net.model_size if OPERATORS[name].level == "weight" else sum(x.outputs for x in plan.net.layers)
+    assert scores.shape == (4, width)
+    assert bool(scores.isfinite().all())
+    assert torch.equal(OPERATORS[name].score(seen), scores)
+    alone = OPERATORS[name].score(evidence(name, [2])[2])
+    torch.testing.assert_close(alone[0], scores[2])
+
+
+@pytest.mark.parametrize("granularity", ["weight", "unit"])
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("ring", [True, False])
+def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer(
+    name: str, granularity: str, ring: bool
+) -> None:
+    plan = make_plan(
+        operator=name, granularity=granularity, target=0.7, lasting=True, optimizer="adam", ring=ring, per_generation=2
+    )
+    population, rows = make_population(plan, 3 if ring else 1), make_rows()
+    for _ in range(4):
+        before = ~population.masks
+        population, report = (coevolution if ring else canonical)(plan, population, rows, NOTHING)
+        if not ring:
+            assert not bool((before & population.masks).any())
+    zeros = report.layer_zeros.sum(1)
+    wanted = round(0.7 * plan.net.model_size)
+    if granularity == "weight":
+        assert zeros.tolist() == [wanted] * len(zeros)
+    else:
+        assert bool((zeros <= wanted).all()) and bool((zeros > wanted - 40).all())
+    assert torch.equal(zeros, (~population.masks).sum(1))
+    assert population.moments is not None
+    for tensor in (population.weights, *population.moments):
+        assert bool((tensor[~population.masks] == 0).all())
+    for layer in plan.net.layers:
+        assert bool(plan.net.layout.views(population.masks)[layer.name + ".weight"].any(1).any(1).all())
+    torch.testing.assert_close(population.capacity, 1 - zeros.double() / plan.net.model_size)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_unit_granularity_removes_whole_hidden_units_and_keeps_latent_and_output(name: str) -> None:
+    plan = make_plan(operator=name, granularity="unit", target=0.7, lasting=True, generations=1)
+    population = make_population(plan)
+    visit(plan, population, 0, 4, make_rows(), NOTHING)
+    views = plan.net.layout.views(population.masks)
+    removed = 0
+    for layer, reader in zip(plan.net.layers, [*plan.net.layers[1:], None], strict=True):
+        dead = ~views[layer.name + ".bias"][:, 0]
+        if reader is None or layer is plan.net.encoder[-1]:
+            assert not bool(dead.any())
+            continue
+        removed += int(dead.sum())
+        assert torch.equal(dead, ~views[layer.name + ".weight"].any(1))
+        assert not bool(views[reader.name + ".weight"][dead].any())
+    assert removed
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_masks_of_a_block_equal_those_of_single_cells(name: str) -> None:
+    keep = OPERATORS[name].published(evidence(name, [0, 1, 2, 3])[2])  # type: ignore[misc]
+    for cell in range(4):
+        assert torch.equal(OPERATORS[name].published(evidence(name, [cell])[2])[0], keep[cell])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_forms_equal_slow_loops(name: str) -> None:
+    plan, population, seen = evidence(name, [0, 1, 2, 3])
+    modules = [Plain(plan.net, row) for row in population.weights]
+    rows = make_rows()
+    prune_published(plan.net, plan.pruning, population, seen, torch.tensor([True, True, False, True]))
+    for cell in (0, 1, 3):
+        if name == "random":
+            reference.random_prune(modules[cell], SEED, 3, cell)
+        elif name == "variance":
+            stored = [reference.hooked(modules[cell], rows.train[first : first + 5]) for first in range(0, 20, 5)]
+            reference.variance_prune(modules[cell], stored, SEED, 3, cell)
+        else:
+            with torch.no_grad():
+                reference.conjunctive_prune(modules[cell], rows.guide, SEED, 3, cell)
+    for cell in range(4):
+        assert torch.equal(population.weights[cell], row_of(modules[cell])), cell
+    assert float((population.weights[[0, 1, 3]] == 0).double().mean()) > 0.01
+    assert not bool((population.weights[2] == 0).any())
+    assert population.capacity.tolist()[2] == 1.0
+
+
+def test_random_published_counts_round_half_to_even_per_tensor_zeros_included() -> None:
+    plan, population, seen = evidence("random", [0])
+    gone = ~OPERATORS["random"].published(seen)  # type: ignore[misc]
+    counts = [int(gone[0, slot.offset : slot.offset + slot.size].sum()) for slot in plan.net.layout.slots.values()]
+    sizes = [slot.size for slot in plan.net.layout.slots.values()]
+    assert counts == [round(0.1 * size) for size in sizes]
+    assert (sizes[3], counts[3]) == (3, 0)
+    population.weights.zero_()
+    assert torch.equal(~OPERATORS["random"].published(seen), gone)  # type: ignore[misc]
+
+
+def test_variance_keeps_all_of_the_least_and_cuts_all_of_the_most_variable_unit() -> None:
+    plan, _, seen = evidence("variance", [0])
+    keep = plan.net.layout.views(torch.cat([OPERATORS["variance"].published(seen)], 1))  # type: ignore[misc]
+    assert seen.spread is not None
+    for layer, score in zip(plan.net.layers, plan.net.split_units(seen.spread.scores()), strict=True):
+        weight, bias = keep[layer.name + ".weight"][0], keep[layer.name + ".bias"][0, 0]
+        least, most = int(score.argmin()), int(score.argmax())
+        assert bool(weight[:, least].all()) and bool(bias[least])
+        assert not bool(weight[:, most].any()) and not bool(bias[most])
+
+
+def test_variance_order_low_is_the_reverse() -> None:
+    high = OPERATORS["variance"].score(evidence("variance", [0, 1])[2])
+    low = OPERATORS["variance"].score(evidence("variance", [0, 1], order="low")[2])
+    torch.testing.assert_close(low, 1 - high)
+
+
+def test_weight_granularity_of_a_unit_score_breaks_ties_by_magnitude() -> None:
+    plan = make_plan(operator="conjunctive", target=0.3, lasting=True, generations=1)
+    population = make_population(plan)
+    scores = torch.ones(4, sum(layer.outputs for layer in plan.net.layers), dtype=torch.float64)
+    from aecompress.evolve.evidence import incoming
+    from aecompress.evolve.select import keep_weights, lowest
+
+    size = population.weights.abs()
+    keep = keep_weights(plan.net, incoming(plan.net, scores), population.masks, 80, ties=size)
+    expected = lowest(size, 80)
+    assert int((keep == expected).sum()) <= 2 * len(plan.net.layers) * 4  # only protected weights may differ
+
+
+def test_a_conjunctive_cut_gives_a_constant_unit_with_exactly_zero_gradient() -> None:
+    from aecompress.nets.autoencoder import gradient
+
+    plan = make_plan(operator="conjunctive")
+    population, rows = make_population(plan), make_rows()
+    weights = plan.net.layout.views(population.weights)
+    weights["encoder.0.weight"][:, :, 2] = 0
+    weights["encoder.0.bias"][:, :, 2] = 0
+    grad = torch.empty_like(population.weights)
+    gradients = plan.net.layout.views(grad)
+    gradient(plan.net, weights, gradients, rows.train[:5].expand(4, -1, -1), None, 0.0, "l1")
+    assert not bool(gradients["encoder.0.weight"][:, :, 2].any())
+    assert not bool(gradients["encoder.0.bias"][:, :, 2].any())
+
+
+def test_canonical_spread_is_kept_until_a_prune_and_then_forgotten() -> None:
+    plan = make_plan(operator="variance", ring=False, schedule="prune_after", generations=3, optimizer="adam", p=1.0)
+    population, rows = make_population(plan, 1), make_rows()
+    for generation in range(3):
+        population, report = canonical(plan, population, rows, NOTHING)
+        assert report.pruned == [False]
+        assert population.spread is not None
+        assert population.spread.count[0].tolist() == [5.0 * (generation + 1)] * 3 + [4.0 * (generation + 1)] * 2
+    plan = make_plan(operator="variance", ring=False, schedule="fixed", generations=3, optimizer="adam", p=1.0)
+    population, report = canonical(plan, population, rows, NOTHING)
+    assert report.pruned == [True]
+    assert population.spread is not None and not bool(population.spread.count.any())

@@ -9,9 +9,9 @@ from typing import Any
 from aecompress.deploy.checkpoint import load_model
 from aecompress.events import Event
 from aecompress.nets.module import AutoencoderModule
-from aecompress.run import prepare
-from aecompress.run import run as carry_out
 from aecompress.spec import FIELDS, Resolved, RunSpec, flatten, resolve
+from aecompress.trip import prepare
+from aecompress.trip import run as carry_out
 
 
 def run(

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from aecompress.events import Finished
-from aecompress.run import prepare, run
 from aecompress.spec import resolve
+from aecompress.trip import prepare, run
 
 VARIATIONS: dict[str, list[Any]] = {
     "model.latent_activation": ["relu"],

@@ -8,8 +8,8 @@ import pytest
 
 from aecompress.deploy.checkpoint import load_model
 from aecompress.deploy.reference import reconstruct
-from aecompress.run import prepare, run
 from aecompress.spec import resolve
+from aecompress.trip import prepare, run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SPECS = sorted(EXAMPLES.glob("*.toml"))
@@ -24,6 +24,14 @@ def test_every_example_spec_runs(tmp_path: Path, path: Path) -> None:
     resolved = resolve({"train.epochs": ("test", 2)}, path)
     list(run(prepare(resolved, tmp_path / "r")))
     assert load_model(tmp_path / "r" / "model").sparsity > 0.4
+
+
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["python_api.py", str(tmp_path / "r")])
+    runpy.run_path(str(EXAMPLES / "python_api.py"))
+    assert "latent codes (3, 8) reconstructions (3, 64)" in capsys.readouterr().out
 
 
 def test_the_loader_without_this_package_gives_the_same_rows(tmp_path: Path) -> None:

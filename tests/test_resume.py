@@ -17,8 +17,8 @@ import pytest
 
 from aecompress import events
 from aecompress.errors import DataError, Interrupted
-from aecompress.run import prepare, prepare_resume, run
 from aecompress.spec import resolve
+from aecompress.trip import prepare, prepare_resume, run
 
 SMALL = {
     "data.source": "binary-clusters:4x10x30",

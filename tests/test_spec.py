@@ -13,8 +13,8 @@ from aecompress.evolve.schedules import SCHEDULES
 from aecompress.evolve.training import UPDATES
 from aecompress.nets.layers import ACTIVATIONS
 from aecompress.nets.losses import LOSSES
-from aecompress.run import MODES
 from aecompress.spec import FIELDS, Facts, complete, flatten, parse_assignment, resolve, to_toml
+from aecompress.trip import MODES
 
 FACTS = Facts(rows=1438, inputs=64, binary=False, unit=True)
 

@@ -95,8 +95,8 @@ def follow(
 ) -> tuple[Path, list[Event]]:
     """Carry the run out, showing progress; SIGINT and SIGTERM stop it."""
     from aecompress.cli.progress import show
-    from aecompress.run import prepare, prepare_resume, run
     from aecompress.spec import override
+    from aecompress.trip import prepare, prepare_resume, run
 
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")

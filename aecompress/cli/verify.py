@@ -22,7 +22,7 @@ def verify(
     """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
     with reported():
         from aecompress.deploy.verify import verify_against
-        from aecompress.run import rows_for_model
+        from aecompress.trip import rows_for_model
 
         given = None if rows is None else rows_for_model(rows, folder)
         result = verify_against(file, folder, given, tolerance)

@@ -136,11 +136,6 @@ def _variational_gradient(
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
 
 
-def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of N(mean, exp(log_variance)) from N(0, 1), summed over units: ``[P, B]``."""
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(2)
-
-
 def reconstruction_loss(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, measure: str) -> Tensor:
     """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -158,3 +159,25 @@ def test_shell_completion_is_offered() -> None:
         check=False,
     )
     assert process.stdout.split() == ["verify"]
+
+
+def test_a_pipeline_from_gzip_rows_to_json(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((60, 8))
+    text = "\n".join(",".join(f"{value:.4f}" for value in row) for row in rows)
+    with gzip.open(tmp_path / "rows.csv.gz", "wt") as file:
+        file.write("a,b,c,d,e,f,g,h\n" + text)
+    script = (
+        f"zcat rows.csv.gz | {sys.executable} -m aecompress prune - --mode coevo --epochs 3 -o R --json | "
+        f"{sys.executable} -c \"import json,sys; print(json.load(sys.stdin)['files'])\""
+    )
+    process = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "autoencoder.onnx" in process.stdout
+    assert "Traceback" not in process.stderr
+    assert (tmp_path / "R" / "model" / "verification.json").exists()
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m aecompress data | head -c 5"
+    process = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in process.stderr

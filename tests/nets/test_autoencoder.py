@@ -44,6 +44,34 @@ def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones() -> Non
     torch.testing.assert_close(net.layout.views(grad)["encoder.0.weight"][0], module.encoder[0].weight.grad.T)
 
 
+def test_variational_gradient_equals_autograd() -> None:
+    net = build(
+        ModelSpec(family="variational", hidden=(7,), latent=3, latent_activation="identity", output="sigmoid"), 12
+    )
+    flat = initial((*net.layers, net.log_variance), net.layout, 1, CELLS).double()  # type: ignore[arg-type]
+    rows, noise = torch.rand(3, 5, 12).double(), torch.randn(3, 5, 3).double()
+    grad = torch.full_like(flat, torch.nan)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, "bce")
+
+    leaf = flat.clone().requires_grad_()
+    w = net.layout.views(leaf)
+    hidden = torch.relu(rows @ w["encoder.0.weight"] + w["encoder.0.bias"])
+    mean = hidden @ w["encoder.1.weight"] + w["encoder.1.bias"]
+    log_variance = hidden @ w["log_variance.weight"] + w["log_variance.bias"]
+    code = mean + noise * torch.exp(log_variance / 2)
+    out = torch.sigmoid(
+        torch.relu(code @ w["decoder.0.weight"] + w["decoder.0.bias"]) @ w["decoder.1.weight"] + w["decoder.1.bias"]
+    )
+    divergence = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, torch.exp(log_variance / 2)), torch.distributions.Normal(0.0, 1.0)
+    )
+    summed = functional.binary_cross_entropy(out, rows, reduction="none").sum(2) + divergence.sum(2)
+    summed.mean(1).sum().backward()
+    torch.testing.assert_close(grad, leaf.grad)
+    assert net.model_size == sum((layer.inputs + 1) * layer.outputs for layer in net.layers)
+    assert net.layout.size == net.model_size + 8 * 3
+
+
 def test_reconstruction_loss_over_chunks_equals_one_mean() -> None:
     net = small_net()
     flat = initial(net.layers, net.layout, 1, CELLS)

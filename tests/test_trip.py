@@ -14,8 +14,8 @@ from aecompress import events
 from aecompress.assembly import find_device, warmup_cosine
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DeviceError, OutputError, RunError, SpecError, VerifyError
-from aecompress.run import prepare, run
 from aecompress.spec import resolve
+from aecompress.trip import prepare, run
 
 SMALL = {
     "data.source": "binary-clusters:4x10x30",

@@ -120,7 +120,7 @@ def test_a_learning_rate_that_explodes_fails_with_advice(tmp_path: Path) -> None
 
 def test_a_model_that_fails_verification_is_not_left_in_place(tmp_path: Path) -> None:
     with pytest.raises(VerifyError, match="no model was left"):
-        done(tmp_path / "r", export__tolerance=1e-300)
+        done(tmp_path / "r", export__loss_tolerance=1e-300)
     assert not (tmp_path / "r" / "model").exists()
     assert not (tmp_path / "r" / ".model.part").exists()
     assert json.loads((tmp_path / "r" / "verification-failed.json").read_text())["passed"] is False

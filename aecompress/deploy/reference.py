@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,16 +36,27 @@ def _log(values: Doubles) -> Doubles:
     return result
 
 
-def run(layers: Sequence[LayerShape], tensors: Mapping[str, Floats], rows: Floats | Doubles) -> Doubles:
-    """The chain's output on ``rows`` ``[N, in]``, in float64 arithmetic."""
-    values = np.asarray(rows, dtype=np.float64)
+def run(
+    layers: Sequence[LayerShape],
+    tensors: Mapping[str, Floats],
+    rows: Floats | Doubles,
+    dtype: type[np.floating[Any]] = np.float64,
+) -> Doubles:
+    """The chain's output on ``rows`` ``[N, in]``, computed in ``dtype``."""
+    values = np.asarray(rows, dtype=dtype)
     for layer in layers:
         weight, bias = tensors[layer.name + ".weight"], tensors[layer.name + ".bias"]
-        values = ACTIVATIONS[layer.activation](values @ weight.T.astype(np.float64) + bias)
+        values = ACTIVATIONS[layer.activation](values @ weight.T.astype(dtype) + bias.astype(dtype))
     return values
 
 
-def reconstruct(model: Model, rows: Floats) -> tuple[Doubles, Doubles]:
-    """Latent codes and reconstructions of ``rows`` ``[N, D]``."""
-    latent = run(model.encoder, model.tensors, rows)
-    return latent, run(model.decoder, model.tensors, latent)
+def reconstruct(model: Model, rows: Floats, dtype: type[np.floating[Any]] = np.float64) -> tuple[Doubles, Doubles]:
+    """Latent codes and reconstructions of ``rows`` ``[N, D]``, computed in ``dtype``."""
+    latent = run(model.encoder, model.tensors, rows, dtype)
+    return latent, run(model.decoder, model.tensors, latent, dtype)
+
+
+def rounding(model: Model, rows: Floats) -> tuple[float, float]:
+    """How far float32 arithmetic alone moves latent codes and reconstructions of ``rows``: largest differences."""
+    exact, single = reconstruct(model, rows), reconstruct(model, rows, np.float32)
+    return float(np.abs(exact[0] - single[0]).max()), float(np.abs(exact[1] - single[1]).max())

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all check format fixture clean
 
 # The stamp is rewritten when what is to be installed changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -30,6 +30,9 @@ check: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fixture: .venv/installed
+	$(BIN)/python -m tests.fixtures.remake
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

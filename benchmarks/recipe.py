@@ -33,7 +33,9 @@ VARIATIONS: dict[str, list[Any]] = {
 def final(work: dict[str, Any], changes: dict[str, Any], seed: int) -> tuple[float, float]:
     """Validation and test loss of one run, in its own measure."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = {path: ("benchmark", value) for path, value in {**work, **changes, "seed": seed}.items()}
+        flags = {
+            path: ("benchmark", value) for path, value in {"mode": "canonical", **work, **changes, "seed": seed}.items()
+        }
         factor = flags.pop("train.batch", ("", 1.0))[1]
         job = prepare(resolve(flags), Path(folder) / "run")
         if factor != 1:

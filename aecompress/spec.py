@@ -1,7 +1,7 @@
 """The spec of a run: what is asked, where each value came from, and every fault at once.
 
 Values come from flags, over a TOML file, over a preset, over the defaults. A field that says "auto" is filled in once
-the data are known (:func:`complete`); ``aecompress spec`` prints the result with the source of each value.
+the data are known (:mod:`aecompress.recipe`); ``aecompress spec`` prints the result with the source of each value.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -239,12 +238,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
     ),
 }
-NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
-    "paper": ((30,), 10),
-    "paper-small": ((30,), 2),
-    "paper-large": ((60, 30), 10),
-}
-"""Hidden sizes and latent size of the paper's networks (ALGORITHMS A2)."""
 
 
 @dataclass(frozen=True)
@@ -253,19 +246,6 @@ class Resolved:
 
     spec: RunSpec
     sources: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the data say that "auto" fields depend on."""
-
-    rows: int
-    """Training rows."""
-    inputs: int
-    binary: bool
-    """All scaled training values are 0 or 1."""
-    unit: bool
-    """All scaled training values lie in [0, 1]."""
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -279,7 +259,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split(".")
@@ -360,7 +340,7 @@ def resolve(
 def override(resolved: Resolved, path: str, value: Any, source: str) -> Resolved:
     """The same spec with one field set; the value must be valid."""
     values = flatten(resolved.spec.model_dump()) | {path: value}
-    return Resolved(RunSpec.model_validate(_nest(values)), resolved.sources | {path: source})
+    return Resolved(RunSpec.model_validate(nest(values)), resolved.sources | {path: source})
 
 
 def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunSpec | None, list[str]]:
@@ -374,7 +354,7 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunS
             faults.append(f"{path} = {_short(values[path])} ({sources[path]}): no such field; {cure}")
             del good[path]
     try:
-        spec = RunSpec.model_validate(_nest(good))
+        spec = RunSpec.model_validate(nest(good))
     except ValidationError as error:
         wrong: dict[str, list[str]] = {}
         for fault in error.errors():
@@ -385,7 +365,7 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunS
             faults.append(f"{path} = {_short(good.get(path))} ({sources.get(path, 'default')}): {_cure(messages)}")
             good.pop(path, None)
         try:
-            spec = RunSpec.model_validate(_nest(good))
+            spec = RunSpec.model_validate(nest(good))
         except ValidationError:
             return None, faults
     return spec, faults + contradictions(spec)
@@ -491,92 +471,6 @@ def drive_of(prune: PruneSpec) -> str:
     if prune.drive != "auto":
         return prune.drive
     return "probability" if prune.probability != "auto" or prune.form == "published" else "target"
-
-
-def default_hidden(inputs: int) -> int:
-    """Size of the one hidden layer: the power of two nearest to inputs / 2.5, from 4 to 512."""
-    return min(max(1 << max(round(math.log2(inputs / 2.5)), 0), 4), 512)
-
-
-def default_batch(rows: int) -> int:
-    """Rows per step: the power of two nearest to rows / 64, from 16 to 128."""
-    return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
-
-
-def default_loss(family: str, binary: bool) -> LossName:
-    """bce for the variational family on 0/1 rows (ALGORITHMS A2), bce-then-l1 for the others there, else mse."""
-    if not binary:
-        return "mse"
-    return "bce" if family == "variational" else "bce-then-l1"
-
-
-def complete(resolved: Resolved, facts: Facts) -> Resolved:
-    """Fill in every "auto" field from the data, by the default recipe (docs/recipe.md).
-
-    Raises:
-        SpecError: the spec asks for what these data cannot give.
-    """
-    spec = resolved.spec
-    steps = 6000
-    if spec.model.network == "default":
-        hidden: tuple[int, ...] = (default_hidden(facts.inputs),)
-        width = (hidden if spec.model.hidden == "auto" else spec.model.hidden or (facts.inputs,))[-1]
-        latent = min(max(1, width // 4), facts.inputs)
-    else:
-        hidden, latent = NETWORKS[spec.model.network]
-    output = "sigmoid" if facts.unit else "identity"
-    sigmoid = (spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output) in ("auto", "sigmoid")
-    batch = default_batch(facts.rows) if spec.train.batch == "auto" else spec.train.batch
-    pass_steps = -(-facts.rows // batch)
-    epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
-    drive = drive_of(spec.prune)
-    recipe: dict[str, Any] = {
-        "model.output": output,
-        "model.latent_activation": "identity"
-        if spec.model.network == "default" or spec.model.family == "variational"
-        else "relu",
-        "train.loss": default_loss(spec.model.family, facts.binary and sigmoid),
-        "train.batch": batch,
-        "train.epochs": epochs,
-        "train.learning_rate": 8e-3,
-        "prune.drive": drive,
-        "prune.form": "published" if drive == "probability" else "score",
-        "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
-        "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
-        "prune.per_generation": min(pass_steps, max(1, round(100 / epochs))) if drive == "target" else 1,
-    }
-    if not spec.model.encoder:
-        recipe |= {"model.hidden": hidden, "model.latent": latent}
-    values, sources = flatten(spec.model_dump()), dict(resolved.sources)
-    for path, value in recipe.items():
-        if values[path] == "auto":
-            values[path], sources[path] = value, "from the data"
-    done = Resolved(RunSpec.model_validate(_nest(values)), sources)
-    faults = unsuitable(done.spec, facts)
-    if faults:
-        raise SpecError(faults)
-    return done
-
-
-def unsuitable(spec: RunSpec, facts: Facts) -> list[str]:
-    """Faults between a complete spec and the data."""
-    faults = []
-    latent = spec.model.encoder[-1].out if spec.model.encoder else spec.model.latent
-    if isinstance(latent, int) and latent > facts.inputs:
-        faults.append(
-            f"model.latent = {latent}: the rows have only {facts.inputs} inputs; choose at most {facts.inputs}"
-        )
-    if spec.model.decoder and spec.model.decoder[-1].out != facts.inputs:
-        faults.append(
-            f"model.decoder: its last layer gives {spec.model.decoder[-1].out} values; "
-            f"the rows have {facts.inputs} inputs, so set its out to {facts.inputs}"
-        )
-    if spec.train.loss in ("bce", "bce-then-l1") and not facts.unit:
-        faults.append(
-            f"train.loss = {spec.train.loss!r}: cross-entropy needs rows in [0, 1]; "
-            "choose data.scaling = 'minmax' or train.loss = 'mse'"
-        )
-    return faults
 
 
 def to_toml(resolved: Resolved) -> str:

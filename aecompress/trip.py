@@ -31,7 +31,8 @@ from aecompress.evolve.population import Population, load_tensors
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
-from aecompress.spec import Resolved, RunSpec, complete, resolve, to_toml
+from aecompress.recipe import complete
+from aecompress.spec import Resolved, RunSpec, resolve, to_toml
 
 MODES = {"canonical": canonical, "coevo": coevolution}
 PREVIEW_ROWS = 4

@@ -27,7 +27,8 @@ def spec_command(
             return
         resolved = asked()
         from aecompress.data.dataset import load
-        from aecompress.spec import complete, to_toml
+        from aecompress.recipe import complete
+        from aecompress.spec import to_toml
 
         dataset = load(resolved.spec.data, resolved.spec.seed)
         typer.echo(to_toml(complete(resolved, dataset.facts)), nl=False)

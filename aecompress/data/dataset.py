@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from aecompress import rng
 from aecompress.data.sources import STDIN, Array, Raw, file_and_key, read, read_array
 from aecompress.errors import DataError
-from aecompress.spec import DataSpec, Facts
+from aecompress.recipe import Facts
+from aecompress.spec import DataSpec
 
 Floats = NDArray[np.float32]
 

@@ -21,7 +21,8 @@ def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
 class Spread:
     """Running sums of every unit's activation at each batch position; U units of all layers in order.
 
-    Sums are float64, so that the variance as a difference of two sums keeps its digits.
+    Sums are float64, so that the variance as a difference of two sums keeps its digits; MPS, which has none, takes
+    float32.
     """
 
     total: Tensor
@@ -37,7 +38,7 @@ class Spread:
         for values in activations(net, trace):
             rows, last = values.shape[1], first + values.shape[2]
             self.total[:, :rows, first:last] += values
-            self.square[:, :rows, first:last] += values.double().square_()
+            self.square[:, :rows, first:last] += values.to(self.square.dtype, copy=True).square_()
             first = last
         self.count[:, :rows] += 1
 
@@ -69,8 +70,9 @@ class Spread:
 def no_spread(net: Autoencoder, size: int, batch: int, device: torch.device) -> Spread:
     """Sums over no batches for ``size`` cells."""
     units = sum(layer.outputs for layer in net.layers)
-    sums = torch.zeros((size, batch, units), dtype=torch.float64, device=device)
-    return Spread(sums, sums.clone(), torch.zeros((size, batch), dtype=torch.float64, device=device))
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros((size, batch, units), dtype=dtype, device=device)
+    return Spread(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))
 
 
 def idle(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, threshold: float) -> Tensor:

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, Trace, backward, forward
+from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, Trace, backward, forward, write_gradient
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.spec import ModelSpec
 
@@ -121,10 +121,8 @@ def _variational_gradient(
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
     # The two heads stand on the same hidden layer, so their gradients meet there before going further down.
-    torch.bmm(below.transpose(1, 2), at_mean, out=gradients[net.encoder[-1].name + ".weight"])
-    torch.sum(at_mean, 1, keepdim=True, out=gradients[net.encoder[-1].name + ".bias"])
-    torch.bmm(below.transpose(1, 2), at_head, out=gradients[head.name + ".weight"])
-    torch.sum(at_head, 1, keepdim=True, out=gradients[head.name + ".bias"])
+    write_gradient(net.encoder[-1], gradients, below, at_mean)
+    write_gradient(head, gradients, below, at_head)
     if len(net.encoder) > 1:
         from_mean = torch.bmm(at_mean, weights[net.encoder[-1].name + ".weight"].transpose(1, 2))
         from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))

@@ -126,6 +126,12 @@ def forward(layers: Sequence[Layer], weights: Mapping[str, Tensor], rows: Tensor
     return trace
 
 
+def write_gradient(layer: Layer, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor) -> None:
+    """Write a layer's own gradient, in place, from its input ``[P, B, in]`` and ``delta`` ``[P, B, out]``."""
+    torch.bmm(below.transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
+    torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
+
+
 def backward(
     layers: Sequence[Layer],
     weights: Mapping[str, Tensor],
@@ -144,8 +150,7 @@ def backward(
     for index in range(len(layers) - 1, -1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else rows
-        torch.bmm(below.transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
-        torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
+        write_gradient(layer, gradients, below, delta)
         if index:
             grad = torch.bmm(delta, weights[layer.name + ".weight"].transpose(1, 2))
             activation = ACTIVATIONS[layers[index - 1].activation]

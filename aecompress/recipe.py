@@ -1,0 +1,119 @@
+"""The default recipe: what "auto" fields become once the data are known, and what the data cannot give.
+
+docs/recipe.md has the figures that chose it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from aecompress.errors import SpecError
+from aecompress.spec import LossName, Resolved, RunSpec, drive_of, flatten, nest
+
+NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
+    "paper": ((30,), 10),
+    "paper-small": ((30,), 2),
+    "paper-large": ((60, 30), 10),
+}
+"""Hidden sizes and latent size of the paper's networks (ALGORITHMS A2)."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the data say that "auto" fields depend on."""
+
+    rows: int
+    """Training rows."""
+    inputs: int
+    binary: bool
+    """All scaled training values are 0 or 1."""
+    unit: bool
+    """All scaled training values lie in [0, 1]."""
+
+
+def default_hidden(inputs: int) -> int:
+    """Size of the one hidden layer: the power of two nearest to inputs / 2.5, from 4 to 512."""
+    return min(max(1 << max(round(math.log2(inputs / 2.5)), 0), 4), 512)
+
+
+def default_batch(rows: int) -> int:
+    """Rows per step: the power of two nearest to rows / 64, from 16 to 128."""
+    return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
+
+
+def default_loss(family: str, binary: bool) -> LossName:
+    """bce for the variational family on 0/1 rows (ALGORITHMS A2), bce-then-l1 for the others there, else mse."""
+    if not binary:
+        return "mse"
+    return "bce" if family == "variational" else "bce-then-l1"
+
+
+def complete(resolved: Resolved, facts: Facts) -> Resolved:
+    """Fill in every "auto" field from the data, by the default recipe (docs/recipe.md).
+
+    Raises:
+        SpecError: the spec asks for what these data cannot give.
+    """
+    spec = resolved.spec
+    steps = 6000
+    if spec.model.network == "default":
+        hidden: tuple[int, ...] = (default_hidden(facts.inputs),)
+        width = (hidden if spec.model.hidden == "auto" else spec.model.hidden or (facts.inputs,))[-1]
+        latent = min(max(1, width // 4), facts.inputs)
+    else:
+        hidden, latent = NETWORKS[spec.model.network]
+    output = "sigmoid" if facts.unit else "identity"
+    sigmoid = (spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output) in ("auto", "sigmoid")
+    batch = default_batch(facts.rows) if spec.train.batch == "auto" else spec.train.batch
+    pass_steps = -(-facts.rows // batch)
+    epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
+    drive = drive_of(spec.prune)
+    recipe: dict[str, Any] = {
+        "model.output": output,
+        "model.latent_activation": "identity"
+        if spec.model.network == "default" or spec.model.family == "variational"
+        else "relu",
+        "train.loss": default_loss(spec.model.family, facts.binary and sigmoid),
+        "train.batch": batch,
+        "train.epochs": epochs,
+        "train.learning_rate": 8e-3,
+        "prune.drive": drive,
+        "prune.form": "published" if drive == "probability" else "score",
+        "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
+        "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
+        "prune.per_generation": min(pass_steps, max(1, round(100 / epochs))) if drive == "target" else 1,
+    }
+    if not spec.model.encoder:
+        recipe |= {"model.hidden": hidden, "model.latent": latent}
+    values, sources = flatten(spec.model_dump()), dict(resolved.sources)
+    for path, value in recipe.items():
+        if values[path] == "auto":
+            values[path], sources[path] = value, "from the data"
+    done = Resolved(RunSpec.model_validate(nest(values)), sources)
+    faults = unsuitable(done.spec, facts)
+    if faults:
+        raise SpecError(faults)
+    return done
+
+
+def unsuitable(spec: RunSpec, facts: Facts) -> list[str]:
+    """Faults between a complete spec and the data."""
+    faults = []
+    latent = spec.model.encoder[-1].out if spec.model.encoder else spec.model.latent
+    if isinstance(latent, int) and latent > facts.inputs:
+        faults.append(
+            f"model.latent = {latent}: the rows have only {facts.inputs} inputs; choose at most {facts.inputs}"
+        )
+    if spec.model.decoder and spec.model.decoder[-1].out != facts.inputs:
+        faults.append(
+            f"model.decoder: its last layer gives {spec.model.decoder[-1].out} values; "
+            f"the rows have {facts.inputs} inputs, so set its out to {facts.inputs}"
+        )
+    if spec.train.loss in ("bce", "bce-then-l1") and not facts.unit:
+        faults.append(
+            f"train.loss = {spec.train.loss!r}: cross-entropy needs rows in [0, 1]; "
+            "choose data.scaling = 'minmax' or train.loss = 'mse'"
+        )
+    return faults

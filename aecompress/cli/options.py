@@ -28,13 +28,13 @@ NUMBER, NUMBERS = "NUMBER", "A,B,..."
 FLAGS = (
     Flag("--mode", "mode", "coevo (a ring of encoders and decoders) or canonical (one autoencoder)."),
     Flag("--seed", "seed", "Names every random draw.", NUMBER),
-    Flag("--device", "device", "auto, cpu, cuda[:n] or mps."),
+    Flag("--device", "device", "auto, cpu, cuda, cuda:N or mps."),
     Flag("--precision", "precision", "float32 or float64."),
     Flag("--key", "data.key", "Array in an .npz file.", panel="Data"),
     Flag("--columns", "data.columns", "Columns of CSV rows, by name or number: a,b or 0,3-5.", panel="Data"),
     Flag("--split", "data.split", "Shares of train, validation and test rows.", NUMBERS, "Data"),
-    Flag("--val", "data.val", "Your own validation rows: FILE[:key].", panel="Data"),
-    Flag("--test", "data.test", "Your own test rows: FILE[:key].", panel="Data"),
+    Flag("--val", "data.val", "Your own validation rows: FILE or FILE:key.", panel="Data"),
+    Flag("--test", "data.test", "Your own test rows: FILE or FILE:key.", panel="Data"),
     Flag("--scaling", "data.scaling", "auto, none, minmax or standard.", panel="Data"),
     Flag("--network", "model.network", "default, paper, paper-small or paper-large.", panel="Model"),
     Flag("--hidden", "model.hidden", "Hidden layers of the encoder; the decoder mirrors them.", NUMBERS, "Model"),
@@ -64,7 +64,7 @@ _SOURCE = Annotated[
     str | None,
     typer.Argument(
         metavar="[DATA]",
-        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz[:key], FILE.csv[.gz], - for stdin.  [default: digits]",
+        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz:key, FILE.csv(.gz), - for stdin; left out: digits.",
         show_default=False,
     ),
 ]

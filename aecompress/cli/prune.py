@@ -25,7 +25,7 @@ def prune(
         typer.Option(
             "-o",
             "--output",
-            help="Run folder.  [default: runs/NAME-TIME]",
+            help="Run folder; left out: runs/NAME-TIME.",
             rich_help_panel="Output",
             show_default=False,
         ),

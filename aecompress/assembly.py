@@ -25,6 +25,16 @@ BLOCK_BYTES = 2_600_000
 """Weights of the cells that are trained together on a CPU: with gradients and moments they should stay in its cache."""
 
 
+ONE_THREAD_FLOP = 10_000_000
+"""Floating-point operations of a training step below which a second thread costs more than it brings."""
+
+
+def threads_for(plan: Plan, cells: int) -> int:
+    """Threads that a run's steps are worth: one for small ones, where a busy second core would slow it many times."""
+    step = 6 * plan.net.layout.size * plan.training.batch * min(plan.block, cells)
+    return 1 if step < ONE_THREAD_FLOP else torch.get_num_threads()
+
+
 def find_device(name: str) -> torch.device:
     """The device a spec names; ``auto`` is a CUDA device, else the CPU.
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress import events, folder
-from aecompress.assembly import cells_of, find_device, first_population, plan_of, rows_of
+from aecompress.assembly import cells_of, find_device, first_population, plan_of, rows_of, threads_for
 from aecompress.data.dataset import Dataset, Scaling, checked, load
 from aecompress.data.sources import STDIN, read, read_array
 from aecompress.deploy import checkpoint, graph, verify
@@ -151,6 +151,8 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
             return event
 
         progress = Progress()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(threads_for(job.plan, cells_of(job.spec)))
         control = folder.Control(where, stop, lambda event: progress.pending.append(said(event)))
         try:
             for event in trip(job, control, progress):
@@ -173,6 +175,8 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
             message = str(fault) if isinstance(fault, AecompressError) else repr(fault)
             yield said(events.Failed(time.time(), message))
             raise
+        finally:
+            torch.set_num_threads(threads)
 
 
 def keep(job: Job, progress: Progress) -> Path | None:

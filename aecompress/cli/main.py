@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -40,4 +41,6 @@ def _root(
 
 def main() -> None:
     """Entry point of the ``aecompress`` script."""
+    # OpenMP threads that spin for long while another process has their core make a run many times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     app()

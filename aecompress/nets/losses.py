@@ -20,7 +20,8 @@ class Loss(NamedTuple):
 
 
 def _bce(out: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy(out, target.expand_as(out), reduction="none")
+    # torch's own refuses targets outside [0, 1], which held-out rows reach when the scaling was fitted on others.
+    return -(target * out.log().clamp_(min=-100) + (1 - target) * torch.log1p(-out).clamp_(min=-100))
 
 
 def _bce_slope(out: Tensor, target: Tensor) -> Tensor:

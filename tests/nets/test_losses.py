@@ -42,6 +42,14 @@ def test_output_delta_equals_autograd(name: str, activation: str) -> None:
     torch.testing.assert_close(delta, leaf.grad)
 
 
+def test_cross_entropy_takes_held_out_rows_outside_the_unit_range() -> None:
+    out, target = torch.full((1, 1, 2), 0.25), torch.tensor([[[-1.0, 2.0]]])
+    assert bool(mean_loss("bce", out, target).isfinite().all())
+    sure = torch.tensor([[[0.0, 1.0]]])
+    assert mean_loss("bce", sure, sure).tolist() == [0.0]
+    assert mean_loss("bce", sure, 1 - sure).tolist() == [100.0]
+
+
 def test_cross_entropy_after_a_saturated_sigmoid_still_has_a_gradient() -> None:
     pre = torch.full((1, 1, 2), 200.0)
     target = torch.tensor([[[0.0, 1.0]]])

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from aecompress.events import Event, Finished, Generation, Resumed, Saved, Started, Verified
 
@@ -36,28 +35,22 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 advance(event, total)
             if isinstance(event, Started | Verified | Saved | Finished):
                 kept.append(event)
-    console.print(*closing(kept))
+    for line in closing(kept):
+        console.print(line, soft_wrap=True)
     return kept
 
 
-def closing(kept: list[Event]) -> Iterator[Table | str]:
-    """The table of files, and what was measured and proved."""
-    table = Table("file", "path", "bytes", box=None, pad_edge=False)
-    table.columns[2].justify = "right"
-    for event in kept:
-        if isinstance(event, Saved):
-            table.add_row(event.file, event.path, f"{event.bytes:,}")
-    yield table
+def closing(kept: list[Event]) -> Iterator[str]:
+    """What was proved and measured; the files themselves are the command's output on stdout."""
     for event in kept:
         if isinstance(event, Verified):
             yield (
-                f"\nverified in onnxruntime: {event.checks} checks passed, "
-                f"largest difference {event.max_difference:.1e}"
+                f"verified in onnxruntime: {event.checks} checks passed, largest difference {event.max_difference:.1e}"
             )
         if isinstance(event, Finished):
             losses = ", ".join(f"{name} {value:.5f}" for name, value in event.metrics.items())
             yield (
-                f"\n{event.zeros:,} of {event.parameters:,} weights and biases are zero ({event.sparsity:.2%}); "
+                f"{event.zeros:,} of {event.parameters:,} weights and biases are zero ({event.sparsity:.2%}); "
                 f"{losses}; {event.seconds:.1f} s"
             )
 

@@ -323,7 +323,7 @@ def test_standard_input_may_be_npy_or_csv(monkeypatch: pytest.MonkeyPatch, press
     ("data", "message"),
     [
         (b"", "-: standard input is empty; pipe .npy or CSV rows into aecompress"),
-        (gzip.compress(b""), "-: standard input is empty"),
+        (gzip.compress(b"", mtime=0), "-: standard input is empty"),
         (b"\x93NUMPY\x01", "-: cannot be read as a NumPy array"),
         (b"PK\x03\x04\xff", "-: is not text"),
         (b"\x1f\x8b", "-: is damaged gzip"),

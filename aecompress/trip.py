@@ -450,5 +450,8 @@ def model_card(job: Job, model: Model, verification: verify.Verification, metric
 def rows_for_model(source: str, folder: Path) -> NDArray[np.float32]:
     """Raw rows read from ``source`` and scaled as the model in ``folder`` was trained: ``[N, D]``."""
     rows = checked(source, read(source).train)
-    scaling = Scaling(**load_model(folder).scaling)
-    return scaling.apply(rows.reshape(len(rows), -1))
+    model = load_model(folder)
+    flat, inputs = rows.reshape(len(rows), -1), model.encoder[0].inputs
+    if flat.shape[1] != inputs:
+        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {inputs}; give its rows")
+    return Scaling(**model.scaling).apply(flat)

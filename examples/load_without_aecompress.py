@@ -1,6 +1,7 @@
 """Run a model folder with numpy and safetensors alone: python load_without_aecompress.py MODEL_FOLDER ROWS.npy"""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 ACTIVATIONS = {"identity": lambda x: x, "relu": lambda x: x * (x > 0), "tanh": np.tanh,
+               "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / 2**0.5)) / 2,
                "leaky-relu": lambda x: np.maximum(x, x / 100), "sigmoid": lambda x: 1 / (1 + np.exp(-x))}  # fmt: skip
 
 

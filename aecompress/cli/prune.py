@@ -100,10 +100,10 @@ def follow(
 
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")
+    job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: signals.append(received))
-    job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
     with closing(run(job, lambda: signals[0] if signals else None)) as going:
         return job.folder, show(going, job.plan.training.generations, quiet)
 

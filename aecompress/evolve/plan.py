@@ -129,7 +129,8 @@ def prune(plan: Plan, block: Population, cells: Tensor, first: int, last: int, r
             zeros_asked(plan.net, pruning, (generation + part / pruning.per_generation) / plan.training.generations)
             for part in (moment, moment + 1)
         )
-        if after <= before:
+        # Weights that may grow again are cut anew each time; lasting masks need it only when more is asked.
+        if after == 0 or (after <= before and pruning.lasting):
             return nobody
         fired = [True] * (last - first)
         which = torch.ones(last - first, dtype=torch.bool, device=block.weights.device)

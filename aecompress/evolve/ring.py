@@ -78,11 +78,21 @@ def member_losses(net: Autoencoder, weights: Mapping[str, Tensor], batch: Tensor
 
 
 def fitness(losses: Tensor, concept: str) -> Tensor:
-    """Fitness of every member from its losses with all decoders, ``[P, n, n]`` -> ``[P, n]``; lower is better."""
+    """Fitness of every member from its losses with all decoders, ``[P, n, n]`` -> ``[P, n]``; lower is better.
+
+    A member whose own pair is lost (its loss is not finite) has +infinity, and its decoder judges nobody.
+    """
+    lost = ~losses.diagonal(dim1=1, dim2=2).isfinite()  # [P, n]
+    silent = lost[:, None, :].expand_as(losses)
     losses = finite_or_inf(losses)
     if concept == "best":
-        return losses.amin(2)
-    return losses.amax(2) if concept == "worst" else losses.mean(2)
+        scores = losses.masked_fill(silent, torch.inf).amin(2)
+    elif concept == "worst":
+        scores = losses.masked_fill(silent, -torch.inf).amax(2)
+    else:
+        judges = (~lost).sum(1, keepdim=True).clamp(min=1)
+        scores = losses.masked_fill(silent, 0.0).sum(2) / judges
+    return scores.masked_fill(lost, torch.inf)
 
 
 def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Tensor:
@@ -99,4 +109,5 @@ def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Te
         rival = drawn[:, turn : turn + 1]
         wins = scores.gather(1, rival) <= scores.gather(1, winner)
         winner = torch.where(wins, rival, winner)
-    return winner[:, 0]
+    # Where every draw was of a lost member, the best of the neighbourhood is taken instead.
+    return torch.where(scores.gather(1, winner)[:, 0].isfinite(), winner[:, 0], scores.argmin(1))

@@ -87,8 +87,16 @@ def test_neighbours_are_right_then_left_out_to_the_radius() -> None:
 
 def test_a_pair_with_a_loss_that_is_not_finite_never_wins() -> None:
     losses = torch.full((1, 3, 3), torch.nan)
-    losses[0, 2] = torch.tensor([5.0, torch.inf, torch.nan])
-    assert fitness(losses, "best").tolist() == [[torch.inf, torch.inf, 5.0]]
+    losses[0, 2] = torch.tensor([torch.inf, torch.nan, 5.0])
+    for concept in ("best", "mean", "worst"):
+        assert fitness(losses, concept).tolist() == [[torch.inf, torch.inf, 5.0]]
+    one_lost = torch.tensor([[[0.2, 0.3, torch.nan], [0.4, 0.3, torch.nan], [0.1, 0.1, torch.nan]]])
+    expected = {"best": [0.2, 0.3], "mean": [0.25, 0.35], "worst": [0.3, 0.4]}
+    for concept, scores in expected.items():
+        got = fitness(one_lost, concept)[0].tolist()
+        assert got[:2] == pytest.approx(scores) and got[2] == torch.inf
+    alone = tournament(make_plan(tournament=1), 0, torch.arange(50), fitness(one_lost, "best").expand(50, 3))
+    assert 2 not in alone.tolist()
     plan = make_plan(tournament=64)
     cells = torch.arange(50)
     scores = fitness(losses, "best").expand(50, 3)

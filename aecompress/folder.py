@@ -45,6 +45,8 @@ def check_output(folder: Path, force: bool) -> None:
         raise OutputError(f"{folder}: is a file; choose a folder with -o")
     if folder.exists() and any(folder.iterdir()) and not force:
         raise OutputError(f"{folder}: is not empty; choose another folder with -o, or --force to replace the run in it")
+    if (folder / "model").exists() and not (folder / "run.json").exists():
+        raise OutputError(f"{folder}: holds a model that no run wrote; choose another folder with -o")
 
 
 def begin(folder: Path, spec_toml: str) -> None:

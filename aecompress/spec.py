@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -422,8 +423,7 @@ def contradictions(spec: RunSpec) -> list[str]:
             )
         if spec.train.loss == "bce-then-l1":
             faults.append("train.loss = 'bce-then-l1': the variational family keeps one loss; choose 'bce'")
-    kind, _, index = spec.device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", spec.device, re.ASCII):
         faults.append(f"device = {spec.device!r}: choose auto, cpu, cuda, cuda:N or mps")
     return faults
 
@@ -493,7 +493,7 @@ def _toml(value: Any) -> str:
         return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def measure_of(loss: str) -> MeasureName:

@@ -111,7 +111,7 @@ def test_toml_reads_back_to_the_same_spec(tmp_path: Path) -> None:
     flags = {
         "model.encoder": ("--set", [{"out": 8, "activation": "gelu"}]),
         "model.decoder": ("--set", [{"out": 64, "activation": "sigmoid"}]),
-        "data.source": ("--set", 'odd "name"\\.npy'),
+        "data.source": ("--set", 'odd "name" 😀\\.npy'),
     }
     done = complete(resolve(flags), FACTS)
     file = tmp_path / "spec.toml"

@@ -66,6 +66,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "seed below zero": ([CLUSTERS, "--seed", "-1"], "seed = -1"),
     "unknown device": ([CLUSTERS, "--device", "gpu"], "choose auto, cpu, cuda"),
     "device that is not there": ([CLUSTERS, "--device", "cuda:99"], "device = 'cuda:99'"),
+    "device without its number": ([CLUSTERS, "--device", "cuda:"], "choose auto, cpu, cuda"),
     "unknown precision": ([CLUSTERS, "--precision", "int1"], "precision"),
     "unknown preset": ([CLUSTERS, "--preset", "nope"], "choose one of default, paper-canonical"),
     "unknown field": ([CLUSTERS, "--set", "train.bach=3"], "did you mean train.batch?"),

@@ -29,8 +29,6 @@ OURS = (
     "verification-failed.json",
 )
 """What a run writes into its folder; the only things ``force`` removes."""
-COMMANDS = ("pause", "resume", "stop")
-"""What the file ``control`` may say."""
 CONTROL_SECONDS = 0.2
 """How often ``control`` is looked at."""
 

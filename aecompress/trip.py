@@ -108,11 +108,6 @@ def _job(resolved: Resolved, dataset: Dataset, device: torch.device, where: Path
     return Job(resolved, dataset, net, plan_of(resolved.spec, net, device), device, where, resumed)
 
 
-def is_finished(where: Path) -> bool:
-    """Whether the run in ``where`` is complete."""
-    return bool(folder.read_status(where)["status"] == "finished")
-
-
 @dataclass
 class Progress:
     """How far a run has come: what a stop saves and says."""

@@ -72,9 +72,7 @@ def test_two_checkpoints_are_kept_and_the_older_one_serves_when_the_newer_is_dam
     list(run(job(tmp_path / "whole")))
     stop_after(run(job(tmp_path / "broken")), 7)
     states = sorted((tmp_path / "broken" / "checkpoint").glob("*.safetensors"))
-    assert [state.stem for state in states] == ["generation-000003", "generation-000006"] or [
-        state.stem for state in states
-    ] == ["generation-000006", "generation-000007"]
+    assert [state.stem for state in states] == ["generation-000003", "generation-000006"]
     damaged = bytearray(states[-1].read_bytes())
     damaged[-3] ^= 1
     states[-1].write_bytes(bytes(damaged))

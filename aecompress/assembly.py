@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from aecompress import rng
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.operators import OPERATORS
@@ -15,8 +16,9 @@ from aecompress.evolve.plan import Plan, Ring, Rows
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule, toward_target
-from aecompress.evolve.select import most_zeros
+from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.evolve.training import Training
+from aecompress.machine import gib, memory_bytes
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.spec import RunSpec, measure_of
 
@@ -25,6 +27,8 @@ BLOCK_BYTES = 2_600_000
 """Weights of the cells that are trained together on a CPU: with gradients and moments they should stay in its cache."""
 
 
+MEASURE_ROWS = 10_000
+"""Training rows that the loss of a generation is measured on."""
 ONE_THREAD_FLOP = 10_000_000
 """Floating-point operations of a training step below which a second thread costs more than it brings."""
 
@@ -89,6 +93,27 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Plan:
     return Plan(net, training, pruning, ring if spec.mode == "coevo" else None, measure_of(train.loss), block)
 
 
+def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:
+    """Refuse a run that the machine cannot hold.
+
+    Raises:
+        SpecError: with what it needs and what there is.
+    """
+    value = torch.finfo(DTYPES[spec.precision]).bits // 8
+    moments = 2 if spec.train.optimizer == "adam" else 0
+    cells = cells_of(spec)
+    # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
+    individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
+    passing = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.block, cells))
+    needed = cells * individual + passing + value * sum(rows.size for rows in dataset.splits.values())
+    there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
+    if needed > there:
+        raise SpecError(
+            f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
+            f"{device} has {gib(there)}; ask for smaller layers, fewer cells or fewer rows"
+        )
+
+
 def cells_of(spec: RunSpec) -> int:
     """Individuals of a run."""
     return spec.evolve.cells if spec.mode == "coevo" else 1
@@ -100,10 +125,13 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     if prune.operator == "none" or (prune.drive == "target" and prune.target_sparsity == 0):
         return None
     target = float(prune.target_sparsity)
-    if round(target * net.model_size) > most_zeros(net):
-        most = math.floor(most_zeros(net) / net.model_size * 1e4) / 1e4
+    units = prune.granularity == "unit"
+    limit = most_unit_zeros(net) if units else most_zeros(net)
+    if round(target * net.model_size) > limit:
+        most = math.floor(limit / net.model_size * 1e4) / 1e4
+        why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
         raise SpecError(
-            f"prune.target_sparsity = {target}: would empty a layer of this network of {net.model_size} parameters; "
+            f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; "
             f"ask for at most {most}"
         )
     ring = spec.mode == "coevo"
@@ -149,7 +177,9 @@ def rate_of(spec: RunSpec) -> Callable[[float], float]:
     if train.rate == "walk":
         return lambda progress: 1.0
     if train.rate == "step":
-        return lambda progress: float(train.drop ** int(progress * train.drops + 1e-9))
+        generations = int(train.epochs)
+        # As published, the rate drops between generations, never inside one.
+        return lambda progress: float(train.drop ** (int(progress * generations + 1e-9) * train.drops // generations))
     return warmup_cosine(train.warmup)
 
 
@@ -175,9 +205,12 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
 
     splits = dataset.splits
     train = moved(dataset.train)
-    validation = moved(dataset.validation) if "validation" in splits else train
+    sample = train
+    if len(train) > MEASURE_ROWS:
+        sample = train[np.sort(rng.host(spec.seed, "measure").choice(len(train), MEASURE_ROWS, replace=False))]
+    validation = moved(dataset.validation) if "validation" in splits else sample
     guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
-    return Rows(train, validation, guide)
+    return Rows(train, sample, validation, guide)
 
 
 def first_population(spec: RunSpec, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:

@@ -60,6 +60,8 @@ class Generation:
     learning_rate: tuple[float, ...]
     parents: tuple[int, ...]
     """The cell whose individual each cell's individual was copied from."""
+    order: tuple[int, ...]
+    """The cells in the order they were visited, each seeing those before it; empty where all were at once."""
     capacity: tuple[float, ...]
     """Share of parameters not zero at the lineage's last prune (the paper's count); 1 when never pruned."""
     asked: float

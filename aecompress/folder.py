@@ -13,6 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from aecompress import events
 from aecompress.deploy.checkpoint import write_text
 from aecompress.errors import DataError, Interrupted, OutputError
@@ -48,8 +53,14 @@ def check_output(folder: Path, force: bool) -> None:
 
 
 def begin(folder: Path, spec_toml: str) -> None:
-    """Make the folder, remove an earlier run's files from it, and write the spec."""
+    """Make the folder, remove an earlier run's files from it, and write the spec.
+
+    Raises:
+        OutputError: it cannot be written, or another process writes a run there.
+    """
     try:
+        if (folder / "events.jsonl").exists():
+            open_log(folder).close()
         folder.mkdir(parents=True, exist_ok=True)
         for name in OURS:
             path = folder / name
@@ -92,10 +103,21 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 
 def open_log(folder: Path) -> TextIO:
-    """The event log, for appending; a line that a kill left half-written is closed first."""
+    """The event log, for appending and for this process alone; a line that a kill left half-written is closed first.
+
+    Raises:
+        OutputError: another process has it.
+    """
     path = folder / "events.jsonl"
     torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
     log = path.open("a", encoding="utf-8", buffering=1)
+    if fcntl is not None:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when this process ends, however it ends
+        except OSError as fault:
+            log.close()
+            cure = f"wait for it, or end it with `echo stop > {folder / 'control'}`"
+            raise OutputError(f"{folder}: another process is writing this run; {cure}") from fault
     if torn:
         log.write("\n")
     return log

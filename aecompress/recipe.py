@@ -43,11 +43,11 @@ def default_batch(rows: int) -> int:
     return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
 
 
-def default_loss(family: str, binary: bool) -> LossName:
-    """bce for the variational family on 0/1 rows (ALGORITHMS A2), bce-then-l1 for the others there, else mse."""
-    if not binary:
-        return "mse"
-    return "bce" if family == "variational" else "bce-then-l1"
+def default_loss(family: str, binary: bool, unit: bool) -> LossName:
+    """bce for the variational family on rows in [0, 1] (ALGORITHMS A2), bce-then-l1 for the others on 0/1, else mse."""
+    if family == "variational":
+        return "bce" if unit else "mse"
+    return "bce-then-l1" if binary else "mse"
 
 
 def complete(resolved: Resolved, facts: Facts) -> Resolved:
@@ -75,7 +75,7 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
         "model.latent_activation": "identity"
         if spec.model.network == "default" or spec.model.family == "variational"
         else "relu",
-        "train.loss": default_loss(spec.model.family, facts.binary and sigmoid),
+        "train.loss": default_loss(spec.model.family, facts.binary and sigmoid, facts.unit and sigmoid),
         "train.batch": batch,
         "train.epochs": epochs,
         "train.learning_rate": 8e-3,
@@ -110,6 +110,11 @@ def unsuitable(spec: RunSpec, facts: Facts) -> list[str]:
         faults.append(
             f"model.decoder: its last layer gives {spec.model.decoder[-1].out} values; "
             f"the rows have {facts.inputs} inputs, so set its out to {facts.inputs}"
+        )
+    pass_steps = -(-facts.rows // int(spec.train.batch))
+    if int(spec.prune.per_generation) > pass_steps:
+        faults.append(
+            f"prune.per_generation = {spec.prune.per_generation}: a pass has {pass_steps} steps; choose at most as many"
         )
     if spec.train.loss in ("bce", "bce-then-l1") and not facts.unit:
         faults.append(

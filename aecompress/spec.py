@@ -50,6 +50,9 @@ class DataSpec(_Part):
     )
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
     columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
+    header: Literal["auto", "yes", "no"] = Field(
+        "auto", description="whether the first line of CSV names the columns; auto: when one of its cells is no number"
+    )
     split: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="shares of train, validation and test rows")
     val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")
     test: str = Field("", description="FILE[:key] with the test rows; empty: taken from the source")
@@ -93,7 +96,9 @@ class ModelSpec(_Part):
 class TrainSpec(_Part):
     """How the autoencoder learns."""
 
-    epochs: Auto | Count = Field("auto", description="generations; one is one pass over the training rows")
+    epochs: Auto | Annotated[Count, Field(le=10_000_000)] = Field(
+        "auto", description="generations; one is one pass over the training rows"
+    )
     batch: Auto | Count = Field("auto", description="rows per step")
     learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
     optimizer: OptimizerName = Field(
@@ -317,10 +322,13 @@ def resolve(
     Raises:
         SpecError: with every fault found, each naming its field, value and source.
     """
-    tables = read_toml(file) if file is not None else {}
+    faults = []
+    try:
+        tables = read_toml(file) if file is not None else {}
+    except SpecError as fault:
+        tables, faults = {}, fault.faults
     from_file = tables.pop("preset", None)
     name = preset if preset is not None else from_file if from_file is not None else "default"
-    faults = []
     if not isinstance(name, str) or name not in PRESETS:
         faults.append(f"preset = {name!r}: no such preset; choose one of {', '.join(PRESETS)}")
         name = "default"
@@ -333,9 +341,23 @@ def resolve(
     for path, (flag, value) in (flags or {}).items():
         values[path], sources[path] = value, flag
     spec, more = _validated(values, sources)
+    if spec is not None:
+        more += ignored(spec, sources)
     if faults or more or spec is None:
         raise SpecError(faults + more)
     return Resolved(spec, sources)
+
+
+def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
+    """Faults of flags that this run would not look at; in a file, which may serve several modes, they are no fault."""
+    faults = []
+    for path, source in sources.items():
+        if source.startswith("--"):
+            if path.startswith("evolve.") and spec.mode == "canonical":
+                faults.append(f"{path} ({source}): one autoencoder has no ring; leave it out, or choose --mode coevo")
+            if path == "data.split" and spec.data.source.startswith("binary-clusters"):
+                faults.append(f"{path} ({source}): {spec.data.source} brings its own three splits; leave it out")
+    return faults
 
 
 def override(resolved: Resolved, path: str, value: Any, source: str) -> Resolved:
@@ -354,17 +376,24 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunS
             cure = f"did you mean {close[0]}?" if close else "`aecompress spec --schema` lists the fields"
             faults.append(f"{path} = {_short(values[path])} ({sources[path]}): no such field; {cure}")
             del good[path]
+        elif _holds_bool(values[path]) and not isinstance(FIELDS[path], bool):
+            faults.append(f"{path} = {_short(values[path])} ({sources[path]}): is true or false, which it cannot be")
+            del good[path]
     try:
         spec = RunSpec.model_validate(nest(good))
     except ValidationError as error:
         wrong: dict[str, list[str]] = {}
         for fault in error.errors():
-            path = _field_of(fault["loc"])
-            if fault["msg"] not in wrong.setdefault(path, []):
-                wrong[path].append(fault["msg"])
+            path, inside = _field_of(fault["loc"])
+            message = f"{inside}: {fault['msg'].lower()}" if inside else fault["msg"]
+            if message not in wrong.setdefault(path, []):
+                wrong[path].append(message)
         for path, messages in wrong.items():
             faults.append(f"{path} = {_short(good.get(path))} ({sources.get(path, 'default')}): {_cure(messages)}")
             good.pop(path, None)
+        if wrong.keys() & {"model.encoder", "model.decoder"}:  # each is nothing without the other
+            good.pop("model.encoder", None)
+            good.pop("model.decoder", None)
         try:
             spec = RunSpec.model_validate(nest(good))
         except ValidationError:
@@ -372,15 +401,19 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunS
     return spec, faults + contradictions(spec)
 
 
-def _field_of(location: tuple[int | str, ...]) -> str:
-    """The dotted field that a pydantic location lies in."""
+def _holds_bool(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list) and any(_holds_bool(item) for item in value))
+
+
+def _field_of(location: tuple[int | str, ...]) -> tuple[str, str]:
+    """The dotted field that a pydantic location lies in, and in words where inside a written-out layer."""
     path = ""
-    for part in location:
-        longer = f"{path}.{part}" if path else str(part)
-        if longer in FIELDS:
-            return longer
-        path = longer
-    return path
+    for index, part in enumerate(location):
+        path = f"{path}.{part}" if path else str(part)
+        if path in FIELDS:
+            rest = location[index + 1 :]
+            return path, f"layer {rest[0]}, {rest[1]}" if len(rest) == 2 and isinstance(rest[0], int) else ""
+    return path, ""
 
 
 def _short(value: Any) -> str:
@@ -414,6 +447,22 @@ def contradictions(spec: RunSpec) -> list[str]:
     if spec.train.loss in ("bce", "bce-then-l1") and output not in ("auto", "sigmoid"):
         faults.append(f"train.loss = {spec.train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output!r}")
     faults += _pruning_contradictions(spec.prune)
+    if spec.mode == "coevo" and spec.evolve.rule == "pair-prune-first":
+        if spec.prune.operator == "variance":
+            faults.append(
+                "prune.operator = 'variance': needs activations of several batches, and pair-prune-first prunes after "
+                "one; choose evolve.rule = 'pair' or another operator"
+            )
+        if spec.prune.regrow and drive_of(spec.prune) == "target" and spec.prune.operator != "none":
+            faults.append(
+                "prune.regrow = true: pair-prune-first trains after the last prune, so the target would be missed; "
+                "choose evolve.rule = 'pair' or prune.regrow = false"
+            )
+    for name in ("val", "test"):
+        if getattr(spec.data, name) == "-":
+            faults.append(f"data.{name} = '-': standard input gives the rows of DATA alone; name a file")
+    if spec.precision == "float64" and spec.device == "mps":
+        faults.append("precision = 'float64': MPS has none; choose float32 or --device cpu")
     if spec.model.family == "variational":
         latent = spec.model.encoder[-1].activation if spec.model.encoder else spec.model.latent_activation
         if latent not in ("auto", "identity"):
@@ -439,8 +488,8 @@ def _pruning_contradictions(prune: PruneSpec) -> list[str]:
     if drive_of(prune) == "probability":
         if target not in ("auto", 0):
             faults.append(
-                f"prune.target_sparsity = {target}: cannot be asked for while prune.drive is 'probability'; "
-                "leave out the target or the probability"
+                f"prune.target_sparsity = {target}: cannot be asked for while prune.drive is 'probability'; leave out "
+                "the target or the probability, or set prune.drive to 'target' and prune.form to 'score'"
             )
         if prune.schedule == "cubic":
             faults.append("prune.schedule = 'cubic': is a rise to a target, not a probability; choose another schedule")

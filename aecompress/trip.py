@@ -18,7 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress import events, folder
-from aecompress.assembly import cells_of, find_device, first_population, plan_of, rows_of, threads_for
+from aecompress.assembly import (
+    cells_of,
+    check_memory,
+    find_device,
+    first_population,
+    plan_of,
+    rows_of,
+    threads_for,
+)
 from aecompress.data.dataset import Dataset, Scaling, checked, load
 from aecompress.data.sources import STDIN, read, read_array
 from aecompress.deploy import checkpoint, graph, verify
@@ -53,6 +61,8 @@ class Job:
     plan: Plan
     device: torch.device
     folder: Path
+    directory: Path
+    """What relative paths of the spec start from."""
     resumed: bool = False
 
     @property
@@ -80,7 +90,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset.name)
         output = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder.check_output(output, force)
-    return _job(resolved, dataset, device, output)
+    return _job(resolved, dataset, device, output, Path.cwd())
 
 
 def prepare_resume(where: Path) -> Job:
@@ -94,18 +104,28 @@ def prepare_resume(where: Path) -> Job:
     resolved = Resolved(resolved.spec, dict(status.get("sources", resolved.sources)))
     device = find_device(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
-    dataset = load(resolved.spec.data, resolved.spec.seed, stdin)
+    directory = Path(str(status.get("directory", "")))
+    dataset = load(resolved.spec.data, resolved.spec.seed, stdin, directory)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(
             f"{resolved.spec.data.source}: its rows are not those the run in {where} began with; restore them"
         )
-    return _job(resolved, dataset, device, where, resumed=True)
+    return _job(resolved, dataset, device, where, directory, resumed=True)
 
 
-def _job(resolved: Resolved, dataset: Dataset, device: torch.device, where: Path, resumed: bool = False) -> Job:
+def _job(
+    resolved: Resolved,
+    dataset: Dataset,
+    device: torch.device,
+    where: Path,
+    directory: Path,
+    resumed: bool = False,
+) -> Job:
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
-    return Job(resolved, dataset, net, plan_of(resolved.spec, net, device), device, where, resumed)
+    plan = plan_of(resolved.spec, net, device)
+    check_memory(plan, resolved.spec, dataset, device)
+    return Job(resolved, dataset, net, plan, device, where, directory, resumed)
 
 
 @dataclass
@@ -136,6 +156,7 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
         "sources": job.resolved.sources,
         "dataset": {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint},
         "device": str(job.device),
+        "directory": str(job.directory),
     }
     folder.write_status(where, "running", about)
     (where / "control").unlink(missing_ok=True)
@@ -145,7 +166,7 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
             log.write(events.to_json(event) + "\n")
             return event
 
-        progress = Progress()
+        progress, done = Progress(), False
         threads = torch.get_num_threads()
         torch.set_num_threads(threads_for(job.plan, cells_of(job.spec)))
         control = folder.Control(where, stop, lambda event: progress.pending.append(said(event)))
@@ -153,25 +174,35 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
             for event in trip(job, control, progress):
                 yield from progress.pending
                 progress.pending.clear()
-                yield said(event)
-            folder.write_status(where, "finished", about)
-        except Interrupted as fault:
-            keep(job, progress)
-            folder.write_status(where, "stopped", about)
-            yield said(events.Stopped(time.time(), control.generation, str(fault)))
-            raise
-        except GeneratorExit:
-            keep(job, progress)
-            folder.write_status(where, "stopped", about)
-            said(events.Stopped(time.time(), control.generation, "the reader closed the run"))
+                said(event)
+                done = isinstance(event, events.Finished)
+                if done:
+                    folder.write_status(where, "finished", about)
+                yield event
+        except (Interrupted, KeyboardInterrupt, GeneratorExit) as fault:
+            if not done:
+                keep(job, progress)
+                folder.write_status(where, "stopped", about)
+                closed = isinstance(fault, GeneratorExit)
+                reason = "the reader closed the run" if closed else str(fault) or "interrupted"
+                stopped = said(events.Stopped(time.time(), control.generation, reason))
+                if isinstance(fault, Interrupted):
+                    yield stopped
             raise
         except BaseException as fault:
             folder.write_status(where, "failed", about)
-            message = str(fault) if isinstance(fault, AecompressError) else repr(fault)
-            yield said(events.Failed(time.time(), message))
-            raise
+            known = fault
+            if out_of_memory(fault):
+                known = RunError(f"memory ran out ({fault}); ask for smaller layers, fewer cells or fewer rows")
+            yield said(events.Failed(time.time(), str(known) if isinstance(known, AecompressError) else repr(known)))
+            raise known from (None if known is fault else fault)
         finally:
             torch.set_num_threads(threads)
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether an allocation failed; torch says so on the CPU with a bare RuntimeError."""
+    return isinstance(fault, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(fault)
 
 
 def keep(job: Job, progress: Progress) -> Path | None:
@@ -205,16 +236,17 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     while population.generation < plan.training.generations:
         start = time.perf_counter()
         population, figures = evolve(plan, population, rows, control.poll)
-        yield from generation_events(job, population, figures, rows, time.perf_counter() - start)
         progress.population, control.generation = population, population.generation
+        yield from generation_events(job, population, figures, rows, time.perf_counter() - start)
         if population.generation % job.spec.checkpoint_every == 0 or population.generation == plan.training.generations:
             path = keep(job, progress)
             assert path is not None
             yield events.Checkpoint(time.time(), population.generation, str(path.relative_to(job.folder)))
 
     yield front(job, population)
-    row = choose(population)
-    metrics = final_metrics(job, row) | cell_metrics(job, population, rows)
+    chosen = choose(population)
+    row = population.weights[chosen]
+    metrics = final_metrics(job, row, control.poll) | cell_metrics(job, population, rows, chosen, control.poll)
     model = Model(
         shapes(job.net.encoder),
         shapes(job.net.decoder),
@@ -260,8 +292,8 @@ def started(job: Job) -> events.Started:
     )
 
 
-def choose(population: Population) -> torch.Tensor:
-    """The parameters ``[n]`` of the individual with the lowest validation loss.
+def choose(population: Population) -> int:
+    """The cell of the individual with the lowest validation loss.
 
     Raises:
         RunError: no individual has a finite loss.
@@ -269,7 +301,7 @@ def choose(population: Population) -> torch.Tensor:
     best = int(population.fitness.argmin())
     if not math.isfinite(float(population.fitness[best])):
         raise RunError("every cell's loss is infinite or not a number; lower train.learning_rate (--lr) and run again")
-    return population.weights[best]
+    return best
 
 
 def generation_events(
@@ -293,6 +325,7 @@ def generation_events(
         tuple(sparsity),
         tuple(population.learning_rate.tolist()),
         tuple(figures.parents.tolist()),
+        tuple(figures.order),
         tuple(population.capacity.tolist()),
         asked(plan, number),
         sum(sparsity) / len(sparsity),
@@ -305,9 +338,8 @@ def generation_events(
     cut = [cell for cell, pruned in enumerate(figures.pruned) if pruned]
     if cut:
         yield events.Pruned(now, number, tuple(cut), tuple(sum(zeros[cell]) for cell in cut))
-    choose(population)
+    best = choose(population)
     if number == plan.training.generations or number % max(1, plan.training.generations // PREVIEWS) == 0:
-        best = int(population.fitness.argmin())
         shown = rows.validation[:PREVIEW_ROWS]
         weights = net.layout.views(population.weights[best : best + 1])
         out = forward(net.layers, weights, shown[None]).out[-1][0]
@@ -337,7 +369,7 @@ def front(job: Job, population: Population) -> events.Front:
     )
 
 
-def final_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:
+def final_metrics(job: Job, row: torch.Tensor, poll: Callable[[], None]) -> dict[str, float]:
     """``<split>_<measure>`` over all rows of every split, of the float32 weights that are exported."""
     weights = job.net.layout.views(row[None].float())
     measures = ["l1", "mse"] + (["bce"] if job.spec.train.loss in ("bce", "bce-then-l1") else [])
@@ -347,22 +379,30 @@ def final_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:
     for split, part in job.dataset.splits.items():
         rows = torch.from_numpy(part).to(row.device)
         for measure in measures:
-            result[f"{split}_{measure}"] = float(reconstruction_loss(job.net, weights, rows, measure)[0])
+            result[f"{split}_{measure}"] = float(reconstruction_loss(job.net, weights, rows, measure, poll)[0])
     return result
 
 
-def cell_metrics(job: Job, population: Population, rows: Rows) -> dict[str, float]:
-    """Over the cells of a ring: mean and median training loss, and mean capacity at the last prune."""
+def cell_metrics(
+    job: Job, population: Population, rows: Rows, chosen: int, poll: Callable[[], None]
+) -> dict[str, float]:
+    """Both counts of ALGORITHMS A7, for the chosen individual and, in a ring, for the cells; and the cells' losses.
+
+    ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now.
+    """
+    nonzero = (population.weights[:, : job.net.model_size] != 0).float().mean(1)
+    counts = {"capacity": float(population.capacity[chosen]), "nonzero": float(nonzero[chosen])}
     if job.spec.mode != "coevo":
-        return {"capacity": float(population.capacity[0])}
+        return counts
     weights = job.net.layout.views(population.weights)
-    losses = reconstruction_loss(job.net, weights, rows.train, job.plan.measure)
+    losses = reconstruction_loss(job.net, weights, rows.train, job.plan.measure, poll)
     losses = losses[losses.isfinite()]  # the chosen cell is finite, so some are left
     name = f"train_{job.plan.measure}_cells"
-    return {
+    return counts | {
         name: float(losses.mean()),
         name + "_median": float(losses.quantile(0.5)),
         "capacity_cells": float(population.capacity.mean()),
+        "nonzero_cells": float(nonzero.mean()),
     }
 
 
@@ -443,9 +483,9 @@ def model_card(job: Job, model: Model, verification: verify.Verification, metric
     return "\n".join(lines) + "\n"
 
 
-def rows_for_model(source: str, folder: Path) -> NDArray[np.float32]:
+def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:
     """Raw rows read from ``source`` and scaled as the model in ``folder`` was trained: ``[N, D]``."""
-    rows = checked(source, read(source).train)
+    rows = checked(source, read(source, columns=columns).train)
     model = load_model(folder)
     flat, inputs = rows.reshape(len(rows), -1), model.encoder[0].inputs
     if flat.shape[1] != inputs:

@@ -36,6 +36,7 @@ EXAMPLES: list[events.Event] = [
         sparsity=(0.0, 1 / 3),
         learning_rate=(1e-3, 2e-3),
         parents=(0, 0),
+        order=(1, 0),
         capacity=(1.0, 0.75),
         asked=0.5,
         reached=0.25,

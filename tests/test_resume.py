@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from aecompress import events
-from aecompress.errors import DataError, Interrupted
+from aecompress.errors import DataError, Interrupted, OutputError
 from aecompress.spec import resolve
 from aecompress.trip import prepare, prepare_resume, run
 
@@ -72,7 +72,7 @@ def test_two_checkpoints_are_kept_and_the_older_one_serves_when_the_newer_is_dam
     list(run(job(tmp_path / "whole")))
     stop_after(run(job(tmp_path / "broken")), 7)
     states = sorted((tmp_path / "broken" / "checkpoint").glob("*.safetensors"))
-    assert [state.stem for state in states] == ["generation-000003", "generation-000006"]
+    assert [state.stem for state in states] == ["generation-000006", "generation-000007"]
     damaged = bytearray(states[-1].read_bytes())
     damaged[-3] ^= 1
     states[-1].write_bytes(bytes(damaged))
@@ -91,6 +91,63 @@ def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path) -> None
     said = list(run(prepare_resume(tmp_path / "broken")))
     assert isinstance(said[0], events.Resumed) and said[0].generation == 0
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+
+
+def test_closing_at_a_generation_keeps_it_and_closing_at_the_end_leaves_a_finished_run(tmp_path: Path) -> None:
+    stop_after(run(job(tmp_path / "r")), 5)
+    assert (tmp_path / "r" / "checkpoint" / "generation-000005.safetensors").exists()
+    going = run(prepare_resume(tmp_path / "r"))
+    assert isinstance(next(event for event in going if isinstance(event, events.Finished)), events.Finished)
+    going.close()
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
+    assert not any(isinstance(event, events.Stopped) for event in events.read_log(tmp_path / "r" / "events.jsonl")[-3:])
+
+
+def test_a_keyboard_interrupt_in_python_leaves_a_stopped_run_with_its_checkpoint(tmp_path: Path) -> None:
+    going = run(job(tmp_path / "r"))
+    with pytest.raises(KeyboardInterrupt):
+        for event in going:
+            if isinstance(event, events.Generation) and event.generation == 4:
+                going.throw(KeyboardInterrupt())
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "stopped"
+    assert (tmp_path / "r" / "checkpoint" / "generation-000004.safetensors").exists()
+
+
+def test_a_relative_path_is_found_again_from_another_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((40, 30)))
+    monkeypatch.chdir(tmp_path)
+    stop_after(run(job(tmp_path / "r", **{"data.source": "rows.npy"})), 4)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    stop_after(run(prepare_resume(tmp_path / "r")), 6)
+    assert isinstance(list(run(prepare_resume(tmp_path / "r")))[-1], events.Finished)
+
+
+def test_a_run_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
+    going = run(job(tmp_path / "r"))
+    next(going)
+    for begin in (lambda: run(prepare_resume(tmp_path / "r")), lambda: run(job(tmp_path / "r"))):
+        with pytest.raises(OutputError, match="another process is writing this run"):
+            next(begin())
+    assert isinstance(list(going)[-1], events.Finished)
+
+
+def test_an_order_is_obeyed_while_losses_are_measured_and_files_verified(tmp_path: Path) -> None:
+    polled: list[int] = []
+    whole = run(job(tmp_path / "count"), lambda: polled.append(0))  # type: ignore[func-returns-value]
+    seen = [(event, len(polled)) for event in whole]
+    last = next(count for event, count in seen if isinstance(event, events.Front))
+    assert len(polled) > last + 30
+    for moment in (last + 2, last + 20):
+        count = [0]
+
+        def stop(count: list[int] = count, moment: int = moment) -> int | None:
+            count[0] += 1
+            return signal.SIGTERM if count[0] >= moment else None
+
+        with pytest.raises(Interrupted):
+            list(run(job(tmp_path / "r"), stop))
+        assert not (tmp_path / "r" / "model").exists()
 
 
 def test_a_checkpoint_of_other_data_or_another_spec_is_refused(tmp_path: Path) -> None:

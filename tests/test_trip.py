@@ -89,7 +89,15 @@ def test_metrics_are_those_of_the_exported_model(tmp_path: Path) -> None:
     dataset, model = load(spec.data, spec.seed), load_model(tmp_path / "r" / "model")
     metrics = one(said, events.Finished).metrics
     splits = {f"{split}_{m}" for split in ("train", "validation", "test") for m in ("l1", "mse", "bce")}
-    assert set(metrics) == splits | {"train_l1_cells", "train_l1_cells_median", "capacity_cells"}
+    assert set(metrics) == splits | {
+        "train_l1_cells",
+        "train_l1_cells_median",
+        "capacity",
+        "capacity_cells",
+        "nonzero",
+        "nonzero_cells",
+    }
+    assert metrics["nonzero"] == pytest.approx(1 - model.sparsity, abs=1e-6)
     for split, rows in dataset.splits.items():
         difference = reconstruct(model, rows)[1] - rows
         assert metrics[f"{split}_l1"] == pytest.approx(np.abs(difference).mean(), rel=1e-5)

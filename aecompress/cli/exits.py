@@ -46,6 +46,9 @@ def reported() -> Iterator[None]:
         for line in str(fault).splitlines():
             say(f"aecompress: {line}")
         raise SystemExit(int(_CODES.get(type(fault), ExitCode.FAILED))) from fault
+    except MemoryError as fault:
+        say("aecompress: memory ran out; give fewer rows, or ask for smaller layers or fewer cells")
+        raise SystemExit(int(ExitCode.FAILED)) from fault
     except BrokenPipeError as fault:
         # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -43,4 +45,7 @@ def main() -> None:
     """Entry point of the ``aecompress`` script."""
     # OpenMP threads that spin for long while another process has their core make a run many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: sys.exit(128 + received))
     app()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aecompress.events import Event, Finished, Generation, Resumed, Saved, Started, Verified
+from aecompress.events import Event, Finished, Generation, Paused, Resumed, Saved, Started, Verified
 
 PLAIN_LINES = 20
 """Lines a run writes where there is no terminal."""
@@ -31,6 +31,9 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 )
             if isinstance(event, Resumed):
                 console.print(f"resumed after generation {event.generation}. {event.note}".rstrip())
+            if isinstance(event, Paused):
+                word = "paused" if event.waiting else "going on"
+                console.print(f"{word} after generation {event.generation}, as control says")
             if isinstance(event, Generation):
                 advance(event, total)
             if isinstance(event, Started | Verified | Saved | Finished):
@@ -42,12 +45,17 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
 
 def closing(kept: list[Event]) -> Iterator[str]:
     """What was proved and measured; the files themselves are the command's output on stdout."""
+    asked = 0.0
     for event in kept:
         if isinstance(event, Verified):
             yield (
                 f"verified in onnxruntime: {event.checks} checks passed, largest difference {event.max_difference:.1e}"
             )
+        if isinstance(event, Started):
+            asked = float(event.spec["prune"]["target_sparsity"])
         if isinstance(event, Finished):
+            if event.sparsity < asked - 1 / event.parameters:
+                yield f"asked for {asked:.2%} zeros; whole units came to {event.sparsity:.2%}"
             losses = ", ".join(f"{name} {value:.5f}" for name, value in event.metrics.items())
             yield (
                 f"{event.zeros:,} of {event.parameters:,} weights and biases are zero ({event.sparsity:.2%}); "

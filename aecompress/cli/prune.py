@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +17,8 @@ from aecompress.cli.exits import emit_json, emit_row, reported, say
 
 if TYPE_CHECKING:
     from aecompress.events import Event
+
+IMPATIENT_SECONDS = 0.5
 
 
 @options.with_spec
@@ -102,8 +106,18 @@ def follow(
         resolved = override(resolved, "export.rows", 0, "--no-rows")
     job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
     signals: list[int] = []
+    asked_at = 0.0
+
+    def order(received: int, frame: object) -> None:
+        nonlocal asked_at
+        # The second order that is not an echo of the first ends the program at once.
+        if signals and time.monotonic() - asked_at > IMPATIENT_SECONDS:
+            os._exit(128 + received)
+        asked_at = asked_at or time.monotonic()
+        signals.append(received)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: signals.append(received))
+        signal.signal(number, order)
     with closing(run(job, lambda: signals[0] if signals else None)) as going:
         return job.folder, show(going, job.plan.training.generations, quiet)
 

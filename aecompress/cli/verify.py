@@ -12,11 +12,15 @@ from aecompress.cli.exits import emit_json, emit_row, reported
 
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Any ONNX file.")],
-    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="A model folder that aecompress wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder or a model folder.")],
     rows: Annotated[
         str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on, instead of the folder's own.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(min=0, help="Largest allowed difference.")] = 1e-5,
+    columns: Annotated[str, typer.Option(help="Columns of CSV rows, by name or number: a,b or 0,3-5.")] = "",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="Largest allowed difference; left out: that of the run.", show_default=False),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
@@ -24,8 +28,9 @@ def verify(
         from aecompress.deploy.verify import verify_against
         from aecompress.trip import rows_for_model
 
-        given = None if rows is None else rows_for_model(rows, folder)
-        result = verify_against(file, folder, given, tolerance)
+        model = folder / "model" if (folder / "model").is_dir() else folder
+        given = None if rows is None else rows_for_model(rows, model, columns)
+        result = verify_against(file, model, given, tolerance)
         if json:
             emit_json(result.to_json())
         else:

@@ -67,19 +67,28 @@ class Dataset:
         return Facts(len(self.train), self.train.shape[1], binary, unit)
 
 
-def load(spec: DataSpec, seed: int, stdin: Array | None = None) -> Dataset:
+def load(spec: DataSpec, seed: int, stdin: Array | None = None, directory: Path = Path()) -> Dataset:
     """Read, split and scale the rows a spec asks for.
 
     Args:
         stdin: the rows of standard input, where they were read before.
+        directory: where relative paths start from.
 
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together.
     """
-    raw = read(spec.source, spec.key, spec.columns, seed) if stdin is None else Raw("stdin", stdin)
+    raw = (
+        Raw("stdin", stdin)
+        if stdin is not None
+        else read(spec.source, spec.key, spec.columns, seed, spec.header, directory)
+    )
+
+    def own(source: str) -> Array:
+        return read_array(*file_and_key(source, directory), spec.columns, spec.header)
+
     given = {
-        "validation": read_array(*file_and_key(spec.val), spec.columns) if spec.val else raw.validation,
-        "test": read_array(*file_and_key(spec.test), spec.columns) if spec.test else raw.test,
+        "validation": own(spec.val) if spec.val else raw.validation,
+        "test": own(spec.test) if spec.test else raw.test,
     }
     source = checked(spec.source, raw.train)
     shape = source.shape[1:]

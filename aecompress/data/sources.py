@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aecompress import rng
 from aecompress.errors import DataError
+from aecompress.machine import gib, memory_bytes
 
 Array = NDArray[np.generic]
 CLUSTERS = re.compile(r"binary-clusters:(\d+)x(\d+)x(\d+)")
@@ -36,17 +37,30 @@ class Raw:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-def read(source: str, key: str = "", columns: str = "", seed: int = 0) -> Raw:
+def read(
+    source: str,
+    key: str = "",
+    columns: str = "",
+    seed: int = 0,
+    header: str = "auto",
+    directory: Path = Path(),
+) -> Raw:
     """The rows that ``source`` names: ``digits``, ``binary-clusters:CxRxD``, a file, or ``-`` for standard input.
 
     Args:
         key: array name in an ``.npz``, when the source does not say it.
         columns: CSV columns to take; empty for all.
         seed: instance of a generated set.
+        header: whether the first line of CSV names the columns: yes, no, or auto.
+        directory: where a relative path starts from.
 
     Raises:
         DataError: the rows cannot be read.
     """
+    if source == "digits" or source.split(":")[0] == "binary-clusters":
+        for field, value in (("data.key (--key)", key), ("data.columns (--columns)", columns)):
+            if value:
+                raise DataError(f"{source}: is built in and has no parts to choose, so leave out {field} = {value!r}")
     if source == "digits":
         return Raw("digits", digits())
     if source.split(":")[0] == "binary-clusters":
@@ -56,22 +70,31 @@ def read(source: str, key: str = "", columns: str = "", seed: int = 0) -> Raw:
                 f"{source}: write it as binary-clusters:CLUSTERSxROWSxINPUTS, for example binary-clusters:10x100x1000"
             )
         clusters, rows, inputs = map(int, match.groups())
+        # Centroids as int64; three splits, while their noise is drawn as float64 and once as float32.
+        needed = inputs * clusters * (8 + rows * (8 + 3 * 5))
+        if needed > memory_bytes():
+            raise DataError(
+                f"{source}: would need {gib(needed)}, this machine has {gib(memory_bytes())}; "
+                "ask for fewer rows or inputs"
+            )
         return binary_clusters(source, clusters, rows, inputs, seed)
     if source == STDIN:
-        return Raw("stdin", read_stdin(columns))
-    path, inner = file_and_key(source)
-    return Raw(path.name.partition(".")[0], read_array(path, inner or key, columns))
+        if key:
+            raise DataError(f"-: standard input holds one array, so leave out the key {key!r}")
+        return Raw("stdin", read_stdin(columns, header))
+    path, inner = file_and_key(source, directory)
+    return Raw(path.name.partition(".")[0], read_array(path, inner or key, columns, header))
 
 
-def file_and_key(source: str) -> tuple[Path, str]:
-    """``FILE[:key]`` as path and key; a colon inside an existing path belongs to the path."""
-    if Path(source).exists() or ":" not in source:
-        return Path(source), ""
+def file_and_key(source: str, directory: Path = Path()) -> tuple[Path, str]:
+    """``FILE[:key]`` as path, below ``directory``, and key; a colon inside an existing path belongs to the path."""
+    if (directory / source).exists() or ":" not in source:
+        return directory / source, ""
     file, _, key = source.rpartition(":")
-    return Path(file), key
+    return directory / file, key
 
 
-def read_array(path: Path, key: str = "", columns: str = "") -> Array:
+def read_array(path: Path, key: str = "", columns: str = "", header: str = "auto") -> Array:
     """The rows of an ``.npy`` file, of array ``key`` of an ``.npz`` file, or of a ``.csv`` or ``.csv.gz`` file.
 
     Args:
@@ -95,10 +118,10 @@ def read_array(path: Path, key: str = "", columns: str = "") -> Array:
         data = path.read_bytes()
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
-    return parse_csv(str(path), data, columns) if csv_file else parse_numpy(str(path), data, key)
+    return parse_csv(str(path), data, columns, header) if csv_file else parse_numpy(str(path), data, key)
 
 
-def read_stdin(columns: str = "") -> Array:
+def read_stdin(columns: str = "", header: str = "auto") -> Array:
     """Rows from standard input: ``.npy`` or CSV, gzip or not, told apart by content.
 
     Raises:
@@ -107,7 +130,7 @@ def read_stdin(columns: str = "") -> Array:
     data = gunzip("-", sys.stdin.buffer.read())
     if not data:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
-    return parse_numpy("-", data, "") if data.startswith(NPY_MAGIC) else parse_csv("-", data, columns)
+    return parse_numpy("-", data, "") if data.startswith(NPY_MAGIC) else parse_csv("-", data, columns, header)
 
 
 def gunzip(where: str, data: bytes) -> bytes:
@@ -154,11 +177,12 @@ def parse_numpy(where: str, data: bytes, key: str) -> Array:
         raise DataError(f"{where}: cannot be read as a NumPy array ({reason}); {cure}") from fault
 
 
-def parse_csv(where: str, data: bytes, columns: str) -> Array:
-    """Rows of comma-separated numbers, float64 ``[N, D]``; a first line with a cell that is no number is a header.
+def parse_csv(where: str, data: bytes, columns: str, header: str = "auto") -> Array:
+    """Rows of comma-separated numbers, float64 ``[N, D]``.
 
     Args:
         columns: comma-separated header names, or numbers and ranges from 0 (``0,3-5``); empty for all.
+        header: whether the first line names the columns; auto: when one of its cells is no number.
 
     Raises:
         DataError: naming the line and the cell that is wrong.
@@ -171,11 +195,12 @@ def parse_csv(where: str, data: bytes, columns: str) -> Array:
     if not lines:
         raise DataError(f"{where}: has no rows; give at least two")
     first = next(csv.reader([lines[0][1]]))
-    header = None if all(is_number(cell) for cell in first) else [cell.strip() for cell in first]
-    body = lines[1:] if header is not None else lines
+    named = header == "yes" or (header == "auto" and not all(is_number(cell) for cell in first))
+    names = [cell.strip() for cell in first] if named else None
+    body = lines[1:] if named else lines
     if not body:
         raise DataError(f"{where}: has a header and no rows; give at least two")
-    chosen = choose_columns(where, columns, header, len(first))
+    chosen = choose_columns(where, columns, names, len(first))
     for number, line in body:
         cells = line.count(",") + 1 if '"' not in line else len(next(csv.reader([line])))
         if cells != len(first):

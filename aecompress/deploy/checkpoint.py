@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -76,7 +77,10 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name, then rename it into place."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # a rename that outlives a power cut must not name an empty file
     temporary.replace(path)
 
 
@@ -230,7 +234,7 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
             generation = int(said["generation"])
             tensors = dict(safetensors.numpy.load(data))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
-            passed_over.append(f"{path.name} is damaged ({fault}), so an older one is used")
+            passed_over.append(f"{path.name} is damaged ({fault})")
             continue
         wrong = [key for key, value in about.items() if said.get(key) != value]
         if wrong:
@@ -238,8 +242,8 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
                 f"{manifest}: {wrong[0]} is {said.get(wrong[0])!r}, this run has {about[wrong[0]]!r}; "
                 "resume with the data and the spec that the run was started with"
             )
-        return generation, tensors, passed_over
-    return 0, {}, passed_over
+        return generation, tensors, [f"{note}, so an older one is used" for note in passed_over]
+    return 0, {}, [f"{note}, so the run begins again" for note in passed_over]
 
 
 def save_rows(path: Path, rows: Floats) -> None:

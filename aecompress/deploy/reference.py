@@ -12,6 +12,10 @@ from scipy.special import erf, expit
 from aecompress.deploy.checkpoint import Floats, LayerShape, Model
 
 Doubles = NDArray[np.float64]
+CHUNK_VALUES = 1 << 22
+"""Values of a layer computed at once, so that memory stays bounded and a stop is obeyed."""
+SATURATED = 1e-6
+"""Cross-entropy takes outputs no nearer to 0 and 1, as in training."""
 
 ACTIVATIONS: dict[str, Callable[[Doubles], Doubles]] = {
     "identity": lambda x: x,
@@ -25,14 +29,13 @@ ACTIVATIONS: dict[str, Callable[[Doubles], Doubles]] = {
 LOSSES: dict[str, Callable[[Doubles, Doubles], Doubles]] = {
     "l1": lambda out, rows: np.abs(out - rows),
     "mse": lambda out, rows: np.square(out - rows),
-    "bce": lambda out, rows: -(rows * _log(out) + (1 - rows) * _log(1 - out)),
+    "bce": lambda out, rows: _bce(np.clip(out, SATURATED, 1 - SATURATED), rows),
     "huber": lambda out, rows: np.where(np.abs(out - rows) <= 1, 0.5 * np.square(out - rows), np.abs(out - rows) - 0.5),
 }
 
 
-def _log(values: Doubles) -> Doubles:
-    with np.errstate(divide="ignore"):
-        result: Doubles = np.maximum(np.log(values), -100)  # the floor torch's cross-entropy has
+def _bce(out: Doubles, rows: Doubles) -> Doubles:
+    result: Doubles = -(rows * np.log(out) + (1 - rows) * np.log1p(-out))
     return result
 
 
@@ -41,22 +44,30 @@ def run(
     tensors: Mapping[str, Floats],
     rows: Floats | Doubles,
     dtype: type[np.floating[Any]] = np.float64,
+    poll: Callable[[], None] = lambda: None,
 ) -> Doubles:
-    """The chain's output on ``rows`` ``[N, in]``, computed in ``dtype``."""
-    values = np.asarray(rows, dtype=dtype)
-    for layer in layers:
-        weight, bias = tensors[layer.name + ".weight"], tensors[layer.name + ".bias"]
-        values = ACTIVATIONS[layer.activation](values @ weight.T.astype(dtype) + bias.astype(dtype))
-    return values
+    """The chain's output on ``rows`` ``[N, in]``, computed in ``dtype``; ``poll``, called often, may raise to stop."""
+    cast = [
+        (tensors[layer.name + ".weight"].T.astype(dtype), tensors[layer.name + ".bias"].astype(dtype))
+        for layer in layers
+    ]
+    chunk = max(1, CHUNK_VALUES // max(max(layer.inputs, layer.outputs) for layer in layers))
+    parts = []
+    for first in range(0, max(len(rows), 1), chunk):
+        poll()
+        values = np.asarray(rows[first : first + chunk], dtype=dtype)
+        for layer, (weight, bias) in zip(layers, cast, strict=True):
+            values = ACTIVATIONS[layer.activation](values @ weight + bias)
+        parts.append(values)
+    return np.concatenate(parts)
 
 
-def reconstruct(model: Model, rows: Floats, dtype: type[np.floating[Any]] = np.float64) -> tuple[Doubles, Doubles]:
+def reconstruct(
+    model: Model,
+    rows: Floats,
+    dtype: type[np.floating[Any]] = np.float64,
+    poll: Callable[[], None] = lambda: None,
+) -> tuple[Doubles, Doubles]:
     """Latent codes and reconstructions of ``rows`` ``[N, D]``, computed in ``dtype``."""
-    latent = run(model.encoder, model.tensors, rows, dtype)
-    return latent, run(model.decoder, model.tensors, latent, dtype)
-
-
-def rounding(model: Model, rows: Floats) -> tuple[float, float]:
-    """How far float32 arithmetic alone moves latent codes and reconstructions of ``rows``: largest differences."""
-    exact, single = reconstruct(model, rows), reconstruct(model, rows, np.float32)
-    return float(np.abs(exact[0] - single[0]).max()), float(np.abs(exact[1] - single[1]).max())
+    latent = run(model.encoder, model.tensors, rows, dtype, poll)
+    return latent, run(model.decoder, model.tensors, latent, dtype, poll)

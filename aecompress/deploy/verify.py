@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,12 +17,14 @@ from onnx import numpy_helper
 from aecompress import rng
 from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Floats, Model, load_model, load_rows
-from aecompress.errors import DataError
+from aecompress.errors import AecompressError, DataError
 
+TOLERANCE = 1e-5
+"""Allowed difference where nobody says otherwise."""
 BATCHES = (1, 7)
 SMALL_BATCH_ROWS = 1024
 """Rows that the small batches are tried on."""
-LARGEST_BATCH = 1 << 16
+LARGEST_BATCH = 1 << 12
 """Rows of one call when all rows are compared."""
 PROBES = 64
 ROUNDING = 4.0
@@ -106,15 +109,38 @@ def _one_line(fault: Exception) -> str:
     return " ".join(str(fault).split())[:200]
 
 
+class Expected(NamedTuple):
+    """What the model gives on some rows, and how far float32 arithmetic alone moves it."""
+
+    name: str
+    rows: Floats
+    latent: NDArray[np.float64]
+    reconstruction: NDArray[np.float64]
+    latent_noise: float
+    reconstruction_noise: float
+
+
+def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: None) -> list[Expected]:
+    """The reference on scaled ``rows`` ``[N, D]`` and on random probes."""
+    found = []
+    for name, given in (("rows", rows), ("probes", probes(rows, model.encoder[0].inputs))):
+        if len(given):
+            exact = reference.reconstruct(model, given, np.float64, poll)
+            single = reference.reconstruct(model, given, np.float32, poll)
+            noise = [float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True)]
+            found.append(Expected(name, given, *exact, *noise))
+    return found
+
+
 def verify_file(
     path: Path,
     model: Model,
-    rows: Floats,
+    expected: Sequence[Expected],
     tolerance: float,
     poll: Callable[[], None] = lambda: None,
     wanted: str | None = None,
 ) -> list[Check]:
-    """Compare one ONNX file with ``model`` on scaled ``rows`` ``[N, D]`` and on random probes.
+    """Compare one ONNX file with what ``model`` is ``expected`` to give.
 
     The file's input and output names say whether it is an encoder, a decoder or an autoencoder. Values are compared
     with the NumPy reference, at batch 1, 7 and all rows; the allowed difference is ``tolerance`` times the largest
@@ -162,21 +188,18 @@ def verify_file(
         return checks
     checks.append(_stored_tensors(label, proto, model))
 
-    for kind, given in (("rows", rows), ("probes", probes(rows, model.encoder[0].inputs))):
-        if not len(given):
-            continue
-        latent, reconstruction = reference.reconstruct(model, given)
-        fed = latent.astype(np.float32) if part == "decoder" else given
-        expected = latent if part == "encoder" else reconstruction
-        noise = ROUNDING * reference.rounding(model, given)[0 if part == "encoder" else 1]
+    for given in expected:
+        fed = given.latent.astype(np.float32) if part == "decoder" else given.rows
+        right = given.latent if part == "encoder" else given.reconstruction
+        noise = ROUNDING * (given.latent_noise if part == "encoder" else given.reconstruction_noise)
         for batch in BATCHES:
             poll()
             got = attempt(runner, fed[:SMALL_BATCH_ROWS], batch)
-            name = f"{label} values, {kind}, batch {batch}"
-            checks.append(compare(name, got, expected[:SMALL_BATCH_ROWS], tolerance, noise))
-        poll()
-        got = attempt(runner, fed, LARGEST_BATCH)
-        checks.append(compare(f"{label} values, all {len(given)} {kind} at once", got, expected, tolerance, noise))
+            name = f"{label} values, {given.name}, batch {batch}"
+            checks.append(compare(name, got, right[:SMALL_BATCH_ROWS], tolerance, noise))
+        got = attempt(runner, fed, LARGEST_BATCH, poll)
+        name = f"{label} values, all {len(fed)} {given.name}, batch {min(len(fed), LARGEST_BATCH)}"
+        checks.append(compare(name, got, right, tolerance, noise))
     return checks
 
 
@@ -206,10 +229,14 @@ def _stored_tensors(label: str, proto: onnx.ModelProto, model: Model) -> Check:
     return Check(f"{label} stored tensors", not different, "; ".join(different) or f"{same} equal to the model's")
 
 
-def attempt(runner: onnxruntime.InferenceSession, rows: Floats, batch: int) -> Floats | str:
+def attempt(
+    runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
+) -> Floats | str:
     """:func:`run_batches`, or the sentence onnxruntime fails with."""
     try:
-        return run_batches(runner, rows, batch)
+        return run_batches(runner, rows, batch, poll)
+    except AecompressError:
+        raise
     except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
         return _one_line(fault)
 
@@ -233,12 +260,16 @@ def compare(
     return Check(name, difference <= allowed, f"largest difference {difference:.2e}, allowed {allowed:.2e}", difference)
 
 
-def run_batches(runner: onnxruntime.InferenceSession, rows: Floats, batch: int) -> Floats:
-    """The model's output on all ``rows`` ``[N, in]``, ``batch`` rows a call."""
+def run_batches(
+    runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
+) -> Floats:
+    """The model's output on all ``rows`` ``[N, in]``, ``batch`` rows a call; ``poll`` comes before each."""
     feed = runner.get_inputs()[0].name
-    return np.concatenate(
-        [runner.run(None, {feed: rows[first : first + batch]})[0] for first in range(0, len(rows), batch)]
-    )
+    parts = []
+    for first in range(0, len(rows), batch):
+        poll()
+        parts.append(runner.run(None, {feed: rows[first : first + batch]})[0])
+    return np.concatenate(parts)
 
 
 def verify_set(
@@ -258,32 +289,37 @@ def verify_set(
         poll: called before each comparison; may raise to stop.
     """
     checks = []
+    expected = expectations(model, rows, poll)
     paths = {part: folder / f"{part}.onnx" for part in ("encoder", "decoder", "autoencoder")}
     for part, path in paths.items():
-        checks += verify_file(path, model, rows, tolerance, poll, part)
+        checks += verify_file(path, model, expected, tolerance, poll, part)
     if all(check.passed for check in checks):
-        latent = run_batches(session(paths["encoder"], 1), rows, LARGEST_BATCH)
-        joined = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH)
-        whole = run_batches(session(paths["autoencoder"], 1), rows, LARGEST_BATCH)
+        latent = run_batches(session(paths["encoder"], 1), rows, LARGEST_BATCH, poll)
+        joined = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH, poll)
+        whole = run_batches(session(paths["autoencoder"], 1), rows, LARGEST_BATCH, poll)
         checks.append(compare("decoder after encoder equals autoencoder", joined, whole, tolerance))
-        for measure, expected in losses.items():
+        for measure, loss in losses.items():
+            poll()
             got = float(reference.LOSSES[measure](whole.astype(np.float64), rows.astype(np.float64)).mean())
             # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
-            difference = abs(got - expected) / max(abs(expected), 1e-3)
-            detail = f"onnxruntime {got:.8f}, torch {expected:.8f}, allowed relative difference {loss_tolerance:.0e}"
+            difference = abs(got - loss) / max(abs(loss), 1e-3)
+            detail = f"onnxruntime {got:.8f}, torch {loss:.8f}, allowed relative difference {loss_tolerance:.0e}"
             checks.append(
                 Check(f"{measure} of onnxruntime and torch", difference <= loss_tolerance, detail, difference)
             )
     return Verification(tuple(checks), tolerance)
 
 
-def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: float) -> Verification:
+def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: float | None) -> Verification:
     """Verify any ONNX file against a model folder.
 
     Args:
         rows: scaled rows ``[N, D]``; None takes those the folder keeps, and random probes where it keeps none.
+        tolerance: None takes the one the model was made with.
     """
     model = load_model(folder)
+    if tolerance is None:
+        tolerance = kept_tolerance(folder)
     if rows is None:
         kept = folder / "rows.safetensors"
         rows = load_rows(kept) if kept.exists() else np.zeros((0, model.encoder[0].inputs), np.float32)
@@ -291,4 +327,12 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
         raise DataError(
             f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows"
         )
-    return Verification(tuple(verify_file(file, model, rows, tolerance)), tolerance)
+    return Verification(tuple(verify_file(file, model, expectations(model, rows), tolerance)), tolerance)
+
+
+def kept_tolerance(folder: Path) -> float:
+    """The tolerance that ``verification.json`` names; the default where there is none."""
+    try:
+        return float(json.loads((folder / "verification.json").read_text(encoding="utf-8"))["tolerance"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return TOLERANCE

@@ -14,4 +14,4 @@ def canonical(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Pop
     new = last.take(last.cells)
     pruned = visit_all(plan, new, rows, poll)
     new.generation += 1
-    return new, report(plan, new, rows, last.cells, pruned)
+    return new, report(plan, new, rows, last.cells, pruned, poll)

@@ -29,9 +29,9 @@ def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[P
     """
     assert plan.ring is not None
     evolve = one_after_the_other if plan.ring.asynchronous else all_at_once
-    new, parents, pruned = evolve(plan, last, rows, poll)
+    new, parents, pruned, order = evolve(plan, last, rows, poll)
     new.generation += 1
-    figures = report(plan, new, rows, parents, pruned)
+    figures = report(plan, new, rows, parents, pruned, poll, order)
     if plan.ring.walk:
         step = rng.normal(plan.training.seed, "rate-walk", last.generation, last.cells, 0, ())
         new.learning_rate.add_(step.to(new.learning_rate.dtype), alpha=plan.ring.walk)
@@ -39,21 +39,25 @@ def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[P
     return new, figures
 
 
-def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Tensor, list[bool]]:
+Visited = tuple[Population, Tensor, list[bool], list[int]]
+"""The new individuals, whom each was copied from, which were pruned, and the order of the visits."""
+
+
+def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
     """Synchronous order: every cell reads its neighbours as the last generation left them."""
     ring, cells = plan.ring, last.cells
     assert ring is not None
     batches = selection_batches(plan, last.generation, cells, rows.train)
-    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, ring.radius, plan.measure)
+    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, ring.radius, plan.measure, poll)
     winner = tournament(plan, last.generation, cells, fitness(losses, ring.concept))
     places = torch.tensor(offsets(ring.radius), device=cells.device)
     parents = (cells + places[winner]) % cells.shape[0]
     new = last.take(parents)
     remember_selection(plan, new, batches.expand(cells.shape[0], -1, -1))
-    return new, parents, visit_all(plan, new, rows, poll)
+    return new, parents, visit_all(plan, new, rows, poll), []
 
 
-def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Tensor, list[bool]]:
+def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
     """Asynchronous order, as published: by index in the first generation and shuffled afterwards, each cell seeing
     the centres that are already updated."""
     ring, cells = plan.ring, last.cells
@@ -63,7 +67,8 @@ def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) ->
     new = last.take(cells)
     parents = torch.empty_like(cells)
     pruned = [False] * size
-    for cell in visiting_order(plan.training.seed, generation, size):
+    order = visiting_order(plan.training.seed, generation, size)
+    for cell in order:
         members = torch.tensor([(cell + place) % size for place in offsets(ring.radius)], device=cells.device)
         weights = plan.net.layout.views(new.weights[members])
         batch = batches[cell : cell + 1]
@@ -73,7 +78,7 @@ def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) ->
         parents[cell : cell + 1] = parent
         remember_selection(plan, new.block(cell, cell + 1), batch)
         pruned[cell : cell + 1] = visit(plan, new, cell, cell + 1, rows, poll)
-    return new, parents, pruned
+    return new, parents, pruned, order
 
 
 def visiting_order(seed: int, generation: int, size: int) -> list[int]:

@@ -16,9 +16,6 @@ from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.nets.layers import Trace
 from aecompress.nets.losses import finite_or_inf
 
-MEASURE_ROWS = 10_000
-"""Rows of a split that the loss of a generation is measured on; the final metrics use all."""
-
 Poll = Callable[[], None]
 """Called before every batch; raises to stop the run there."""
 
@@ -58,8 +55,10 @@ class Rows:
 
     train: Tensor
     """``[N, D]``."""
+    sample: Tensor
+    """``[S, D]``: training rows that a generation's training loss is measured on; the final metrics use all."""
     validation: Tensor
-    """``[V, D]``; the training rows where the run has no others."""
+    """``[V, D]``; the sample where the run has no others."""
     guide: Tensor
     """``[G, D]``: where guide rows are drawn."""
 
@@ -78,6 +77,8 @@ class Report:
     """int64 ``[P]``: the cell each individual was copied from."""
     pruned: list[bool]
     """Per cell, known on the host."""
+    order: list[int]
+    """The order in which cells were visited, one after the other; empty where all were at once."""
 
 
 def visit(plan: Plan, population: Population, first: int, last: int, rows: Rows, poll: Poll) -> list[bool]:
@@ -163,19 +164,22 @@ def asked(plan: Plan, generation: int) -> float:
     return plan.pruning.target * plan.pruning.curve(generation / plan.training.generations)
 
 
-def report(plan: Plan, population: Population, rows: Rows, parents: Tensor, pruned: list[bool]) -> Report:
+def report(
+    plan: Plan,
+    population: Population,
+    rows: Rows,
+    parents: Tensor,
+    pruned: list[bool],
+    poll: Poll,
+    order: list[int] | None = None,
+) -> Report:
     """Measure a population whose generation is complete; sets its fitness in place."""
-    weights = plan.net.layout.views(population.weights)
-    train_loss = measured(plan, weights, rows.train)
-    own = rows.validation is not rows.train
-    validation_loss = measured(plan, weights, rows.validation) if own else train_loss
+    net, weights = plan.net, plan.net.layout.views(population.weights)
+    train_loss = reconstruction_loss(net, weights, rows.sample, plan.measure, poll)
+    own = rows.validation is not rows.sample
+    validation_loss = reconstruction_loss(net, weights, rows.validation, plan.measure, poll) if own else train_loss
     population.fitness.copy_(finite_or_inf(validation_loss))
-    return Report(train_loss, validation_loss, layer_zeros(plan.net, weights), parents, pruned)
-
-
-def measured(plan: Plan, weights: dict[str, Tensor], rows: Tensor) -> Tensor:
-    """Mean reported loss ``[P]`` on the first :data:`MEASURE_ROWS` of ``rows``."""
-    return reconstruction_loss(plan.net, weights, rows[:MEASURE_ROWS], plan.measure)
+    return Report(train_loss, validation_loss, layer_zeros(net, weights), parents, pruned, order or [])
 
 
 def layer_zeros(net: Autoencoder, weights: dict[str, Tensor]) -> Tensor:

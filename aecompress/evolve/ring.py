@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -29,7 +29,14 @@ def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: Tensor) 
     return rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
 
 
-def ring_losses(net: Autoencoder, weights: Mapping[str, Tensor], batches: Tensor, radius: int, measure: str) -> Tensor:
+def ring_losses(
+    net: Autoencoder,
+    weights: Mapping[str, Tensor],
+    batches: Tensor,
+    radius: int,
+    measure: str,
+    poll: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
 
     Every operation takes the whole ring; neighbours meet by rolling the ring against itself. With one batch for the
@@ -38,6 +45,7 @@ def ring_losses(net: Autoencoder, weights: Mapping[str, Tensor], batches: Tensor
     Args:
         weights: ``[P, in, out]`` by name.
         batches: ``[P, B, D]``, cell i's own rows; or ``[1, B, D]`` for all.
+        poll: called before every encoder and decoder; may raise to stop.
     """
     size = next(iter(weights.values())).shape[0]
     members = offsets(radius)
@@ -46,6 +54,7 @@ def ring_losses(net: Autoencoder, weights: Mapping[str, Tensor], batches: Tensor
         latent = forward(net.encoder, weights, shared).out[-1]  # [P, B, latent]
         by_distance = {}
         for distance in {decoder - encoder for encoder in members for decoder in members}:
+            poll()
             out = forward(net.decoder, weights, latent.roll(distance, 0)).out[-1]
             by_distance[distance] = mean_loss(measure, out, batches).roll(-distance)  # by the encoder's cell
         pairs = [[by_distance[d - e].roll(-e) for d in members] for e in members]
@@ -55,6 +64,7 @@ def ring_losses(net: Autoencoder, weights: Mapping[str, Tensor], batches: Tensor
             latent = forward(net.encoder, weights, batches.roll(e, 0)).out[-1].roll(-e, 0)  # by the visited cell
             losses = []
             for d in members:
+                poll()
                 out = forward(net.decoder, weights, latent.roll(d, 0)).out[-1]
                 losses.append(mean_loss(measure, out, batches.roll(d, 0)).roll(-d))
             pairs.append(losses)

@@ -46,8 +46,10 @@ def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, ti
     scores = torch.where(kept, scores.nan_to_num(nan=torch.inf), -torch.inf)
     for layer in net.layers:
         slot = net.layout.slots[layer.name + ".weight"]
-        part = scores[:, slot.offset : slot.offset + slot.size]
-        part.scatter_(1, part.argmax(1, keepdim=True), torch.inf)
+        place = slice(slot.offset, slot.offset + slot.size)
+        part = scores[:, place]
+        rank = part if ties is None else ties[:, place].masked_fill(part < part.amax(1, keepdim=True), -torch.inf)
+        part.scatter_(1, rank.argmax(1, keepdim=True), torch.inf)
     result = masks.clone()
     result[:, : net.model_size] = ~lowest(scores, count, ties)
     return result
@@ -56,6 +58,17 @@ def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, ti
 def most_zeros(net: Autoencoder) -> int:
     """The most zeros a network can have when every layer keeps one weight."""
     return net.model_size - len(net.layers)
+
+
+def most_unit_zeros(net: Autoencoder) -> int:
+    """The most zeros that removing whole hidden units can give when every hidden layer keeps one."""
+    left = {layer: 1 for layer, _ in hidden_layers(net)}
+    inputs, kept = net.layers[0].inputs, 0
+    for layer in net.layers:
+        outputs = left.get(layer, layer.outputs)
+        kept += (inputs + 1) * outputs
+        inputs = outputs
+    return net.model_size - kept
 
 
 def hidden_layers(net: Autoencoder) -> list[tuple[Layer, Layer]]:

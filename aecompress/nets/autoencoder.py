@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -134,15 +134,23 @@ def _variational_gradient(
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
 
 
-def reconstruction_loss(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, measure: str) -> Tensor:
+def reconstruction_loss(
+    net: Autoencoder,
+    weights: Mapping[str, Tensor],
+    rows: Tensor,
+    measure: str,
+    poll: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
-    Rows are taken in chunks of about a million values over the population, so that memory stays bounded.
+    Rows are taken in chunks of about a million values over the population, so that memory stays bounded; ``poll`` is
+    called before every chunk and may raise to stop.
     """
     population = next(iter(weights.values())).shape[0]
     chunk = min(max((1 << 20) // (population * rows.shape[1]), 64), 4096)
     total = torch.zeros(population, dtype=rows.dtype, device=rows.device)
     for part in torch.split(rows, chunk):
+        poll()
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
         total += mean_loss(measure, out, part) * (part.shape[0] / rows.shape[0])
     return total

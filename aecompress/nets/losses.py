@@ -19,9 +19,14 @@ class Loss(NamedTuple):
     slope: Callable[[Tensor, Tensor], Tensor]
 
 
+SATURATED = 1e-6
+"""Cross-entropy takes outputs no nearer to 0 and 1: beyond it, float32 rounding would decide the loss."""
+
+
 def _bce(out: Tensor, target: Tensor) -> Tensor:
     # torch's own refuses targets outside [0, 1], which held-out rows reach when the scaling was fitted on others.
-    return -(target * out.log().clamp_(min=-100) + (1 - target) * torch.log1p(-out).clamp_(min=-100))
+    out = out.clamp(SATURATED, 1 - SATURATED)
+    return -(target * out.log() + (1 - target) * torch.log1p(-out))
 
 
 def _bce_slope(out: Tensor, target: Tensor) -> Tensor:

@@ -58,9 +58,9 @@ FLAGS: dict[str, tuple[list[str], str]] = {
         "never prunes in 5 generations",
     ),
     "granularity": ([CLUSTERS, "--granularity", "layer"], "prune.granularity"),
-    "split of two": ([CLUSTERS, "--split", "0.5,0.5"], "data.split"),
-    "split above one": ([CLUSTERS, "--split", "0.9,0.9,0.1"], "must add up to 1"),
-    "no training rows": ([CLUSTERS, "--split", "0,0.5,0.5"], "of training rows, must be above 0"),
+    "split of two": (["digits", "--split", "0.5,0.5"], "data.split"),
+    "split above one": (["digits", "--split", "0.9,0.9,0.1"], "must add up to 1"),
+    "no training rows": (["digits", "--split", "0,0.5,0.5"], "of training rows, must be above 0"),
     "unknown scaling": ([CLUSTERS, "--scaling", "log"], "data.scaling"),
     "old opset": ([CLUSTERS, "--opset", "9"], "export.opset = 9"),
     "seed below zero": ([CLUSTERS, "--seed", "-1"], "seed = -1"),
@@ -83,6 +83,36 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "cross-entropy of real rows": (
         [CLUSTERS, "--scaling", "standard", "--set", "train.loss=bce"],
         "needs rows in [0, 1]",
+    ),
+    "more epochs than anyone has": ([CLUSTERS, "--epochs", "1e14"], "train.epochs"),
+    "layers beyond memory": ([CLUSTERS, "--hidden", "1e12"], "ask for smaller layers"),
+    "rows beyond memory": (["binary-clusters:1x1000000000x1000000"], "ask for fewer rows or inputs"),
+    "true as a number": ([CLUSTERS, "--set", "train.batch=true"], "train.batch = true"),
+    "unknown field of a layer": (
+        [CLUSTERS, "--set", "model.encoder=[{out = 4, oot = 3}]", "--set", "model.decoder=[{out = 30}]"],
+        "layer 0, oot",
+    ),
+    "validation from standard input": ([CLUSTERS, "--val", "-"], "data.val = '-'"),
+    "cells of one autoencoder": ([CLUSTERS, "--mode", "canonical", "--cells", "3"], "has no ring"),
+    "key of a built-in set": (["digits", "--key", "x"], "leave out data.key"),
+    "columns of a built-in set": (["digits", "--columns", "1"], "leave out data.columns"),
+    "split of a set that has its own": ([CLUSTERS, "--split", "0.5,0.25,0.25"], "brings its own three splits"),
+    "more prunes than steps": ([CLUSTERS, "--batch", "10", "--set", "prune.per_generation=9"], "a pass has 4 steps"),
+    "units do not reach it": (
+        [CLUSTERS, "--hidden", "8", "--latent", "8", "--granularity", "unit", "--target-sparsity", "0.9"],
+        "whole hidden units",
+    ),
+    "variance before training": (
+        [CLUSTERS, "--rule", "pair-prune-first", "--operator", "variance"],
+        "needs activations of several batches",
+    ),
+    "regrowth after the last prune": (
+        [CLUSTERS, "--rule", "pair-prune-first", "--set", "prune.regrow=true"],
+        "the target would be missed",
+    ),
+    "target under a paper preset": (
+        [CLUSTERS, "--preset", "paper-coevo", "--target-sparsity", "0.5"],
+        "set prune.drive to 'target'",
     ),
     "resume with flags": ([CLUSTERS, "--resume", "somewhere"], "leave out DATA"),
 }
@@ -158,6 +188,12 @@ def test_every_fault_of_a_spec_file_at_once(tmp_path: Path) -> None:
     for part in ("train.batch = 0", "did you mean train.epochs?", "prune.operator", "--set x"):
         assert part in result.stderr
     assert not (tmp_path / "r").exists()
+
+
+def test_a_missing_file_does_not_hide_another_fault(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["prune", "--spec", "missing.toml", "--preset", "nope", "--set", "train.batch=0"])
+    assert result.exit_code == 2
+    assert [part in result.stderr for part in ("missing.toml", "preset = 'nope'", "train.batch = 0")] == [True] * 3
 
 
 def test_an_output_that_is_a_file_or_not_empty(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_verify_takes_raw_rows_from_a_file(
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((9, 30)))
     process = aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "rows.npy")
     assert process.returncode == 0
-    assert "all 9 rows at once" in process.stdout
+    assert "all 9 rows, batch 9" in process.stdout
     np.save(tmp_path / "narrow.npy", np.zeros((9, 3)))
     narrow = aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "narrow.npy")
     assert narrow.returncode == 2

@@ -43,7 +43,7 @@ def torch_losses(model: Model, rows: Floats) -> dict[str, float]:
 
 def failures(path: Path, model: Model, rows: Floats = ROWS) -> list[str]:
     """Names of the failed checks, without the file's name."""
-    checks = verify.verify_file(path, model, rows, TOLERANCE)
+    checks = verify.verify_file(path, model, verify.expectations(model, rows), TOLERANCE)
     return [check.name.removeprefix(path.name + " ") for check in checks if not check.passed]
 
 
@@ -65,7 +65,7 @@ def test_a_good_set_passes(tmp_path: Path, activation: str, opset: int) -> None:
 
 @PARTS
 def test_a_good_file_passes_ten_checks(folder: Path, model: Model, part: str) -> None:
-    checks = verify.verify_file(folder / f"{part}.onnx", model, ROWS, TOLERANCE)
+    checks = verify.verify_file(folder / f"{part}.onnx", model, verify.expectations(model, ROWS), TOLERANCE)
     assert all(check.passed for check in checks)
     assert [check.name.removeprefix(f"{part}.onnx ") for check in checks] == [
         "checker",
@@ -74,10 +74,10 @@ def test_a_good_file_passes_ten_checks(folder: Path, model: Model, part: str) ->
         "stored tensors",
         "values, rows, batch 1",
         "values, rows, batch 7",
-        "values, all 20 rows at once",
+        "values, all 20 rows, batch 20",
         "values, probes, batch 1",
         "values, probes, batch 7",
-        "values, all 64 probes at once",
+        "values, all 64 probes, batch 64",
     ]
     stored = {"encoder": 4, "decoder": 4, "autoencoder": 8}[part]
     assert checks[3].detail == f"{stored} equal to the model's"
@@ -86,7 +86,7 @@ def test_a_good_file_passes_ten_checks(folder: Path, model: Model, part: str) ->
 def test_a_file_of_another_exporter_passes_by_its_values(folder: Path, model: Model) -> None:
     path = edit(folder / "autoencoder.onnx", hide_names)
     assert failures(path, model) == []
-    checks = verify.verify_file(path, model, ROWS, TOLERANCE)
+    checks = verify.verify_file(path, model, verify.expectations(model, ROWS), TOLERANCE)
     assert checks[3].detail == "0 equal to the model's"
 
 
@@ -127,7 +127,7 @@ def test_one_weight_off_by_one_percent_fails_stored_tensors_and_values(
         failed = failures(path, model)
         assert failed[0] == "stored tensors"
         assert len(failed) == 7
-        checks = verify.verify_file(path, model, ROWS, TOLERANCE)
+        checks = verify.verify_file(path, model, verify.expectations(model, ROWS), TOLERANCE)
         assert f"{layer}.{kind} differs in 1 places" in {check.detail for check in checks}
 
 
@@ -149,7 +149,7 @@ def test_a_wrong_weight_on_an_input_that_is_always_zero_is_seen(folder: Path, mo
     rows = ROWS.copy()
     rows[:, 0] = 0
     path = edit(folder / "autoencoder.onnx", lambda proto: edit_tensor(proto, "encoder.0.weight", first_input))
-    probes = ["values, probes, batch 1", "values, probes, batch 7", "values, all 64 probes at once"]
+    probes = ["values, probes, batch 1", "values, probes, batch 7", "values, all 64 probes, batch 64"]
     assert failures(path, model, rows) == ["stored tensors", *probes]
     assert failures(edit(path, hide_names), model, rows) == probes
 
@@ -191,7 +191,7 @@ def test_a_swapped_activation_fails_by_its_values(folder: Path, model: Model) ->
 
 def test_an_output_that_is_not_finite_fails(folder: Path, model: Model) -> None:
     path = edit(folder / "encoder.onnx", lambda proto: edit_tensor(proto, "encoder.1.bias", lambda bias: bias * np.nan))
-    checks = verify.verify_file(path, model, ROWS, TOLERANCE)
+    checks = verify.verify_file(path, model, verify.expectations(model, ROWS), TOLERANCE)
     assert [check.detail for check in checks if check.name.startswith("encoder.onnx values")] == ["not finite"] * 6
 
 
@@ -200,7 +200,7 @@ def test_an_output_that_is_not_finite_fails(folder: Path, model: Model) -> None:
 
 def test_a_file_that_is_not_there_is_named(folder: Path, model: Model) -> None:
     with pytest.raises(DataError, match=r"none\.onnx: cannot be read \(No such file or directory\)"):
-        verify.verify_file(folder / "none.onnx", model, ROWS, TOLERANCE)
+        verify.verify_file(folder / "none.onnx", model, verify.expectations(model, ROWS), TOLERANCE)
 
 
 @pytest.mark.parametrize("data", [b"", b"not onnx", b"\xff" * 100], ids=["empty", "text", "ones"])
@@ -382,7 +382,7 @@ def test_any_file_is_verified_against_the_kept_rows(folder: Path) -> None:
     save_rows(folder / "rows.safetensors", ROWS[:11])
     result = verify.verify_against(folder / "encoder.onnx", folder, None, TOLERANCE)
     assert result.passed
-    assert "encoder.onnx values, all 11 rows at once" in {check.name for check in result.checks}
+    assert "encoder.onnx values, all 11 rows, batch 11" in {check.name for check in result.checks}
     assert len(result.checks) == 10
 
 
@@ -393,7 +393,7 @@ def test_without_kept_rows_the_probes_are_enough(folder: Path) -> None:
     assert [check.name for check in result.checks if "values" in check.name] == [
         "autoencoder.onnx values, probes, batch 1",
         "autoencoder.onnx values, probes, batch 7",
-        "autoencoder.onnx values, all 64 probes at once",
+        "autoencoder.onnx values, all 64 probes, batch 64",
     ]
     edit(path, lambda proto: edit_tensor(proto, "encoder.0.weight", one_percent))
     assert not verify.verify_against(path, folder, None, TOLERANCE).passed
@@ -403,7 +403,7 @@ def test_given_rows_come_before_the_kept_ones(folder: Path) -> None:
     save_rows(folder / "rows.safetensors", ROWS[:11])
     result = verify.verify_against(folder / "decoder.onnx", folder, ROWS[:4], TOLERANCE)
     assert result.passed
-    assert "decoder.onnx values, all 4 rows at once" in {check.name for check in result.checks}
+    assert "decoder.onnx values, all 4 rows, batch 4" in {check.name for check in result.checks}
 
 
 def test_rows_of_another_width_are_refused(folder: Path) -> None:

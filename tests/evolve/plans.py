@@ -65,7 +65,8 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
 def make_rows(dtype: torch.dtype = torch.float64, device: str = "cpu") -> Rows:
     draws = torch.Generator().manual_seed(1)
     train, validation, guide = (torch.rand(n, 12, generator=draws, dtype=torch.float64) for n in (23, 9, 11))
-    return Rows(*((part > 0.5).to(device, dtype) for part in (train, validation, guide)))
+    train, validation, guide = ((part > 0.5).to(device, dtype) for part in (train, validation, guide))
+    return Rows(train, train, validation, guide)
 
 
 def make_population(plan: Plan, size: int = 4, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Population:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 from collections.abc import Callable
 
@@ -12,31 +14,119 @@ from aecompress import rng
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.plan import Plan, Ring, Rows
+from aecompress.evolve.plan import Engine, Plan, Ring, Rows
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule, toward_target
 from aecompress.evolve.select import most_unit_zeros, most_zeros
-from aecompress.evolve.training import Training
+from aecompress.evolve.training import Training, train
 from aecompress.machine import gib, memory_bytes
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.spec import RunSpec, measure_of
+from aecompress.spec import Resolved, RunSpec, measure_of, override
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
+"""Number format of the weights."""
 BLOCK_BYTES = 2_600_000
 """Weights of the cells that are trained together on a CPU: with gradients and moments they should stay in its cache."""
 
 
+FUSED_BATCH = 32
+"""Rows per step up to which whole compiled passes beat a library's matrix products."""
+REPAID_SECONDS = 30.0
+"""Training that repays the compiler's ten seconds, which are paid once on a machine."""
 MEASURE_ROWS = 10_000
 """Training rows that the loss of a generation is measured on."""
 ONE_THREAD_FLOP = 10_000_000
 """Floating-point operations of a training step below which a second thread costs more than it brings."""
 
 
-def threads_for(plan: Plan, cells: int) -> int:
-    """Threads that a run's steps are worth: one for small ones, where a busy second core would slow it many times."""
+def threads_for(plan: Plan, cells: int, device: torch.device) -> int:
+    """Threads inside one of torch's operations that a run's steps are worth.
+
+    One for small steps, where a busy second core would slow it many times, and for compiled passes, which take a core
+    per cell themselves.
+    """
     step = 6 * plan.net.layout.size * plan.training.batch * min(plan.block, cells)
-    return 1 if step < ONE_THREAD_FLOP else torch.get_num_threads()
+    alone = step < ONE_THREAD_FLOP or (plan.training.batch <= FUSED_BATCH and plan.engine is not train)
+    return 1 if alone and device.type == "cpu" else torch.get_num_threads()
+
+
+def engine_of(spec: RunSpec, device: torch.device) -> tuple[Engine, str]:
+    """How blocks are trained, and in words; ``compile`` is settled.
+
+    Raises:
+        DeviceError: compiled training is asked for where it cannot be.
+    """
+    if spec.compile != "on":
+        return train, "eager"
+    if device.type != "cpu":
+        raise DeviceError(f"compile = 'on': compiled training is for CPUs, not {device}; set it to auto or off")
+    fault = uncompilable()
+    if fault:
+        raise DeviceError(f"compile = 'on': {fault}; set it to auto or off")
+    from aecompress.evolve import fused
+
+    if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= FUSED_BATCH:
+        return fused.train, "compiled passes"
+    return functools.partial(train, update=fused.masked_update), "compiled updates"
+
+
+def make_ready(plan: Plan, poll: Callable[[], None]) -> None:
+    """Compile what the plan's engine needs; takes some ten seconds the first time on a machine."""
+    if plan.engine is not train:
+        from aecompress.evolve import fused
+
+        fused.compile_ahead(poll)
+
+
+def settle_compile(resolved: Resolved, net: Autoencoder, device: torch.device, rows: int) -> Resolved:
+    """Turn ``compile = "auto"`` into on or off: on where a CPU would train long enough without it.
+
+    The choice depends on the spec and the rows alone, not on what was compiled before, so that a run has the same bits
+    whenever it is repeated on a machine.
+    """
+    spec = resolved.spec
+    if spec.compile != "auto":
+        return resolved
+    if device.type != "cpu" or spec.precision == "float64":
+        return override(resolved, "compile", "off", f"auto: training is not in float32 on a CPU ({device})")
+    seconds = eager_seconds(spec, net, rows)
+    if seconds < REPAID_SECONDS:
+        return override(resolved, "compile", "off", f"auto: about {seconds:.0f} s of training would not repay it")
+    fault = uncompilable()
+    if fault:
+        return override(resolved, "compile", "off", f"auto: {fault}")
+    return override(resolved, "compile", "on", f"auto: about {seconds:.0f} s of training without it")
+
+
+def eager_seconds(spec: RunSpec, net: Autoencoder, rows: int) -> float:
+    """Roughly, the time of the training steps without a compiler: operations started, weights updated, products."""
+    steps = int(spec.train.epochs) * -(-rows // int(spec.train.batch))
+    values = cells_of(spec) * net.layout.size
+    update = 1.2e-9 if spec.train.optimizer == "fresh-adam" else 2.5e-9
+    return steps * (3e-4 + values * (update + int(spec.train.batch) * 6 / 1e11))
+
+
+@functools.cache
+def uncompilable() -> str:
+    """Why nothing can be compiled here, in words; empty where it can."""
+    try:
+        importlib.import_module("numba")
+    except ImportError as fault:
+        return f"numba cannot be imported ({fault})"
+    return ""
+
+
+def check_half(spec: RunSpec, device: torch.device) -> None:
+    """Refuse products in bfloat16 where the device has none.
+
+    Raises:
+        DeviceError: it would be slower than float32.
+    """
+    cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    has = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu if device.type == "cpu" else False
+    if spec.precision == "bf16" and not has:
+        raise DeviceError(f"precision = 'bf16': {device} computes no products in bfloat16; choose float32")
 
 
 def find_device(name: str) -> torch.device:
@@ -58,25 +148,26 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Plan:
+def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engine = train) -> Plan:
     """The evolution that a complete spec asks for.
 
     Raises:
         SpecError: the target would empty a layer, or the schedule never prunes.
     """
-    train, generations = spec.train, int(spec.train.epochs)
+    learn, generations = spec.train, int(spec.train.epochs)
     pruning = pruning_of(spec, net)
     training = Training(
         seed=spec.seed,
         generations=generations,
-        batch=int(train.batch),
-        loss=loss_of(train.loss, round(train.bce_share * generations)),
-        optimizer=train.optimizer,
-        betas=train.betas,
+        batch=int(learn.batch),
+        loss=loss_of(learn.loss, round(learn.bce_share * generations)),
+        optimizer=learn.optimizer,
+        betas=learn.betas,
         rate=rate_of(spec),
         lasting_masks=pruning is not None and pruning.lasting,
         noise={"plain": "none", "denoising": "input", "variational": "latent"}[spec.model.family],
         noise_level=spec.model.noise,
+        products=torch.bfloat16 if spec.precision == "bf16" else None,
     )
     evolve = spec.evolve
     ring = Ring(
@@ -86,11 +177,12 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Plan:
         concept=evolve.concept,
         shared_batch=evolve.batch == "shared",
         prune_first=evolve.rule == "pair-prune-first",
-        walk=train.walk if train.rate == "walk" else 0.0,
+        walk=learn.walk if learn.rate == "walk" else 0.0,
     )
     cells = cells_of(spec)
     block = max(1, BLOCK_BYTES // (4 * net.layout.size)) if device.type == "cpu" else cells
-    return Plan(net, training, pruning, ring if spec.mode == "coevo" else None, measure_of(train.loss), block)
+    ring_or_none = ring if spec.mode == "coevo" else None
+    return Plan(net, training, pruning, ring_or_none, measure_of(learn.loss), block, engine)
 
 
 def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:

@@ -40,6 +40,8 @@ class Started:
     """Rows per split."""
     row_shape: tuple[int, ...]
     device: str
+    engine: str
+    """How it trains, in words."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,12 @@ class RunSpec(_Part):
     mode: ModeName = Field("coevo", description="coevo: a ring of encoders and decoders; canonical: one autoencoder")
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="names every random draw of the run")
     device: str = Field("auto", description="auto, cpu, cuda[:n] or mps")
-    precision: Literal["float32", "float64"] = Field("float32", description="number format of training")
+    precision: Literal["float32", "float64", "bf16"] = Field(
+        "float32", description="number format of training; bf16: float32 weights, products in bfloat16"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="compiled training on a CPU; auto: when the run is long enough to repay the compiler"
+    )
     checkpoint_every: Count = Field(10, description="generations between two checkpoints")
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
@@ -461,6 +466,8 @@ def contradictions(spec: RunSpec) -> list[str]:
     for name in ("val", "test"):
         if getattr(spec.data, name) == "-":
             faults.append(f"data.{name} = '-': standard input gives the rows of DATA alone; name a file")
+    if spec.precision == "float64" and spec.compile == "on":
+        faults.append("compile = 'on': compiled training is in float32; set precision to float32 or compile to auto")
     if spec.precision == "float64" and spec.device == "mps":
         faults.append("precision = 'float64': MPS has none; choose float32 or --device cpu")
     if spec.model.family == "variational":

@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 from aecompress import events, folder
 from aecompress.assembly import (
     cells_of,
+    check_half,
     check_memory,
+    engine_of,
     find_device,
     first_population,
+    make_ready,
     plan_of,
     rows_of,
+    settle_compile,
     threads_for,
 )
 from aecompress.data.dataset import Dataset, Scaling, checked, load
@@ -60,6 +64,8 @@ class Job:
     net: Autoencoder
     plan: Plan
     device: torch.device
+    engine: str
+    """How it trains, in words."""
     folder: Path
     directory: Path
     """What relative paths of the spec start from."""
@@ -123,9 +129,12 @@ def _job(
 ) -> Job:
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
-    plan = plan_of(resolved.spec, net, device)
+    resolved = settle_compile(resolved, net, device, len(dataset.train))
+    check_half(resolved.spec, device)
+    engine, name = engine_of(resolved.spec, device)
+    plan = plan_of(resolved.spec, net, device, engine)
     check_memory(plan, resolved.spec, dataset, device)
-    return Job(resolved, dataset, net, plan, device, where, directory, resumed)
+    return Job(resolved, dataset, net, plan, device, name, where, directory, resumed)
 
 
 @dataclass
@@ -168,7 +177,7 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
 
         progress, done = Progress(), False
         threads = torch.get_num_threads()
-        torch.set_num_threads(threads_for(job.plan, cells_of(job.spec)))
+        torch.set_num_threads(threads_for(job.plan, cells_of(job.spec), job.device))
         control = folder.Control(where, stop, lambda event: progress.pending.append(said(event)))
         try:
             for event in trip(job, control, progress):
@@ -232,6 +241,7 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         yield started(job)
     progress.population = population
 
+    make_ready(plan, control.poll)
     evolve = MODES[job.spec.mode]
     while population.generation < plan.training.generations:
         start = time.perf_counter()
@@ -289,6 +299,7 @@ def started(job: Job) -> events.Started:
         {name: len(part) for name, part in job.dataset.splits.items()},
         job.dataset.row_shape,
         str(job.device),
+        f"{job.engine} ({job.resolved.sources['compile']})",
     )
 
 

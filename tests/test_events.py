@@ -26,6 +26,7 @@ EXAMPLES: list[events.Event] = [
         rows={"train": 10, "test": 2},
         row_shape=(8, 8),
         device="cpu",
+        engine="eager (default)",
     ),
     events.Generation(
         at=2.0,

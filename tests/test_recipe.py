@@ -17,7 +17,7 @@ def test_complete_fills_every_auto_field_and_says_so() -> None:
     assert "auto" not in {
         value
         for path, value in values.items()
-        if isinstance(value, str) and path not in ("device", "data.scaling", "data.header")
+        if isinstance(value, str) and path not in ("device", "data.scaling", "data.header", "compile")
     }
     assert (done.spec.model.hidden, done.spec.model.latent, done.spec.train.batch) == ((32,), 8, 16)
     assert done.sources["model.hidden"] == "from the data"

@@ -27,7 +27,8 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
             if isinstance(event, Started):
                 console.print(
                     f"{event.run}: {event.parameters:,} parameters in {event.cells} cell(s), "
-                    f"{event.rows['train']:,} training rows, {event.generations} generations on {event.device}"
+                    f"{event.rows['train']:,} training rows, "
+                    f"{event.generations} generations on {event.device}, training {event.engine}"
                 )
             if isinstance(event, Resumed):
                 console.print(f"resumed after generation {event.generation}. {event.note}".rstrip())

@@ -12,6 +12,6 @@ def canonical(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Pop
     ``last`` stays as it is; the returned population is new.
     """
     new = last.take(last.cells)
-    pruned = visit_all(plan, new, rows, poll)
+    pruned = visit_all(plan, new, list(range(new.weights.shape[0])), rows, poll)
     new.generation += 1
     return new, report(plan, new, rows, last.cells, pruned, poll)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit, visit_all
+from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit_all
 from aecompress.evolve.population import Population
 from aecompress.evolve.ring import (
     fitness,
-    member_losses,
+    neighbour_losses,
     offsets,
     ring_losses,
     selection_batches,
@@ -54,12 +56,15 @@ def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited
     parents = (cells + places[winner]) % cells.shape[0]
     new = last.take(parents)
     remember_selection(plan, new, batches.expand(cells.shape[0], -1, -1))
-    return new, parents, visit_all(plan, new, rows, poll), []
+    return new, parents, visit_all(plan, new, list(range(cells.shape[0])), rows, poll), []
 
 
 def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
     """Asynchronous order, as published: by index in the first generation and shuffled afterwards, each cell seeing
-    the centres that are already updated."""
+    the centres that are already updated.
+
+    Cells that are not neighbours do not see each other, so those whose turn has come are visited together.
+    """
     ring, cells = plan.ring, last.cells
     assert ring is not None
     size, generation = cells.shape[0], last.generation
@@ -68,17 +73,28 @@ def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) ->
     parents = torch.empty_like(cells)
     pruned = [False] * size
     order = visiting_order(plan.training.seed, generation, size)
-    for cell in order:
-        members = torch.tensor([(cell + place) % size for place in offsets(ring.radius)], device=cells.device)
-        weights = plan.net.layout.views(new.weights[members])
-        batch = batches[cell : cell + 1]
-        scores = fitness(member_losses(plan.net, weights, batch, plan.measure), ring.concept)
-        parent = members[tournament(plan, generation, cells[cell : cell + 1], scores)]
-        new.replace(cell, new, parent)
-        parents[cell : cell + 1] = parent
-        remember_selection(plan, new.block(cell, cell + 1), batch)
-        pruned[cell : cell + 1] = visit(plan, new, cell, cell + 1, rows, poll)
+    places = torch.tensor(offsets(ring.radius), device=cells.device)
+    for turn in waves(order, ring.radius):
+        index = torch.tensor(turn, device=cells.device)
+        members = (index[:, None] + places) % size  # [K, n]
+        losses = neighbour_losses(plan.net, new.weights, members, batches[index], plan.measure, poll)
+        winner = tournament(plan, generation, index, fitness(losses, ring.concept))
+        parents[index] = members.gather(1, winner[:, None])[:, 0]
+        chosen = dataclasses.replace(new.take(parents[index]), learning_rate=new.learning_rate[index])
+        remember_selection(plan, chosen, batches[index])
+        new.put(index, chosen)
+        for cell, was in zip(turn, visit_all(plan, new, turn, rows, poll), strict=True):
+            pruned[cell] = was
     return new, parents, pruned, order
+
+
+def waves(order: list[int], radius: int) -> list[list[int]]:
+    """The visits of ``order`` in groups: each cell comes after the neighbours before it, and before those after it."""
+    size, turn = len(order), dict[int, int]()
+    for cell in order:
+        near = {(cell + place) % size for place in offsets(radius)} - {cell}
+        turn[cell] = 1 + max((turn[other] for other in near if other in turn), default=-1)
+    return [[cell for cell in order if turn[cell] == number] for number in range(max(turn.values()) + 1)]
 
 
 def visiting_order(seed: int, generation: int, size: int) -> list[int]:

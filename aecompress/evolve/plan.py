@@ -9,15 +9,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aecompress.evolve import workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import Pruning, fires, gather, prune_published, prune_to, zeros_asked
 from aecompress.evolve.training import Training, steps_per_generation, train
 from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
-from aecompress.nets.layers import Trace
 from aecompress.nets.losses import finite_or_inf
 
 Poll = Callable[[], None]
 """Called before every batch; raises to stop the run there."""
+Engine = Callable[[Autoencoder, Training, Population, Tensor, Tensor, range, Poll], None]
+"""Like :func:`aecompress.evolve.training.train`."""
+
+
+MEASURE_CELLS, MEASURE_VALUES = 16, 1 << 19
+"""Cells, and reconstructed values, of one evaluation."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class Plan:
     measure: str
     """The reported loss, and the fitness."""
     block: int
-    """Cells that are trained together, so that their weights stay in the cache."""
+    """Cells that are trained together: their weights fit the cache, or the device."""
+    engine: Engine = train
+    """How a block is trained; all engines compute the same to rounding."""
 
 
 @dataclass(frozen=True)
@@ -81,48 +89,52 @@ class Report:
     """The order in which cells were visited, one after the other; empty where all were at once."""
 
 
-def visit(plan: Plan, population: Population, first: int, last: int, rows: Rows, poll: Poll) -> list[bool]:
-    """One pass over the training rows for cells ``first`` to ``last - 1``, with its prunes.
+def visit_all(plan: Plan, population: Population, cells: list[int], rows: Rows, poll: Poll) -> list[bool]:
+    """One pass over the training rows for some ``cells``, with its prunes, a block at a time.
 
-    Updates these cells of ``population`` in place.
+    The cells do not meet. Updates them in ``population``, in place.
 
     Returns:
         Which of the cells were pruned.
     """
-    block = population.block(first, last)
-    cells = torch.arange(first, last, device=block.weights.device)
-    count = steps_per_generation(rows.train.shape[0], plan.training.batch)
-    moments = plan.pruning.per_generation if plan.pruning else 1
-    prune_first = plan.ring is not None and plan.ring.prune_first
-    pruned = [False] * (last - first)
-
-    def look(trace: Trace) -> None:
-        assert block.spread is not None
-        block.spread.add(plan.net, trace)
-
-    watch = None if block.spread is None else look
-    for moment in range(moments):
-        steps = range(round(count * moment / moments), round(count * (moment + 1) / moments))
-        if not prune_first:
-            train(plan.net, plan.training, block, cells, rows.train, steps, poll, watch)
-        fired = prune(plan, block, cells, first, last, rows, moment)
-        pruned = [before or now for before, now in zip(pruned, fired, strict=True)]
-        if prune_first:
-            train(plan.net, plan.training, block, cells, rows.train, steps, poll, watch)
+    pruned = []
+    for first in range(0, len(cells), plan.block):
+        part = cells[first : first + plan.block]
+        index = torch.tensor(part, device=population.weights.device)
+        block = population.pick(index)
+        pruned += visit(plan, block, part, index, rows, poll)
+        population.put(index, block)
     return pruned
 
 
-def prune(plan: Plan, block: Population, cells: Tensor, first: int, last: int, rows: Rows, moment: int) -> list[bool]:
+def visit(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, poll: Poll) -> list[bool]:
+    """The pass of one block, in place; ``index`` is ``cells`` on the device."""
+    count = steps_per_generation(rows.train.shape[0], plan.training.batch)
+    moments = plan.pruning.per_generation if plan.pruning else 1
+    prune_first = plan.ring is not None and plan.ring.prune_first
+    pruned = [False] * len(cells)
+    for moment in range(moments):
+        steps = range(round(count * moment / moments), round(count * (moment + 1) / moments))
+        if not prune_first:
+            plan.engine(plan.net, plan.training, block, index, rows.train, steps, poll)
+        fired = prune(plan, block, cells, index, rows, moment)
+        pruned = [before or now for before, now in zip(pruned, fired, strict=True)]
+        if prune_first:
+            plan.engine(plan.net, plan.training, block, index, rows.train, steps, poll)
+    return pruned
+
+
+def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, moment: int) -> list[bool]:
     """Prune the block as its schedule asks at this moment of the generation, in place; tells which cells were."""
     pruning, generation = plan.pruning, block.generation
-    nobody = [False] * (last - first)
+    nobody = [False] * len(cells)
     if pruning is None:
         return nobody
     if pruning.chance is not None:
-        fired = fires(pruning, plan.training.seed, generation, first, last)
+        fired = fires(pruning, plan.training.seed, generation, cells)
         if not any(fired):
             return nobody
-        evidence = gather(plan.net, pruning, block, cells, rows.guide, plan.training.seed, moment)
+        evidence = gather(plan.net, pruning, block, index, rows.guide, plan.training.seed, moment)
         which = torch.tensor(fired, device=block.weights.device)
         prune_published(plan.net, pruning, block, evidence, which)
     else:
@@ -133,22 +145,13 @@ def prune(plan: Plan, block: Population, cells: Tensor, first: int, last: int, r
         # Weights that may grow again are cut anew each time; lasting masks need it only when more is asked.
         if after == 0 or (after <= before and pruning.lasting):
             return nobody
-        fired = [True] * (last - first)
-        which = torch.ones(last - first, dtype=torch.bool, device=block.weights.device)
-        evidence = gather(plan.net, pruning, block, cells, rows.guide, plan.training.seed, moment)
+        fired = [True] * len(cells)
+        which = torch.ones(len(cells), dtype=torch.bool, device=block.weights.device)
+        evidence = gather(plan.net, pruning, block, index, rows.guide, plan.training.seed, moment)
         prune_to(plan.net, pruning, block, evidence, after)
     if block.spread is not None:
         block.spread.forget(which)
     return fired
-
-
-def visit_all(plan: Plan, population: Population, rows: Rows, poll: Poll) -> list[bool]:
-    """:func:`visit` for every cell, one block at a time: cells do not meet inside a generation."""
-    size = population.weights.shape[0]
-    pruned = []
-    for first in range(0, size, plan.block):
-        pruned += visit(plan, population, first, min(first + plan.block, size), rows, poll)
-    return pruned
 
 
 def asked(plan: Plan, generation: int) -> float:
@@ -174,12 +177,33 @@ def report(
     order: list[int] | None = None,
 ) -> Report:
     """Measure a population whose generation is complete; sets its fitness in place."""
-    net, weights = plan.net, plan.net.layout.views(population.weights)
-    train_loss = reconstruction_loss(net, weights, rows.sample, plan.measure, poll)
+    train_loss = measured(plan, population.weights, rows.sample, poll)
     own = rows.validation is not rows.sample
-    validation_loss = reconstruction_loss(net, weights, rows.validation, plan.measure, poll) if own else train_loss
+    validation_loss = measured(plan, population.weights, rows.validation, poll) if own else train_loss
     population.fitness.copy_(finite_or_inf(validation_loss))
-    return Report(train_loss, validation_loss, layer_zeros(net, weights), parents, pruned, order or [])
+    zeros = layer_zeros(plan.net, plan.net.layout.views(population.weights))
+    return Report(train_loss, validation_loss, zeros, parents, pruned, order or [])
+
+
+def measured(plan: Plan, weights: Tensor, rows: Tensor, poll: Poll) -> Tensor:
+    """Mean reported loss ``[P]`` of individuals ``weights`` ``[P, n]`` on ``rows`` ``[N, D]``.
+
+    A few cells and a few hundred rows at a time, so that memory stays bounded; on a CPU each core takes some cells.
+    """
+    size = weights.shape[0]
+    spread = weights.device.type == "cpu" and torch.get_num_threads() == 1 and size > 1
+    group = min(-(-size // workers.cores()) if spread else size, MEASURE_CELLS)
+    groups = [plan.net.layout.views(part) for part in torch.split(weights, group)]
+    total = torch.zeros(size, dtype=weights.dtype, device=weights.device)
+    for part in torch.split(rows, max(MEASURE_VALUES // (group * rows.shape[1]), 16)):
+        poll()
+
+        def loss(cells: dict[str, Tensor], part: Tensor = part) -> Tensor:
+            return reconstruction_loss(plan.net, cells, part, plan.measure)
+
+        losses = workers.each(loss, groups) if spread else [loss(cells) for cells in groups]
+        total += torch.cat(losses) * (part.shape[0] / rows.shape[0])
+    return total
 
 
 def layer_zeros(net: Autoencoder, weights: dict[str, Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,27 +59,15 @@ class Population:
             generation=self.generation,
         )
 
-    def block(self, first: int, last: int) -> Population:
-        """Cells ``first`` to ``last - 1`` as views: training the block trains these cells of the population."""
-        moments = self.moments
-        return Population(
-            weights=self.weights[first:last],
-            masks=self.masks[first:last],
-            moments=None if moments is None else (moments[0][first:last], moments[1][first:last]),
-            learning_rate=self.learning_rate[first:last],
-            fitness=self.fitness[first:last],
-            capacity=self.capacity[first:last],
-            spread=None if self.spread is None else self.spread.block(first, last),
-            generation=self.generation,
-        )
+    def pick(self, cells: Tensor) -> Population:
+        """A copy of ``cells`` (int64 ``[K]``) with their rates: the block that is trained together while it is hot."""
+        return dataclasses.replace(self.take(cells), learning_rate=self.learning_rate[cells])
 
-    def replace(self, cell: int, other: Population, parent: Tensor) -> None:
-        """Put a copy of individual ``parent`` (int64 ``[1]``) of ``other`` into ``cell``, in place; the rate stays."""
-        new = other.take(parent)
-        mine = self.block(cell, cell + 1)
-        for name, tensor in mine.tensors().items():
-            if name != "learning_rate":
-                tensor.copy_(new.tensors()[name])
+    def put(self, cells: Tensor, block: Population) -> None:
+        """Write a picked block back into its ``cells``, in place."""
+        mine = self.tensors()
+        for name, tensor in block.tensors().items():
+            mine[name].index_copy_(0, cells, tensor)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name: what a checkpoint holds besides the generation."""
@@ -116,9 +105,11 @@ def new_population(
         moments: whether Adam's state is kept.
         spread_batch: batch positions of the activation statistics; 0 keeps none.
     """
-    cells = torch.arange(size, device=device)
     heads = (net.log_variance,) if net.log_variance else ()
-    weights = initial(net.layers + heads, net.layout, seed, cells).to(dtype)
+    weights = torch.empty((size, net.layout.size), device=device, dtype=dtype)
+    for cell in range(size):  # one at a time, because drawing takes several times the memory of what is drawn
+        key = torch.arange(cell, cell + 1, device=device)
+        weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key)
     return Population(
         weights=weights,
         masks=torch.ones_like(weights, dtype=torch.bool),

@@ -43,11 +43,11 @@ def zeros_asked(net: Autoencoder, pruning: Pruning, progress: float) -> int:
     return 0 if pruning.curve is None else round(pruning.target * pruning.curve(progress) * net.model_size)
 
 
-def fires(pruning: Pruning, seed: int, generation: int, first: int, last: int) -> list[bool]:
-    """Whether cells ``first`` to ``last - 1`` are pruned this generation: s(t) > U, drawn on the host."""
+def fires(pruning: Pruning, seed: int, generation: int, cells: list[int]) -> list[bool]:
+    """Which ``cells`` are pruned this generation: s(t) > U, drawn on the host."""
     assert pruning.chance is not None
     strength = pruning.chance(generation)
-    return [strength > rng.host(seed, "prune", generation, cell).random() for cell in range(first, last)]
+    return [strength > rng.host(seed, "prune", generation, cell).random() for cell in cells]
 
 
 def gather(

@@ -71,20 +71,32 @@ def ring_losses(
     return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
 
 
-def member_losses(net: Autoencoder, weights: Mapping[str, Tensor], batch: Tensor, measure: str) -> Tensor:
-    """Losses of all encoder x decoder pairs of one neighbourhood, ``[1, n, n]``.
+def neighbour_losses(
+    net: Autoencoder,
+    weights: Tensor,
+    members: Tensor,
+    batches: Tensor,
+    measure: str,
+    poll: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Losses of all encoder x decoder pairs in K neighbourhoods, ``[K, n, n]``, encoder first.
 
     Args:
-        weights: the members' weights, ``[n, in, out]`` by name.
-        batch: ``[1, B, D]``.
+        weights: of the whole ring, ``[P, n]``.
+        members: cell indices, int64 ``[K, n]``.
+        batches: ``[K, B, D]``, each neighbourhood's own rows.
     """
-    size = next(iter(weights.values())).shape[0]
-    latent = forward(net.encoder, weights, batch.expand(size, -1, -1)).out[-1]  # [n, B, latent]
+    count, size = members.shape
+    own = net.layout.views(weights[members.flatten()])
+    rows = batches.repeat_interleave(size, 0)  # [K n, B, D]
+    latent = forward(net.encoder, own, rows).out[-1]
+    latent = latent.view(count, size, *latent.shape[1:])
     losses = []
     for encoder in range(size):
-        code = latent[encoder : encoder + 1].expand(size, -1, -1)
-        losses.append(mean_loss(measure, forward(net.decoder, weights, code).out[-1], batch))
-    return torch.stack(losses)[None]
+        poll()
+        code = latent[:, encoder].repeat_interleave(size, 0)
+        losses.append(mean_loss(measure, forward(net.decoder, own, code).out[-1], rows).view(count, size))
+    return torch.stack(losses, 1)
 
 
 def fitness(losses: Tensor, concept: str) -> Tensor:

@@ -1,11 +1,12 @@
 """One pass of training for a block of cells, all cells in each operation.
 
-The three things a reader looks for: the forward and backward pass (`gradient`), the mask (one product), and the update
-rule (one function of `UPDATES`) stand under each other in `train`.
+The three things a reader looks for: the forward and backward pass is `gradient`, called in `train`; the mask is one
+product and the update rule one function of `UPDATES`, under each other in `masked_update`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,10 +16,13 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.evolve.population import Population
 from aecompress.nets.autoencoder import Autoencoder, gradient
-from aecompress.nets.layers import Trace
 
 Rate = Callable[[float], float]
 """Share of the base learning rate, from the progress of the run in [0, 1)."""
+
+
+EPSILON = 1e-8
+"""Adam's."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Training:
     noise: str
     """"none", "input" (denoising) or "latent" (variational)."""
     noise_level: float
+    products: torch.dtype | None = None
+    """Number format of the matrix products where it is not that of the weights: bfloat16."""
 
 
 def steps_per_generation(rows: int, batch: int) -> int:
@@ -45,35 +51,65 @@ def steps_per_generation(rows: int, batch: int) -> int:
     return -(-rows // batch)
 
 
-def adam(block: Population, grad: Tensor, rate: float, step: int, betas: tuple[float, float]) -> None:
-    """Adam (Kingma and Ba 2015, with the two bias corrections folded into step size and epsilon as in section 2).
+def step_size(training: Training, step: int, steps: int) -> tuple[float, float]:
+    """Step size, as a share of a cell's rate, and epsilon, of step ``step`` (from 0) of a run of ``steps``.
 
-    Updates ``block.weights`` and ``block.moments`` ``[P, n]`` in place and overwrites ``grad``; ``step`` counts from 1.
-    Where gradient and moments are exactly 0, nothing moves.
+    Adam's two bias corrections are folded into them (Kingma and Ba 2015, end of section 2); a fresh Adam has none.
+    """
+    rate = training.rate(step / steps)
+    if training.optimizer == "fresh-adam":
+        return rate, EPSILON
+    beta1, beta2 = training.betas
+    correction = math.sqrt(1 - beta2 ** (step + 1))
+    return rate * correction / (1 - beta1 ** (step + 1)), EPSILON * correction
+
+
+def adam(block: Population, grad: Tensor, size: float, epsilon: float, betas: tuple[float, float]) -> None:
+    """Adam (Kingma and Ba 2015, algorithm 1), with ``size`` and ``epsilon`` of :func:`step_size`.
+
+    Updates ``block.weights`` and ``block.moments`` ``[P, n]`` in place and overwrites ``grad``. Where gradient and
+    moments are exactly 0, nothing moves.
     """
     assert block.moments is not None
     first, second = block.moments
     first.lerp_(grad, 1 - betas[0])
     second.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
-    correction = (1 - betas[1] ** step) ** 0.5
-    change = torch.sqrt(second, out=grad).add_(1e-8 * correction)
+    # Vector libraries take many times as long for the root of exactly 0, which every pruned weight would ask for.
+    change = torch.add(second, torch.finfo(second.dtype).tiny, out=grad).sqrt_().add_(epsilon)
     torch.div(first, change, out=change)
-    change *= (block.learning_rate * (rate * correction / (1 - betas[0] ** step)))[:, None]
+    change *= (block.learning_rate * size)[:, None]
     block.weights.sub_(change)
 
 
-def fresh_adam(block: Population, grad: Tensor, rate: float, step: int, betas: tuple[float, float]) -> None:
+def fresh_adam(block: Population, grad: Tensor, size: float, epsilon: float, betas: tuple[float, float]) -> None:
     """The first step of a new Adam, every step (ALGORITHMS A4.4): w -= lr g / (|g| + 1e-8).
 
     Updates ``block.weights`` in place and overwrites ``grad``; where ``grad`` is exactly 0, nothing moves.
     """
-    scale = torch.abs(grad).add_(1e-8)
+    scale = torch.abs(grad).add_(epsilon)
     change = torch.div(grad, scale, out=scale)
-    change *= (block.learning_rate * rate)[:, None]
+    change *= (block.learning_rate * size)[:, None]
     block.weights.sub_(change)
 
 
 UPDATES = {"adam": adam, "fresh-adam": fresh_adam}
+
+
+def masked_update(
+    block: Population, grad: Tensor, kept: Tensor | None, training: Training, size: float, epsilon: float
+) -> None:
+    """The mask, where pruned weights stay pruned, and the update rule. In place.
+
+    Args:
+        kept: the masks as numbers, ``[P, n]``; None where pruned weights may grow again.
+    """
+    if kept is not None:
+        grad.mul_(kept)
+    UPDATES[training.optimizer](block, grad, size, epsilon, training.betas)
+
+
+Update = Callable[[Population, Tensor, Tensor | None, Training, float, float], None]
+"""Like :func:`masked_update`."""
 
 
 def train(
@@ -84,21 +120,24 @@ def train(
     rows: Tensor,
     steps: range,
     poll: Callable[[], None],
-    watch: Callable[[Trace], None] | None = None,
+    update: Update = masked_update,
 ) -> None:
     """Train every cell of ``block`` on batches ``steps`` of its own shuffled pass over ``rows`` ``[N, D]``.
 
-    Updates the block's weights and moments in place. ``poll`` is called before every batch and may raise to stop;
-    ``watch`` sees each batch's forward pass.
+    Updates the block's weights, moments and activation statistics in place. ``poll`` is called before every batch and
+    may raise to stop.
 
     Args:
         cells: int64 ``[P]``, the block's cell indices, which key its draws.
         steps: which batches of the pass; a pass may be cut in parts.
     """
-    weights = net.layout.views(block.weights)
     grad = torch.empty_like(block.weights)
-    gradients = net.layout.views(grad)
-    update = UPDATES[training.optimizer]
+    kept = block.masks.to(grad.dtype) if training.lasting_masks else None
+    # Products in half precision read a copy of the weights and write their own gradient; the weights stay float32.
+    half = training.products is not None
+    weights = torch.empty_like(grad, dtype=training.products) if half else block.weights
+    written = torch.empty_like(weights) if half else grad
+    views, gradients = net.layout.views(weights), net.layout.views(written)
     generation, seed = block.generation, training.seed
     loss = training.loss(generation)
     count = steps_per_generation(rows.shape[0], training.batch)
@@ -106,17 +145,17 @@ def train(
     for step in steps:
         poll()
         index = order[:, step * training.batch : (step + 1) * training.batch]
-        batch = rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # [P, B, D]
+        batch = rows.index_select(0, index.reshape(-1)).view(*index.shape, -1).to(weights.dtype)  # [P, B, D]
         noise = draw_noise(net, training, generation, cells, step, batch)
-
-        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss)
-        if training.lasting_masks:
-            grad.mul_(block.masks)
-        total = generation * count + step
-        rate = training.rate(total / (training.generations * count))
-        update(block, grad, rate, total + 1, training.betas)
-        if watch is not None:
-            watch(trace)
+        if half:
+            weights.copy_(block.weights)
+        trace = gradient(net, views, gradients, batch, noise, training.noise_level, loss)
+        if half:
+            grad.copy_(written)
+        size, epsilon = step_size(training, generation * count + step, training.generations * count)
+        update(block, grad, kept, training, size, epsilon)
+        if block.spread is not None:
+            block.spread.add(net, trace)
 
 
 def draw_noise(

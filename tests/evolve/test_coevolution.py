@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aecompress.evolve.coevolution import coevolution, visiting_order
-from aecompress.evolve.ring import fitness, member_losses, offsets, ring_losses, tournament
+from aecompress.evolve.coevolution import coevolution, visiting_order, waves
+from aecompress.evolve.ring import fitness, neighbour_losses, offsets, ring_losses, tournament
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
 from tests.evolve.reference import Ring
 from tests.modules import Plain, row_of
@@ -77,8 +79,9 @@ def test_losses_of_all_pairs_equal_a_loop(size: int, shared: bool) -> None:
         members = [(cell + place) % size for place in offsets(2)]
         expected = [[(modules[d].decode(modules[e].encode(x)) - x).abs().mean() for d in members] for e in members]
         torch.testing.assert_close(got[cell], torch.tensor(expected, dtype=torch.float64))
-        own = plan.net.layout.views(population.weights[members])
-        torch.testing.assert_close(member_losses(plan.net, own, x[None], "l1")[0], got[cell])
+        places = torch.tensor([members])
+        alone = neighbour_losses(plan.net, population.weights, places, x[None], "l1")[0]
+        torch.testing.assert_close(alone, got[cell])
 
 
 def test_neighbours_are_right_then_left_out_to_the_radius() -> None:
@@ -163,3 +166,19 @@ def test_block_size_changes_nothing_but_rounding() -> None:
     whole, _ = generations(make_plan(block=4, optimizer="adam"), 2)
     cut, _ = generations(make_plan(block=1, optimizer="adam"), 2)
     torch.testing.assert_close(cut.weights, whole.weights)
+
+
+@given(st.permutations(list(range(9))), st.integers(0, 5))
+def test_waves_keep_every_neighbours_turn_and_hold_no_two_neighbours(order: list[int], radius: int) -> None:
+    groups = waves(order, radius)
+    turn = {cell: number for number, group in enumerate(groups) for cell in group}
+    assert sorted(turn) == list(range(9))
+    for cell in order:
+        for other in {(cell + place) % 9 for place in offsets(radius)} - {cell}:
+            assert (turn[other] < turn[cell]) == (order.index(other) < order.index(cell))
+
+
+def test_cells_without_neighbours_are_all_visited_at_once() -> None:
+    assert waves([2, 0, 1], 0) == [[2, 0, 1]]
+    assert waves([0, 1, 2, 3], 1) == [[0], [1], [2], [3]]
+    assert waves([0, 2, 1, 3], 1) == [[0, 2], [1, 3]]

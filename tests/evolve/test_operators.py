@@ -10,7 +10,7 @@ import torch
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.operators import OPERATORS, Evidence
-from aecompress.evolve.plan import visit
+from aecompress.evolve.plan import visit_all
 from aecompress.evolve.pruning import gather, prune_published
 from aecompress.nets.layers import forward
 from tests.evolve import reference
@@ -88,7 +88,7 @@ def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer
 def test_unit_granularity_removes_whole_hidden_units_and_keeps_latent_and_output(name: str) -> None:
     plan = make_plan(operator=name, granularity="unit", target=0.7, lasting=True, generations=1)
     population = make_population(plan)
-    visit(plan, population, 0, 4, make_rows(), NOTHING)
+    visit_all(plan, population, [0, 1, 2, 3], make_rows(), NOTHING)
     views = plan.net.layout.views(population.masks)
     removed = 0
     for layer, reader in zip(plan.net.layers, [*plan.net.layers[1:], None], strict=True):

@@ -93,8 +93,10 @@ def test_a_pass_cut_in_parts_gives_the_same_bits_and_blocks_the_same_numbers(opt
     assert torch.equal(trained(training, start, cut=2).weights, whole.weights)
     blocks = start.take(start.cells)
     for first in range(3):
-        block = blocks.block(first, first + 1)
-        train(small_net(), training, block, blocks.cells[first : first + 1], ROWS, range(5), lambda: None)
+        cell = blocks.cells[first : first + 1]
+        block = blocks.pick(cell)
+        train(small_net(), training, block, cell, ROWS, range(5), lambda: None)
+        blocks.put(cell, block)
     torch.testing.assert_close(blocks.weights, whole.weights, rtol=1e-4, atol=1e-6)
 
 
@@ -106,12 +108,10 @@ def test_a_generation_leaves_the_last_population_as_it_was() -> None:
 
 
 def test_every_row_is_seen_once_and_the_last_batch_may_be_smaller() -> None:
-    seen: list[int] = []
-    train(
-        small_net(), TRAINING, population(), torch.arange(3), ROWS, range(5), lambda: None,
-        lambda trace: seen.append(trace.out[-1].shape[1]),
-    )  # fmt: skip
-    assert seen == [5, 5, 5, 5, 3]
+    start = new_population(small_net(), 3, 5, 0.01, True, torch.device("cpu"), spread_batch=5)
+    assert start.spread is not None
+    train(small_net(), TRAINING, start, torch.arange(3), ROWS, range(5), lambda: None)
+    assert start.spread.count.tolist() == [[5, 5, 5, 4, 4]] * 3
     assert steps_per_generation(23, 5) == 5
 
 

@@ -1,0 +1,581 @@
+"""Training of small steps on a CPU: whole passes over the rows in one compiled loop, a cell at a time.
+
+At batch 5 a step of a 60,000-parameter autoencoder is some ten microseconds of arithmetic; calling a tensor library for
+each of its parts costs several times that. Here a cell's weights (and moments) are copied into a buffer that stays in
+the core's cache, and every step of the pass runs there: forward, backward, and gradient, mask and update of a row of
+weights while that row is hot. Cells do not meet inside a generation, so each core takes the next cell; what a cell
+computes depends neither on the others nor on who computes it.
+
+Every matrix is kept with its longer side contiguous, which makes all three products of a layer loops over long rows:
+
+    kept [in, out]   forward is `sums` over rows     backward is `dots` with rows
+    kept [out, in]   forward is `dots` with rows     backward is `sums` over rows
+
+The loops are compiled by numba for the machine they run on, and the compiled code is kept between processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numba
+import numpy as np
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aecompress import rng
+from aecompress.evolve import workers
+from aecompress.evolve.population import Population
+from aecompress.evolve.training import Training, step_size, steps_per_generation
+from aecompress.nets.autoencoder import Autoencoder
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+# Columns of the table that describes the layers.
+INPUTS, OUTPUTS, TALL, STRIDE, PLACE, BIAS_PLACE, FLAT, BIAS_FLAT, ACTIVATION = range(9)
+ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
+IDENTITY, RELU, LEAKY, GELU, TANH, SIGMOID = range(6)
+LOSSES = ("l1", "mse", "bce", "huber")
+L1, MSE, BCE, HUBER = range(4)
+STRETCH = 2048
+"""Weights whose update stays in the nearest cache between mask and rule."""
+LINE = 16
+"""Floats of a cache line: rows are padded to whole lines."""
+
+ONE, HALF = np.float32(1), np.float32(0.5)
+LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
+ROOT_HALF, GAUSS = np.float32(2**-0.5), np.float32((2 * np.pi) ** -0.5)
+
+# Sums may be reordered and products joined, which is what lets the compiler use whole vectors; infinities and
+# not-a-numbers keep their meaning, so a lost cell stays lost.
+compiled = njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy")
+
+
+def padded(width: int) -> int:
+    """``width`` rounded up to whole cache lines."""
+    return -(-width // LINE) * LINE
+
+
+def table(layers: Sequence[tuple[int, int, str]]) -> tuple[Ints, int]:
+    """The layers as the loops read them, and the floats of a cell's buffer.
+
+    Args:
+        layers: inputs, outputs and activation of each; a cell's row has weights ``[in, out]`` and biases in order.
+    """
+    rows, place, flat = [], 0, 0
+    for inputs, outputs, activation in layers:
+        tall = inputs > outputs
+        stride = padded(inputs if tall else outputs)
+        size = stride * (outputs if tall else inputs)
+        bias_flat = flat + inputs * outputs
+        rows.append(
+            (inputs, outputs, int(tall), stride, place, place + size, flat, bias_flat, ACTIVATIONS.index(activation))
+        )
+        place, flat = place + size + padded(outputs), bias_flat + outputs
+    return np.array(rows, dtype=np.int64), place
+
+
+@compiled
+def load(layers, row, buffer):  # type: ignore[no-untyped-def]
+    """Copy a cell's row ``[n]`` into its buffer, padding with 0."""
+    buffer[:] = 0
+    for layer in layers:
+        inputs, outputs, stride = layer[INPUTS], layer[OUTPUTS], layer[STRIDE]
+        for i in range(inputs):
+            for o in range(outputs):
+                place = o * stride + i if layer[TALL] else i * stride + o
+                buffer[layer[PLACE] + place] = row[layer[FLAT] + i * outputs + o]
+        for o in range(outputs):
+            buffer[layer[BIAS_PLACE] + o] = row[layer[BIAS_FLAT] + o]
+
+
+@compiled
+def store(layers, buffer, row):  # type: ignore[no-untyped-def]
+    """Copy a buffer back into the cell's row."""
+    for layer in layers:
+        inputs, outputs, stride = layer[INPUTS], layer[OUTPUTS], layer[STRIDE]
+        for i in range(inputs):
+            for o in range(outputs):
+                place = o * stride + i if layer[TALL] else i * stride + o
+                row[layer[FLAT] + i * outputs + o] = buffer[layer[PLACE] + place]
+        for o in range(outputs):
+            row[layer[BIAS_FLAT] + o] = buffer[layer[BIAS_PLACE] + o]
+
+
+@compiled
+def dots(matrix, rows, out):  # type: ignore[no-untyped-def]
+    """``out[b, r] = sum over c of matrix[r, c] rows[b, c]``, five b at a time so that a matrix row is read once."""
+    many, width = rows.shape
+    left = 5 * (many // 5)
+    for r in range(matrix.shape[0]):
+        line = matrix[r]
+        for b in range(0, left, 5):
+            x0, x1, x2, x3, x4 = rows[b], rows[b + 1], rows[b + 2], rows[b + 3], rows[b + 4]
+            s0 = s1 = s2 = s3 = s4 = np.float32(0)
+            for c in range(width):
+                s0 += line[c] * x0[c]
+                s1 += line[c] * x1[c]
+                s2 += line[c] * x2[c]
+                s3 += line[c] * x3[c]
+                s4 += line[c] * x4[c]
+            out[b, r], out[b + 1, r], out[b + 2, r], out[b + 3, r], out[b + 4, r] = s0, s1, s2, s3, s4
+        for b in range(left, many):
+            x0, s0 = rows[b], np.float32(0)
+            for c in range(width):
+                s0 += line[c] * x0[c]
+            out[b, r] = s0
+
+
+@compiled
+def sums(matrix, factors, out):  # type: ignore[no-untyped-def]
+    """``out[b, c] += sum over r of factors[b, r] matrix[r, c]``, five matrix rows at a time."""
+    height, width = matrix.shape
+    left = 5 * (height // 5)
+    for r in range(0, left, 5):
+        m0, m1, m2, m3, m4 = matrix[r], matrix[r + 1], matrix[r + 2], matrix[r + 3], matrix[r + 4]
+        for b in range(factors.shape[0]):
+            f, line = factors[b], out[b]
+            f0, f1, f2, f3, f4 = f[r], f[r + 1], f[r + 2], f[r + 3], f[r + 4]
+            for c in range(width):
+                line[c] += f0 * m0[c] + f1 * m1[c] + f2 * m2[c] + f3 * m3[c] + f4 * m4[c]
+    for r in range(left, height):
+        m0 = matrix[r]
+        for b in range(factors.shape[0]):
+            line, f0 = out[b], factors[b, r]
+            for c in range(width):
+                line[c] += f0 * m0[c]
+
+
+@compiled
+def gradient_row(factors, lines, r, grad):  # type: ignore[no-untyped-def]
+    """``grad[c] = sum over b of factors[b, r] lines[b, c]``: row r of a layer's gradient, five b at a time."""
+    many = lines.shape[0]
+    if many >= 5:
+        f0, f1, f2, f3, f4 = factors[0, r], factors[1, r], factors[2, r], factors[3, r], factors[4, r]
+        x0, x1, x2, x3, x4 = lines[0], lines[1], lines[2], lines[3], lines[4]
+        for c in range(grad.shape[0]):
+            grad[c] = f0 * x0[c] + f1 * x1[c] + f2 * x2[c] + f3 * x3[c] + f4 * x4[c]
+    else:
+        grad[:] = 0
+    left = 5 * (many // 5)
+    for b in range(5, left, 5):
+        f0, f1, f2, f3, f4 = factors[b, r], factors[b + 1, r], factors[b + 2, r], factors[b + 3, r], factors[b + 4, r]
+        x0, x1, x2, x3, x4 = lines[b], lines[b + 1], lines[b + 2], lines[b + 3], lines[b + 4]
+        for c in range(grad.shape[0]):
+            grad[c] += f0 * x0[c] + f1 * x1[c] + f2 * x2[c] + f3 * x3[c] + f4 * x4[c]
+    for b in range(left, many):
+        f0, x0 = factors[b, r], lines[b]
+        for c in range(grad.shape[0]):
+            grad[c] += f0 * x0[c]
+
+
+@compiled
+def mask_row(grad, mask):  # type: ignore[no-untyped-def]
+    """The mask: a pruned weight has no gradient. In place."""
+    for c in range(grad.shape[0]):
+        grad[c] *= mask[c]
+
+
+@compiled
+def adam_row(weights, grad, first, second, size, epsilon, beta1, beta2):  # type: ignore[no-untyped-def]
+    """The update of :func:`aecompress.evolve.training.adam`, in place."""
+    for c in range(grad.shape[0]):
+        moment = first[c] + (ONE - beta1) * (grad[c] - first[c])
+        square = beta2 * second[c] + (ONE - beta2) * (grad[c] * grad[c])
+        first[c] = moment
+        second[c] = square
+        weights[c] -= size * (moment / (np.sqrt(square) + epsilon))
+
+
+@compiled
+def fresh_adam_row(weights, grad, size, epsilon):  # type: ignore[no-untyped-def]
+    """The update of :func:`aecompress.evolve.training.fresh_adam`, in place."""
+    for c in range(grad.shape[0]):
+        weights[c] -= size * (grad[c] / (abs(grad[c]) + epsilon))
+
+
+@compiled
+def sigmoid_row(x, y, powers):  # type: ignore[no-untyped-def]
+    """``y = 1 / (1 + exp(-x))``, exp to a few units in the last place: 2^n by its bits, the rest by a polynomial
+    (Cephes expf).
+
+    The three arrays must not overlap, or the compiler cannot use whole vectors.
+    """
+    for c in range(x.shape[0]):
+        v = -x[c]
+        v = v if v > np.float32(-87) else np.float32(-87)
+        v = v if v < np.float32(87) else np.float32(87)
+        n = np.floor(v * LOG2E + HALF)
+        r = (v - n * LN2_HIGH) - n * LN2_LOW
+        p = np.float32(1.9875691500e-4)
+        p = p * r + np.float32(1.3981999507e-3)
+        p = p * r + np.float32(8.3334519073e-3)
+        p = p * r + np.float32(4.1665795894e-2)
+        p = p * r + np.float32(1.6666665459e-1)
+        p = p * r + np.float32(5.0000001201e-1)
+        y[c] = p * r * r + r + ONE
+        powers[c] = (np.int32(n) + np.int32(127)) << np.int32(23)
+    scale = powers.view(np.float32)
+    for c in range(x.shape[0]):
+        # Only not-a-number, which the bounds above hide, differs from itself.
+        y[c] = ONE / (ONE + y[c] * scale[c]) if x[c] == x[c] else x[c]
+
+
+@compiled
+def activate(kind, width, pre, out, powers):  # type: ignore[no-untyped-def]
+    """``out`` from the values before the activation, row by row over ``width`` columns."""
+    for b in range(pre.shape[0]):
+        x, y = pre[b], out[b]
+        if kind == IDENTITY:
+            y[:width] = x[:width]
+        elif kind == RELU:
+            for c in range(width):
+                y[c] = np.float32(0) if x[c] < 0 else x[c]
+        elif kind == LEAKY:
+            for c in range(width):
+                y[c] = x[c] if x[c] > 0 else np.float32(0.01) * x[c]
+        elif kind == GELU:
+            for c in range(width):
+                y[c] = x[c] * HALF * (ONE + np.float32(math.erf(x[c] * ROOT_HALF)))
+        elif kind == TANH:
+            for c in range(width):
+                y[c] = np.tanh(x[c])
+        else:
+            sigmoid_row(x[:width], y[:width], powers[:width])
+
+
+@compiled
+def through(kind, width, grad, pre, out):  # type: ignore[no-untyped-def]
+    """The gradient behind an activation becomes that before it, in place, row by row over ``width`` columns."""
+    for b in range(pre.shape[0]):
+        g, x, y = grad[b], pre[b], out[b]
+        if kind == RELU:
+            for c in range(width):
+                g[c] = g[c] if y[c] > 0 else np.float32(0)
+        elif kind == LEAKY:
+            for c in range(width):
+                g[c] = g[c] if y[c] > 0 else np.float32(0.01) * g[c]
+        elif kind == GELU:
+            for c in range(width):
+                density = GAUSS * np.exp(-HALF * x[c] * x[c])
+                g[c] *= HALF * (ONE + np.float32(math.erf(x[c] * ROOT_HALF))) + x[c] * density
+        elif kind == TANH:
+            for c in range(width):
+                g[c] *= ONE - y[c] * y[c]
+        elif kind == SIGMOID:
+            for c in range(width):
+                g[c] *= y[c] * (ONE - y[c])
+
+
+@compiled
+def loss_gradient(loss, kind, width, pre, out, target, scale, grad):  # type: ignore[no-untyped-def]
+    """``scale`` times the gradient of the summed loss before the last activation, into ``grad``."""
+    for b in range(pre.shape[0]):
+        g, y, t = grad[b], out[b], target[b]
+        if loss == L1:
+            for c in range(width):
+                d = y[c] - t[c]
+                g[c] = scale if d > 0 else (-scale if d < 0 else scale * d)
+        elif loss == MSE:
+            for c in range(width):
+                g[c] = (y[c] - t[c]) * (scale + scale)
+        elif loss == HUBER:
+            for c in range(width):
+                d = y[c] - t[c]
+                g[c] = scale * (ONE if d > 1 else (-ONE if d < -1 else d))
+        elif kind == SIGMOID:  # cross-entropy after a sigmoid: exact where the sigmoid is saturated
+            for c in range(width):
+                g[c] = (y[c] - t[c]) * scale
+        else:
+            for c in range(width):
+                g[c] = (y[c] - t[c]) / max(y[c] * (ONE - y[c]), np.float32(1e-12)) * scale
+    if loss != BCE or kind != SIGMOID:
+        through(kind, width, grad, pre, out)
+
+
+@compiled
+def stride_of(layers, level):  # type: ignore[no-untyped-def]
+    """Floats of a row of values at a level: whole cache lines."""
+    width = layers[0, INPUTS] if level == 0 else layers[level - 1, OUTPUTS]
+    return -(-width // LINE) * LINE
+
+
+@compiled
+def level_of(layers, starts, values, level, many):  # type: ignore[no-untyped-def]
+    """The values of a level, ``[many, stride]``."""
+    stride = stride_of(layers, level)
+    return values[starts[level] : starts[level] + many * stride].reshape(many, stride)
+
+
+@compiled
+def matrix_of(layer, weights):  # type: ignore[no-untyped-def]
+    """A layer's weights as they are kept, the longer side contiguous."""
+    height = layer[OUTPUTS] if layer[TALL] else layer[INPUTS]
+    stride = layer[STRIDE]
+    return weights[layer[PLACE] : layer[PLACE] + height * stride].reshape(height, stride)
+
+
+@compiled
+def train_cell(  # type: ignore[no-untyped-def]
+    layers, buffers, row, row_mask, row_first, row_second, rows, order, batch, sizes, epsilons, betas, rate,
+    loss, fresh, lasting, watched, total, square, count,
+):  # fmt: skip
+    """Train one cell on the batches that ``order`` holds, one after the other; its row changes in place.
+
+    Args:
+        layers: from :func:`table`.
+        buffers: float32 ``[4, size]``: weights, masks and moments while they are hot.
+        row, row_mask, row_first, row_second: the cell's weights, masks and moments ``[n]``.
+        rows: ``[N, D]``; order: int64 indices of the rows in the order they are taken; batch: rows per step.
+        sizes, epsilons: per step, the step size as a share of the cell's rate, and epsilon.
+        betas: Adam's two, unless ``fresh``; rate: the cell's learning rate.
+        lasting: whether masks hold.
+        watched: whether ``total``, ``square`` ``[B, U]`` and ``count`` ``[B]`` gather activations.
+    """
+    weights, mask, first, second = buffers[0], buffers[1], buffers[2], buffers[3]
+    load(layers, row, weights)
+    if lasting:
+        load(layers, row_mask, mask)
+    if not fresh:
+        load(layers, row_first, first)
+        load(layers, row_second, second)
+    depth, inputs = layers.shape[0], rows.shape[1]
+    # Values lie level by level, level 0 the batch; layer l makes level l + 1 from level l. Padding stays 0 throughout.
+    starts = np.zeros(depth + 2, np.int64)
+    for level in range(depth + 1):
+        starts[level + 1] = starts[level] + batch * stride_of(layers, level)
+    values_of_all = np.zeros((3, starts[depth + 1]), np.float32)
+    out, pre, delta = values_of_all[0], values_of_all[1], values_of_all[2]
+    line = stride_of(layers, 0)
+    for level in range(1, depth + 1):
+        line = max(line, stride_of(layers, level))
+    grad, powers = np.empty(line, np.float32), np.empty(line, np.int32)
+    ones = np.ones((batch, 1), np.float32)
+    beta1, beta2 = betas
+
+    for step in range(sizes.shape[0]):
+        taken = order[step * batch : (step + 1) * batch]
+        many = taken.shape[0]
+        target = level_of(layers, starts, out, 0, many)
+        for b in range(many):
+            target[b, :inputs] = rows[taken[b]]
+
+        # Forward.
+        for l in range(depth):  # noqa: E741
+            layer, width = layers[l], layers[l, OUTPUTS]
+            matrix = matrix_of(layer, weights)
+            below, values = level_of(layers, starts, out, l, many), level_of(layers, starts, pre, l + 1, many)
+            bias = weights[layer[BIAS_PLACE] : layer[BIAS_PLACE] + values.shape[1]]
+            if layer[TALL]:
+                dots(matrix, below, values)
+                for b in range(many):
+                    line_b = values[b]
+                    for c in range(width):
+                        line_b[c] += bias[c]
+            else:
+                for b in range(many):
+                    values[b] = bias
+                sums(matrix, below, values)
+            activate(layer[ACTIVATION], width, values, level_of(layers, starts, out, l + 1, many), powers)
+
+        if watched:
+            unit = 0
+            for l in range(depth):  # noqa: E741
+                seen = level_of(layers, starts, pre if l == depth - 1 else out, l + 1, many)
+                for b in range(many):
+                    for c in range(layers[l, OUTPUTS]):
+                        value = np.float64(seen[b, c])
+                        total[b, unit + c] += value
+                        square[b, unit + c] += value * value
+                unit += layers[l, OUTPUTS]
+            count[:many] += 1
+
+        # Backward, with the mask and the update of each row of weights as soon as its gradient is known.
+        size, epsilon, scale = rate * sizes[step], epsilons[step], ONE / np.float32(many * inputs)
+        loss_gradient(
+            loss, layers[depth - 1, ACTIVATION], inputs, level_of(layers, starts, pre, depth, many),
+            level_of(layers, starts, out, depth, many), target, scale, level_of(layers, starts, delta, depth, many),
+        )  # fmt: skip
+        for l in range(depth - 1, -1, -1):  # noqa: E741
+            layer = layers[l]
+            matrix = matrix_of(layer, weights)
+            below, here = level_of(layers, starts, out, l, many), level_of(layers, starts, delta, l + 1, many)
+            if l > 0:
+                grads = level_of(layers, starts, delta, l, many)
+                if layer[TALL]:
+                    grads[:] = 0
+                    sums(matrix, here, grads)
+                else:
+                    dots(matrix, here, grads)
+                before = level_of(layers, starts, pre, l, many)
+                through(layers[l - 1, ACTIVATION], layer[INPUTS], grads, before, below)
+            factors, lines = (here, below) if layer[TALL] else (below, here)
+            # The last row is the bias, whose factors are 1.
+            height = matrix.shape[0]
+            for r in range(height + 1):
+                wide = matrix.shape[1] if r < height else here.shape[1]
+                start = layer[PLACE] + r * wide if r < height else layer[BIAS_PLACE]
+                here_and_now = slice(start, start + wide)
+                gradient_row(factors if r < height else ones, lines if r < height else here, r % height, grad[:wide])
+                if lasting:
+                    mask_row(grad[:wide], mask[here_and_now])
+                if fresh:
+                    fresh_adam_row(weights[here_and_now], grad[:wide], size, epsilon)
+                else:
+                    adam_row(
+                        weights[here_and_now], grad[:wide], first[here_and_now], second[here_and_now], size, epsilon,
+                        beta1, beta2,
+                    )  # fmt: skip
+
+    store(layers, weights, row)
+    if not fresh:
+        store(layers, first, row_first)
+        store(layers, second, row_second)
+
+
+SHARE = 1 << 17
+"""Weights below which handing a share to another core costs more than it brings."""
+CALL_FLOP = 200_000_000
+"""Floating-point operations of one call into the loop: some tens of milliseconds, after which a stop is obeyed."""
+
+
+def aligned(rows: int, width: int) -> Floats:
+    """Zeros ``[rows, width]`` that begin on a cache line; ``width`` is whole lines."""
+    spare = np.zeros(rows * width + LINE, np.float32)
+    first = (-spare.ctypes.data // spare.itemsize) % LINE
+    return spare[first : first + rows * width].reshape(rows, width)
+
+
+def train(
+    net: Autoencoder,
+    training: Training,
+    block: Population,
+    cells: Tensor,
+    rows: Tensor,
+    steps: range,
+    poll: Callable[[], None],
+) -> None:
+    """What :func:`aecompress.evolve.training.train` does, for plain autoencoders in float32 on a CPU.
+
+    The same batches and formulas; results agree to rounding, and a cell's do not depend on the block it is in.
+    """
+    layers, floats = table([(layer.inputs, layer.outputs, layer.activation) for layer in net.layers])
+    generation, batch, size = block.generation, training.batch, rows.shape[0]
+    count = steps_per_generation(size, batch)
+    order = rng.permutation(training.seed, "batches", generation, cells, 0, size).numpy()
+    fresh, betas = training.optimizer == "fresh-adam", training.betas
+    paces = [step_size(training, generation * count + step, training.generations * count) for step in steps]
+    sizes, epsilons = (np.array(column, np.float32) for column in zip(*paces, strict=True))
+    weights, masks, rates = block.weights.numpy(), block.masks.numpy(), block.learning_rate.numpy()
+    moments = (
+        [np.zeros((len(cells), 1), np.float32)] * 2 if fresh else [moment.numpy() for moment in block.moments or ()]
+    )
+    spread = block.spread
+    sums_of = [np.zeros((len(cells), 1, 1))] * 2 + [np.zeros((len(cells), 1))]
+    if spread is not None:
+        sums_of = [spread.total.numpy(), spread.square.numpy(), spread.count.numpy()]
+    source = rows.numpy()
+    loss = LOSSES.index(training.loss(generation))
+    stride = max(1, CALL_FLOP // (6 * net.layout.size * batch))
+    for first in range(steps.start, steps.stop, stride):
+        poll()
+        last = min(first + stride, steps.stop)
+        part = slice(first - steps.start, last - steps.start)
+
+        def one(cell: int, first: int = first, last: int = last, part: slice = part) -> None:
+            train_cell(
+                layers, aligned(4, floats), weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
+                order[cell, first * batch : last * batch], batch, sizes[part], epsilons[part],
+                (np.float32(betas[0]), np.float32(betas[1])), rates[cell], loss, fresh, training.lasting_masks,
+                spread is not None, sums_of[0][cell], sums_of[1][cell], sums_of[2][cell],
+            )  # fmt: skip
+
+        workers.each(one, range(len(cells)))
+
+
+@compiled
+def update_part(  # type: ignore[no-untyped-def]
+    lasting, fresh, weights, grad, kept, first, second, size, epsilon, beta1, beta2
+):
+    """Mask and update a stretch of a cell's row, in stretches that stay in the nearest cache; in place."""
+    for start in range(0, weights.shape[0], STRETCH):
+        now = slice(start, min(start + STRETCH, weights.shape[0]))
+        if lasting:
+            mask_row(grad[now], kept[now])
+        if fresh:
+            fresh_adam_row(weights[now], grad[now], size, epsilon)
+        else:
+            adam_row(weights[now], grad[now], first[now], second[now], size, epsilon, beta1, beta2)
+
+
+def masked_update(
+    block: Population, grad: Tensor, kept: Tensor | None, training: Training, size: float, epsilon: float
+) -> None:
+    """What :func:`aecompress.evolve.training.masked_update` does, in one pass over the memory, on all cores."""
+    fresh = training.optimizer == "fresh-adam"
+    beta1, beta2 = (np.float32(beta) for beta in training.betas)
+    weights, slopes = block.weights.numpy(), grad.numpy()
+    masks = slopes if kept is None else kept.numpy()
+    first, second = (slopes, slopes) if block.moments is None else (moment.numpy() for moment in block.moments)
+    rates = block.learning_rate.numpy() * np.float32(size)
+    length = weights.shape[1]
+    stretch = max(SHARE, -(-length // workers.cores()))
+
+    def one(place: tuple[int, int]) -> None:
+        cell, now = place[0], slice(place[1], place[1] + stretch)
+        update_part(
+            kept is not None, fresh, weights[cell, now], slopes[cell, now], masks[cell, now], first[cell, now],
+            second[cell, now], rates[cell], np.float32(epsilon), beta1, beta2,
+        )  # fmt: skip
+
+    places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
+    if weights.size < 2 * SHARE:
+        for place in places:
+            one(place)
+    else:
+        workers.each(one, places)
+
+
+def warm() -> None:
+    """Compile every loop of this module, or load it from the cache of an earlier process."""
+    layers, floats = table([(2, 1, "relu"), (1, 2, "sigmoid")])
+    row, one = np.zeros(7, np.float32), np.float32(0.5)
+    train_cell(
+        layers, aligned(4, floats), row, np.ones(7, np.bool_), row, row, np.zeros((1, 2), np.float32),
+        np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32), (one, one), one, L1, True, False,
+        False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
+    )  # fmt: skip
+    update_part(False, True, row, row, row, row, row, one, one, one, one)
+
+
+def compile_ahead(poll: Callable[[], None]) -> None:
+    """Have a child process compile this module into the cache, because a compilation here could not be stopped.
+
+    Does nothing where that was done before for this machine, and nothing bad where the cache cannot be written.
+    """
+    about = (Path(__file__).read_bytes(), numba.__version__, get_host_cpu_name(), get_host_cpu_features().flatten())
+    name = hashlib.sha256(repr(about).encode()).hexdigest()[:16]
+    stamp = Path(train_cell.stats.cache_path or ".") / f"aecompress-{name}.compiled"
+    if stamp.exists():
+        return
+    child = subprocess.Popen([sys.executable, "-c", f"from {__name__} import warm; warm()"], start_new_session=True)
+    try:
+        while child.poll() is None:
+            poll()
+            time.sleep(0.05)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    with contextlib.suppress(OSError):
+        stamp.touch()

@@ -14,7 +14,7 @@ from aecompress import rng
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.plan import Engine, Plan, Ring, Rows
+from aecompress.evolve.plan import EAGER, Engine, Plan, Ring, Rows, measured
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule, toward_target
@@ -34,8 +34,8 @@ FUSED_BATCH = 32
 """Rows per step up to which whole compiled passes beat a library's matrix products."""
 REPAID_SECONDS = 30.0
 """Training that repays the compiler's ten seconds, which are paid once on a machine."""
-MEASURE_ROWS = 10_000
-"""Training rows that the loss of a generation is measured on."""
+MEASURE_ROWS = 64, 10_000
+"""The fewest and the most rows that a generation is measured on; between them, a tenth of the rows given."""
 ONE_THREAD_FLOP = 10_000_000
 """Floating-point operations of a training step below which a second thread costs more than it brings."""
 
@@ -47,18 +47,18 @@ def threads_for(plan: Plan, cells: int, device: torch.device) -> int:
     per cell themselves.
     """
     step = 6 * plan.net.layout.size * plan.training.batch * min(plan.block, cells)
-    alone = step < ONE_THREAD_FLOP or (plan.training.batch <= FUSED_BATCH and plan.engine is not train)
+    alone = step < ONE_THREAD_FLOP or (plan.training.batch <= FUSED_BATCH and plan.engine is not EAGER)
     return 1 if alone and device.type == "cpu" else torch.get_num_threads()
 
 
-def engine_of(spec: RunSpec, device: torch.device) -> tuple[Engine, str]:
-    """How blocks are trained, and in words; ``compile`` is settled.
+def engine_of(spec: RunSpec, device: torch.device) -> Engine:
+    """How blocks are trained and measured; ``compile`` is settled.
 
     Raises:
         DeviceError: compiled training is asked for where it cannot be.
     """
     if spec.compile != "on":
-        return train, "eager"
+        return EAGER
     if device.type != "cpu":
         raise DeviceError(f"compile = 'on': compiled training is for CPUs, not {device}; set it to auto or off")
     fault = uncompilable()
@@ -67,13 +67,13 @@ def engine_of(spec: RunSpec, device: torch.device) -> tuple[Engine, str]:
     from aecompress.evolve import fused
 
     if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= FUSED_BATCH:
-        return fused.train, "compiled passes"
-    return functools.partial(train, update=fused.masked_update), "compiled updates"
+        return Engine("compiled passes", fused.train, fused.measured)
+    return Engine("compiled updates", functools.partial(train, update=fused.masked_update), measured)
 
 
 def make_ready(plan: Plan, poll: Callable[[], None]) -> None:
     """Compile what the plan's engine needs; takes some ten seconds the first time on a machine."""
-    if plan.engine is not train:
+    if plan.engine is not EAGER:
         from aecompress.evolve import fused
 
         fused.compile_ahead(poll)
@@ -148,7 +148,7 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engine = train) -> Plan:
+def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engine = EAGER) -> Plan:
     """The evolution that a complete spec asks for.
 
     Raises:
@@ -297,12 +297,21 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
 
     splits = dataset.splits
     train = moved(dataset.train)
-    sample = train
-    if len(train) > MEASURE_ROWS:
-        sample = train[np.sort(rng.host(spec.seed, "measure").choice(len(train), MEASURE_ROWS, replace=False))]
-    validation = moved(dataset.validation) if "validation" in splits else sample
+    sample = sampled(train, len(train), spec.seed, "measure-train")
+    validation, glance = sample, sample
+    if "validation" in splits:
+        validation = moved(dataset.validation)
+        glance = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
     guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
-    return Rows(train, sample, validation, guide)
+    return Rows(train, sample, validation, glance, guide)
+
+
+def sampled(rows: torch.Tensor, beside: int, seed: int, purpose: str) -> torch.Tensor:
+    """Rows to measure each generation on: so few that it costs a small part of training on ``beside`` rows."""
+    count = min(max(beside // 10, MEASURE_ROWS[0]), MEASURE_ROWS[1])
+    if count >= len(rows):
+        return rows
+    return rows[np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))]
 
 
 def first_population(spec: RunSpec, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:

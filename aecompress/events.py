@@ -11,7 +11,7 @@ import json
 import math
 import types
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
@@ -177,6 +177,16 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Profiled:
+    """Where the time since the start, or the last resume, went."""
+
+    kind: ClassVar[str] = "profiled"
+    at: float
+    seconds: dict[str, float]
+    """By what was done: setting up, training, measuring, selecting and pruning, and so on."""
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The run stopped before its end because it was told to."""
 
@@ -221,6 +231,7 @@ Event = (
     | Front
     | Saved
     | Verified
+    | Profiled
     | Stopped
     | Finished
     | Failed
@@ -228,13 +239,13 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
-ENDINGS = (Paused, Front, Saved, Verified, Stopped, Finished, Failed)
+ENDINGS = (Paused, Front, Saved, Verified, Profiled, Stopped, Finished, Failed)
 """Events that say nothing any more once the run goes on."""
 
 
 def to_json(event: Event) -> str:
     """One line of JSON, without the newline."""
-    return json.dumps({"event": event.kind, **_encode(asdict(event))}, allow_nan=False)
+    return json.dumps({"event": event.kind, **_encode(vars(event))}, allow_nan=False)
 
 
 def from_json(line: str) -> Event:

@@ -11,6 +11,7 @@ Draws made on the host while data are prepared come from NumPy's Philox with a k
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,8 @@ from torch import Tensor
 
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
+CACHED_WORDS = 1 << 14
+"""Words of a draw that are made at once on a CPU."""
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
@@ -47,7 +50,9 @@ def _fold(*words: int) -> int:
 def _mix(z: Tensor) -> Tensor:
     """The SplitMix64 finaliser on int64 words, in place; ``>>`` is made logical by masking the sign bits."""
     for shift, multiplier in ((30, _MULTIPLIERS[0]), (27, _MULTIPLIERS[1])):
-        z ^= (z >> shift) & ((1 << (64 - shift)) - 1)
+        high = z >> shift
+        high &= (1 << (64 - shift)) - 1
+        z ^= high
         z *= _signed(multiplier)
     z ^= (z >> 31) & ((1 << 33) - 1)
     return z
@@ -67,19 +72,39 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
     Returns:
         int64 ``[P, *shape]``, all 64 bits random.
     """
+    keys, size = _keys(seed, purpose, generation, cells, step), math.prod(shape)
+    words = torch.empty((cells.shape[0], size), dtype=torch.int64, device=cells.device)
+    for part in _parts(size, cells):
+        words[:, part] = _words(keys, part)
+    return words.view(cells.shape[0], *shape)
+
+
+def _keys(seed: int, purpose: str, generation: int, cells: Tensor, step: int) -> Tensor:
     key = _signed(_fold(seed & _WORD, _purpose_code(purpose), generation, step))
-    keys = _mix(_mix(cells + 1) ^ key)
-    count = 1
-    for extent in shape:
-        count *= extent
-    counter = torch.arange(1, count + 1, device=cells.device) * _signed(_GOLDEN)
-    return _mix(keys[:, None] + counter).view(cells.shape[0], *shape)
+    return _mix(_mix(cells + 1) ^ key)[:, None]
+
+
+def _parts(size: int, cells: Tensor) -> list[slice]:
+    """Stretches of a draw whose words stay in a core's cache; on other devices one."""
+    stretch = max(CACHED_WORDS // cells.shape[0], 1) if cells.device.type == "cpu" else max(size, 1)
+    return [slice(first, min(first + stretch, size)) for first in range(0, size, stretch)]
+
+
+def _words(keys: Tensor, part: slice) -> Tensor:
+    counter = torch.arange(part.start + 1, part.stop + 1, device=keys.device) * _signed(_GOLDEN)
+    return _mix(keys + counter)
 
 
 def uniform(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Uniform draws in [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
-    words = bits(seed, purpose, generation, cells, step, shape)
-    return ((words >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+    keys, size = _keys(seed, purpose, generation, cells, step), math.prod(shape)
+    draws = torch.empty((cells.shape[0], size), dtype=torch.float32, device=cells.device)
+    for part in _parts(size, cells):
+        words = _words(keys, part)
+        words >>= 40
+        words &= 0xFFFFFF
+        draws[:, part] = words
+    return draws.mul_(2.0**-24).view(cells.shape[0], *shape)
 
 
 def normal(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
@@ -110,6 +135,12 @@ def integers(
 def permutation(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int) -> Tensor:
     """One permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
     return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
+
+
+def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int, count: int) -> Tensor:
+    """The first ``count`` entries of :func:`permutation`, int64 ``[P, count]``, without sorting the rest."""
+    words = bits(seed, purpose, generation, cells, step, (size,))
+    return torch.topk(words, count, dim=1, largest=False, sorted=True).indices
 
 
 def host(seed: int, purpose: str, *counters: int) -> np.random.Generator:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -38,7 +40,7 @@ from aecompress.deploy.checkpoint import LayerShape, Model, load_model
 from aecompress.errors import AecompressError, DataError, Interrupted, RunError, VerifyError
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
-from aecompress.evolve.plan import Plan, Report, Rows, asked
+from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
@@ -64,8 +66,6 @@ class Job:
     net: Autoencoder
     plan: Plan
     device: torch.device
-    engine: str
-    """How it trains, in words."""
     folder: Path
     directory: Path
     """What relative paths of the spec start from."""
@@ -131,10 +131,9 @@ def _job(
     net = build(resolved.spec.model, dataset.train.shape[1])
     resolved = settle_compile(resolved, net, device, len(dataset.train))
     check_half(resolved.spec, device)
-    engine, name = engine_of(resolved.spec, device)
-    plan = plan_of(resolved.spec, net, device, engine)
+    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, device))
     check_memory(plan, resolved.spec, dataset, device)
-    return Job(resolved, dataset, net, plan, device, name, where, directory, resumed)
+    return Job(resolved, dataset, net, plan, device, where, directory, resumed)
 
 
 @dataclass
@@ -228,7 +227,8 @@ def keep(job: Job, progress: Progress) -> Path | None:
 def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[events.Event]:
     """The run from data to verified files, as events."""
     began = time.perf_counter()
-    plan = job.plan
+    spent: defaultdict[str, float] = defaultdict(float)
+    plan = dataclasses.replace(job.plan, engine=timed(job.plan.engine, spent))
     rows = rows_of(job.spec, job.dataset, job.device)
     population = first_population(job.spec, job.net, job.dataset, job.device)
     if job.resumed:
@@ -243,16 +243,24 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
 
     make_ready(plan, control.poll)
     evolve = MODES[job.spec.mode]
+    spent["setting up"] = time.perf_counter() - began
     while population.generation < plan.training.generations:
         start = time.perf_counter()
         population, figures = evolve(plan, population, rows, control.poll)
         progress.population, control.generation = population, population.generation
-        yield from generation_events(job, population, figures, rows, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        spent["evolving"] += seconds
+        start = time.perf_counter()
+        yield from generation_events(job, population, figures, rows, seconds)
+        spent["events"] += time.perf_counter() - start
         if population.generation % job.spec.checkpoint_every == 0 or population.generation == plan.training.generations:
+            start = time.perf_counter()
             path = keep(job, progress)
             assert path is not None
+            spent["checkpoints"] += time.perf_counter() - start
             yield events.Checkpoint(time.time(), population.generation, str(path.relative_to(job.folder)))
 
+    start = time.perf_counter()
     yield front(job, population)
     chosen = choose(population)
     row = population.weights[chosen]
@@ -276,8 +284,27 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         raise VerifyError(f"the exported model is not the trained one: {verification.first_failure}; no model was left")
     for kind, path in files.items():
         yield events.Saved(time.time(), kind, str(path.relative_to(job.folder)), path.stat().st_size)
+    spent["saving, exporting, verifying"] = time.perf_counter() - start
+    spent["selecting and pruning"] = spent.pop("evolving") - spent["training"] - spent["measuring"]
+    yield events.Profiled(time.time(), dict(spent))
     seconds = time.perf_counter() - began
     yield events.Finished(time.time(), metrics, model.sparsity, model.zeros, model.parameters, seconds)
+
+
+def timed(engine: Engine, spent: defaultdict[str, float]) -> Engine:
+    """The engine with the time of its training and measuring added to ``spent``; on a GPU that of starting them."""
+
+    def clocked(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                spent[what] += time.perf_counter() - start
+
+        return call
+
+    return Engine(engine.name, clocked("training", engine.train), clocked("measuring", engine.measure))
 
 
 def has_started(where: Path) -> bool:
@@ -299,7 +326,7 @@ def started(job: Job) -> events.Started:
         {name: len(part) for name, part in job.dataset.splits.items()},
         job.dataset.row_shape,
         str(job.device),
-        f"{job.engine} ({job.resolved.sources['compile']})",
+        f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
     )
 
 

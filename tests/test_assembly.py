@@ -10,6 +10,6 @@ from tests.evolve.plans import make_plan
 
 def test_a_small_step_takes_one_thread_and_a_large_one_all() -> None:
     plan = make_plan()
-    assert threads_for(plan, 4) == 1
+    assert threads_for(plan, 4, torch.device("cpu")) == 1
     large = dataclasses.replace(plan, training=dataclasses.replace(plan.training, batch=1_000_000))
-    assert threads_for(large, 4) == torch.get_num_threads()
+    assert threads_for(large, 4, torch.device("cpu")) == torch.get_num_threads()

@@ -52,6 +52,7 @@ EXAMPLES: list[events.Event] = [
     events.Front(5.875, (1, 0), (math.inf, 0.25), (10, 20)),
     events.Saved(6.0, "autoencoder", "model/autoencoder.onnx", 4096),
     events.Verified(7.0, False, math.inf, 1e-5, 31),
+    events.Profiled(8.5, {"training": 1.5}),
     events.Stopped(8.0, 4, "stopped by signal 2 after generation 4"),
     events.Finished(9.0, {"test_mse": 0.01, "test_l1": math.inf}, 0.8, 80, 100, 12.5),
     events.Failed(10.0, 'two\nlines, "quotes", ünïcode \u2028 and \\'),
@@ -70,7 +71,7 @@ def strict(line: str) -> dict:
 
 def test_the_examples_cover_every_kind_once() -> None:
     assert {event.kind: type(event) for event in EXAMPLES} == events.KINDS
-    assert len(EXAMPLES) == len(events.KINDS) == 14
+    assert len(EXAMPLES) == len(events.KINDS) == 15
 
 
 @by_kind

@@ -154,6 +154,7 @@ def test_uniform_draws_are_uniform_from_0_to_below_1(seed: int) -> None:
 def test_the_largest_and_smallest_words_stay_inside_the_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     extremes = torch.tensor([[0, -1, 1 << 62, -(1 << 63), (1 << 63) - 1]])
     monkeypatch.setattr(rng, "bits", lambda *key: extremes)
+    monkeypatch.setattr(rng, "_words", lambda keys, part: extremes.clone()[:, part])
     uniform = rng.uniform(0, "", 0, torch.arange(1), 0, (5,))
     normal = rng.normal(0, "", 0, torch.arange(1), 0, (5,))
     integers = rng.integers(0, "", 0, torch.arange(1), 0, (5,), 7)
@@ -229,3 +230,9 @@ def test_host_takes_any_key_and_stays_in_range(seed: int, purpose: str, counter:
     values = rng.host(seed, purpose, counter).random(20)
     assert ((values >= 0) & (values < 1)).all()
     assert len(set(values)) == 20
+
+
+def test_a_sample_is_the_beginning_of_the_permutation() -> None:
+    cells = torch.arange(6)
+    whole = rng.permutation(3, "batches", 2, cells, 1, 50)
+    assert torch.equal(rng.sample(3, "batches", 2, cells, 1, 50, 7), whole[:, :7])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aecompress.events import Event, Finished, Generation, Paused, Resumed, Saved, Started, Verified
+from aecompress.events import Event, Finished, Generation, Paused, Profiled, Resumed, Saved, Started, Verified
 
 PLAIN_LINES = 20
 """Lines a run writes where there is no terminal."""
@@ -18,7 +18,7 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
     """Follow a run of ``total`` generations to its end on stderr.
 
     Returns:
-        The events that a summary needs: started, verified, saved, finished.
+        The events that a summary needs: started, verified, saved, profiled, finished.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     kept: list[Event] = []
@@ -37,7 +37,7 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 console.print(f"{word} after generation {event.generation}, as control says")
             if isinstance(event, Generation):
                 advance(event, total)
-            if isinstance(event, Started | Verified | Saved | Finished):
+            if isinstance(event, Started | Verified | Saved | Profiled | Finished):
                 kept.append(event)
     for line in closing(kept):
         console.print(line, soft_wrap=True)

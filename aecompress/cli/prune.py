@@ -46,6 +46,9 @@ def prune(
     no_rows: Annotated[
         bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel="Output")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Tell where the time of the run went.", rich_help_panel="Output")
+    ] = False,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel="Output")] = False,
 ) -> None:
@@ -60,6 +63,8 @@ def prune(
         said = finished_events(resume) if resume is not None else None
         if said is None:
             said = follow(resolved, output, force, resume, no_rows, quiet)
+        if profile:
+            tell_profile(said[1])
         result = summary(said)
         if json:
             emit_json(result)
@@ -67,6 +72,17 @@ def prune(
             for file in result["files"]:
                 emit_row(file["kind"], file["path"], file["bytes"])
             sys.stdout.flush()
+
+
+def tell_profile(said: list[Event]) -> None:
+    """Where the time went, one line each on stderr, longest first."""
+    from aecompress.events import Profiled
+
+    for event in said:
+        if isinstance(event, Profiled):
+            total = sum(event.seconds.values())
+            for what, seconds in sorted(event.seconds.items(), key=lambda item: -item[1]):
+                say(f"{what:<30} {seconds:8.2f} s {seconds / max(total, 1e-9):7.1%}")
 
 
 def refuse_beside_resume(resolved: Any, output: Path | None, force: bool, no_rows: bool) -> None:

@@ -47,11 +47,6 @@ class Spread:
         for tensor in (self.total, self.square, self.count):
             tensor.zero_()
 
-    def forget(self, which: Tensor) -> None:
-        """Forget the batches of some cells, bool ``[P]``, in place."""
-        for tensor in (self.total, self.square, self.count):
-            tensor.mul_(~which.view(-1, *[1] * (tensor.ndim - 1)))
-
     def scores(self) -> Tensor:
         """Sum over batch positions of the population standard deviation over batches, ``[P, U]`` (ALGORITHMS A5)."""
         count = self.count.clamp(min=1)[:, :, None]

@@ -27,13 +27,14 @@ from pathlib import Path
 
 import numba
 import numpy as np
+import torch
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.evolve import workers
+from aecompress.evolve import plan, workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.training import Training, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder
@@ -49,6 +50,8 @@ LOSSES = ("l1", "mse", "bce", "huber")
 L1, MSE, BCE, HUBER = range(4)
 STRETCH = 2048
 """Weights whose update stays in the nearest cache between mask and rule."""
+MEASURE_ROWS = 5
+"""Rows that are evaluated together, so that their values stay in the nearest cache."""
 LINE = 16
 """Floats of a cache line: rows are padded to whole lines."""
 
@@ -114,41 +117,63 @@ def store(layers, buffer, row):  # type: ignore[no-untyped-def]
 
 @compiled
 def dots(matrix, rows, out):  # type: ignore[no-untyped-def]
-    """``out[b, r] = sum over c of matrix[r, c] rows[b, c]``, five b at a time so that a matrix row is read once."""
+    """``out[b, r] = sum over c of matrix[r, c] rows[b, c]``.
+
+    Two matrix rows against five b at a time: ten sums stay in registers, and what is read is used several times.
+    """
     many, width = rows.shape
-    left = 5 * (many // 5)
-    for r in range(matrix.shape[0]):
-        line = matrix[r]
-        for b in range(0, left, 5):
+    height = matrix.shape[0]
+    pairs, fives = height - height % 2, many - many % 5
+    for r in range(0, pairs, 2):
+        m, n = matrix[r], matrix[r + 1]
+        for b in range(0, fives, 5):
             x0, x1, x2, x3, x4 = rows[b], rows[b + 1], rows[b + 2], rows[b + 3], rows[b + 4]
-            s0 = s1 = s2 = s3 = s4 = np.float32(0)
+            s0 = s1 = s2 = s3 = s4 = t0 = t1 = t2 = t3 = t4 = np.float32(0)
             for c in range(width):
-                s0 += line[c] * x0[c]
-                s1 += line[c] * x1[c]
-                s2 += line[c] * x2[c]
-                s3 += line[c] * x3[c]
-                s4 += line[c] * x4[c]
+                s0 += m[c] * x0[c]
+                s1 += m[c] * x1[c]
+                s2 += m[c] * x2[c]
+                s3 += m[c] * x3[c]
+                s4 += m[c] * x4[c]
+                t0 += n[c] * x0[c]
+                t1 += n[c] * x1[c]
+                t2 += n[c] * x2[c]
+                t3 += n[c] * x3[c]
+                t4 += n[c] * x4[c]
             out[b, r], out[b + 1, r], out[b + 2, r], out[b + 3, r], out[b + 4, r] = s0, s1, s2, s3, s4
-        for b in range(left, many):
+            out[b, r + 1], out[b + 1, r + 1], out[b + 2, r + 1], out[b + 3, r + 1], out[b + 4, r + 1] = (
+                t0,
+                t1,
+                t2,
+                t3,
+                t4,
+            )
+    for r in range(height):
+        m = matrix[r]
+        for b in range(fives if r < pairs else 0, many):
             x0, s0 = rows[b], np.float32(0)
             for c in range(width):
-                s0 += line[c] * x0[c]
+                s0 += m[c] * x0[c]
             out[b, r] = s0
 
 
 @compiled
 def sums(matrix, factors, out):  # type: ignore[no-untyped-def]
-    """``out[b, c] += sum over r of factors[b, r] matrix[r, c]``, five matrix rows at a time."""
+    """``out[b, c] += sum over r of factors[b, r] matrix[r, c]``, ten matrix rows at a time."""
     height, width = matrix.shape
-    left = 5 * (height // 5)
-    for r in range(0, left, 5):
+    tens = height - height % 10
+    for r in range(0, tens, 10):
         m0, m1, m2, m3, m4 = matrix[r], matrix[r + 1], matrix[r + 2], matrix[r + 3], matrix[r + 4]
+        n0, n1, n2, n3, n4 = matrix[r + 5], matrix[r + 6], matrix[r + 7], matrix[r + 8], matrix[r + 9]
         for b in range(factors.shape[0]):
             f, line = factors[b], out[b]
             f0, f1, f2, f3, f4 = f[r], f[r + 1], f[r + 2], f[r + 3], f[r + 4]
+            g0, g1, g2, g3, g4 = f[r + 5], f[r + 6], f[r + 7], f[r + 8], f[r + 9]
             for c in range(width):
-                line[c] += f0 * m0[c] + f1 * m1[c] + f2 * m2[c] + f3 * m3[c] + f4 * m4[c]
-    for r in range(left, height):
+                line[c] += (f0 * m0[c] + f1 * m1[c] + f2 * m2[c] + f3 * m3[c] + f4 * m4[c]) + (
+                    g0 * n0[c] + g1 * n1[c] + g2 * n2[c] + g3 * n3[c] + g4 * n4[c]
+                )
+    for r in range(tens, height):
         m0 = matrix[r]
         for b in range(factors.shape[0]):
             line, f0 = out[b], factors[b, r]
@@ -326,6 +351,27 @@ def matrix_of(layer, weights):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def run_forward(layers, starts, weights, pre, out, many, powers):  # type: ignore[no-untyped-def]
+    """The forward pass: every level of ``pre`` and ``out`` from level 0 of ``out``."""
+    for l in range(layers.shape[0]):  # noqa: E741
+        layer, width = layers[l], layers[l, OUTPUTS]
+        matrix = matrix_of(layer, weights)
+        below, values = level_of(layers, starts, out, l, many), level_of(layers, starts, pre, l + 1, many)
+        bias = weights[layer[BIAS_PLACE] : layer[BIAS_PLACE] + values.shape[1]]
+        if layer[TALL]:
+            dots(matrix, below, values)
+            for b in range(many):
+                line = values[b]
+                for c in range(width):
+                    line[c] += bias[c]
+        else:
+            for b in range(many):
+                values[b] = bias
+            sums(matrix, below, values)
+        activate(layer[ACTIVATION], width, values, level_of(layers, starts, out, l + 1, many), powers)
+
+
+@compiled
 def train_cell(  # type: ignore[no-untyped-def]
     layers, buffers, row, row_mask, row_first, row_second, rows, order, batch, sizes, epsilons, betas, rate,
     loss, fresh, lasting, watched, total, square, count,
@@ -370,24 +416,7 @@ def train_cell(  # type: ignore[no-untyped-def]
         for b in range(many):
             target[b, :inputs] = rows[taken[b]]
 
-        # Forward.
-        for l in range(depth):  # noqa: E741
-            layer, width = layers[l], layers[l, OUTPUTS]
-            matrix = matrix_of(layer, weights)
-            below, values = level_of(layers, starts, out, l, many), level_of(layers, starts, pre, l + 1, many)
-            bias = weights[layer[BIAS_PLACE] : layer[BIAS_PLACE] + values.shape[1]]
-            if layer[TALL]:
-                dots(matrix, below, values)
-                for b in range(many):
-                    line_b = values[b]
-                    for c in range(width):
-                        line_b[c] += bias[c]
-            else:
-                for b in range(many):
-                    values[b] = bias
-                sums(matrix, below, values)
-            activate(layer[ACTIVATION], width, values, level_of(layers, starts, out, l + 1, many), powers)
-
+        run_forward(layers, starts, weights, pre, out, many, powers)
         if watched:
             unit = 0
             for l in range(depth):  # noqa: E741
@@ -443,9 +472,67 @@ def train_cell(  # type: ignore[no-untyped-def]
         store(layers, second, row_second)
 
 
+@compiled
+def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
+    """Mean L1, squared or Huber loss of the cell in ``buffer`` on ``rows`` ``[N, D]``, summed in double precision."""
+    depth, inputs = layers.shape[0], rows.shape[1]
+    starts = np.zeros(depth + 2, np.int64)
+    for level in range(depth + 1):
+        starts[level + 1] = starts[level] + MEASURE_ROWS * stride_of(layers, level)
+    both = np.zeros((2, starts[depth + 1]), np.float32)
+    pre, out, powers = both[0], both[1], np.empty(starts[depth + 1], np.int32)
+    total = np.float64(0)
+    for start in range(0, rows.shape[0], MEASURE_ROWS):
+        many = min(MEASURE_ROWS, rows.shape[0] - start)
+        target = level_of(layers, starts, out, 0, many)
+        for b in range(many):
+            target[b, :inputs] = rows[start + b]
+        run_forward(layers, starts, buffer, pre, out, many, powers)
+        values = level_of(layers, starts, out, depth, many)
+        for b in range(many):
+            y, t, line = values[b], target[b], np.float32(0)
+            if measure == L1:
+                for c in range(inputs):
+                    line += abs(y[c] - t[c])
+            elif measure == MSE:
+                for c in range(inputs):
+                    line += (y[c] - t[c]) * (y[c] - t[c])
+            else:
+                for c in range(inputs):
+                    d = abs(y[c] - t[c])
+                    line += HALF * d * d if d <= ONE else d - HALF
+            total += line
+    return total / (rows.shape[0] * inputs)
+
+
+def measured(
+    net: Autoencoder, weights: Tensor, parts: list[Tensor], measure: str, poll: Callable[[], None]
+) -> plan.Measured:
+    """What :func:`aecompress.evolve.plan.measured` does, a cell per core."""
+    if measure == "bce":
+        return plan.measured(net, weights, parts, measure, poll)
+    layers, floats = table([(layer.inputs, layer.outputs, layer.activation) for layer in net.layers])
+    own, sources, loss = weights.numpy(), [part.numpy() for part in parts], LOSSES.index(measure)
+    ends = np.cumsum(net.layer_sizes)
+
+    def one(cell: int) -> tuple[list[float], list[int]]:
+        buffer, row = aligned(1, floats)[0], own[cell, : net.model_size]
+        load(layers, own[cell], buffer)
+        zeros = [part.size - int(np.count_nonzero(part)) for part in np.split(row, ends[:-1])]
+        return [measure_cell(layers, buffer, source, loss) for source in sources], zeros
+
+    cells = max(1, CALL_FLOP // (2 * net.layout.size * sum(len(source) for source in sources)))
+    found: list[tuple[list[float], list[int]]] = []
+    for first in range(0, len(own), cells):
+        poll()
+        found += workers.each(one, range(first, min(first + cells, len(own))))
+    losses = torch.tensor([losses for losses, _ in found], dtype=weights.dtype)
+    return plan.Measured(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
+
+
 SHARE = 1 << 17
 """Weights below which handing a share to another core costs more than it brings."""
-CALL_FLOP = 200_000_000
+CALL_FLOP = 500_000_000
 """Floating-point operations of one call into the loop: some tens of milliseconds, after which a stop is obeyed."""
 
 
@@ -555,6 +642,8 @@ def warm() -> None:
         np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32), (one, one), one, L1, True, False,
         False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
     )  # fmt: skip
+    measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
+    load(layers, row, aligned(1, floats)[0])
     update_part(False, True, row, row, row, row, row, one, one, one, one)
 
 

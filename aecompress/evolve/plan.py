@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from aecompress.evolve import workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import Pruning, fires, gather, prune_published, prune_to, zeros_asked
 from aecompress.evolve.training import Training, steps_per_generation, train
@@ -18,12 +17,53 @@ from aecompress.nets.losses import finite_or_inf
 
 Poll = Callable[[], None]
 """Called before every batch; raises to stop the run there."""
-Engine = Callable[[Autoencoder, Training, Population, Tensor, Tensor, range, Poll], None]
-"""Like :func:`aecompress.evolve.training.train`."""
 
 
-MEASURE_CELLS, MEASURE_VALUES = 16, 1 << 19
-"""Cells, and reconstructed values, of one evaluation."""
+MEASURE_CELLS = 16
+"""Cells of one evaluation."""
+
+
+class Measured(NamedTuple):
+    """What a generation is judged by, still on the device."""
+
+    losses: list[Tensor]
+    """``[P]`` each: mean loss on each of some parts of the rows."""
+    layer_zeros: Tensor
+    """``[P, layers]``: weights and biases that are exactly 0."""
+
+
+def measured(net: Autoencoder, weights: Tensor, parts: list[Tensor], measure: str, poll: Poll) -> Measured:
+    """Losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros.
+
+    A few cells at a time, so that memory stays bounded.
+    """
+    groups = torch.split(weights, MEASURE_CELLS)
+    losses = [
+        torch.cat([reconstruction_loss(net, net.layout.views(group), part, measure, poll) for group in groups])
+        for part in parts
+    ]
+    return Measured(losses, torch.cat([layer_zeros(net, group) for group in groups]))
+
+
+def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
+    """Zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
+    zero = (weights[:, : net.model_size] == 0).view(torch.uint8)
+    parts = torch.split(zero, net.layer_sizes, dim=1)
+    return torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to train and to measure; all ways compute the same, to rounding."""
+
+    name: str
+    train: Callable[[Autoencoder, Training, Population, Tensor, Tensor, range, Poll], None]
+    """Like :func:`aecompress.evolve.training.train`."""
+    measure: Callable[[Autoencoder, Tensor, list[Tensor], str, Poll], Measured]
+    """Like :func:`measured`."""
+
+
+EAGER = Engine("eager", train, measured)
 
 
 @dataclass(frozen=True)
@@ -53,8 +93,8 @@ class Plan:
     """The reported loss, and the fitness."""
     block: int
     """Cells that are trained together: their weights fit the cache, or the device."""
-    engine: Engine = train
-    """How a block is trained; all engines compute the same to rounding."""
+    engine: Engine
+    """How blocks are trained and measured."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +107,8 @@ class Rows:
     """``[S, D]``: training rows that a generation's training loss is measured on; the final metrics use all."""
     validation: Tensor
     """``[V, D]``; the sample where the run has no others."""
+    glance: Tensor
+    """``[G, D]``: validation rows that a generation is measured on; the last one is measured on all."""
     guide: Tensor
     """``[G, D]``: where guide rows are drawn."""
 
@@ -97,6 +139,8 @@ def visit_all(plan: Plan, population: Population, cells: list[int], rows: Rows, 
     Returns:
         Which of the cells were pruned.
     """
+    if plan.block >= len(cells) == population.weights.shape[0] and cells == sorted(cells):
+        return visit(plan, population, cells, population.cells, rows, poll)  # all in order: the block is the population
     pruned = []
     for first in range(0, len(cells), plan.block):
         part = cells[first : first + plan.block]
@@ -116,11 +160,11 @@ def visit(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
     for moment in range(moments):
         steps = range(round(count * moment / moments), round(count * (moment + 1) / moments))
         if not prune_first:
-            plan.engine(plan.net, plan.training, block, index, rows.train, steps, poll)
+            plan.engine.train(plan.net, plan.training, block, index, rows.train, steps, poll)
         fired = prune(plan, block, cells, index, rows, moment)
         pruned = [before or now for before, now in zip(pruned, fired, strict=True)]
         if prune_first:
-            plan.engine(plan.net, plan.training, block, index, rows.train, steps, poll)
+            plan.engine.train(plan.net, plan.training, block, index, rows.train, steps, poll)
     return pruned
 
 
@@ -134,9 +178,13 @@ def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
         fired = fires(pruning, plan.training.seed, generation, cells)
         if not any(fired):
             return nobody
-        evidence = gather(plan.net, pruning, block, index, rows.guide, plan.training.seed, moment)
-        which = torch.tensor(fired, device=block.weights.device)
-        prune_published(plan.net, pruning, block, evidence, which)
+        which = torch.tensor([place for place, hit in enumerate(fired) if hit], device=index.device)
+        hit = block.pick(which)
+        evidence = gather(plan.net, pruning, hit, index[which], rows.guide, plan.training.seed, moment)
+        prune_published(plan.net, pruning, hit, evidence)
+        if hit.spread is not None:
+            hit.spread.reset()
+        block.put(which, hit)
     else:
         before, after = (
             zeros_asked(plan.net, pruning, (generation + part / pruning.per_generation) / plan.training.generations)
@@ -146,11 +194,10 @@ def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
         if after == 0 or (after <= before and pruning.lasting):
             return nobody
         fired = [True] * len(cells)
-        which = torch.ones(len(cells), dtype=torch.bool, device=block.weights.device)
         evidence = gather(plan.net, pruning, block, index, rows.guide, plan.training.seed, moment)
         prune_to(plan.net, pruning, block, evidence, after)
-    if block.spread is not None:
-        block.spread.forget(which)
+        if block.spread is not None:
+            block.spread.reset()
     return fired
 
 
@@ -177,39 +224,8 @@ def report(
     order: list[int] | None = None,
 ) -> Report:
     """Measure a population whose generation is complete; sets its fitness in place."""
-    train_loss = measured(plan, population.weights, rows.sample, poll)
-    own = rows.validation is not rows.sample
-    validation_loss = measured(plan, population.weights, rows.validation, poll) if own else train_loss
-    population.fitness.copy_(finite_or_inf(validation_loss))
-    zeros = layer_zeros(plan.net, plan.net.layout.views(population.weights))
-    return Report(train_loss, validation_loss, zeros, parents, pruned, order or [])
-
-
-def measured(plan: Plan, weights: Tensor, rows: Tensor, poll: Poll) -> Tensor:
-    """Mean reported loss ``[P]`` of individuals ``weights`` ``[P, n]`` on ``rows`` ``[N, D]``.
-
-    A few cells and a few hundred rows at a time, so that memory stays bounded; on a CPU each core takes some cells.
-    """
-    size = weights.shape[0]
-    spread = weights.device.type == "cpu" and torch.get_num_threads() == 1 and size > 1
-    group = min(-(-size // workers.cores()) if spread else size, MEASURE_CELLS)
-    groups = [plan.net.layout.views(part) for part in torch.split(weights, group)]
-    total = torch.zeros(size, dtype=weights.dtype, device=weights.device)
-    for part in torch.split(rows, max(MEASURE_VALUES // (group * rows.shape[1]), 16)):
-        poll()
-
-        def loss(cells: dict[str, Tensor], part: Tensor = part) -> Tensor:
-            return reconstruction_loss(plan.net, cells, part, plan.measure)
-
-        losses = workers.each(loss, groups) if spread else [loss(cells) for cells in groups]
-        total += torch.cat(losses) * (part.shape[0] / rows.shape[0])
-    return total
-
-
-def layer_zeros(net: Autoencoder, weights: dict[str, Tensor]) -> Tensor:
-    """Zeros among each layer's weights and biases, int64 ``[P, layers]``."""
-    counts = []
-    for layer in net.layers:
-        weight, bias = weights[layer.name + ".weight"], weights[layer.name + ".bias"]
-        counts.append((weight == 0).sum((1, 2)) + (bias == 0).sum((1, 2)))
-    return torch.stack(counts, 1)
+    seen = rows.validation if population.generation == plan.training.generations else rows.glance
+    parts = [rows.sample] if seen is rows.sample else [rows.sample, seen]
+    losses, zeros = plan.engine.measure(plan.net, population.weights, parts, plan.measure, poll)
+    population.fitness.copy_(finite_or_inf(losses[-1]))
+    return Report(losses[0], losses[-1], zeros, parents, pruned, order or [])

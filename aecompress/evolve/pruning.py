@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from aecompress import rng
@@ -47,7 +46,8 @@ def fires(pruning: Pruning, seed: int, generation: int, cells: list[int]) -> lis
     """Which ``cells`` are pruned this generation: s(t) > U, drawn on the host."""
     assert pruning.chance is not None
     strength = pruning.chance(generation)
-    return [strength > rng.host(seed, "prune", generation, cell).random() for cell in cells]
+    draws = rng.host(seed, "prune", generation).random(max(cells) + 1)
+    return [strength > draws[cell] for cell in cells]
 
 
 def gather(
@@ -84,27 +84,22 @@ def prune_to(net: Autoencoder, pruning: Pruning, block: Population, evidence: Ev
     cut(net, pruning, block, keep)
 
 
-def prune_published(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence, fired: Tensor) -> None:
-    """Prune the cells that ``fired``, bool ``[P]``, in the operator's published form. In place."""
+def prune_published(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence) -> None:
+    """Prune every cell in the operator's published form. In place."""
     assert pruning.operator.published is not None
-    keep = torch.ones_like(block.masks)
-    keep[:, : net.model_size] = pruning.operator.published(evidence) | ~fired[:, None]
-    cut(net, pruning, block, keep & block.masks, fired)
+    keep = block.masks.clone()
+    keep[:, : net.model_size] &= pruning.operator.published(evidence)
+    cut(net, pruning, block, keep)
 
 
-def cut(net: Autoencoder, pruning: Pruning, block: Population, keep: Tensor, fired: Tensor | None = None) -> None:
+def cut(net: Autoencoder, pruning: Pruning, block: Population, keep: Tensor) -> None:
     """Set everything outside ``keep`` ``[P, n]`` to 0, and note the capacity that the prune leaves (ALGORITHMS A7).
 
     Updates weights and capacity in place; lasting prunes also update masks and moments.
-
-    Args:
-        fired: bool ``[P]``, the cells that were pruned; None for all.
     """
     block.weights.mul_(keep)
     if pruning.lasting:
         block.masks.copy_(keep)
         for moments in block.moments or ():
             moments.mul_(keep)
-    alive = (block.weights[:, : net.model_size] != 0).sum(1) / net.model_size
-    alive = alive.to(block.capacity.dtype)
-    block.capacity.copy_(alive if fired is None else torch.where(fired, alive, block.capacity))
+    block.capacity.copy_((block.weights[:, : net.model_size] != 0).sum(1) / net.model_size)

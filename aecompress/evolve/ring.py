@@ -24,8 +24,8 @@ def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: Tensor) 
     ring = plan.ring
     assert ring is not None
     keys = cells[:1] * 0 if ring.shared_batch else cells
-    order = rng.permutation(plan.training.seed, "selection", generation, keys, 0, rows.shape[0])
-    index = order[:, : plan.training.batch]
+    batch = min(plan.training.batch, rows.shape[0])
+    index = rng.sample(plan.training.seed, "selection", generation, keys, 0, rows.shape[0], batch)
     return rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
 
 
@@ -58,17 +58,19 @@ def ring_losses(
             out = forward(net.decoder, weights, latent.roll(distance, 0)).out[-1]
             by_distance[distance] = mean_loss(measure, out, batches).roll(-distance)  # by the encoder's cell
         pairs = [[by_distance[d - e].roll(-e) for d in members] for e in members]
-    else:
-        pairs = []
-        for e in members:
-            latent = forward(net.encoder, weights, batches.roll(e, 0)).out[-1].roll(-e, 0)  # by the visited cell
-            losses = []
-            for d in members:
-                poll()
-                out = forward(net.decoder, weights, latent.roll(d, 0)).out[-1]
-                losses.append(mean_loss(measure, out, batches.roll(d, 0)).roll(-d))
-            pairs.append(losses)
-    return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
+        return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
+    latents = []
+    for e in members:
+        poll()
+        latents.append(forward(net.encoder, weights, batches.roll(e, 0)).out[-1].roll(-e, 0))  # by the visited cell
+    codes, count = torch.stack(latents, 1), len(members)  # [P, n, B, latent]
+    columns = []
+    for d in members:
+        poll()
+        out = forward(net.decoder, weights, codes.roll(d, 0).flatten(1, 2)).out[-1]
+        out = out.view(size, count, *batches.shape[1:])
+        columns.append(mean_loss(measure, out, batches.roll(d, 0)[:, None]).roll(-d, 0))  # [P, n]
+    return torch.stack(columns, 2)
 
 
 def neighbour_losses(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,10 +19,23 @@ def cores() -> int:
 
 @functools.cache
 def pool() -> ThreadPoolExecutor:
-    """The threads, started on first use."""
-    return ThreadPoolExecutor(cores(), thread_name_prefix="aecompress")
+    """The other cores' threads, started on first use."""
+    return ThreadPoolExecutor(max(cores() - 1, 1), thread_name_prefix="aecompress")
 
 
-def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``function`` of every item, in order; the cores take item after item."""
-    return list(pool().map(function, items))
+def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """``function`` of every item, in order; the cores, this thread's among them, take item after item."""
+    found: dict[int, Result] = {}
+    turn = iter(range(len(items)))
+
+    def work() -> None:
+        for place in turn:  # taking the next number is one step of the interpreter, so no two threads get the same
+            found[place] = function(items[place])
+
+    others = [pool().submit(work) for _ in range(min(cores(), len(items)) - 1)]
+    try:
+        work()
+    finally:
+        for other in others:
+            other.result()
+    return [found[place] for place in range(len(items))]

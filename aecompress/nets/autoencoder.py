@@ -48,6 +48,11 @@ class Autoencoder:
         return Layout(self.layers).size
 
     @cached_property
+    def layer_sizes(self) -> list[int]:
+        """Number of weights and biases of each layer, as they follow on each other in a row."""
+        return [(layer.inputs + 1) * layer.outputs for layer in self.layers]
+
+    @cached_property
     def encoder_size(self) -> int:
         """Number of weights and biases of the encoder: the first ``encoder_size`` columns of a row."""
         return Layout(self.encoder).size

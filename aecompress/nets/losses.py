@@ -46,8 +46,8 @@ LOSSES: dict[str, Loss] = {
 
 
 def mean_loss(name: str, out: Tensor, target: Tensor) -> Tensor:
-    """Loss of ``out`` ``[P, B, D]`` against ``target`` ``[P or 1, B, D]``, mean over rows and inputs: ``[P]``."""
-    return LOSSES[name].value(out, target).mean((1, 2))
+    """Loss of ``out`` ``[..., B, D]`` against ``target``, mean over rows and inputs: ``[...]``."""
+    return LOSSES[name].value(out, target).mean((-2, -1))
 
 
 def output_delta(name: str, activation: str, pre: Tensor, out: Tensor, target: Tensor, scale: float) -> Tensor:

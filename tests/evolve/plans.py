@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.plan import Plan, Ring, Rows
+from aecompress.evolve.plan import EAGER, Plan, Ring, Rows
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule
@@ -59,14 +59,14 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
     ring = Ring(
         s["radius"], s["asynchronous"], s["tournament"], s["concept"], s["shared_batch"], s["prune_first"], s["walk"]
     )
-    return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"])
+    return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"], EAGER)
 
 
 def make_rows(dtype: torch.dtype = torch.float64, device: str = "cpu") -> Rows:
     draws = torch.Generator().manual_seed(1)
     train, validation, guide = (torch.rand(n, 12, generator=draws, dtype=torch.float64) for n in (23, 9, 11))
     train, validation, guide = ((part > 0.5).to(device, dtype) for part in (train, validation, guide))
-    return Rows(train, train, validation, guide)
+    return Rows(train, train, validation, validation, guide)
 
 
 def make_population(plan: Plan, size: int = 4, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Population:

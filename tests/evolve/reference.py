@@ -163,7 +163,7 @@ class Ring:
         stored = [hooked(module, x)]
 
         strength = schedule(s["schedule"], t, s["p"], s["generations"] - 1, n)
-        fires = strength > rng.host(self.seed, "prune", t, cell).random()
+        fires = strength > rng.host(self.seed, "prune", t).random(cell + 1)[cell]
         if s["prune_first"] and fires:
             self.prune(module, stored, t, cell)
         shuffled = rng.permutation(self.seed, "batches", t, one(cell), 0, len(self.rows))[0]

@@ -11,7 +11,7 @@ from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.operators import OPERATORS, Evidence
 from aecompress.evolve.plan import visit_all
-from aecompress.evolve.pruning import gather, prune_published
+from aecompress.evolve.pruning import fires, gather, prune_published
 from aecompress.nets.layers import forward
 from tests.evolve import reference
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
@@ -114,8 +114,8 @@ def test_published_forms_equal_slow_loops(name: str) -> None:
     plan, population, seen = evidence(name, [0, 1, 2, 3])
     modules = [Plain(plan.net, row) for row in population.weights]
     rows = make_rows()
-    prune_published(plan.net, plan.pruning, population, seen, torch.tensor([True, True, False, True]))
-    for cell in (0, 1, 3):
+    prune_published(plan.net, plan.pruning, population, seen)
+    for cell in range(4):
         if name == "random":
             reference.random_prune(modules[cell], SEED, 3, cell)
         elif name == "variance":
@@ -126,9 +126,18 @@ def test_published_forms_equal_slow_loops(name: str) -> None:
                 reference.conjunctive_prune(modules[cell], rows.guide, SEED, 3, cell)
     for cell in range(4):
         assert torch.equal(population.weights[cell], row_of(modules[cell])), cell
-    assert float((population.weights[[0, 1, 3]] == 0).double().mean()) > 0.01
-    assert not bool((population.weights[2] == 0).any())
-    assert population.capacity.tolist()[2] == 1.0
+    assert float((population.weights == 0).double().mean()) > 0.01
+    torch.testing.assert_close(population.capacity, (population.weights != 0).double().mean(1))
+
+
+def test_only_cells_whose_draw_fires_are_pruned() -> None:
+    plan = make_plan(operator="random", p=0.5, ring=False)
+    population, rows = make_population(plan), make_rows()
+    hits = fires(plan.pruning, SEED, 0, [0, 1, 2, 3])
+    assert 0 < sum(hits) < 4
+    assert fires(plan.pruning, SEED, 0, [2]) == hits[2:3]
+    assert visit_all(plan, population, [0, 1, 2, 3], rows, NOTHING) == hits
+    assert (population.capacity < 1).tolist() == hits
 
 
 def test_random_published_counts_round_half_to_even_per_tensor_zeros_included() -> None:

@@ -13,6 +13,7 @@ import torch
 from aecompress import rng
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
+from aecompress.evolve import workers
 from aecompress.evolve.operators import OPERATORS
 from aecompress.evolve.plan import EAGER, Engine, Plan, Ring, Rows, measured
 from aecompress.evolve.population import Population, new_population
@@ -28,6 +29,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.floa
 """Number format of the weights."""
 BLOCK_BYTES = 2_600_000
 """Weights of the cells that are trained together on a CPU: with gradients and moments they should stay in its cache."""
+PASS_BYTES = 32_000_000
+"""Weights of the cells that are copied out for compiled passes."""
 
 
 FUSED_BATCH = 32
@@ -41,13 +44,12 @@ ONE_THREAD_FLOP = 10_000_000
 
 
 def threads_for(plan: Plan, cells: int, device: torch.device) -> int:
-    """Threads inside one of torch's operations that a run's steps are worth.
+    """Threads inside one of torch's operations.
 
-    One for small steps, where a busy second core would slow it many times, and for compiled passes, which take a core
-    per cell themselves.
+    One for small steps, where a busy second core would slow them many times, and where the cores take cells or blocks.
     """
-    step = 6 * plan.net.layout.size * plan.training.batch * min(plan.block, cells)
-    alone = step < ONE_THREAD_FLOP or (plan.training.batch <= FUSED_BATCH and plan.engine is not EAGER)
+    small = 6 * plan.net.layout.size * plan.training.batch * min(plan.block, cells) < ONE_THREAD_FLOP
+    alone = small or plan.apart or plan.engine.whole_passes
     return 1 if alone and device.type == "cpu" else torch.get_num_threads()
 
 
@@ -67,7 +69,7 @@ def engine_of(spec: RunSpec, device: torch.device) -> Engine:
     from aecompress.evolve import fused
 
     if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= FUSED_BATCH:
-        return Engine("compiled passes", fused.train, fused.measured)
+        return Engine("compiled passes", fused.train, fused.measured, whole_passes=True)
     return Engine("compiled updates", functools.partial(train, update=fused.masked_update), measured)
 
 
@@ -180,9 +182,26 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         walk=learn.walk if learn.rate == "walk" else 0.0,
     )
     cells = cells_of(spec)
-    block = max(1, BLOCK_BYTES // (4 * net.layout.size)) if device.type == "cpu" else cells
+    block, apart = blocks_of(net, cells, training.batch, engine, device)
     ring_or_none = ring if spec.mode == "coevo" else None
-    return Plan(net, training, pruning, ring_or_none, measure_of(learn.loss), block, engine)
+    return Plan(net, training, pruning, ring_or_none, measure_of(learn.loss), block, apart, engine)
+
+
+def blocks_of(net: Autoencoder, cells: int, batch: int, engine: Engine, device: torch.device) -> tuple[int, bool]:
+    """Cells of a block, and whether blocks are trained apart, each by a core of its own.
+
+    A GPU takes the whole ring at once. Compiled passes share a block's cells among the cores themselves, so that blocks
+    only bound memory. Otherwise a block's weights fit a core's cache; where steps are large enough to keep a core busy
+    between two calls from Python, each core trains blocks of its own, which needs no waiting inside an operation.
+    """
+    if device.type != "cpu":
+        return cells, False
+    individual = 4 * net.layout.size
+    if engine.whole_passes:
+        return max(PASS_BYTES // individual, workers.cores()), False
+    block = max(1, BLOCK_BYTES // individual)
+    apart = cells > 1 and 6 * net.layout.size * batch * min(block, cells) >= ONE_THREAD_FLOP
+    return (min(block, -(-cells // workers.cores())), True) if apart else (block, False)
 
 
 def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -133,6 +134,7 @@ class Control:
         self.generation = 0
         """The last completed generation."""
         self._next = 0.0
+        self._turn = threading.Lock()
 
     def poll(self) -> None:
         """Obey; cheap enough for every batch.
@@ -141,18 +143,20 @@ class Control:
             Interrupted: the run is to stop.
         """
         self._obey_signal()
-        now = time.monotonic()
-        if now < self._next:
+        if time.monotonic() < self._next:
             return
-        self._next = now + CONTROL_SECONDS
-        if self._word() == "pause":
-            self.tell(events.Paused(time.time(), self.generation, True))
-            while self._word() == "pause":
-                self._obey_signal()
-                time.sleep(CONTROL_SECONDS / 2)
-            self.tell(events.Paused(time.time(), self.generation, False))
-        if self._word() == "stop":
-            raise Interrupted(f"stopped by control after generation {self.generation}", signal.SIGTERM)
+        with self._turn:  # several threads may train; one of them waits for all
+            if time.monotonic() < self._next:
+                return
+            if self._word() == "pause":
+                self.tell(events.Paused(time.time(), self.generation, True))
+                while self._word() == "pause":
+                    self._obey_signal()
+                    time.sleep(CONTROL_SECONDS / 2)
+                self.tell(events.Paused(time.time(), self.generation, False))
+            if self._word() == "stop":
+                raise Interrupted(f"stopped by control after generation {self.generation}", signal.SIGTERM)
+            self._next = time.monotonic() + CONTROL_SECONDS
 
     def _obey_signal(self) -> None:
         number = self.stop()

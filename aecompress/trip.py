@@ -304,7 +304,8 @@ def timed(engine: Engine, spent: defaultdict[str, float]) -> Engine:
 
         return call
 
-    return Engine(engine.name, clocked("training", engine.train), clocked("measuring", engine.measure))
+    train, measure = clocked("training", engine.train), clocked("measuring", engine.measure)
+    return dataclasses.replace(engine, train=train, measure=measure)
 
 
 def has_started(where: Path) -> bool:

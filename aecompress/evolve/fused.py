@@ -230,6 +230,36 @@ def fresh_adam_row(weights, grad, size, epsilon):  # type: ignore[no-untyped-def
 
 
 @compiled
+def update_fresh_of_five(matrix, factors, lines, size, epsilon):  # type: ignore[no-untyped-def]
+    """Gradient and fresh-Adam update in one loop, at the published batch of five: it waits on division alone."""
+    x0, x1, x2, x3, x4 = lines[0], lines[1], lines[2], lines[3], lines[4]
+    for r in range(matrix.shape[0]):
+        row = matrix[r]
+        f0, f1, f2, f3, f4 = factors[0, r], factors[1, r], factors[2, r], factors[3, r], factors[4, r]
+        for c in range(row.shape[0]):
+            g = f0 * x0[c] + f1 * x1[c] + f2 * x2[c] + f3 * x3[c] + f4 * x4[c]
+            row[c] -= size * (g / (abs(g) + epsilon))
+
+
+@compiled
+def update(  # type: ignore[no-untyped-def]
+    fresh, lasting, matrix, masks, firsts, seconds, factors, lines, grad, size, epsilon, beta1, beta2
+):
+    """Gradient, mask and update of a layer's matrix, row by row, while the row is hot; in place."""
+    if fresh and not lasting and lines.shape[0] == 5:
+        update_fresh_of_five(matrix, factors, lines, size, epsilon)
+        return
+    for r in range(matrix.shape[0]):
+        gradient_row(factors, lines, r, grad)
+        if lasting:
+            mask_row(grad, masks[r])
+        if fresh:
+            fresh_adam_row(matrix[r], grad, size, epsilon)
+        else:
+            adam_row(matrix[r], grad, firsts[r], seconds[r], size, epsilon, beta1, beta2)
+
+
+@compiled
 def sigmoid_row(x, y, powers):  # type: ignore[no-untyped-def]
     """``y = 1 / (1 + exp(-x))``, exp to a few units in the last place: 2^n by its bits, the rest by a polynomial
     (Cephes expf).
@@ -351,6 +381,13 @@ def matrix_of(layer, weights):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def bias_of(layer, weights):  # type: ignore[no-untyped-def]
+    """A layer's bias as a matrix of one row, padded."""
+    stride = -(-layer[OUTPUTS] // LINE) * LINE
+    return weights[layer[BIAS_PLACE] : layer[BIAS_PLACE] + stride].reshape(1, stride)
+
+
+@compiled
 def run_forward(layers, starts, weights, pre, out, many, powers):  # type: ignore[no-untyped-def]
     """The forward pass: every level of ``pre`` and ``out`` from level 0 of ``out``."""
     for l in range(layers.shape[0]):  # noqa: E741
@@ -449,22 +486,14 @@ def train_cell(  # type: ignore[no-untyped-def]
                 before = level_of(layers, starts, pre, l, many)
                 through(layers[l - 1, ACTIVATION], layer[INPUTS], grads, before, below)
             factors, lines = (here, below) if layer[TALL] else (below, here)
-            # The last row is the bias, whose factors are 1.
-            height = matrix.shape[0]
-            for r in range(height + 1):
-                wide = matrix.shape[1] if r < height else here.shape[1]
-                start = layer[PLACE] + r * wide if r < height else layer[BIAS_PLACE]
-                here_and_now = slice(start, start + wide)
-                gradient_row(factors if r < height else ones, lines if r < height else here, r % height, grad[:wide])
-                if lasting:
-                    mask_row(grad[:wide], mask[here_and_now])
-                if fresh:
-                    fresh_adam_row(weights[here_and_now], grad[:wide], size, epsilon)
-                else:
-                    adam_row(
-                        weights[here_and_now], grad[:wide], first[here_and_now], second[here_and_now], size, epsilon,
-                        beta1, beta2,
-                    )  # fmt: skip
+            update(
+                fresh, lasting, matrix, matrix_of(layer, mask), matrix_of(layer, first), matrix_of(layer, second),
+                factors, lines, grad[: matrix.shape[1]], size, epsilon, beta1, beta2,
+            )  # fmt: skip
+            update(
+                fresh, lasting, bias_of(layer, weights), bias_of(layer, mask), bias_of(layer, first),
+                bias_of(layer, second), ones[:many], here, grad[: here.shape[1]], size, epsilon, beta1, beta2,
+            )  # fmt: skip
 
     store(layers, weights, row)
     if not fresh:
@@ -626,7 +655,7 @@ def masked_update(
         )  # fmt: skip
 
     places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
-    if weights.size < 2 * SHARE:
+    if weights.size < 2 * SHARE or torch.get_num_threads() == 1:  # few, or each core has its own block
         for place in places:
             one(place)
     else:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from aecompress.evolve import workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import Pruning, fires, gather, prune_published, prune_to, zeros_asked
 from aecompress.evolve.training import Training, steps_per_generation, train
@@ -61,6 +62,8 @@ class Engine:
     """Like :func:`aecompress.evolve.training.train`."""
     measure: Callable[[Autoencoder, Tensor, list[Tensor], str, Poll], Measured]
     """Like :func:`measured`."""
+    whole_passes: bool = False
+    """Whether training takes a core per cell and returns after many steps."""
 
 
 EAGER = Engine("eager", train, measured)
@@ -93,6 +96,8 @@ class Plan:
     """The reported loss, and the fitness."""
     block: int
     """Cells that are trained together: their weights fit the cache, or the device."""
+    apart: bool
+    """Whether each core of a CPU trains blocks of its own; then torch's operations take one thread."""
     engine: Engine
     """How blocks are trained and measured."""
 
@@ -141,14 +146,17 @@ def visit_all(plan: Plan, population: Population, cells: list[int], rows: Rows, 
     """
     if plan.block >= len(cells) == population.weights.shape[0] and cells == sorted(cells):
         return visit(plan, population, cells, population.cells, rows, poll)  # all in order: the block is the population
-    pruned = []
-    for first in range(0, len(cells), plan.block):
-        part = cells[first : first + plan.block]
+
+    def one(part: list[int]) -> list[bool]:
         index = torch.tensor(part, device=population.weights.device)
         block = population.pick(index)
-        pruned += visit(plan, block, part, index, rows, poll)
+        fired = visit(plan, block, part, index, rows, poll)
         population.put(index, block)
-    return pruned
+        return fired
+
+    parts = [cells[first : first + plan.block] for first in range(0, len(cells), plan.block)]
+    found = workers.each(one, parts) if plan.apart else [one(part) for part in parts]
+    return [was for part in found for was in part]
 
 
 def visit(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, poll: Poll) -> list[bool]:

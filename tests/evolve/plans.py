@@ -59,7 +59,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
     ring = Ring(
         s["radius"], s["asynchronous"], s["tournament"], s["concept"], s["shared_batch"], s["prune_first"], s["walk"]
     )
-    return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"], EAGER)
+    return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"], False, EAGER)
 
 
 def make_rows(dtype: torch.dtype = torch.float64, device: str = "cpu") -> Rows:

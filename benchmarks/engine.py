@@ -2,7 +2,7 @@
 
     python benchmarks/engine.py [--json FILE] [--quick]        step times as a Markdown table
     python benchmarks/engine.py --memory CELLS RULE            peak memory per cell of a whole run, in parameter bytes
-    python benchmarks/engine.py --half                         bfloat16 against float32, and their final losses
+    python benchmarks/engine.py --half MNIST.npz               bfloat16 against float32, and their final losses
 
 Contenders train the same cells on the same batches, interleaved in one process, each at its better of one and two
 threads, medians of the repeats; before a time counts, its weights must be those of the others.
@@ -339,24 +339,24 @@ def memory(cells: int, rule: str) -> None:
     print(json.dumps({"cells": cells, "rule": rule, "bytes_per_parameter_byte": peak * 1024 / cells / own}))
 
 
-def half() -> None:
+def half(mnist: str) -> None:
     """bfloat16 products against float32: step time of the large network, and final losses of a short training."""
     case = Case("784-1024-256-1024-784", 10, 256, "adam")
-    rows = rows_for(case, 4)
+    rows = rows_for(case, 60)
     plans = {name: plan_for(case, True, name) for name in ("float32", "bf16")}
     runs = {name: package(case, plan, population_for(case, plan.net), rows) for name, plan in plans.items()}
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads_for(plans["float32"], case.cells, CPU))
     for run, _ in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(5):
+    for _ in range(3):
         for name, (run, _) in runs.items():
-            times[name].append(timed(run) / 4)
+            times[name].append(timed(run) / 60)
     median = {name: statistics.median(values) for name, values in times.items()}
     net, rate = plans["float32"].net, product_rate()
     weights = sum(layer.inputs * layer.outputs for layer in net.layers)
     products = case.cells * 2 * case.batch * (3 * weights - net.layers[0].inputs * net.layers[0].outputs)
-    losses = {name: final_loss(name) for name in plans}
+    losses = {name: final_loss(name, mnist) for name in plans}
     print(
         json.dumps(
             {
@@ -370,12 +370,16 @@ def half() -> None:
     )
 
 
-def final_loss(precision: str) -> float:
-    """Validation loss of a whole run on digits."""
+def final_loss(precision: str, mnist: str) -> float:
+    """Validation loss of a whole run of the large network on MNIST."""
     from aecompress.events import Finished
     from aecompress.trip import prepare, run
 
-    flags = {"data.source": "digits", "precision": precision, "mode": "canonical", "compile": "on"}
+    flags: dict[str, Any] = {
+        "data.source": f"{mnist}:train", "data.test": f"{mnist}:test", "precision": precision, "mode": "canonical",
+        "compile": "on", "model.hidden": [1024], "model.latent": 256, "train.batch": 256, "train.epochs": 6,
+        "train.learning_rate": 0.002, "prune.target_sparsity": 0.0,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         job = prepare(resolve({path: ("benchmark", value) for path, value in flags.items()}), Path(place) / "run")
         return next(e.metrics["validation_mse"] for e in run(job) if isinstance(e, Finished))
@@ -385,14 +389,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--half", action="store_true")
+    parser.add_argument("--half", metavar="MNIST.npz")
     parser.add_argument("--memory", nargs=2, metavar=("CELLS", "RULE"))
     chosen = parser.parse_args()
     if chosen.memory:
         memory(int(chosen.memory[0]), chosen.memory[1])
         return
     if chosen.half:
-        half()
+        half(chosen.half)
         return
     rate, lines = product_rate(), []
     for case in cases(chosen.quick):

@@ -36,7 +36,7 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.evolve import plan, workers
 from aecompress.evolve.population import Population
-from aecompress.evolve.training import Training, step_size, steps_per_generation
+from aecompress.evolve.training import Products, Training, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder
 
 Floats = NDArray[np.float32]
@@ -623,7 +623,7 @@ def train(
 def update_part(  # type: ignore[no-untyped-def]
     lasting, fresh, weights, grad, kept, first, second, size, epsilon, beta1, beta2
 ):
-    """Mask and update a stretch of a cell's row, in stretches that stay in the nearest cache; in place."""
+    """Mask and update a stretch of a cell's row, in pieces that stay in the nearest cache; in place."""
     for start in range(0, weights.shape[0], STRETCH):
         now = slice(start, min(start + STRETCH, weights.shape[0]))
         if lasting:
@@ -634,25 +634,54 @@ def update_part(  # type: ignore[no-untyped-def]
             adam_row(weights[now], grad[now], first[now], second[now], size, epsilon, beta1, beta2)
 
 
+@compiled
+def update_part_half(  # type: ignore[no-untyped-def]
+    lasting, fresh, weights, copy, half_grad, kept, first, second, size, epsilon, beta1, beta2
+):
+    """:func:`update_part` from a bfloat16 gradient, renewing a bfloat16 copy of the weights; both as their bits, int16.
+
+    A bfloat16 is the upper half of a float32; rounding is to the nearest, ties to even.
+    """
+    bits = np.empty(STRETCH, np.int32)
+    grad = bits.view(np.float32)
+    for start in range(0, weights.shape[0], STRETCH):
+        now = slice(start, min(start + STRETCH, weights.shape[0]))
+        length = now.stop - now.start
+        slopes, own, low = half_grad[now], weights[now].view(np.int32), copy[now]
+        for c in range(length):
+            bits[c] = np.int32(slopes[c]) << np.int32(16)
+        update_part(
+            lasting, fresh, weights[now], grad[:length], kept[now], first[now], second[now], size, epsilon, beta1, beta2
+        )
+        for c in range(length):
+            low[c] = np.int16((own[c] + np.int32(0x7FFF) + ((own[c] >> np.int32(16)) & np.int32(1))) >> np.int32(16))
+
+
 def masked_update(
-    block: Population, grad: Tensor, kept: Tensor | None, training: Training, size: float, epsilon: float
+    block: Population, own: Products, kept: Tensor | None, training: Training, size: float, epsilon: float
 ) -> None:
     """What :func:`aecompress.evolve.training.masked_update` does, in one pass over the memory, on all cores."""
     fresh = training.optimizer == "fresh-adam"
     beta1, beta2 = (np.float32(beta) for beta in training.betas)
-    weights, slopes = block.weights.numpy(), grad.numpy()
-    masks = slopes if kept is None else kept.numpy()
-    first, second = (slopes, slopes) if block.moments is None else (moment.numpy() for moment in block.moments)
+    weights = block.weights.numpy()
+    slopes, copy = (
+        part.view(torch.int16).numpy() if own.half else part.numpy() for part in (own.gradient, own.weights)
+    )
+    masks = block.masks.numpy()
+    first, second = (weights, weights) if block.moments is None else (moment.numpy() for moment in block.moments)
     rates = block.learning_rate.numpy() * np.float32(size)
     length = weights.shape[1]
     stretch = max(SHARE, -(-length // workers.cores()))
 
     def one(place: tuple[int, int]) -> None:
         cell, now = place[0], slice(place[1], place[1] + stretch)
-        update_part(
-            kept is not None, fresh, weights[cell, now], slopes[cell, now], masks[cell, now], first[cell, now],
-            second[cell, now], rates[cell], np.float32(epsilon), beta1, beta2,
+        rest = (
+            masks[cell, now], first[cell, now], second[cell, now], rates[cell], np.float32(epsilon), beta1, beta2,
         )  # fmt: skip
+        if own.half:
+            update_part_half(kept is not None, fresh, weights[cell, now], copy[cell, now], slopes[cell, now], *rest)
+        else:
+            update_part(kept is not None, fresh, weights[cell, now], slopes[cell, now], *rest)
 
     places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
     if weights.size < 2 * SHARE or torch.get_num_threads() == 1:  # few, or each core has its own block
@@ -673,7 +702,9 @@ def warm() -> None:
     )  # fmt: skip
     measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])
-    update_part(False, True, row, row, row, row, row, one, one, one, one)
+    half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
+    update_part(False, True, row, row, mask, row, row, one, one, one, one)
+    update_part_half(False, True, row, half, half, mask, row, row, one, one, one, one)
 
 
 def compile_ahead(poll: Callable[[], None]) -> None:

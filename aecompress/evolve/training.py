@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,19 +97,40 @@ UPDATES = {"adam": adam, "fresh-adam": fresh_adam}
 
 
 def masked_update(
-    block: Population, grad: Tensor, kept: Tensor | None, training: Training, size: float, epsilon: float
+    block: Population, own: Products, kept: Tensor | None, training: Training, size: float, epsilon: float
 ) -> None:
     """The mask, where pruned weights stay pruned, and the update rule. In place.
 
     Args:
+        own: the gradient, which is overwritten, and a half-precision copy of the weights, which is renewed.
         kept: the masks as numbers, ``[P, n]``; None where pruned weights may grow again.
     """
+    grad = own.gradient.to(block.weights.dtype)
     if kept is not None:
         grad.mul_(kept)
     UPDATES[training.optimizer](block, grad, size, epsilon, training.betas)
+    if own.half:
+        own.weights.copy_(block.weights)
 
 
-Update = Callable[[Population, Tensor, Tensor | None, Training, float, float], None]
+class Products(NamedTuple):
+    """What the matrix products of a block read and write, ``[P, n]`` each."""
+
+    weights: Tensor
+    """The block's own, or a copy in half precision."""
+    gradient: Tensor
+    half: bool
+
+
+def products_of(block: Population, training: Training) -> Products:
+    """The block's own weights and a new gradient, or both in half precision; the weights themselves stay float32."""
+    if training.products is None:
+        return Products(block.weights, torch.empty_like(block.weights), False)
+    copy = block.weights.to(training.products)
+    return Products(copy, torch.empty_like(copy), True)
+
+
+Update = Callable[[Population, Products, Tensor | None, Training, float, float], None]
 """Like :func:`masked_update`."""
 
 
@@ -131,13 +153,9 @@ def train(
         cells: int64 ``[P]``, the block's cell indices, which key its draws.
         steps: which batches of the pass; a pass may be cut in parts.
     """
-    grad = torch.empty_like(block.weights)
-    kept = block.masks.to(grad.dtype) if training.lasting_masks else None
-    # Products in half precision read a copy of the weights and write their own gradient; the weights stay float32.
-    half = training.products is not None
-    weights = torch.empty_like(grad, dtype=training.products) if half else block.weights
-    written = torch.empty_like(weights) if half else grad
-    views, gradients = net.layout.views(weights), net.layout.views(written)
+    own = products_of(block, training)
+    weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
+    kept = block.masks.to(block.weights.dtype) if training.lasting_masks else None
     generation, seed = block.generation, training.seed
     loss = training.loss(generation)
     count = steps_per_generation(rows.shape[0], training.batch)
@@ -145,15 +163,11 @@ def train(
     for step in steps:
         poll()
         index = order[:, step * training.batch : (step + 1) * training.batch]
-        batch = rows.index_select(0, index.reshape(-1)).view(*index.shape, -1).to(weights.dtype)  # [P, B, D]
+        batch = rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # [P, B, D]
         noise = draw_noise(net, training, generation, cells, step, batch)
-        if half:
-            weights.copy_(block.weights)
-        trace = gradient(net, views, gradients, batch, noise, training.noise_level, loss)
-        if half:
-            grad.copy_(written)
+        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss)
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
-        update(block, grad, kept, training, size, epsilon)
+        update(block, own, kept, training, size, epsilon)
         if block.spread is not None:
             block.spread.add(net, trace)
 

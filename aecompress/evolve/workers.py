@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_here = threading.local()
 
 
 def cores() -> int:
@@ -25,12 +27,20 @@ def pool() -> ThreadPoolExecutor:
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """``function`` of every item, in order; the cores, this thread's among them, take item after item."""
+    if getattr(
+        _here, "at_work", False
+    ):  # asked from inside: the cores are taken, and waiting for them would be for ever
+        return [function(item) for item in items]
     found: dict[int, Result] = {}
     turn = iter(range(len(items)))
 
     def work() -> None:
-        for place in turn:  # taking the next number is one step of the interpreter, so no two threads get the same
-            found[place] = function(items[place])
+        _here.at_work = True
+        try:
+            for place in turn:  # taking the next number is one step of the interpreter, so no two threads get the same
+                found[place] = function(items[place])
+        finally:
+            _here.at_work = False
 
     others = [pool().submit(work) for _ in range(min(cores(), len(items)) - 1)]
     try:

@@ -84,7 +84,7 @@ def gradient(
     Args:
         weights: ``[P, in, out]`` and ``[P, 1, out]`` by name.
         gradients: same names and shapes; overwritten.
-        rows: ``[P, B, D]``.
+        rows: ``[P, B, D]``, in float32 or double; products are in the weights' format, the loss in that of the rows.
 
     Returns:
         The forward pass of encoder and decoder.
@@ -93,12 +93,21 @@ def gradient(
         assert noise is not None
         return _variational_gradient(net, net.log_variance, weights, gradients, rows, noise, loss)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
+    inputs = inputs.to(gradients[net.encoder[0].name + ".weight"].dtype)
     trace = forward(net.layers, weights, inputs)
     scale = 1.0 / (rows.shape[1] * rows.shape[2])
-    last = net.decoder[-1].activation
-    delta = output_delta(loss, last, trace.pre[-1], trace.out[-1], rows, scale)
+    delta = _loss_delta(net, loss, trace, rows, scale)
     backward(net.layers, weights, gradients, inputs, trace, delta)
     return trace
+
+
+def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: float) -> Tensor:
+    """The gradient of the loss before the output activation; after products in half precision, in that of the rows."""
+    last, pre, out = net.decoder[-1].activation, trace.pre[-1], trace.out[-1]
+    if pre.dtype == rows.dtype:
+        return output_delta(loss, last, pre, out, rows, scale)
+    wide = pre.to(rows.dtype)
+    return output_delta(loss, last, wide, ACTIVATIONS[last].apply(wide.clone()), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(
@@ -111,15 +120,15 @@ def _variational_gradient(
     loss: str,
 ) -> Trace:
     scale = 1.0 / rows.shape[1]
-    encoded = forward(net.encoder, weights, rows)
-    below = encoded.out[-2] if len(net.encoder) > 1 else rows
+    inputs = rows.to(gradients[net.encoder[0].name + ".weight"].dtype)
+    encoded = forward(net.encoder, weights, inputs)
+    below = encoded.out[-2] if len(net.encoder) > 1 else inputs
     mean = encoded.out[-1]  # [P, B, latent]
     log_variance = forward([head], weights, below).out[0]  # [P, B, latent]
-    spread = noise * torch.exp(0.5 * log_variance)
+    spread = noise.to(mean.dtype) * torch.exp(0.5 * log_variance)
     decoded = forward(net.decoder, weights, mean + spread)
 
-    last = net.decoder[-1].activation
-    delta = output_delta(loss, last, decoded.pre[-1], decoded.out[-1], rows, scale)
+    delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
     at_latent = torch.bmm(first, weights[net.decoder[0].name + ".weight"].transpose(1, 2))
     at_mean = at_latent + mean * scale
@@ -135,7 +144,7 @@ def _variational_gradient(
         top = len(net.encoder) - 2
         activation = ACTIVATIONS[net.encoder[top].activation]
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
-        backward(net.encoder[:-1], weights, gradients, rows, encoded, delta)
+        backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
 
 

@@ -29,7 +29,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.floa
 """Number format of the weights."""
 BLOCK_BYTES = 2_600_000
 """Weights of the cells that are trained together on a CPU: with gradients and moments they should stay in its cache."""
-PASS_BYTES = 32_000_000
+PASS_BYTES = 16_000_000
 """Weights of the cells that are copied out for compiled passes."""
 
 

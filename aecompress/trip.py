@@ -40,7 +40,7 @@ from aecompress.deploy.checkpoint import LayerShape, Model, load_model
 from aecompress.errors import AecompressError, DataError, Interrupted, RunError, VerifyError
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
-from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked
+from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
@@ -392,7 +392,7 @@ def rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
 
 def front(job: Job, population: Population) -> events.Front:
     """The cells that no other cell beats in both validation loss and non-zeros."""
-    nonzeros = (population.weights[:, : job.net.model_size] != 0).sum(1).tolist()
+    nonzeros = (job.net.model_size - layer_zeros(job.net, population.weights).sum(1)).tolist()
     members = sorted(
         (n, loss, cell) for cell, (n, loss) in enumerate(zip(nonzeros, population.fitness.tolist(), strict=True))
     )
@@ -429,12 +429,11 @@ def cell_metrics(
 
     ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now.
     """
-    nonzero = (population.weights[:, : job.net.model_size] != 0).float().mean(1)
+    nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
     counts = {"capacity": float(population.capacity[chosen]), "nonzero": float(nonzero[chosen])}
     if job.spec.mode != "coevo":
         return counts
-    weights = job.net.layout.views(population.weights)
-    losses = reconstruction_loss(job.net, weights, rows.train, job.plan.measure, poll)
+    losses = measured(job.net, population.weights, [rows.train], job.plan.measure, poll).losses[0]
     losses = losses[losses.isfinite()]  # the chosen cell is finite, so some are left
     name = f"train_{job.plan.measure}_cells"
     return counts | {

@@ -1,15 +1,113 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from typing import Any
 
+import pytest
 import torch
 
-from aecompress.assembly import threads_for
+from aecompress import assembly
+from aecompress.assembly import (
+    blocks_of,
+    check_half,
+    eager_seconds,
+    engine_of,
+    plan_of,
+    sampled,
+    settle_compile,
+    threads_for,
+)
+from aecompress.errors import DeviceError
+from aecompress.evolve import workers
+from aecompress.evolve.plan import EAGER
+from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.recipe import Facts, complete
+from aecompress.spec import Resolved, resolve
 from tests.evolve.plans import make_plan
+
+CPU = torch.device("cpu")
+
+
+def settled(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Autoencoder]:
+    flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
+    resolved = complete(resolve(flags, preset="paper-coevo-sync"), Facts(rows, inputs, True, True))
+    net = build(resolved.spec.model, inputs)
+    return settle_compile(resolved, net, CPU, rows), net
 
 
 def test_a_small_step_takes_one_thread_and_a_large_one_all() -> None:
     plan = make_plan()
-    assert threads_for(plan, 4, torch.device("cpu")) == 1
+    assert threads_for(plan, 4, CPU) == 1
     large = dataclasses.replace(plan, training=dataclasses.replace(plan.training, batch=1_000_000))
-    assert threads_for(large, 4, torch.device("cpu")) == torch.get_num_threads()
+    assert threads_for(large, 4, CPU) == torch.get_num_threads()
+    assert threads_for(dataclasses.replace(large, apart=True), 4, CPU) == 1
+
+
+def test_a_long_run_is_compiled_and_a_short_one_is_not_and_the_spec_says_why() -> None:
+    long, _ = settled()
+    short, _ = settled(train__epochs=2)
+    assert (long.spec.compile, short.spec.compile) == ("on", "off")
+    assert "without it" in long.sources["compile"] and "would not repay it" in short.sources["compile"]
+    assert engine_of(long.spec, CPU).name == "compiled passes"
+    assert engine_of(short.spec, CPU) is EAGER
+
+
+def test_asking_decides_and_large_steps_get_compiled_updates() -> None:
+    assert settled(compile="off")[0].spec.compile == "off"
+    asked, _ = settled(compile="on", train__epochs=2)
+    assert (asked.spec.compile, asked.sources["compile"]) == ("on", "test")
+    large, _ = settled(compile="on", train__batch=256)
+    noisy, _ = settled(compile="on", model__family="denoising")
+    assert engine_of(large.spec, CPU).name == engine_of(noisy.spec, CPU).name == "compiled updates"
+
+
+def test_without_a_compiler_auto_falls_back_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assembly.uncompilable.cache_clear()
+    try:
+        fallen, _ = settled()
+        assert fallen.spec.compile == "off"
+        assert "numba cannot be imported" in fallen.sources["compile"]
+        with pytest.raises(DeviceError, match="compile = 'on': numba cannot be imported"):
+            engine_of(settled(compile="on")[0].spec, CPU)
+    finally:
+        assembly.uncompilable.cache_clear()
+
+
+def test_compiled_training_and_half_precision_are_refused_where_they_are_not() -> None:
+    with pytest.raises(DeviceError, match="compiled training is for CPUs"):
+        engine_of(settled(compile="on")[0].spec, torch.device("cuda:0"))
+    half, _ = settled(precision="bf16")
+    with pytest.raises(DeviceError, match="computes no products in bfloat16"):
+        check_half(half.spec, torch.device("mps"))
+
+
+def test_the_expected_time_grows_with_every_size() -> None:
+    (one, net), (two, wide) = settled(), settled(evolve__cells=20)
+    assert eager_seconds(one.spec, net, 1000) < eager_seconds(one.spec, net, 2000)
+    assert eager_seconds(one.spec, net, 1000) < eager_seconds(two.spec, wide, 1000)
+
+
+def test_blocks_fit_a_cache_and_leave_no_core_without_work() -> None:
+    _, small = settled()
+    _, large = settled(model__hidden=[1024], model__latent=256)
+    assert blocks_of(small, 10, 5, EAGER, CPU)[0] * 4 * small.layout.size <= assembly.BLOCK_BYTES
+    assert blocks_of(large, 10, 256, EAGER, CPU) == (1, True)
+    assert blocks_of(large, 1, 256, EAGER, CPU) == (1, False)
+    block, apart = blocks_of(small, 10, 256, EAGER, CPU)
+    assert apart and block <= -(-10 // workers.cores())
+    assert blocks_of(small, 10, 5, EAGER, torch.device("cuda")) == (10, False)
+    passes = engine_of(settled(compile="on")[0].spec, CPU)
+    assert blocks_of(small, 10, 5, passes, CPU)[0] >= 10
+    plan = plan_of(settled(compile="on")[0].spec, small, CPU, passes)
+    assert (plan.engine, plan.apart) == (passes, False)
+
+
+def test_a_generation_is_measured_on_a_tenth_of_the_rows_within_bounds() -> None:
+    rows = torch.arange(5000.0)[:, None]
+    assert len(sampled(rows, 5000, 0, "x")) == 500
+    assert len(sampled(rows, 10, 0, "x")) == 64
+    assert sampled(rows[:50], 5000, 0, "x").equal(rows[:50])
+    some = sampled(rows, 5000, 0, "x")[:, 0]
+    assert some.equal(some.unique()) and not some.equal(sampled(rows, 5000, 1, "x")[:, 0])

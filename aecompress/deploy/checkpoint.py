@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +24,8 @@ Floats = NDArray[np.float32]
 FORMAT = 1
 """Version of the model folder; raised when an older reader would go wrong."""
 STATES_KEPT = 2
+STATE_TYPES = {"<f4": "F32", "<f8": "F64", "|b1": "BOOL", "<i8": "I64", "<i4": "I32"}
+"""Number formats of a state, by NumPy's names, as safetensors calls them."""
 ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
 """What a layer of a model folder may say; the reference and the graph know each."""
 
@@ -201,14 +204,47 @@ def save_state(folder: Path, generation: int, tensors: Mapping[str, NDArray[Any]
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"generation-{generation:06d}.safetensors"
-    data = pack(tensors, {"format": FORMAT})
-    write_bytes(path, data)
-    manifest = {"generation": generation, "sha256": hashlib.sha256(data).hexdigest(), **about}
+    digest = write_state(path, tensors)
+    manifest = {"generation": generation, "sha256": digest, **about}
     write_text(path.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
     for old in sorted(folder.glob("generation-*.json"))[:-STATES_KEPT]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
     return path
+
+
+def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Write a safetensors file tensor by tensor, because a library that makes the whole file first needs it twice.
+
+    Returns:
+        The file's sha256.
+    """
+    entries: dict[str, Any] = {}
+    place = 0
+    for name, tensor in sorted(tensors.items()):
+        entries[name] = {
+            "dtype": STATE_TYPES[tensor.dtype.str],
+            "shape": list(tensor.shape),
+            "data_offsets": [place, place + tensor.nbytes],
+        }
+        place += tensor.nbytes
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    digest = hashlib.sha256()
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+
+        def put(part: Any) -> None:
+            digest.update(part)
+            file.write(part)
+
+        put(struct.pack("<Q", len(header)) + header)
+        for _, tensor in sorted(tensors.items()):
+            put(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return digest.hexdigest()
 
 
 def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, NDArray[Any]], list[str]]:
@@ -228,11 +264,11 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
         path = manifest.with_suffix(".safetensors")
         try:
             said = json.loads(manifest.read_text(encoding="utf-8"))
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() != said["sha256"]:
-                raise ValueError("its checksum does not match")
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != said["sha256"]:
+                    raise ValueError("its checksum does not match")
             generation = int(said["generation"])
-            tensors = dict(safetensors.numpy.load(data))
+            tensors = dict(safetensors.numpy.load_file(path))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
             passed_over.append(f"{path.name} is damaged ({fault})")
             continue

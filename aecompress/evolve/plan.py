@@ -43,14 +43,17 @@ def measured(net: Autoencoder, weights: Tensor, parts: list[Tensor], measure: st
         torch.cat([reconstruction_loss(net, net.layout.views(group), part, measure, poll) for group in groups])
         for part in parts
     ]
-    return Measured(losses, torch.cat([layer_zeros(net, group) for group in groups]))
+    return Measured(losses, layer_zeros(net, weights))
 
 
 def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
     """Zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
-    zero = (weights[:, : net.model_size] == 0).view(torch.uint8)
-    parts = torch.split(zero, net.layer_sizes, dim=1)
-    return torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1)
+    found = []
+    for group in torch.split(weights, MEASURE_CELLS):
+        zero = (group[:, : net.model_size] == 0).view(torch.uint8)
+        parts = torch.split(zero, net.layer_sizes, dim=1)
+        found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
+    return torch.cat(found)
 
 
 @dataclass(frozen=True)

@@ -422,3 +422,21 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         checkpoint.write_bytes(path, "not bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
+
+
+def test_a_state_is_a_safetensors_file_that_the_library_reads(tmp_path: Path) -> None:
+    tensors = {
+        "weights": np.random.default_rng(0).random((3, 7), dtype=np.float32),
+        "masks": np.random.default_rng(1).random((3, 7)) > 0.5,
+        "total": np.random.default_rng(2).random((2, 3, 2)),
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "empty": np.zeros((0, 4), np.float32),
+    }
+    path = tmp_path / "state.safetensors"
+    digest = checkpoint.write_state(path, tensors)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    found = safetensors.numpy.load_file(path)
+    assert set(found) == set(tensors)
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype and np.array_equal(found[name], tensor), name
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,234 @@
+"""Compiled training computes what the eager engine computes, cell by cell the same bits, and is compiled once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+
+from aecompress.evolve import fused, plan, training
+from aecompress.evolve.population import Population, new_population
+from aecompress.evolve.training import Training, steps_per_generation
+from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.spec import ModelSpec
+
+CPU = torch.device("cpu")
+ROWS = (torch.rand(103, 50, generator=torch.Generator().manual_seed(2)) > 0.4).float()
+NOTHING = lambda: None  # noqa: E731
+
+
+def net_of(latent: str = "relu", output: str = "sigmoid", hidden: str = "relu", size: int = 17) -> Autoencoder:
+    spec = ModelSpec(hidden=(size,), latent=5, latent_activation=latent, output=output, activation=hidden)
+    return build(spec, ROWS.shape[1])
+
+
+def rules(optimizer: str, **changes: Any) -> Training:
+    base = Training(
+        seed=1,
+        generations=4,
+        batch=6,
+        loss=lambda generation: "mse",
+        optimizer=optimizer,
+        betas=(0.9, 0.999),
+        rate=lambda progress: 1.0 - progress,
+        lasting_masks=optimizer == "adam",
+        noise="none",
+        noise_level=0.0,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def start(net: Autoencoder, optimizer: str, size: int = 3, batch: int = 6) -> Population:
+    rate = 1e-3 if optimizer == "adam" else 1e-4
+    population = new_population(net, size, 1, rate, optimizer == "adam", CPU, spread_batch=batch)
+    population.masks[:] = torch.rand(population.masks.shape, generator=torch.Generator().manual_seed(3)) > 0.3
+    population.weights.mul_(population.masks)
+    return population
+
+
+def passed(train: Any, net: Autoencoder, rule: Training, population: Population) -> Population:
+    block = population.pick(population.cells)
+    train(net, rule, block, population.cells, ROWS, range(steps_per_generation(len(ROWS), rule.batch)), NOTHING)
+    return block
+
+
+def assert_equal(got: Population, wanted: Population, tolerance: float = 3e-4) -> None:
+    for name, tensor in wanted.tensors().items():
+        if name == "fitness":  # not yet measured: infinite
+            continue
+        other = got.tensors()[name].double()
+        scale = max(float(tensor.double().abs().max()), 1e-12)
+        assert float((other - tensor.double()).abs().max()) < tolerance * scale, name
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+@pytest.mark.parametrize("loss", fused.LOSSES)
+@pytest.mark.parametrize(
+    ("latent", "output", "hidden"),
+    [("relu", "sigmoid", "relu"), ("identity", "identity", "leaky-relu"), ("tanh", "sigmoid", "gelu")],
+)
+def test_a_compiled_pass_equals_an_eager_one(optimizer: str, loss: str, latent: str, output: str, hidden: str) -> None:
+    if loss == "bce":
+        output = "sigmoid"
+    net, rule = net_of(latent, output, hidden), rules(optimizer, loss=lambda generation: loss)
+    population = start(net, optimizer)
+    assert_equal(passed(fused.train, net, rule, population), passed(training.train, net, rule, population))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 7, 10, 103, 200])
+def test_every_batch_size_and_a_smaller_last_batch(optimizer: str, batch: int) -> None:
+    net, rule = net_of(size=11), rules(optimizer, batch=batch)
+    population = start(net, optimizer, batch=min(batch, len(ROWS)))
+    assert_equal(passed(fused.train, net, rule, population), passed(training.train, net, rule, population))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+def test_masks_hold_to_the_bit_where_they_last_and_only_there(optimizer: str) -> None:
+    net, population = net_of(), start(net_of(), optimizer)
+    kept = passed(fused.train, net, rules(optimizer, lasting_masks=True), population)
+    assert not bool(kept.weights[~population.masks].any())
+    free = passed(fused.train, net, rules(optimizer, lasting_masks=False), population)
+    assert bool(free.weights[~population.masks].any())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+def test_a_cell_has_the_same_bits_in_any_block_and_a_pass_in_any_parts(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, rule, population = net_of(), rules(optimizer), start(net_of(), optimizer, size=5)
+    whole = passed(fused.train, net, rule, population)
+    for cells in ([0], [3, 1], [4]):
+        index = torch.tensor(cells)
+        block = population.pick(index)
+        for part in (range(4), range(4, 18)):
+            fused.train(net, rule, block, index, ROWS, part, NOTHING)
+        assert torch.equal(block.weights, whole.weights[index])
+    monkeypatch.setattr(fused, "CALL_FLOP", 1)
+    assert torch.equal(passed(fused.train, net, rule, population).weights, whole.weights)
+
+
+def test_a_lost_cell_stays_lost_and_alone() -> None:
+    net, rule, population = net_of(), rules("adam"), start(net_of(), "adam")
+    well = passed(fused.train, net, rule, population)
+    population.weights[1, 3] = torch.nan
+    got = passed(fused.train, net, rule, population)
+    assert not bool(got.weights[1].isfinite().all())
+    losses = fused.measured(net, got.weights, [ROWS], "l1", NOTHING).losses[0]
+    assert losses.isfinite().tolist() == [True, False, True]
+    assert torch.equal(got.weights[[0, 2]], well.weights[[0, 2]])
+
+
+@pytest.mark.parametrize("measure", fused.LOSSES)
+def test_compiled_measuring_equals_eager_measuring(measure: str) -> None:
+    net, population = net_of(), start(net_of(), "adam")
+    parts = [ROWS, ROWS[:7]]
+    got = fused.measured(net, population.weights, parts, measure, NOTHING)
+    wanted = plan.measured(net, population.weights, parts, measure, NOTHING)
+    for one, other in zip(got.losses, wanted.losses, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert torch.equal(got.layer_zeros, wanted.layer_zeros)
+    assert int(got.layer_zeros.sum()) == int((population.weights == 0).sum())
+
+
+def test_the_sigmoid_is_exact_to_rounding_and_keeps_not_a_number() -> None:
+    x = np.linspace(-100, 100, 40001).astype(np.float32)
+    y, powers = np.empty_like(x), np.empty(len(x), np.int32)
+    fused.sigmoid_row(x, y, powers)
+    middle = np.abs(x) < 80
+    assert y[middle] == pytest.approx(expit(x[middle].astype(float)), rel=1e-6)
+    assert y[-1] == 1 and 0 <= y[0] < 1e-37
+    odd = np.array([np.nan, np.inf, -np.inf], np.float32)
+    fused.sigmoid_row(odd, y[:3], powers[:3])
+    assert np.isnan(y[0]) and y[1] == 1 and y[2] < 1e-37
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+def test_a_compiled_update_equals_an_eager_one(optimizer: str, half: bool) -> None:
+    net = net_of(size=300)
+    rule = rules(optimizer, products=torch.bfloat16 if half else None)
+    population = start(net, optimizer)
+    slopes = torch.randn(population.weights.shape, generator=torch.Generator().manual_seed(4)) * 1e-3
+    ends = []
+    for update in (training.masked_update, fused.masked_update):
+        block = population.pick(population.cells)
+        kept = block.masks.float() if rule.lasting_masks else None
+        own = training.products_of(block, rule)
+        for _ in range(3):
+            own.gradient.copy_(slopes)
+            update(block, own, kept, rule, 1.0, 1e-8)
+        assert torch.equal(own.weights, block.weights.to(own.weights.dtype))
+        ends.append(block)
+    assert_equal(ends[1], ends[0], 1e-5)
+
+
+def test_half_precision_products_learn_what_float32_learns() -> None:
+    net, population = net_of(), start(net_of(), "adam")
+    full, low = (
+        passed(training.train, net, rules("adam", products=products), population) for products in (None, torch.bfloat16)
+    )
+    moved = float((full.weights - population.weights).abs().mean())
+    assert 0 < float((full.weights - low.weights).abs().mean()) < 0.2 * moved
+
+
+def test_poll_may_stop_a_compiled_pass() -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    net, population = net_of(), start(net_of(), "adam")
+    before = population.weights.clone()
+    with pytest.raises(InterruptedError):
+        fused.train(net, rules("adam"), population, population.cells, ROWS, range(9), stop)
+    assert torch.equal(population.weights, before)
+
+
+def test_nothing_is_compiled_twice_whatever_is_trained() -> None:
+    for optimizer in ("adam", "fresh-adam"):
+        for loss in ("l1", "mse"):
+            net, rule = net_of(), rules(optimizer, loss=lambda generation, loss=loss: loss)
+            population = start(net, optimizer)
+            for spread in (population.spread, None):
+                passed(fused.train, net, rule, dataclasses.replace(population, spread=spread))
+            fused.measured(net, population.weights, [ROWS], loss, NOTHING)
+    fused.warm()
+    for function in (fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.update_part_half):
+        assert len(function.signatures) <= 1, function.__name__
+
+
+def test_compiled_code_is_kept_between_processes(tmp_path: Path) -> None:
+    script = (
+        "from aecompress.evolve import fused; fused.warm(); "
+        "print(sum(fused.train_cell.stats.cache_hits.values()), sum(fused.train_cell.stats.cache_misses.values()))"
+    )
+    fused.compile_ahead(NOTHING)
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["1", "0"]
+
+
+def test_compiling_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(fused.train_cell.stats), "cache_path", str(tmp_path), raising=False)
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fused.compile_ahead(stop)
+    assert not list(tmp_path.glob("*.compiled"))
+
+
+def test_where_the_cache_is(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    script = "from aecompress.evolve import fused; print(fused.train_cell.stats.cache_path)"
+    process = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.startswith(str(tmp_path))

@@ -212,11 +212,11 @@ def mask_row(grad, mask):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def adam_row(weights, grad, first, second, size, epsilon, beta1, beta2):  # type: ignore[no-untyped-def]
+def adam_row(weights, grad, first, second, size, epsilon, rest1, beta2, rest2):  # type: ignore[no-untyped-def]
     """The update of :func:`aecompress.evolve.training.adam`, in place."""
     for c in range(grad.shape[0]):
-        moment = first[c] + (ONE - beta1) * (grad[c] - first[c])
-        square = beta2 * second[c] + (ONE - beta2) * (grad[c] * grad[c])
+        moment = first[c] + rest1 * (grad[c] - first[c])
+        square = beta2 * second[c] + rest2 * (grad[c] * grad[c])
         first[c] = moment
         second[c] = square
         weights[c] -= size * (moment / (np.sqrt(square) + epsilon))
@@ -243,7 +243,7 @@ def update_fresh_of_five(matrix, factors, lines, size, epsilon):  # type: ignore
 
 @compiled
 def update(  # type: ignore[no-untyped-def]
-    fresh, lasting, matrix, masks, firsts, seconds, factors, lines, grad, size, epsilon, beta1, beta2
+    fresh, lasting, matrix, masks, firsts, seconds, factors, lines, grad, size, epsilon, rest1, beta2, rest2
 ):
     """Gradient, mask and update of a layer's matrix, row by row, while the row is hot; in place."""
     if fresh and not lasting and lines.shape[0] == 5:
@@ -256,7 +256,7 @@ def update(  # type: ignore[no-untyped-def]
         if fresh:
             fresh_adam_row(matrix[r], grad, size, epsilon)
         else:
-            adam_row(matrix[r], grad, firsts[r], seconds[r], size, epsilon, beta1, beta2)
+            adam_row(matrix[r], grad, firsts[r], seconds[r], size, epsilon, rest1, beta2, rest2)
 
 
 @compiled
@@ -421,7 +421,7 @@ def train_cell(  # type: ignore[no-untyped-def]
         row, row_mask, row_first, row_second: the cell's weights, masks and moments ``[n]``.
         rows: ``[N, D]``; order: int64 indices of the rows in the order they are taken; batch: rows per step.
         sizes, epsilons: per step, the step size as a share of the cell's rate, and epsilon.
-        betas: Adam's two, unless ``fresh``; rate: the cell's learning rate.
+        betas: 1 - beta1, beta2 and 1 - beta2 of Adam, unless ``fresh``; rate: the cell's learning rate.
         lasting: whether masks hold.
         watched: whether ``total``, ``square`` ``[B, U]`` and ``count`` ``[B]`` gather activations.
     """
@@ -444,7 +444,7 @@ def train_cell(  # type: ignore[no-untyped-def]
         line = max(line, stride_of(layers, level))
     grad, powers = np.empty(line, np.float32), np.empty(line, np.int32)
     ones = np.ones((batch, 1), np.float32)
-    beta1, beta2 = betas
+    rest1, beta2, rest2 = betas
 
     for step in range(sizes.shape[0]):
         taken = order[step * batch : (step + 1) * batch]
@@ -488,11 +488,11 @@ def train_cell(  # type: ignore[no-untyped-def]
             factors, lines = (here, below) if layer[TALL] else (below, here)
             update(
                 fresh, lasting, matrix, matrix_of(layer, mask), matrix_of(layer, first), matrix_of(layer, second),
-                factors, lines, grad[: matrix.shape[1]], size, epsilon, beta1, beta2,
+                factors, lines, grad[: matrix.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
             update(
                 fresh, lasting, bias_of(layer, weights), bias_of(layer, mask), bias_of(layer, first),
-                bias_of(layer, second), ones[:many], here, grad[: here.shape[1]], size, epsilon, beta1, beta2,
+                bias_of(layer, second), ones[:many], here, grad[: here.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
 
     store(layers, weights, row)
@@ -572,6 +572,12 @@ def aligned(rows: int, width: int) -> Floats:
     return spare[first : first + rows * width].reshape(rows, width)
 
 
+def decays(training: Training) -> tuple[np.float32, np.float32, np.float32]:
+    """1 - beta1, beta2 and 1 - beta2 of Adam, subtracted in double precision."""
+    beta1, beta2 = training.betas
+    return np.float32(1 - beta1), np.float32(beta2), np.float32(1 - beta2)
+
+
 def train(
     net: Autoencoder,
     training: Training,
@@ -589,7 +595,7 @@ def train(
     generation, batch, size = block.generation, training.batch, rows.shape[0]
     count = steps_per_generation(size, batch)
     order = rng.permutation(training.seed, "batches", generation, cells, 0, size).numpy()
-    fresh, betas = training.optimizer == "fresh-adam", training.betas
+    fresh = training.optimizer == "fresh-adam"
     paces = [step_size(training, generation * count + step, training.generations * count) for step in steps]
     sizes, epsilons = (np.array(column, np.float32) for column in zip(*paces, strict=True))
     weights, masks, rates = block.weights.numpy(), block.masks.numpy(), block.learning_rate.numpy()
@@ -612,7 +618,7 @@ def train(
             train_cell(
                 layers, aligned(4, floats), weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
                 order[cell, first * batch : last * batch], batch, sizes[part], epsilons[part],
-                (np.float32(betas[0]), np.float32(betas[1])), rates[cell], loss, fresh, training.lasting_masks,
+                decays(training), rates[cell], loss, fresh, training.lasting_masks,
                 spread is not None, sums_of[0][cell], sums_of[1][cell], sums_of[2][cell],
             )  # fmt: skip
 
@@ -621,7 +627,7 @@ def train(
 
 @compiled
 def update_part(  # type: ignore[no-untyped-def]
-    lasting, fresh, weights, grad, kept, first, second, size, epsilon, beta1, beta2
+    lasting, fresh, weights, grad, kept, first, second, size, epsilon, rest1, beta2, rest2
 ):
     """Mask and update a stretch of a cell's row, in pieces that stay in the nearest cache; in place."""
     for start in range(0, weights.shape[0], STRETCH):
@@ -631,12 +637,12 @@ def update_part(  # type: ignore[no-untyped-def]
         if fresh:
             fresh_adam_row(weights[now], grad[now], size, epsilon)
         else:
-            adam_row(weights[now], grad[now], first[now], second[now], size, epsilon, beta1, beta2)
+            adam_row(weights[now], grad[now], first[now], second[now], size, epsilon, rest1, beta2, rest2)
 
 
 @compiled
 def update_part_half(  # type: ignore[no-untyped-def]
-    lasting, fresh, weights, copy, half_grad, kept, first, second, size, epsilon, beta1, beta2
+    lasting, fresh, weights, copy, half_grad, kept, first, second, size, epsilon, rest1, beta2, rest2
 ):
     """:func:`update_part` from a bfloat16 gradient, renewing a bfloat16 copy of the weights; both as their bits, int16.
 
@@ -651,7 +657,18 @@ def update_part_half(  # type: ignore[no-untyped-def]
         for c in range(length):
             bits[c] = np.int32(slopes[c]) << np.int32(16)
         update_part(
-            lasting, fresh, weights[now], grad[:length], kept[now], first[now], second[now], size, epsilon, beta1, beta2
+            lasting,
+            fresh,
+            weights[now],
+            grad[:length],
+            kept[now],
+            first[now],
+            second[now],
+            size,
+            epsilon,
+            rest1,
+            beta2,
+            rest2,
         )
         for c in range(length):
             low[c] = np.int16((own[c] + np.int32(0x7FFF) + ((own[c] >> np.int32(16)) & np.int32(1))) >> np.int32(16))
@@ -662,7 +679,7 @@ def masked_update(
 ) -> None:
     """What :func:`aecompress.evolve.training.masked_update` does, in one pass over the memory, on all cores."""
     fresh = training.optimizer == "fresh-adam"
-    beta1, beta2 = (np.float32(beta) for beta in training.betas)
+    rest1, beta2, rest2 = decays(training)
     weights = block.weights.numpy()
     slopes, copy = (
         part.view(torch.int16).numpy() if own.half else part.numpy() for part in (own.gradient, own.weights)
@@ -676,7 +693,8 @@ def masked_update(
     def one(place: tuple[int, int]) -> None:
         cell, now = place[0], slice(place[1], place[1] + stretch)
         rest = (
-            masks[cell, now], first[cell, now], second[cell, now], rates[cell], np.float32(epsilon), beta1, beta2,
+            masks[cell, now], first[cell, now], second[cell, now], rates[cell], np.float32(epsilon),
+            rest1, beta2, rest2,
         )  # fmt: skip
         if own.half:
             update_part_half(kept is not None, fresh, weights[cell, now], copy[cell, now], slopes[cell, now], *rest)
@@ -697,14 +715,14 @@ def warm() -> None:
     row, one = np.zeros(7, np.float32), np.float32(0.5)
     train_cell(
         layers, aligned(4, floats), row, np.ones(7, np.bool_), row, row, np.zeros((1, 2), np.float32),
-        np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32), (one, one), one, L1, True, False,
+        np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32), (one, one, one), one, L1, True, False,
         False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
     )  # fmt: skip
     measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
-    update_part(False, True, row, row, mask, row, row, one, one, one, one)
-    update_part_half(False, True, row, half, half, mask, row, row, one, one, one, one)
+    update_part(False, True, row, row, mask, row, row, one, one, one, one, one)
+    update_part_half(False, True, row, half, half, mask, row, row, one, one, one, one, one)
 
 
 def compile_ahead(poll: Callable[[], None]) -> None:

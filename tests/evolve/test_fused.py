@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -191,17 +192,22 @@ def test_poll_may_stop_a_compiled_pass() -> None:
     assert torch.equal(population.weights, before)
 
 
-def test_nothing_is_compiled_twice_whatever_is_trained() -> None:
+def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
+    functions = (fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.update_part_half)
+    fused.warm()
+    before = [len(function.signatures) for function in functions]
     for optimizer in ("adam", "fresh-adam"):
         for loss in ("l1", "mse"):
             net, rule = net_of(), rules(optimizer, loss=lambda generation, loss=loss: loss)
             population = start(net, optimizer)
             for spread in (population.spread, None):
                 passed(fused.train, net, rule, dataclasses.replace(population, spread=spread))
+            for products in (None, torch.bfloat16):
+                large = functools.partial(training.train, update=fused.masked_update)
+                passed(large, net, dataclasses.replace(rule, products=products), population)
             fused.measured(net, population.weights, [ROWS], loss, NOTHING)
-    fused.warm()
-    for function in (fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.update_part_half):
-        assert len(function.signatures) <= 1, function.__name__
+    assert [len(function.signatures) for function in functions] == before
+    assert all(before)
 
 
 def test_compiled_code_is_kept_between_processes(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
+from aecompress.evolve.workers import no_denormals
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
@@ -246,7 +247,8 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     spent["setting up"] = time.perf_counter() - began
     while population.generation < plan.training.generations:
         start = time.perf_counter()
-        population, figures = evolve(plan, population, rows, control.poll)
+        with no_denormals():
+            population, figures = evolve(plan, population, rows, control.poll)
         progress.population, control.generation = population, population.generation
         seconds = time.perf_counter() - start
         spent["evolving"] += seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from aecompress.evolve import workers
 
@@ -28,3 +29,19 @@ def test_a_fault_comes_out_and_the_next_work_goes_on() -> None:
     with pytest.raises(ValueError, match="item 3"):
         workers.each(fail, range(6))
     assert workers.each(int, range(3)) == [0, 1, 2]
+
+
+def test_denormals_are_flushed_at_work_and_as_before_afterwards() -> None:
+    def tiny(_: int) -> float:
+        return float(torch.tensor([1e-40]) * 1)
+
+    assert tiny(0) > 0
+    assert workers.each(tiny, range(4)) == [0.0] * 4
+    assert tiny(0) > 0
+    torch.set_flush_denormal(True)
+    try:
+        with workers.no_denormals():
+            pass
+        assert tiny(0) == 0
+    finally:
+        torch.set_flush_denormal(False)

@@ -34,6 +34,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"prune.operator": "variance", "prune.probability": 0.5, "prune.schedule": "fixed", "train.rate": "walk"},
     {"evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "model.family": "denoising"},
     {"model.family": "variational", "prune.operator": "conjunctive", "prune.granularity": "unit"},
+    {"compile": "on"},
+    {"compile": "on", "evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "prune.operator": "variance"},
+    {"compile": "on", "model.family": "denoising", "evolve.cells": 3},
 ]
 FILES = ("model.safetensors", "autoencoder.onnx", "encoder.onnx", "decoder.onnx", "config.json")
 

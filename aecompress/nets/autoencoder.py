@@ -107,7 +107,7 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
     wide = pre.to(rows.dtype)
-    return output_delta(loss, last, wide, ACTIVATIONS[last].apply(wide.clone()), rows, scale).to(pre.dtype)
+    return output_delta(loss, last, wide, ACTIVATIONS[last].apply(wide), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(

@@ -29,7 +29,10 @@ import numba
 import numpy as np
 import torch
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -53,6 +56,7 @@ STRETCH = 2048
 MEASURE_ROWS = 5
 """Rows that are evaluated together, so that their values stay in the nearest cache."""
 LINE = 16
+LOCAL=3
 """Floats of a cache line: rows are padded to whole lines."""
 
 ONE, HALF = np.float32(1), np.float32(0.5)
@@ -62,6 +66,10 @@ ROOT_HALF, GAUSS = np.float32(2**-0.5), np.float32((2 * np.pi) ** -0.5)
 # Sums may be reordered and products joined, which is what lets the compiler use whole vectors; infinities and
 # not-a-numbers keep their meaning, so a lost cell stays lost.
 compiled = njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy")
+# In Adam's update a quotient may also be an estimate and a step of Newton's, right to the rounding of float32.
+estimating = njit(
+    nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp", "afn", "ninf"}, error_model="numpy"
+)
 
 
 def padded(width: int) -> int:
@@ -88,16 +96,51 @@ def table(layers: Sequence[tuple[int, int, str]]) -> tuple[Ints, int]:
     return np.array(rows, dtype=np.int64), place
 
 
+@intrinsic
+def _prefetch(context, array, place):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of ``array[place]``, to be brought to the second cache."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
+        line = builder.bitcast(builder.gep(made.data, [values[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [line, number(0), number(LOCAL), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, place), generate
+
+
+@compiled
+def prefetch(row):  # type: ignore[no-untyped-def]
+    """Bring a row that is read soon nearer."""
+    for c in range(0, row.shape[0], LINE):
+        _prefetch(row, c)
+
+
+@compiled
+def copy_row(source, target):  # type: ignore[no-untyped-def]
+    """A loop of one's own is copied by whole vectors; an assigned slice is not."""
+    for c in range(source.shape[0]):
+        target[c] = source[c]
+
+
 @compiled
 def load(layers, row, buffer):  # type: ignore[no-untyped-def]
     """Copy a cell's row ``[n]`` into its buffer, padding with 0."""
     buffer[:] = 0
     for layer in layers:
         inputs, outputs, stride = layer[INPUTS], layer[OUTPUTS], layer[STRIDE]
-        for i in range(inputs):
-            for o in range(outputs):
-                place = o * stride + i if layer[TALL] else i * stride + o
-                buffer[layer[PLACE] + place] = row[layer[FLAT] + i * outputs + o]
+        to, of = buffer[layer[PLACE] :], row[layer[FLAT] :]
+        if layer[TALL]:
+            for first in range(0, inputs, LINE):  # a line of each row at a time, or every number would cost a line
+                for o in range(outputs):
+                    for i in range(first, min(first + LINE, inputs)):
+                        to[o * stride + i] = of[i * outputs + o]
+        else:
+            for i in range(inputs):
+                copy_row(of[i * outputs : (i + 1) * outputs], to[i * stride : (i + 1) * stride])
         for o in range(outputs):
             buffer[layer[BIAS_PLACE] + o] = row[layer[BIAS_FLAT] + o]
 
@@ -107,10 +150,15 @@ def store(layers, buffer, row):  # type: ignore[no-untyped-def]
     """Copy a buffer back into the cell's row."""
     for layer in layers:
         inputs, outputs, stride = layer[INPUTS], layer[OUTPUTS], layer[STRIDE]
-        for i in range(inputs):
-            for o in range(outputs):
-                place = o * stride + i if layer[TALL] else i * stride + o
-                row[layer[FLAT] + i * outputs + o] = buffer[layer[PLACE] + place]
+        to, of = row[layer[FLAT] :], buffer[layer[PLACE] :]
+        if layer[TALL]:
+            for first in range(0, inputs, LINE):
+                for o in range(outputs):
+                    for i in range(first, min(first + LINE, inputs)):
+                        to[i * outputs + o] = of[o * stride + i]
+        else:
+            for i in range(inputs):
+                copy_row(of[i * stride : i * stride + outputs], to[i * outputs : (i + 1) * outputs])
         for o in range(outputs):
             row[layer[BIAS_FLAT] + o] = buffer[layer[BIAS_PLACE] + o]
 
@@ -159,26 +207,35 @@ def dots(matrix, rows, out):  # type: ignore[no-untyped-def]
 
 @compiled
 def sums(matrix, factors, out):  # type: ignore[no-untyped-def]
-    """``out[b, c] += sum over r of factors[b, r] matrix[r, c]``, ten matrix rows at a time."""
+    """``out[b, c] += sum over r of factors[b, r] matrix[r, c]``.
+
+    Three matrix rows against five b at a time: fifteen factors stay in registers, and what is read is used several
+    times.
+    """
     height, width = matrix.shape
-    tens = height - height % 10
-    for r in range(0, tens, 10):
-        m0, m1, m2, m3, m4 = matrix[r], matrix[r + 1], matrix[r + 2], matrix[r + 3], matrix[r + 4]
-        n0, n1, n2, n3, n4 = matrix[r + 5], matrix[r + 6], matrix[r + 7], matrix[r + 8], matrix[r + 9]
-        for b in range(factors.shape[0]):
-            f, line = factors[b], out[b]
-            f0, f1, f2, f3, f4 = f[r], f[r + 1], f[r + 2], f[r + 3], f[r + 4]
-            g0, g1, g2, g3, g4 = f[r + 5], f[r + 6], f[r + 7], f[r + 8], f[r + 9]
+    many = out.shape[0]
+    threes, fives = height - height % 3, many - many % 5
+    for b in range(0, fives, 5):
+        y0, y1, y2, y3, y4 = out[b], out[b + 1], out[b + 2], out[b + 3], out[b + 4]
+        f0, f1, f2, f3, f4 = factors[b], factors[b + 1], factors[b + 2], factors[b + 3], factors[b + 4]
+        for r in range(0, threes, 3):
+            m0, m1, m2 = matrix[r], matrix[r + 1], matrix[r + 2]
+            s0, s1, s2, s3, s4 = f0[r], f1[r], f2[r], f3[r], f4[r]
+            t0, t1, t2, t3, t4 = f0[r + 1], f1[r + 1], f2[r + 1], f3[r + 1], f4[r + 1]
+            u0, u1, u2, u3, u4 = f0[r + 2], f1[r + 2], f2[r + 2], f3[r + 2], f4[r + 2]
             for c in range(width):
-                line[c] += (f0 * m0[c] + f1 * m1[c] + f2 * m2[c] + f3 * m3[c] + f4 * m4[c]) + (
-                    g0 * n0[c] + g1 * n1[c] + g2 * n2[c] + g3 * n3[c] + g4 * n4[c]
-                )
-    for r in range(tens, height):
-        m0 = matrix[r]
-        for b in range(factors.shape[0]):
-            line, f0 = out[b], factors[b, r]
+                x0, x1, x2 = m0[c], m1[c], m2[c]
+                y0[c] += s0 * x0 + t0 * x1 + u0 * x2
+                y1[c] += s1 * x0 + t1 * x1 + u1 * x2
+                y2[c] += s2 * x0 + t2 * x1 + u2 * x2
+                y3[c] += s3 * x0 + t3 * x1 + u3 * x2
+                y4[c] += s4 * x0 + t4 * x1 + u4 * x2
+    for b in range(many):
+        line = out[b]
+        for r in range(threes if b < fives else 0, height):
+            x0, s0 = matrix[r], factors[b, r]
             for c in range(width):
-                line[c] += f0 * m0[c]
+                line[c] += s0 * x0[c]
 
 
 @compiled
@@ -211,7 +268,7 @@ def mask_row(grad, mask):  # type: ignore[no-untyped-def]
         grad[c] *= mask[c]
 
 
-@compiled
+@estimating
 def adam_row(weights, grad, first, second, size, epsilon, rest1, beta2, rest2):  # type: ignore[no-untyped-def]
     """The update of :func:`aecompress.evolve.training.adam`, in place."""
     for c in range(grad.shape[0]):
@@ -288,74 +345,76 @@ def sigmoid_row(x, y, powers):  # type: ignore[no-untyped-def]
 
 @compiled
 def activate(kind, width, pre, out, powers):  # type: ignore[no-untyped-def]
-    """``out`` from the values before the activation, row by row over ``width`` columns."""
+    """``out`` from the values before the activation, row by row; padding stays 0, which costs less than loops of odd lengths."""
     for b in range(pre.shape[0]):
         x, y = pre[b], out[b]
         if kind == IDENTITY:
-            y[:width] = x[:width]
+            copy_row(x, y)
         elif kind == RELU:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 y[c] = np.float32(0) if x[c] < 0 else x[c]
         elif kind == LEAKY:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 y[c] = x[c] if x[c] > 0 else np.float32(0.01) * x[c]
         elif kind == GELU:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 y[c] = x[c] * HALF * (ONE + np.float32(math.erf(x[c] * ROOT_HALF)))
         elif kind == TANH:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 y[c] = np.tanh(x[c])
         else:
-            sigmoid_row(x[:width], y[:width], powers[:width])
+            sigmoid_row(x, y, powers)
+            for c in range(width, x.shape[0]):
+                y[c] = np.float32(0)
 
 
 @compiled
-def through(kind, width, grad, pre, out):  # type: ignore[no-untyped-def]
-    """The gradient behind an activation becomes that before it, in place, row by row over ``width`` columns."""
+def through(kind, grad, pre, out):  # type: ignore[no-untyped-def]
+    """The gradient behind an activation becomes that before it, in place, row by row."""
     for b in range(pre.shape[0]):
         g, x, y = grad[b], pre[b], out[b]
         if kind == RELU:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 g[c] = g[c] if y[c] > 0 else np.float32(0)
         elif kind == LEAKY:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 g[c] = g[c] if y[c] > 0 else np.float32(0.01) * g[c]
         elif kind == GELU:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 density = GAUSS * np.exp(-HALF * x[c] * x[c])
                 g[c] *= HALF * (ONE + np.float32(math.erf(x[c] * ROOT_HALF))) + x[c] * density
         elif kind == TANH:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 g[c] *= ONE - y[c] * y[c]
         elif kind == SIGMOID:
-            for c in range(width):
+            for c in range(x.shape[0]):
                 g[c] *= y[c] * (ONE - y[c])
 
 
 @compiled
-def loss_gradient(loss, kind, width, pre, out, target, scale, grad):  # type: ignore[no-untyped-def]
+def loss_gradient(loss, kind, pre, out, target, scale, grad):  # type: ignore[no-untyped-def]
     """``scale`` times the gradient of the summed loss before the last activation, into ``grad``."""
     for b in range(pre.shape[0]):
         g, y, t = grad[b], out[b], target[b]
         if loss == L1:
-            for c in range(width):
+            for c in range(g.shape[0]):
                 d = y[c] - t[c]
                 g[c] = scale if d > 0 else (-scale if d < 0 else scale * d)
         elif loss == MSE:
-            for c in range(width):
+            for c in range(g.shape[0]):
                 g[c] = (y[c] - t[c]) * (scale + scale)
         elif loss == HUBER:
-            for c in range(width):
+            for c in range(g.shape[0]):
                 d = y[c] - t[c]
                 g[c] = scale * (ONE if d > 1 else (-ONE if d < -1 else d))
         elif kind == SIGMOID:  # cross-entropy after a sigmoid: exact where the sigmoid is saturated
-            for c in range(width):
+            for c in range(g.shape[0]):
                 g[c] = (y[c] - t[c]) * scale
         else:
-            for c in range(width):
+            for c in range(g.shape[0]):
                 g[c] = (y[c] - t[c]) / max(y[c] * (ONE - y[c]), np.float32(1e-12)) * scale
     if loss != BCE or kind != SIGMOID:
-        through(kind, width, grad, pre, out)
+        through(kind, grad, pre, out)
 
 
 @compiled
@@ -388,24 +447,40 @@ def bias_of(layer, weights):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def run_forward(layers, starts, weights, pre, out, many, powers):  # type: ignore[no-untyped-def]
+def matrices_of(layers, weights):  # type: ignore[no-untyped-def]
+    """Every layer's weights; views are made once, because making one costs as much as a small layer."""
+    return [matrix_of(layer, weights) for layer in layers]
+
+
+@compiled
+def biases_of(layers, weights):  # type: ignore[no-untyped-def]
+    """Every layer's bias."""
+    return [bias_of(layer, weights) for layer in layers]
+
+
+@compiled
+def levels_of(layers, starts, values, batch):  # type: ignore[no-untyped-def]
+    """Every level's values, ``[batch, stride]``."""
+    return [level_of(layers, starts, values, level, batch) for level in range(layers.shape[0] + 1)]
+
+
+@compiled
+def run_forward(layers, matrices, biases, pre, out, many, powers):  # type: ignore[no-untyped-def]
     """The forward pass: every level of ``pre`` and ``out`` from level 0 of ``out``."""
     for l in range(layers.shape[0]):  # noqa: E741
-        layer, width = layers[l], layers[l, OUTPUTS]
-        matrix = matrix_of(layer, weights)
-        below, values = level_of(layers, starts, out, l, many), level_of(layers, starts, pre, l + 1, many)
-        bias = weights[layer[BIAS_PLACE] : layer[BIAS_PLACE] + values.shape[1]]
-        if layer[TALL]:
+        matrix, bias = matrices[l], biases[l][0]
+        below, values = out[l][:many], pre[l + 1][:many]
+        if layers[l, TALL]:
             dots(matrix, below, values)
             for b in range(many):
                 line = values[b]
-                for c in range(width):
+                for c in range(layers[l, OUTPUTS]):
                     line[c] += bias[c]
         else:
             for b in range(many):
-                values[b] = bias
+                copy_row(bias, values[b])
             sums(matrix, below, values)
-        activate(layer[ACTIVATION], width, values, level_of(layers, starts, out, l + 1, many), powers)
+        activate(layers[l, ACTIVATION], layers[l, OUTPUTS], values, out[l + 1], powers[: values.shape[1]])
 
 
 @compiled
@@ -438,7 +513,11 @@ def train_cell(  # type: ignore[no-untyped-def]
     for level in range(depth + 1):
         starts[level + 1] = starts[level] + batch * stride_of(layers, level)
     values_of_all = np.zeros((3, starts[depth + 1]), np.float32)
-    out, pre, delta = values_of_all[0], values_of_all[1], values_of_all[2]
+    out, pre, delta = [levels_of(layers, starts, values_of_all[i], batch) for i in range(3)]
+    matrices, biases = matrices_of(layers, weights), biases_of(layers, weights)
+    masks, bias_masks = matrices_of(layers, mask), biases_of(layers, mask)
+    firsts, bias_firsts = matrices_of(layers, first), biases_of(layers, first)
+    seconds, bias_seconds = matrices_of(layers, second), biases_of(layers, second)
     line = stride_of(layers, 0)
     for level in range(1, depth + 1):
         line = max(line, stride_of(layers, level))
@@ -449,15 +528,15 @@ def train_cell(  # type: ignore[no-untyped-def]
     for step in range(sizes.shape[0]):
         taken = order[step * batch : (step + 1) * batch]
         many = taken.shape[0]
-        target = level_of(layers, starts, out, 0, many)
+        target = out[0][:many]
         for b in range(many):
-            target[b, :inputs] = rows[taken[b]]
+            copy_row(rows[taken[b]], target[b])
 
-        run_forward(layers, starts, weights, pre, out, many, powers)
+        run_forward(layers, matrices, biases, pre, out, many, powers)
         if watched:
             unit = 0
             for l in range(depth):  # noqa: E741
-                seen = level_of(layers, starts, pre if l == depth - 1 else out, l + 1, many)
+                seen = (pre if l == depth - 1 else out)[l + 1]
                 for b in range(many):
                     for c in range(layers[l, OUTPUTS]):
                         value = np.float64(seen[b, c])
@@ -469,30 +548,31 @@ def train_cell(  # type: ignore[no-untyped-def]
         # Backward, with the mask and the update of each row of weights as soon as its gradient is known.
         size, epsilon, scale = rate * sizes[step], epsilons[step], ONE / np.float32(many * inputs)
         loss_gradient(
-            loss, layers[depth - 1, ACTIVATION], inputs, level_of(layers, starts, pre, depth, many),
-            level_of(layers, starts, out, depth, many), target, scale, level_of(layers, starts, delta, depth, many),
-        )  # fmt: skip
+            loss, layers[depth - 1, ACTIVATION], pre[depth][:many], out[depth], target, scale, delta[depth]
+        )
         for l in range(depth - 1, -1, -1):  # noqa: E741
-            layer = layers[l]
-            matrix = matrix_of(layer, weights)
-            below, here = level_of(layers, starts, out, l, many), level_of(layers, starts, delta, l + 1, many)
+            layer, matrix = layers[l], matrices[l]
+            for b in range(l, many, depth):
+                if (step+1)*batch+b < order.shape[0]:
+                    prefetch(rows[order[(step + 1) * batch + b]])
+            below, here = out[l][:many], delta[l + 1][:many]
             if l > 0:
-                grads = level_of(layers, starts, delta, l, many)
+                grads = delta[l][:many]
                 if layer[TALL]:
-                    grads[:] = 0
+                    for b in range(many):
+                        grads[b] = 0
                     sums(matrix, here, grads)
                 else:
                     dots(matrix, here, grads)
-                before = level_of(layers, starts, pre, l, many)
-                through(layers[l - 1, ACTIVATION], layer[INPUTS], grads, before, below)
+                through(layers[l - 1, ACTIVATION], grads, pre[l][:many], below)
             factors, lines = (here, below) if layer[TALL] else (below, here)
             update(
-                fresh, lasting, matrix, matrix_of(layer, mask), matrix_of(layer, first), matrix_of(layer, second),
+                fresh, lasting, matrix, masks[l], firsts[l], seconds[l],
                 factors, lines, grad[: matrix.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
             update(
-                fresh, lasting, bias_of(layer, weights), bias_of(layer, mask), bias_of(layer, first),
-                bias_of(layer, second), ones[:many], here, grad[: here.shape[1]], size, epsilon, rest1, beta2, rest2,
+                fresh, lasting, biases[l], bias_masks[l], bias_firsts[l], bias_seconds[l],
+                ones[:many], here, grad[: here.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
 
     store(layers, weights, row)
@@ -509,15 +589,16 @@ def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
     for level in range(depth + 1):
         starts[level + 1] = starts[level] + MEASURE_ROWS * stride_of(layers, level)
     both = np.zeros((2, starts[depth + 1]), np.float32)
-    pre, out, powers = both[0], both[1], np.empty(starts[depth + 1], np.int32)
+    pre, out = levels_of(layers, starts, both[0], MEASURE_ROWS), levels_of(layers, starts, both[1], MEASURE_ROWS)
+    matrices, biases = matrices_of(layers, buffer), biases_of(layers, buffer)
+    powers = np.empty(starts[depth + 1], np.int32)
     total = np.float64(0)
     for start in range(0, rows.shape[0], MEASURE_ROWS):
         many = min(MEASURE_ROWS, rows.shape[0] - start)
-        target = level_of(layers, starts, out, 0, many)
+        target, values = out[0], out[depth]
         for b in range(many):
-            target[b, :inputs] = rows[start + b]
-        run_forward(layers, starts, buffer, pre, out, many, powers)
-        values = level_of(layers, starts, out, depth, many)
+            copy_row(rows[start + b], target[b])
+        run_forward(layers, matrices, biases, pre, out, many, powers)
         for b in range(many):
             y, t, line = values[b], target[b], np.float32(0)
             if measure == L1:
@@ -566,8 +647,8 @@ CALL_FLOP = 500_000_000
 
 
 def aligned(rows: int, width: int) -> Floats:
-    """Zeros ``[rows, width]`` that begin on a cache line; ``width`` is whole lines."""
-    spare = np.zeros(rows * width + LINE, np.float32)
+    """Room for ``[rows, width]`` that begins on a cache line; ``width`` is whole lines."""
+    spare = np.empty(rows * width + LINE, np.float32)
     first = (-spare.ctypes.data // spare.itemsize) % LINE
     return spare[first : first + rows * width].reshape(rows, width)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
 
@@ -105,6 +104,8 @@ class Preview:
     cell: int
     rows: tuple[tuple[float, ...], ...]
     reconstructions: tuple[tuple[float, ...], ...]
+    errors: tuple[float, ...]
+    """The reported loss of each row."""
 
 
 @dataclass(frozen=True)
@@ -256,9 +257,8 @@ def from_json(line: str) -> Event:
     """
     try:
         values = json.loads(line)
-        cls = KINDS[values.pop("event")]
-        hints = get_type_hints(cls)
-        event = cls(**{f.name: _decode(values[f.name], hints[f.name]) for f in fields(cls)})
+        cls, readers = _READERS[values["event"]]
+        event = cls(*[read(values[name]) for name, read in readers])
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
         return event
@@ -300,12 +300,18 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def _decode(value: Any, hint: Any) -> Any:
-    origin = get_origin(hint)
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """What makes a value of the type ``hint`` from JSON; made once, because logs have many lines."""
+    origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple:
-        return tuple(_decode(item, get_args(hint)[0]) for item in value)
+        one = _reader(inner[0])
+        return lambda value: tuple(map(one, value))
     if origin is dict:
-        return {key: _decode(item, get_args(hint)[1]) for key, item in value.items()}
-    if origin in (Union, types.UnionType):
-        return None if value is None else _decode(value, get_args(hint)[0])
-    return float(value) if hint is float else value
+        each = _reader(inner[1])
+        return lambda value: {key: each(item) for key, item in value.items()}
+    return float if hint is float else lambda value: value
+
+
+_READERS: dict[str, tuple[type[Event], list[tuple[str, Callable[[Any], Any]]]]] = {
+    kind: (cls, [(f.name, _reader(get_type_hints(cls)[f.name])) for f in fields(cls)]) for kind, cls in KINDS.items()
+}

@@ -20,8 +20,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from aecompress import events
-from aecompress.deploy.checkpoint import write_text
-from aecompress.errors import DataError, Interrupted, OutputError
+from aecompress.errors import Interrupted, OutputError
+from aecompress.files import write_text
 
 OURS = (
     "spec.toml",
@@ -85,24 +85,6 @@ def write_status(folder: Path, status: str, about: dict[str, Any]) -> None:
     write_text(folder / "run.json", json.dumps(values, indent=1) + "\n")
 
 
-def read_status(folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says.
-
-    Raises:
-        DataError: the folder holds no run.
-    """
-    path = folder / "run.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or "status" not in values:
-            raise ValueError("no status")
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
-    except ValueError as fault:
-        raise DataError(f"{path}: is not a run's status ({fault}); name the folder of a run") from fault
-    return values
-
-
 def open_log(folder: Path) -> TextIO:
     """The event log, for appending and for this process alone; a line that a kill left half-written is closed first.
 
@@ -117,7 +99,7 @@ def open_log(folder: Path) -> TextIO:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when this process ends, however it ends
         except OSError as fault:
             log.close()
-            cure = f"wait for it, or end it with `echo stop > {folder / 'control'}`"
+            cure = f"wait for it, or end it with `aecompress control {folder} stop`"
             raise OutputError(f"{folder}: another process is writing this run; {cure}") from fault
     if torn:
         log.write("\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 import shutil
 import time
 from collections import defaultdict
@@ -43,11 +42,13 @@ from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.evolve.workers import no_denormals
+from aecompress.files import write_bytes, write_text
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
 from aecompress.recipe import complete
 from aecompress.spec import Resolved, RunSpec, resolve, to_toml
+from aecompress.steering import new_folder, read_status
 
 MODES = {"canonical": canonical, "coevo": coevolution}
 PREVIEW_ROWS = 4
@@ -94,8 +95,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     device = find_device(resolved.spec.device)
     dataset = load(resolved.spec.data, resolved.spec.seed)
     if output is None:
-        name = re.sub(r"[^A-Za-z0-9.-]+", "-", dataset.name)
-        output = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        output = new_folder(dataset.name)
         folder.check_output(output, force)
     return _job(resolved, dataset, device, output, Path.cwd())
 
@@ -106,7 +106,7 @@ def prepare_resume(where: Path) -> Job:
     Raises:
         AecompressError: there is no such run, or its data are gone or have changed.
     """
-    status = folder.read_status(where)
+    status = read_status(where)
     resolved = resolve(file=where / "spec.toml")
     resolved = Resolved(resolved.spec, dict(status.get("sources", resolved.sources)))
     device = find_device(resolved.spec.device)
@@ -384,7 +384,8 @@ def generation_events(
         shown = rows.validation[:PREVIEW_ROWS]
         weights = net.layout.views(population.weights[best : best + 1])
         out = forward(net.layers, weights, shown[None]).out[-1][0]
-        yield events.Preview(now, number, best, rounded(shown), rounded(out))
+        errors = tuple(LOSSES[plan.measure].value(out, shown).mean(1).tolist())
+        yield events.Preview(now, number, best, rounded(shown), rounded(out), errors)
 
 
 def rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
@@ -470,17 +471,17 @@ def deliver(
         "aecompress.sparsity": f"{model.sparsity:.6f}",
     }
     for part, proto in graph.build_all(model, job.spec.export.opset, about).items():
-        checkpoint.write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
+        write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
     losses = {job.plan.measure: metrics[f"{split}_{job.plan.measure}"]}
     export = job.spec.export
     verification = verify.verify_set(temporary, model, rows, export.tolerance, losses, export.loss_tolerance, poll)
     text = json.dumps(verification.to_json(), indent=1) + "\n"
     if not verification.passed:
-        checkpoint.write_text(job.folder / "verification-failed.json", text)
+        write_text(job.folder / "verification-failed.json", text)
         shutil.rmtree(temporary)
         return verification, {}
-    checkpoint.write_text(temporary / "verification.json", text)
-    checkpoint.write_text(temporary / "README.md", model_card(job, model, verification, metrics))
+    write_text(temporary / "verification.json", text)
+    write_text(temporary / "README.md", model_card(job, model, verification, metrics))
     # A kill between here and the end of the run leaves a model behind, which a resumed run makes again.
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)

@@ -45,7 +45,7 @@ EXAMPLES: list[events.Event] = [
     ),
     events.LayerSparsity(3.0, 1, ("encoder.0", "decoder.0"), ((0.5, 0.25), (0.0, 1.0))),
     events.Pruned(4.0, 1, (0, 1), (5, 7)),
-    events.Preview(5.0, 1, 1, ((0.0, 1.0), (0.5, 0.25)), ((0.1, 0.9), (math.inf, 0.3))),
+    events.Preview(5.0, 1, 1, ((0.0, 1.0), (0.5, 0.25)), ((0.1, 0.9), (math.inf, 0.3)), (0.1, math.inf)),
     events.Checkpoint(5.25, 1, "checkpoint/generation-000001.safetensors"),
     events.Resumed(5.5, 1, "generation-000002.safetensors is damaged"),
     events.Paused(5.75, 1, True),
@@ -172,7 +172,10 @@ def test_any_text_survives_the_trip(at: float, message: str) -> None:
 @given(shown=rows, metrics=st.dictionaries(st.text(), floats, max_size=3), count=st.integers())
 @settings(deadline=None, max_examples=50)
 def test_any_numbers_survive_the_trip(shown: tuple, metrics: dict, count: int) -> None:
-    for event in (events.Preview(0.0, count, 0, shown, shown), events.Finished(0.0, metrics, 0.5, count, count, 1.0)):
+    for event in (
+        events.Preview(0.0, count, 0, shown, shown, (0.0,) * len(shown)),
+        events.Finished(0.0, metrics, 0.5, count, count, 1.0),
+    ):
         assert events.from_json(events.to_json(event)) == event
         strict(events.to_json(event))
 

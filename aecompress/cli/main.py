@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aecompress import __version__
-from aecompress.cli import data, inspect, prune, spec, verify
+from aecompress.cli import control, data, inspect, prune, spec, verify, watch
 
 app = typer.Typer(
     name="aecompress",
@@ -20,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("prune")(prune.prune)
+app.command("watch")(watch.watch)
+app.command("control")(control.control)
 app.command("verify")(verify.verify)
 app.command("inspect")(inspect.inspect)
 app.command("data")(data.data)

@@ -51,6 +51,12 @@ def prune(
     ] = False,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel="Output")] = False,
+    tui: Annotated[
+        bool,
+        typer.Option(
+            "--tui", help="Watch the run in the terminal UI; closing it ends nothing.", rich_help_panel="Output"
+        ),
+    ] = False,
 ) -> None:
     """Train an autoencoder, prune it while it learns, and write verified model files.
 
@@ -61,7 +67,11 @@ def prune(
         if resume is not None:
             refuse_beside_resume(resolved, output, force, no_rows)
         said = finished_events(resume) if resume is not None else None
-        if said is None:
+        if said is not None:
+            say(f"aecompress: {resume} is finished; nothing to do")
+        elif tui:
+            said = watched(resolved, output, resume)
+        else:
             said = follow(resolved, output, force, resume, no_rows, quiet)
         if profile:
             tell_profile(said[1])
@@ -102,12 +112,48 @@ def refuse_beside_resume(resolved: Any, output: Path | None, force: bool, no_row
 def finished_events(folder: Path) -> tuple[Path, list[Event]] | None:
     """What a finished run said; None where the run is not finished, and so is to be resumed."""
     from aecompress.events import current, read_log
-    from aecompress.folder import read_status
+    from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
         return None
-    say(f"aecompress: {folder} is finished; nothing to do")
     return folder, current(read_log(folder / "events.jsonl"))
+
+
+def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Path, list[Event]]:
+    """Carry the run out in a process of its own, with the terminal UI in front of it.
+
+    Raises:
+        SpecError: this terminal cannot be used.
+    """
+    from aecompress_tui import process
+
+    from aecompress.cli.watch import show
+    from aecompress.errors import SpecError
+    from aecompress.steering import new_folder
+
+    source = resolved.spec.data.source
+    if source == "-":
+        raise SpecError("--tui: the terminal is taken by the data from stdin; give a file")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise SpecError("--tui: this is no terminal; leave it out, and use `aecompress watch` in one")
+    folder = resume or output or new_folder(Path(source.split(":")[0]).name.partition(".")[0])
+    arguments = [word for word in sys.argv[1:] if word not in ("--tui", "--json", "--profile", "--quiet")]
+    if resume is None and output is None:
+        arguments += ["-o", str(folder)]
+    child = process.start([*arguments, "--quiet"], folder)
+    fault = process.wait(child)
+    if fault is not None:
+        say(fault)
+        raise SystemExit(child.process.returncode)
+    show(folder, child)
+    if child.process.poll() is None:
+        say(f"the run goes on in {folder}; `aecompress watch {folder}` shows it")
+        raise SystemExit(0)
+    process.forget(child)
+    done = finished_events(folder)
+    if done is None:
+        raise SystemExit(child.process.returncode)
+    return done
 
 
 def follow(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from aecompress.errors import DataError
+from aecompress.files import write_bytes, write_text
 
 Floats = NDArray[np.float32]
 FORMAT = 1
@@ -70,21 +71,6 @@ class Model:
     def sparsity(self) -> float:
         """Share of all weights and biases that are exactly zero."""
         return self.zeros / self.parameters
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` under a temporary name, then rename it into place."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` under a temporary name, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # a rename that outlives a power cut must not name an empty file
-    temporary.replace(path)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

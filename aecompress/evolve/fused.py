@@ -28,8 +28,8 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
-from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -56,7 +56,8 @@ STRETCH = 2048
 MEASURE_ROWS = 5
 """Rows that are evaluated together, so that their values stay in the nearest cache."""
 LINE = 16
-LOCAL=3
+NEAREST = 3
+"""The cache nearest to the core, as `llvm.prefetch` counts them."""
 """Floats of a cache line: rows are padded to whole lines."""
 
 ONE, HALF = np.float32(1), np.float32(0.5)
@@ -98,7 +99,7 @@ def table(layers: Sequence[tuple[int, int, str]]) -> tuple[Ints, int]:
 
 @intrinsic
 def _prefetch(context, array, place):  # type: ignore[no-untyped-def]
-    """Ask for the cache line of ``array[place]``, to be brought to the second cache."""
+    """Ask for the cache line of ``array[place]``, to be brought to the nearest cache."""
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
@@ -106,7 +107,7 @@ def _prefetch(context, array, place):  # type: ignore[no-untyped-def]
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [line, number(0), number(LOCAL), number(1)])
+        builder.call(function, [line, number(0), number(NEAREST), number(1)])
         return context.get_dummy_value()
 
     return types.void(array, place), generate
@@ -114,9 +115,9 @@ def _prefetch(context, array, place):  # type: ignore[no-untyped-def]
 
 @compiled
 def prefetch(row):  # type: ignore[no-untyped-def]
-    """Bring a row that is read soon nearer."""
+    """Bring a row of the next batch nearer, while this one is worked on."""
     for c in range(0, row.shape[0], LINE):
-        _prefetch(row, c)
+        _prefetch(row, c)  # type: ignore[call-arg]  # numba gives the context itself
 
 
 @compiled
@@ -345,7 +346,7 @@ def sigmoid_row(x, y, powers):  # type: ignore[no-untyped-def]
 
 @compiled
 def activate(kind, width, pre, out, powers):  # type: ignore[no-untyped-def]
-    """``out`` from the values before the activation, row by row; padding stays 0, which costs less than loops of odd lengths."""
+    """``out`` from the values before the activation, row by row. Padding stays 0."""
     for b in range(pre.shape[0]):
         x, y = pre[b], out[b]
         if kind == IDENTITY:
@@ -547,14 +548,11 @@ def train_cell(  # type: ignore[no-untyped-def]
 
         # Backward, with the mask and the update of each row of weights as soon as its gradient is known.
         size, epsilon, scale = rate * sizes[step], epsilons[step], ONE / np.float32(many * inputs)
-        loss_gradient(
-            loss, layers[depth - 1, ACTIVATION], pre[depth][:many], out[depth], target, scale, delta[depth]
-        )
+        loss_gradient(loss, layers[depth - 1, ACTIVATION], pre[depth][:many], out[depth], target, scale, delta[depth])
         for l in range(depth - 1, -1, -1):  # noqa: E741
             layer, matrix = layers[l], matrices[l]
-            for b in range(l, many, depth):
-                if (step+1)*batch+b < order.shape[0]:
-                    prefetch(rows[order[(step + 1) * batch + b]])
+            for place in range((step + 1) * batch + l, min((step + 2) * batch, order.shape[0]), depth):
+                prefetch(rows[order[place]])  # some of the next batch, while this one is worked on
             below, here = out[l][:many], delta[l + 1][:many]
             if l > 0:
                 grads = delta[l][:many]

@@ -1,0 +1,78 @@
+"""``aecompress watch``: the terminal UI on a run, or on a folder of runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aecompress.cli.exits import reported, say
+
+if TYPE_CHECKING:
+    from aecompress_tui.process import Child
+
+
+def watch(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="A run folder, or a folder of runs; left out: runs.", show_default=False),
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it to a browser instead of this terminal.")] = False,
+    host: Annotated[str, typer.Option(help="Address to serve at; others than this machine's own let anyone in.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to serve at.", min=1, max=65535)] = 8000,
+) -> None:
+    """Watch a run: live, finished, or started elsewhere. Closing it ends nothing."""
+    with reported():
+        from aecompress.errors import DataError
+
+        folder = run or Path("runs")
+        if run is not None and not folder.is_dir():
+            raise DataError(f"{folder}: is no folder; name a run folder, or a folder of runs")
+        if serve:
+            serve_in_browser(folder, host, port)
+        else:
+            show(folder)
+
+
+def show(folder: Path, child: Child | None = None) -> None:
+    """The terminal UI in this terminal.
+
+    Raises:
+        DataError: this is no terminal.
+    """
+    from aecompress_tui import build_app
+
+    from aecompress.errors import DataError
+
+    served = "TEXTUAL_DRIVER" in os.environ  # a page's process speaks to its server instead
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise DataError(
+            f"{folder}: cannot be watched without a terminal; read {folder / 'events.jsonl'}, or use --serve"
+        )
+    build_app(folder, child).run()
+
+
+def serve_in_browser(folder: Path, host: str, port: int) -> None:
+    """The terminal UI as a web page; each visitor gets a process of its own.
+
+    Raises:
+        DataError: the extra that serves is not installed, or the address is not free.
+    """
+    from aecompress.errors import DataError
+
+    try:
+        from aecompress_tui.serve import serve
+    except ImportError as fault:
+        raise DataError(f"--serve: needs {fault.name}; pip install 'aecompress[serve]'") from fault
+    command = shlex.join([sys.executable, "-m", "aecompress", "watch", str(folder.resolve())])
+    say(f"serving {folder} at http://{host}:{port} (ctrl+c ends it)")
+    try:
+        serve(command, host, port)
+    except OSError as fault:
+        raise DataError(f"--port {port}: {host} cannot be served at ({fault.strerror}); choose another") from fault

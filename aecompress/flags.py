@@ -1,0 +1,65 @@
+"""The flags that stand for fields of the spec: one table for the command line and the terminal UI."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Flag(NamedTuple):
+    """A flag, the field it sets, and its help."""
+
+    flag: str
+    field: str
+    help: str
+    metavar: str = "TEXT"
+    panel: str = "Spec"
+
+
+NUMBER, NUMBERS = "NUMBER", "A,B,..."
+FLAGS = (
+    Flag("--mode", "mode", "coevo (a ring of encoders and decoders) or canonical (one autoencoder)."),
+    Flag("--seed", "seed", "Names every random draw.", NUMBER),
+    Flag("--device", "device", "auto, cpu, cuda, cuda:N or mps."),
+    Flag("--precision", "precision", "float32, float64 or bf16."),
+    Flag("--compile", "compile", "auto, on or off: compiled training on a CPU."),
+    Flag("--key", "data.key", "Array in an .npz file.", panel="Data"),
+    Flag("--columns", "data.columns", "Columns of CSV rows, by name or number: a,b or 0,3-5.", panel="Data"),
+    Flag("--split", "data.split", "Shares of train, validation and test rows.", NUMBERS, "Data"),
+    Flag("--val", "data.val", "Your own validation rows: FILE or FILE:key.", panel="Data"),
+    Flag("--test", "data.test", "Your own test rows: FILE or FILE:key.", panel="Data"),
+    Flag("--scaling", "data.scaling", "auto, none, minmax or standard.", panel="Data"),
+    Flag("--network", "model.network", "default, paper, paper-small or paper-large.", panel="Model"),
+    Flag("--hidden", "model.hidden", "Hidden layers of the encoder; the decoder mirrors them.", NUMBERS, "Model"),
+    Flag("--latent", "model.latent", "Size of the latent code.", NUMBER, "Model"),
+    Flag("--family", "model.family", "plain, denoising or variational.", panel="Model"),
+    Flag("--epochs", "train.epochs", "Generations; one is one pass over the training rows.", NUMBER, "Training"),
+    Flag("--batch", "train.batch", "Rows per step.", NUMBER, "Training"),
+    Flag("--lr", "train.learning_rate", "Learning rate.", NUMBER, "Training"),
+    Flag("--cells", "evolve.cells", "Cells on the ring.", NUMBER, "Evolution"),
+    Flag("--radius", "evolve.radius", "Neighbours on each side.", NUMBER, "Evolution"),
+    Flag("--rule", "evolve.rule", "pair or pair-prune-first.", panel="Evolution"),
+    Flag("--operator", "prune.operator", "none, random, magnitude, variance or conjunctive.", panel="Pruning"),
+    Flag(
+        "--schedule",
+        "prune.schedule",
+        "cubic, fixed, increase, decrease, exponential, final_n, prune_after or population.",
+        panel="Pruning",
+    ),
+    Flag("--target-sparsity", "prune.target_sparsity", "Share of zeros at the end.", NUMBER, "Pruning"),
+    Flag("--probability", "prune.probability", "Prune by chance, as published, with this p.", NUMBER, "Pruning"),
+    Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
+    Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
+)
+
+
+def parsed(text: str, metavar: str) -> Any:
+    """The number(s) a flag's text stands for; the text itself where it is none, for the spec to refuse."""
+    if metavar == NUMBERS and text != "auto":
+        return [parsed(part.strip(), NUMBER) for part in text.split(",") if part.strip()]
+    if metavar == NUMBER:
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text

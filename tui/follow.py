@@ -1,0 +1,106 @@
+"""Following a run folder: what was appended to its event log since the last look, and how the run is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aecompress.errors import DataError
+from aecompress.events import Event, from_json
+from aecompress.steering import status_of
+
+CHUNK = 1 << 20
+"""Bytes of one read: a long log is shown as it is read."""
+LOOK_SECONDS = 0.5
+"""Time between two looks at a log that does not grow."""
+LATEST = (b'{"event": "preview"', b'{"event": "layer-sparsity"')
+"""Lines of which only the last matters; the others of a read are not decoded, which makes long logs quick."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one look found."""
+
+    events: tuple[Event, ...] = ()
+    restarted: bool = False
+    """The log is another one than before: what it said no longer holds."""
+    damaged: int = 0
+    """Lines of this look that are no events; they are passed over."""
+    behind: bool = False
+    """There is more to read at once."""
+    status: str = "vanished"
+    """running, finished, stopped, failed or killed; vanished where the folder holds no run."""
+
+
+class Follower:
+    """Reads the log of ``folder`` from its beginning, then what is appended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "events.jsonl"
+        self._place = 0
+        self._number: tuple[int, int] | None = None
+        self._rest = b""
+
+    def look(self) -> Batch:
+        """What is new; never raises for what is wrong with the folder."""
+        try:
+            with self.path.open("rb") as log:
+                about = os.fstat(log.fileno())
+                number = (about.st_dev, about.st_ino)
+                restarted = self._number not in (None, number) or about.st_size < self._place
+                if restarted or self._number is None:
+                    self._place, self._rest, self._number = 0, b"", number
+                log.seek(self._place)
+                data = log.read(CHUNK)
+        except OSError:
+            return Batch(status=_status(self.path.parent))
+        self._place += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        found, damaged = decoded(lines)
+        return Batch(tuple(found), restarted, damaged, len(data) == CHUNK, _status(self.path.parent))
+
+
+def decoded(lines: list[bytes]) -> tuple[list[Event], int]:
+    """The events of ``lines`` without those that a later one replaces, and how many lines are no events."""
+    found: list[Event] = []
+    damaged = 0
+    last: dict[bytes, int] = {}
+    for place, line in enumerate(lines):
+        for kind in LATEST:
+            if line.startswith(kind):
+                last[kind] = place
+    # Those before a resume are kept: the resume may take back the later ones.
+    taken_back = max((place for place, line in enumerate(lines) if line.startswith(b'{"event": "resumed"')), default=-1)
+    for place, line in enumerate(lines):
+        if place > taken_back and any(line.startswith(kind) and place < last[kind] for kind in LATEST):
+            continue
+        if not line.strip():
+            continue
+        try:
+            found.append(from_json(line.decode("utf-8", "replace")))
+        except DataError:
+            damaged += 1
+    return found, damaged
+
+
+def _status(folder: Path) -> str:
+    try:
+        return status_of(folder)
+    except DataError:
+        return "vanished"
+
+
+def follow(folder: Path, cancelled: Callable[[], bool]) -> Iterator[Batch]:
+    """Look again and again; yields what is new, and every change of the run's status."""
+    follower = Follower(folder)
+    status = None
+    while not cancelled():
+        batch = follower.look()
+        if batch.events or batch.restarted or batch.damaged or batch.status != status:
+            status = batch.status
+            yield batch
+        if not batch.behind:
+            time.sleep(LOOK_SECONDS)

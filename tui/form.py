@@ -1,0 +1,142 @@
+"""The launch form without its widgets: its fields, the spec they ask for, and the command line that stands for it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from aecompress.errors import SpecError
+from aecompress.flags import FLAGS, Flag, parsed
+from aecompress.spec import PRESETS, RunSpec, parse_assignment, resolve
+
+SHOWN = (
+    "mode",
+    "model.hidden",
+    "model.latent",
+    "model.family",
+    "train.epochs",
+    "train.batch",
+    "train.learning_rate",
+    "evolve.cells",
+    "prune.operator",
+    "prune.schedule",
+    "prune.target_sparsity",
+    "prune.granularity",
+    "seed",
+    "device",
+)
+"""Fields the form shows, in order; the others are set with ``--set``."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A line of the form."""
+
+    flag: Flag
+    default: str
+    choices: tuple[str, ...]
+    """Empty where any text may be given."""
+
+
+def form_fields() -> list[Field]:
+    """The lines of the form, from the spec and the table of flags."""
+    by_field = {flag.field: flag for flag in FLAGS}
+    return [Field(by_field[path], _shown(_at(RunSpec(), path)), _choices(path)) for path in SHOWN]
+
+
+def _at(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _choices(path: str) -> tuple[str, ...]:
+    model: type[BaseModel] = RunSpec
+    *parents, leaf = path.split(".")
+    for name in parents:
+        inner = model.model_fields[name].annotation
+        assert isinstance(inner, type)
+        model = inner
+    hint = model.model_fields[leaf].annotation
+    return tuple(get_args(hint)) if get_origin(hint) is Literal else ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the form says: texts by field, empty where left out."""
+
+    data: str
+    preset: str
+    texts: Mapping[str, str]
+    more: str
+    """Assignments as after ``--set``, separated by spaces."""
+    output: str
+
+
+def faults(asked: Asked) -> list[str]:
+    """What is wrong with the spec it asks for; empty where nothing is."""
+    by_field = {flag.field: flag for flag in FLAGS}
+    flags = {
+        field: (by_field[field].flag, parsed(text, by_field[field].metavar))
+        for field, text in asked.texts.items()
+        if text
+    }
+    found: list[str] = []
+    try:
+        assignments = shlex.split(asked.more)
+    except ValueError as fault:
+        return [f"--set {asked.more}: {fault}; close the quotation"]
+    for assignment in assignments:
+        try:
+            path, value = parse_assignment(assignment)
+            flags[path] = (f"--set {assignment}", value)
+        except SpecError as fault:
+            found += fault.faults
+    if asked.data:
+        flags["data.source"] = ("DATA", asked.data)
+    if not asked.output:
+        found.append("-o: give the run a folder")
+    elif Path(asked.output).is_file() or (Path(asked.output).is_dir() and any(Path(asked.output).iterdir())):
+        found.append(f"{asked.output}: is not empty; choose another folder with -o")
+    try:
+        resolve(flags, None, asked.preset or None)
+    except SpecError as fault:
+        found += fault.faults
+    return found
+
+
+def arguments(asked: Asked) -> list[str]:
+    """The command line after ``aecompress``."""
+    by_field = {flag.field: flag.flag for flag in FLAGS}
+    found = ["prune"]
+    if asked.data:
+        found.append(asked.data)
+    if asked.preset and asked.preset != "default":
+        found += ["--preset", asked.preset]
+    for field, text in asked.texts.items():
+        if text:
+            found += [by_field[field], text]
+    try:
+        more = shlex.split(asked.more)
+    except ValueError:
+        more = [asked.more]
+    for assignment in more:
+        found += ["--set", assignment]
+    return [*found, "-o", asked.output]
+
+
+def command_line(asked: Asked) -> str:
+    """What a user would type."""
+    return shlex.join(["aecompress", *arguments(asked)])
+
+
+PRESET_NAMES = tuple(PRESETS)

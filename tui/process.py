@@ -1,0 +1,70 @@
+"""Starting a run as a process of its own, which goes on when the terminal UI is closed."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from aecompress.errors import DataError
+from aecompress.steering import status_of
+
+
+@dataclass(frozen=True)
+class Child:
+    """A started run: its process, its folder, and the file its stderr goes to."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    said: Path
+
+    def began(self) -> bool:
+        """Whether it writes its log, or has done so."""
+        if self.process.poll() == 0:
+            return True
+        try:
+            return status_of(self.folder) == "running"
+        except DataError:
+            return False
+
+    def fault(self) -> str | None:
+        """What it said when it ended badly; None while it lives, or when it ended well."""
+        code = self.process.poll()
+        if code in (None, 0):
+            return None
+        text = self.said.read_text(encoding="utf-8", errors="replace").strip()
+        return text or f"the run ended with exit code {code}"
+
+
+def start(arguments: list[str], folder: Path) -> Child:
+    """Start ``aecompress`` with ``arguments``, detached from this terminal; its run writes ``folder``."""
+    with tempfile.NamedTemporaryFile(prefix="aecompress-", suffix=".log", delete=False) as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aecompress", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+    return Child(process, folder, Path(said.name))
+
+
+def wait(child: Child, look_seconds: float = 0.1) -> str | None:
+    """Wait until the run writes its log; what it said where it ended badly before that."""
+    while not child.began():
+        fault = child.fault()
+        if fault is not None:
+            forget(child)
+            return fault
+        time.sleep(look_seconds)
+    return None
+
+
+def forget(child: Child) -> None:
+    """Remove the file of its stderr, once the run tells everything in its log."""
+    with contextlib.suppress(OSError):
+        child.said.unlink()

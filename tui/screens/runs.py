@@ -1,0 +1,153 @@
+"""All runs under a folder, with how each is."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Static
+from textual.worker import get_current_worker
+
+from aecompress.errors import DataError
+from aecompress.events import Finished, Generation, from_json
+from aecompress.steering import status_of
+
+from .. import draw
+
+LOOK_SECONDS = 2.0
+TAIL = 200_000
+"""Bytes at the end of a log in which the last generation is looked for."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A line of the list."""
+
+    folder: Path
+    status: str
+    generation: str
+    loss: str
+    zeros: str
+    age: str
+
+
+def find_runs(parent: Path, now: float) -> list[Run]:
+    """The runs under ``parent`` and one level further down, newest first."""
+    found = []
+    try:
+        inner = sorted(entry for entry in parent.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+    for folder in [parent, *inner]:
+        try:
+            changed = (folder / "run.json").stat().st_mtime
+            found.append((changed, Run(folder, status_of(folder), *last_figures(folder), _ago(now - changed))))
+        except (DataError, OSError):
+            continue
+    return [run for _, run in sorted(found, key=lambda pair: -pair[0])]
+
+
+def last_figures(folder: Path) -> tuple[str, str, str]:
+    """Generation, best loss and mean sparsity that the log ended with."""
+    try:
+        with (folder / "events.jsonl").open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
+            lines = log.read().split(b"\n")
+    except OSError:
+        return "", "", ""
+    zeros = None
+    for line in reversed(lines):
+        if not line.startswith((b'{"event": "generation"', b'{"event": "finished"')):
+            continue
+        try:
+            event = from_json(line.decode("utf-8", "replace"))
+        except DataError:
+            continue
+        if isinstance(event, Finished):
+            zeros = event.sparsity
+        if isinstance(event, Generation):
+            loss = f"{event.measure} {draw.short(min(event.validation_loss))}"
+            return str(event.generation), loss, f"{event.reached if zeros is None else zeros:.1%}"
+    return "", "", "" if zeros is None else f"{zeros:.1%}"
+
+
+def _ago(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {name} ago"
+    return f"{max(int(seconds), 0)} s ago"
+
+
+@dataclass
+class Listed(Message):
+    """The list was read again."""
+
+    runs: list[Run]
+
+
+class RunsScreen(Screen[None]):
+    """Choose a run, or start one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open", priority=False),
+        Binding("n", "launch", "New run"),
+    ]
+
+    def __init__(self, parent: Path) -> None:
+        super().__init__()
+        self.runs = parent
+        self.listed: list[Run] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static(f"[b]Runs[/b] under {self.runs}", id="head")
+        yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
+        yield Static("No runs here yet: n starts one.", id="none")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        table = self.query_one(DataTable)
+        table.add_columns("run", "status", "generation", "best loss", "zeros", "changed")
+        table.focus()
+        self.look()
+
+    @work(thread=True, exclusive=True, exit_on_error=False)
+    def look(self) -> None:
+        worker = get_current_worker()
+        while not worker.is_cancelled:
+            self.post_message(Listed(find_runs(self.runs, time.time())))
+            for _ in range(int(LOOK_SECONDS / 0.1)):
+                if worker.is_cancelled:
+                    return
+                time.sleep(0.1)
+
+    def on_listed(self, message: Listed) -> None:
+        table = self.query_one(DataTable)
+        self.query_one("#none").display = not message.runs
+        table.display = bool(message.runs)
+        if message.runs == self.listed:
+            return
+        at = table.cursor_row
+        self.listed = message.runs
+        table.clear()
+        for run in message.runs:
+            table.add_row(run.folder.name, run.status, run.generation, run.loss, run.zeros, run.age)
+        table.move_cursor(row=min(at, len(message.runs) - 1))
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        self.app.show_run(self.listed[event.cursor_row].folder)  # type: ignore[attr-defined]
+
+    def action_open(self) -> None:
+        table = self.query_one(DataTable)
+        if self.listed:
+            self.app.show_run(self.listed[table.cursor_row].folder)  # type: ignore[attr-defined]
+
+    def action_launch(self) -> None:
+        self.app.show_launch(self.runs)  # type: ignore[attr-defined]

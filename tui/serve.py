@@ -1,0 +1,33 @@
+"""The application as a web page: textual-serve with a page that asks no other host for anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from rich.console import Console
+from textual_serve.server import Server
+
+PAGE = Path(__file__).parent / "page"
+
+
+class OwnPageServer(Server):
+    """Lets only the page it served itself talk to the terminal, not any page that the visitor's browser has open."""
+
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        origin = urlsplit(request.headers.get("Origin", "")).netloc
+        if origin != request.host or origin != urlsplit(self.public_url).netloc:
+            raise web.HTTPForbidden(text=f"this terminal is for the page at {self.public_url}")
+        return await super().handle_websocket(request)
+
+
+def serve(command: str, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM; every visitor gets a process that runs ``command``.
+
+    Raises:
+        OSError: the address is not free.
+    """
+    server = OwnPageServer(command, host=host, port=port, title="aecompress", templates_path=PAGE)
+    server.console = Console(stderr=True, quiet=True)  # stdout is for data, and its banner is none
+    server.serve()

@@ -1,0 +1,193 @@
+"""What a run's events add up to: the one state that every view draws from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from aecompress.events import (
+    Event,
+    Failed,
+    Finished,
+    Front,
+    Generation,
+    LayerSparsity,
+    Paused,
+    Preview,
+    Profiled,
+    Pruned,
+    Resumed,
+    Saved,
+    Started,
+    Stopped,
+    Verified,
+)
+
+TOLD = 1000
+"""Events that the list keeps."""
+RECENT = 20
+"""Generations over which the pace is taken."""
+
+
+@dataclass
+class Story:
+    """A run so far. :func:`tell` is the only thing that changes it."""
+
+    started: Started | None = None
+    generations: list[Generation] = field(default_factory=list)
+    layers: LayerSparsity | None = None
+    pruned: Pruned | None = None
+    preview: Preview | None = None
+    front: Front | None = None
+    saved: dict[str, Saved] = field(default_factory=dict)
+    verified: Verified | None = None
+    profiled: Profiled | None = None
+    paused: bool = False
+    ended: Finished | Stopped | Failed | None = None
+    told: deque[Event] = field(default_factory=lambda: deque(maxlen=TOLD))
+    """The latest events worth a line, oldest first."""
+    count: int = 0
+    """Events told so far."""
+    damaged: int = 0
+    before: float = 0.0
+    """Seconds of the sessions before the last resume."""
+    since: float = 0.0
+    """Unix time at which the present session began."""
+    last: float = 0.0
+    """Unix time of the last event."""
+
+    @property
+    def latest(self) -> Generation | None:
+        """The last completed generation."""
+        return self.generations[-1] if self.generations else None
+
+    @property
+    def total(self) -> int:
+        """Generations of the whole run."""
+        return self.started.generations if self.started else 0
+
+    @property
+    def best(self) -> int:
+        """The cell with the lowest validation loss of the last generation."""
+        latest = self.latest
+        if latest is None:
+            return 0
+        return min(range(len(latest.validation_loss)), key=lambda cell: _rank(latest.validation_loss[cell]))
+
+    def elapsed(self, now: float | None) -> float:
+        """Seconds the run has worked, up to ``now`` or to its last event."""
+        return self.before + max(0.0, (now or self.last) - self.since) if self.since else 0.0
+
+    @property
+    def pace(self) -> float:
+        """Generations per second, lately."""
+        recent = self.generations[-RECENT:]
+        seconds = sum(generation.seconds for generation in recent)
+        return len(recent) / seconds if seconds > 0 else 0.0
+
+
+def tell(story: Story, said: Iterable[Event]) -> None:
+    """Go on with the story; changes it in place."""
+    for event in said:
+        story.count += 1
+        if isinstance(event, Started):
+            story.started, story.since = event, event.at
+        elif isinstance(event, Generation):
+            story.generations.append(event)
+        elif isinstance(event, LayerSparsity):
+            story.layers = event
+        elif isinstance(event, Pruned):
+            story.pruned = event
+        elif isinstance(event, Preview):
+            story.preview = event
+        elif isinstance(event, Resumed):
+            _take_back(story, event)
+        elif isinstance(event, Paused):
+            story.paused = event.waiting
+        elif isinstance(event, Front):
+            story.front = event
+        elif isinstance(event, Saved):
+            story.saved[event.path] = event
+        elif isinstance(event, Verified):
+            story.verified = event
+        elif isinstance(event, Profiled):
+            story.profiled = event
+        elif isinstance(event, Finished | Stopped | Failed):
+            story.ended, story.paused = event, False
+        if not isinstance(event, LayerSparsity | Preview):
+            story.told.append(event)
+        story.last = event.at
+
+
+def _take_back(story: Story, event: Resumed) -> None:
+    """A resume makes what came after its generation, and how the run ended, hold no more."""
+    while story.generations and story.generations[-1].generation > event.generation:
+        story.generations.pop()
+    for name in ("layers", "pruned", "preview"):
+        held = getattr(story, name)
+        if held is not None and held.generation > event.generation:
+            setattr(story, name, None)
+    story.front = story.verified = story.profiled = story.ended = None
+    story.saved = {}
+    story.paused = False
+    story.before, story.since = story.elapsed(None), event.at
+
+
+SUMMARIES: dict[str, Callable[[tuple[float, ...]], float]] = {
+    "best": lambda values: min(values, key=_rank),
+    "mean": fmean,
+    "worst": lambda values: max(values, key=_rank),
+}
+"""How one number stands for all cells."""
+
+
+def _rank(value: float) -> tuple[bool, float]:
+    """Orders losses; not-a-number is worse than everything."""
+    return (value != value, value)
+
+
+def series(
+    generations: list[Generation], value: Callable[[Generation], float], points: int
+) -> tuple[list[int], list[float]]:
+    """Generation numbers and values of at most ``points`` generations, evenly taken, the first and last among them."""
+    count = len(generations)
+    if count <= points:
+        taken = generations
+    else:
+        taken = [generations[round(i * (count - 1) / (points - 1))] for i in range(points)]
+    return [generation.generation for generation in taken], [value(generation) for generation in taken]
+
+
+def describe(event: Event) -> str:
+    """An event in one line, for the list."""
+    match event:
+        case Started():
+            return f"started on {event.device}, training {event.engine}"
+        case Generation():
+            best = min(event.validation_loss, key=_rank)
+            return f"generation {event.generation}: {event.measure} {best:.5f}, {event.reached:.1%} zeros"
+        case Pruned():
+            cells = ", ".join(map(str, event.cells[:8])) + ("..." if len(event.cells) > 8 else "")
+            return f"pruned cell {cells}" if len(event.cells) == 1 else f"pruned cells {cells}"
+        case Resumed():
+            return f"resumed after generation {event.generation} {event.note}".rstrip()
+        case Paused():
+            return "paused" if event.waiting else "going on"
+        case Front():
+            return f"front of {len(event.cells)}"
+        case Saved():
+            return f"saved {event.path} ({event.bytes:,} bytes)"
+        case Verified():
+            word = "verified" if event.passed else "NOT verified"
+            return f"{word}: {event.checks} checks, largest difference {event.max_difference:.1e}"
+        case Finished():
+            return f"finished in {event.seconds:.1f} s: {event.sparsity:.2%} zeros"
+        case Stopped():
+            return event.reason
+        case Failed():
+            return f"failed: {event.message}"
+        case _:
+            number = getattr(event, "generation", None)
+            return event.kind + (f" after generation {number}" if number is not None else "")

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check format fixture clean
+.PHONY: demo test test-all check format fixture screenshots clean
 
 # The stamp is rewritten when what is to be installed changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -33,6 +33,9 @@ format: .venv/installed
 
 fixture: .venv/installed
 	$(BIN)/python -m tests.fixtures.remake
+
+screenshots: .venv/installed
+	$(BIN)/python -m tests.tui.screenshots
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

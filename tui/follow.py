@@ -12,19 +12,24 @@ from aecompress.errors import DataError
 from aecompress.events import Event, from_json
 from aecompress.steering import status_of
 
-CHUNK = 1 << 20
+CHUNK = 4 << 20
 """Bytes of one read: a long log is shown as it is read."""
 LOOK_SECONDS = 0.5
 """Time between two looks at a log that does not grow."""
 LATEST = (b'{"event": "preview"', b'{"event": "layer-sparsity"')
-"""Lines of which only the last matters; the others of a read are not decoded, which makes long logs quick."""
+"""Lines of which only the last matters; the others of a look are not decoded, which makes long logs quick."""
+KIND = min(map(len, LATEST))
+GENERATION, RESUMED = b'{"event": "generation"', b'{"event": "resumed"'
+DECODED = 100
+"""Lines at the end of a look whose generations are decoded at once; the others when somebody looks at them."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """What one look found."""
 
-    events: tuple[Event, ...] = ()
+    events: tuple[Event | bytes, ...] = ()
+    """In order; the generations of a long look, but for the last, as their lines."""
     restarted: bool = False
     """The log is another one than before: what it said no longer holds."""
     damaged: int = 0
@@ -63,19 +68,22 @@ class Follower:
         return Batch(tuple(found), restarted, damaged, len(data) == CHUNK, _status(self.path.parent))
 
 
-def decoded(lines: list[bytes]) -> tuple[list[Event], int]:
-    """The events of ``lines`` without those that a later one replaces, and how many lines are no events."""
-    found: list[Event] = []
+def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:
+    """What ``lines`` say without what a later one replaces, and how many lines are no events."""
+    found: list[Event | bytes] = []
     damaged = 0
     last: dict[bytes, int] = {}
+    taken_back = -1
     for place, line in enumerate(lines):
-        for kind in LATEST:
-            if line.startswith(kind):
-                last[kind] = place
-    # Those before a resume are kept: the resume may take back the later ones.
-    taken_back = max((place for place, line in enumerate(lines) if line.startswith(b'{"event": "resumed"')), default=-1)
+        if line.startswith(LATEST):
+            last[line[:KIND]] = place
+        elif line.startswith(RESUMED):
+            taken_back = place  # what came before may be all that is left after the resume, so it is kept
     for place, line in enumerate(lines):
-        if place > taken_back and any(line.startswith(kind) and place < last[kind] for kind in LATEST):
+        if line.startswith(LATEST) and taken_back < place < last[line[:KIND]]:
+            continue
+        if place < len(lines) - DECODED and line.startswith(GENERATION) and line.endswith(b"}"):
+            found.append(line)
             continue
         if not line.strip():
             continue

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ def start(arguments: list[str], folder: Path) -> Child:
             stderr=said,
             start_new_session=True,
         )
+    # Somebody must take note of its end, or it stays in the process table for as long as this program runs.
+    threading.Thread(target=process.wait, daemon=True).start()
     return Child(process, folder, Path(said.name))
 
 

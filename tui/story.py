@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import overload
 
+from aecompress.errors import DataError
 from aecompress.events import (
     Event,
     Failed,
@@ -23,6 +25,7 @@ from aecompress.events import (
     Started,
     Stopped,
     Verified,
+    from_json,
 )
 
 TOLD = 1000
@@ -31,12 +34,56 @@ RECENT = 20
 """Generations over which the pace is taken."""
 
 
+class Generations(Sequence[Generation]):
+    """The generations of a run in order. Those given as lines of the log are decoded when somebody looks at them."""
+
+    def __init__(self) -> None:
+        self._held: list[Generation | bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @overload
+    def __getitem__(self, place: int) -> Generation: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Generation]: ...
+    def __getitem__(self, place: int | slice) -> Generation | list[Generation]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self._held)))]
+        held = self._held[place]
+        if isinstance(held, bytes):
+            place = range(len(self._held))[place]
+            held = self._held[place] = _decoded(held) or self._near(place)
+        return held
+
+    def _near(self, place: int) -> Generation:
+        """The nearest later generation, in the place of one whose line is damaged; the last is always sound."""
+        return self[place + 1]
+
+    def add(self, generation: Generation | bytes) -> None:
+        """Take the next one."""
+        self._held.append(generation)
+
+    def take_back(self, last: int) -> None:
+        """Forget those after generation ``last``."""
+        while self._held and self[-1].generation > last:
+            self._held.pop()
+
+
+def _decoded(line: bytes) -> Generation | None:
+    try:
+        event = from_json(line.decode("utf-8", "replace"))
+    except DataError:
+        return None
+    return event if isinstance(event, Generation) else None
+
+
 @dataclass
 class Story:
     """A run so far. :func:`tell` is the only thing that changes it."""
 
     started: Started | None = None
-    generations: list[Generation] = field(default_factory=list)
+    generations: Generations = field(default_factory=Generations)
     layers: LayerSparsity | None = None
     pruned: Pruned | None = None
     preview: Preview | None = None
@@ -49,7 +96,7 @@ class Story:
     told: deque[Event] = field(default_factory=lambda: deque(maxlen=TOLD))
     """The latest events worth a line, oldest first."""
     count: int = 0
-    """Events told so far."""
+    """Events of the list so far."""
     damaged: int = 0
     before: float = 0.0
     """Seconds of the sessions before the last resume."""
@@ -88,14 +135,16 @@ class Story:
         return len(recent) / seconds if seconds > 0 else 0.0
 
 
-def tell(story: Story, said: Iterable[Event]) -> None:
-    """Go on with the story; changes it in place."""
+def tell(story: Story, said: Iterable[Event | bytes]) -> None:
+    """Go on with the story; changes it in place. Lines are those of generations."""
     for event in said:
-        story.count += 1
+        if isinstance(event, bytes):
+            story.generations.add(event)
+            continue
         if isinstance(event, Started):
             story.started, story.since = event, event.at
         elif isinstance(event, Generation):
-            story.generations.append(event)
+            story.generations.add(event)
         elif isinstance(event, LayerSparsity):
             story.layers = event
         elif isinstance(event, Pruned):
@@ -118,13 +167,13 @@ def tell(story: Story, said: Iterable[Event]) -> None:
             story.ended, story.paused = event, False
         if not isinstance(event, LayerSparsity | Preview):
             story.told.append(event)
+            story.count += 1
         story.last = event.at
 
 
 def _take_back(story: Story, event: Resumed) -> None:
     """A resume makes what came after its generation, and how the run ended, hold no more."""
-    while story.generations and story.generations[-1].generation > event.generation:
-        story.generations.pop()
+    story.generations.take_back(event.generation)
     for name in ("layers", "pruned", "preview"):
         held = getattr(story, name)
         if held is not None and held.generation > event.generation:
@@ -149,12 +198,12 @@ def _rank(value: float) -> tuple[bool, float]:
 
 
 def series(
-    generations: list[Generation], value: Callable[[Generation], float], points: int
+    generations: Sequence[Generation], value: Callable[[Generation], float], points: int
 ) -> tuple[list[int], list[float]]:
     """Generation numbers and values of at most ``points`` generations, evenly taken, the first and last among them."""
     count = len(generations)
     if count <= points:
-        taken = generations
+        taken = list(generations)
     else:
         taken = [generations[round(i * (count - 1) / (points - 1))] for i in range(points)]
     return [generation.generation for generation in taken], [value(generation) for generation in taken]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +12,7 @@ from textual import events
 from textual.app import RenderResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -35,14 +37,18 @@ class Head(Static):
         share = done / total if total else 0.0
         pace = story.pace
         left = (total - done) / pace if pace else float("nan")
-        parts = [f"[b]{name}[/b]", f"[reverse] {status} [/reverse]", f"generation {done}/{total or '?'}"]
-        parts.append(f"{draw.bar(share, 10)} {share:.0%}")
-        parts.append(f"{draw.span(story.elapsed(now))} elapsed")
+        parts = [f"generation {done}/{total or '?'}", f"{draw.bar(share, 10)} {share:.0%}"]
         if status in ("running", "paused") and pace:
             parts.append(f"{draw.span(left)} left")
+        parts.append(f"{draw.span(story.elapsed(now))} elapsed")
         if pace:
             parts.append(f"{pace:.3g} gen/s")
-        self.update("  ".join(parts))
+        text = Text(name, "bold", no_wrap=True)
+        text.append("  ").append(f" {status} ", "reverse")
+        for part in parts:
+            if text.cell_len + 2 + len(part) <= self.size.width:  # what does not fit whole is left out
+                text.append("  " + part)
+        self.update(text, layout=False)
 
 
 class Ring(Widget, can_focus=True):
@@ -56,7 +62,8 @@ class Ring(Widget, can_focus=True):
     cell: reactive[int] = reactive(0)
     colour: reactive[str] = reactive("loss")
     best: reactive[int] = reactive(0)
-    generation: reactive[Generation | None] = reactive(None, layout=True)
+    generation: reactive[Generation | None] = reactive(None)
+    count: reactive[int] = reactive(0, layout=True)
     touched = False
     """Until the user chooses a cell, the best one is chosen."""
 
@@ -79,12 +86,14 @@ class Ring(Widget, can_focus=True):
         values = held.validation_loss if self.colour == "loss" else held.sparsity
         labels = [draw.short(v) if self.colour == "loss" else f"{v:.1%}" for v in values]
         title = f"{held.measure}" if self.colour == "loss" else "zeros"
-        text = Text(f"cells by {title}, * best, < > copied from\n", "dim", no_wrap=True)
+        text = Text(f"cells by {title}; * best, <> copied from\n", "dim", no_wrap=True)
         return text.append_text(draw.ring(values, labels, held.parents, self.cell, self.best, max(self.size.width, 16)))
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        count = len(self.generation.validation_loss) if self.generation else 1
-        return 1 + 2 * draw.ring_rows(count, width) if self.generation else 1
+        return 1 + 2 * draw.ring_rows(self.count, width) if self.count else 1
+
+    def watch_generation(self) -> None:
+        self.count = len(self.generation.validation_loss) if self.generation else 0
 
     def watch_cell(self) -> None:
         self.post_message(self.Chosen(self.cell))
@@ -113,6 +122,9 @@ class Ring(Widget, can_focus=True):
 class Layers(Static):
     """Sparsity of every layer of encoder and decoder as bars."""
 
+    count = 0
+    """Layers drawn; only another number of them takes another height."""
+
     def show(self, layers: LayerSparsity | None, cell: int) -> None:
         if layers is None:
             self.update(Text("no layers yet", "dim"))
@@ -124,7 +136,8 @@ class Layers(Static):
             text.append(f"\n{name:<11.11} ")
             text.append(draw.bar(value, width), "cyan" if name.startswith("encoder") else "magenta")
             text.append(f" {value:6.1%}")
-        self.update(text)
+        self.update(text, layout=len(values) != self.count)
+        self.count = len(values)
 
 
 @dataclass(frozen=True)
@@ -140,31 +153,30 @@ class Line:
 class Chart(PlotextPlot):
     """Curves over generations."""
 
-    def draw(self, title: str, lines: Sequence[Line], generations: list[Generation], log: bool = False) -> None:
+    def draw(self, title: str, lines: Sequence[Line], generations: Sequence[Generation], log: bool = False) -> None:
         """Draw again from the beginning; losses are drawn on a logarithmic axis where all are above 0."""
         plot = self.plt
         plot.clear_data()
         plot.clear_figure()
         plot.title(title)
         points = max(2, min(CHART_POINTS, 2 * max(self.size.width, 20)))
-        drawn = False
         if generations:
             first, last = generations[0].generation, generations[-1].generation
             parts = max(1, min(4, self.size.width // 14, last - first))
             plot.xticks([first + (last - first) * i // parts for i in range(parts + 1)])
-        for line in lines:
-            xs, ys = series(generations, line.value, points)
-            pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if y == y and abs(y) != float("inf")]
+        curves = [series(generations, line.value, points) for line in lines]
+        log = log and all(y > 0 for _, ys in curves for y in ys)
+        seen: list[float] = []
+        for line, (xs, ys) in zip(lines, curves, strict=True):
+            pairs = [(x, math.log10(y) if log else y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
             if pairs:
-                drawn = True
-                plot.plot(
-                    *map(list, zip(*pairs, strict=True)),
-                    label=f"{line.name} {draw.short(ys[-1])}",
-                    marker=line.marker,
-                    color=line.colour,
-                )
-        if drawn and log and all(line.value(g) > 0 for line in lines for g in (generations[0], generations[-1])):
-            plot.yscale("log")
+                places, heights = map(list, zip(*pairs, strict=True))
+                seen += heights
+                label = f"{line.name} {draw.short(ys[-1])}"
+                plot.plot(places, heights, label=label, marker=line.marker, color=line.colour)
+        if log and seen:  # plotext's own logarithmic axis takes the logarithm once more at every repaint
+            ticks = [min(seen) + (max(seen) - min(seen)) * i / 4 for i in range(5)]
+            plot.yticks(ticks, [draw.short(10**tick) for tick in ticks])
         self.refresh()
 
 
@@ -235,12 +247,11 @@ class Frame(VerticalScroll):
 class Pictures(Static):
     """Image-shaped rows, their reconstructions and the difference, with the error of each."""
 
-    def show(self, preview: Preview | None, row_shape: Sequence[int], measure: str, coloured: bool) -> None:
+    def show(self, preview: Preview | None, row_shape: Sequence[int], measure: str, coloured: bool, room: Size) -> None:
         if preview is None:
             self.update(Text("No preview yet: a run shows a few rows some twenty times over its length.", "dim"))
             return
         shape = draw.image_shape(row_shape) or (1, 1)
-        room = self.container_size
         times, smaller = draw.fitting(shape, len(preview.rows), room.width - 2, room.height)
         width = -(-shape[1] // smaller) * times
         values = [v for row in preview.rows for v in row]

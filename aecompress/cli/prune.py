@@ -125,11 +125,10 @@ def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Pa
     Raises:
         SpecError: this terminal cannot be used.
     """
-    from aecompress_tui import process
-
     from aecompress.cli.watch import show
     from aecompress.errors import SpecError
     from aecompress.steering import new_folder
+    from aecompress_tui import process
 
     source = resolved.spec.data.source
     if source == "-":

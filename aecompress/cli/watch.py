@@ -46,9 +46,8 @@ def show(folder: Path, child: Child | None = None) -> None:
     Raises:
         DataError: this is no terminal.
     """
-    from aecompress_tui import build_app
-
     from aecompress.errors import DataError
+    from aecompress_tui import build_app
 
     served = "TEXTUAL_DRIVER" in os.environ  # a page's process speaks to its server instead
     if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):

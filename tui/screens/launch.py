@@ -96,6 +96,7 @@ class LaunchScreen(Screen[None]):
         if not output.has_class("-own"):
             with output.prevent(Input.Changed):
                 output.value = str(self.folder_for(event.value or "run"))
+            self.check()
 
     @on(Input.Changed, "#output")
     def own_output(self, event: Input.Changed) -> None:

@@ -42,8 +42,8 @@ from ..widgets import (
 )
 from .dialogs import Cell, Confirm
 
-PAINT_SECONDS = 0.5
-"""At most so often the screen is drawn again, however fast the run tells."""
+PAINT_SECONDS = 1.0
+"""Between two drawings of the screen, however fast the run tells."""
 CHARTS = ("loss", "sparsity", "schedule")
 HOMES = {
     "colour": "run",
@@ -93,25 +93,24 @@ class RunScreen(Screen[None]):
         self.front_shown: Front | None = None
         self.shades = False
         self.stale = True
+        self.painted = self.behind = False
 
     def compose(self) -> ComposeResult:
         yield Head(id="head")
         with TabbedContent(initial="run"):
-            with TabPane("1 Run", id="run"), Horizontal():
-                with Vertical(id="side"):
-                    yield Ring(id="ring")
-                    yield Layers(id="layers")
-                with Vertical(id="main"):
+            with TabPane("1 Run", id="run"):
+                with Horizontal(id="now"):
+                    with Vertical(id="side"):
+                        yield Ring(id="ring")
+                        yield Layers(id="layers")
                     with Container(id="charts"):
                         for name in CHARTS:
                             yield Chart(id=f"chart-{name}", classes="chart")
-                    yield Told()
+                yield Told()
             with TabPane("2 Pictures", id="pictures"), ContentSwitcher(initial="images", id="shown"):
                 with Frame(id="images"):
                     yield Pictures(id="blocks")
-                with Vertical(id="curves"):
-                    for number in range(2):
-                        yield Rows(id=f"row-{number}")
+                yield VerticalScroll(id="curves")
             with TabPane("3 Front", id="front"), Horizontal():
                 yield Scatter(id="scatter")
                 with Vertical(id="pairs"):
@@ -130,7 +129,6 @@ class RunScreen(Screen[None]):
         self.action_chart(0)
         self.follow_log()
         self.set_interval(PAINT_SECONDS, self.paint)
-        self.set_interval(1.0, self.paint_head)
         self.paint_head()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
@@ -149,10 +147,14 @@ class RunScreen(Screen[None]):
         tell(self.story, batch.events)
         self.story.damaged += batch.damaged
         self.status = "paused" if self.story.paused and batch.status == "running" else batch.status
-        self.stale = True
+        first = not self.painted or (self.behind and not batch.behind)
+        self.stale, self.behind = True, batch.behind
+        if first:  # what was waited for is shown at once
+            self.paint()
 
     def watch_status(self, old: str, new: str) -> None:
         self.paint_head()
+        self.refresh_bindings()
         if old not in ("opening", new) and new in ("finished", "failed", "killed", "vanished", "stopped"):
             bad = new in ("failed", "killed", "vanished")
             self.notify(WORDS[new], title=self.folder.name, severity="error" if bad else "information")
@@ -165,10 +167,12 @@ class RunScreen(Screen[None]):
             self.query_one(Head).show(self.folder.name, self.status, self.story, now)
 
     def paint(self) -> None:
-        if not self.stale or not self.is_current:
+        if not self.is_current:
             return
-        self.stale = False
         self.paint_head()
+        if not self.stale:
+            return
+        self.stale, self.painted = False, True
         painters = {
             "run": self.paint_run,
             "pictures": self.paint_pictures,
@@ -209,12 +213,14 @@ class RunScreen(Screen[None]):
         self.query_one("#shown", ContentSwitcher).current = "images" if images else "curves"
         if images:
             few = self.app.console.color_system in (None, "standard")
-            self.query_one(Pictures).show(story.preview, shape, measure, not (few or self.shades))
+            room = self.query_one("#images").size
+            self.query_one(Pictures).show(story.preview, shape, measure, not (few or self.shades), room)
         elif story.preview is not None:
+            curves = self.query_one("#curves")
+            for _ in range(len(self.query(Rows)), len(story.preview.rows)):
+                curves.mount(Rows())
             for number, widget in enumerate(self.query(Rows)):
-                widget.display = number < len(story.preview.rows)
-                if widget.display:
-                    widget.draw(story.preview, number, measure)
+                widget.draw(story.preview, number, measure)
 
     def paint_front(self) -> None:
         story, table = self.story, self.query_one("#pairs-table", DataTable)
@@ -293,12 +299,15 @@ class RunScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that mean nothing on a part are not shown there."""
+        if action in ("pause", "stop"):
+            return self.status in ("running", "paused")
         home = HOMES.get(action)
         return home is None or not self.is_mounted or self.query_one(TabbedContent).active == home
 
     def action_tab(self, name: str) -> None:
         self.query_one(TabbedContent).active = name
-        focus = {"run": "#ring", "pictures": "#images", "front": "#pairs-table", "result": "#files"}[name]
+        pictures = "#" + str(self.query_one("#shown", ContentSwitcher).current)
+        focus = {"run": "#ring", "pictures": pictures, "front": "#pairs-table", "result": "#files"}[name]
         self.query_one(focus).focus()
 
     def action_colour(self) -> None:
@@ -369,7 +378,7 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
     table = Table.grid(padding=(0, 2))
     ended = story.ended
     if isinstance(ended, Finished):
-        table.add_row(Text("finished", "bold"), f"in {draw.span(ended.seconds)}")
+        table.add_row(Text("finished", "bold"), f"after {draw.span(story.elapsed(None))}")
         table.add_row("zeros", f"{ended.zeros:,} of {ended.parameters:,} ({ended.sparsity:.2%})")
         for split in ("train", "validation", "test"):
             measured = {

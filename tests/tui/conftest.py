@@ -1,0 +1,41 @@
+"""What every test of the terminal UI draws on: a terminal with all colours, in one time zone, and a recorded run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.remake import LOG
+
+os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # read when textual is imported
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
+os.environ.pop("NO_COLOR", None)
+
+
+@pytest.fixture(autouse=True)
+def one_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a real finished run, by a path that is the same in every test."""
+    monkeypatch.chdir(tmp_path)
+    return write_run(Path("runs") / "coevo-digits")
+
+
+def write_run(folder: Path, status: str = "finished") -> Path:
+    """A run folder with the recorded log, last changed three days ago."""
+    folder.mkdir(parents=True)
+    shutil.copy(LOG, folder / "events.jsonl")
+    (folder / "run.json").write_text(json.dumps({"status": status, "host": platform.node(), "pid": 1}))
+    ago = time.time() - 3 * 86400 - 60
+    os.utime(folder / "run.json", (ago, ago))
+    return folder

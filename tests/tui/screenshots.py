@@ -1,0 +1,59 @@
+"""Make the pictures of the README from a real run: python -m tests.tui.screenshots [FOLDER]"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # read when textual is imported
+
+from aecompress_tui import build_app
+from tests.tui.driving import text_of, until
+
+PICTURES = Path(__file__).parents[2] / "docs" / "tui"
+SIZE = (120, 36)
+PARTS = {"run": "1", "pictures": "2", "front": "3", "result": "4"}
+WORDS = {"run": "zeros by layer", "pictures": "validation rows", "front": "front: ", "result": "verified in"}
+SPEC = {
+    "data.source": "digits",
+    "seed": 1,
+    "train.epochs": 60,
+    "evolve.cells": 10,
+    "prune.operator": "conjunctive",
+    "prune.schedule": "exponential",
+    "prune.probability": 0.4,
+}
+
+
+async def draw(folder: Path, to: Path) -> None:
+    """The four parts of a run's screen, and the launch form."""
+    app = build_app(folder)
+    async with app.run_test(size=SIZE) as pilot:
+        for name, key in PARTS.items():
+            await pilot.press(key)
+            await until(pilot, lambda name=name: WORDS[name] in text_of(app))
+            await pilot.pause(1.5)
+            app.save_screenshot(f"{name}.svg", str(to))
+        await pilot.press("escape", "n")
+        await until(pilot, lambda: "A new run" in text_of(app))
+        await pilot.pause(1)
+        app.save_screenshot("launch.svg", str(to))
+
+
+def main(to: Path) -> None:
+    from aecompress.spec import resolve
+    from aecompress.trip import prepare, run
+
+    to.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        folder = Path("runs") / "digits"
+        list(run(prepare(resolve({path: ("screenshots", value) for path, value in SPEC.items()}), folder)))
+        asyncio.run(draw(folder, to))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else PICTURES)

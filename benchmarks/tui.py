@@ -175,13 +175,9 @@ if __name__ == "__main__":
     if asked.json:
         print(json.dumps(found))
     else:
+        opened, followed = found["opening"], found["following"]
         print(
-            "opening {events:,} events ({megabytes:.0f} MB): {seconds:.2f} s; a short log {seconds_of_a_short_log:.2f} s".format(
-                **found["opening"]
-            )
-        )
-        print(
-            "following {events_per_second} events per second: {share_of_a_core:.1%} of a core".format(
-                **found["following"]
-            )
+            f"opening {opened['events']:,} events ({opened['megabytes']:.0f} MB): {opened['seconds']:.2f} s; "
+            f"a short log {opened['seconds_of_a_short_log']:.2f} s\n"
+            f"following 5 events per second: {followed['share_of_a_core']:.1%} of a core"
         )

@@ -53,7 +53,7 @@ def bar(share: float, width: int) -> str:
 
 
 def short(value: float) -> str:
-    """A loss in at most six characters."""
+    """A loss, which is never negative, in at most six characters."""
     if not math.isfinite(value):
         return str(value)
     if value != 0 and (abs(value) < 0.001 or abs(value) >= 1000):

@@ -159,7 +159,7 @@ class Chart(PlotextPlot):
         plot.clear_data()
         plot.clear_figure()
         plot.title(title)
-        points = max(2, min(CHART_POINTS, 2 * max(self.size.width, 20)))
+        points = max(2, min(CHART_POINTS, max(self.size.width, 20)))
         if generations:
             first, last = generations[0].generation, generations[-1].generation
             parts = max(1, min(4, self.size.width // 14, last - first))

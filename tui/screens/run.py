@@ -42,7 +42,7 @@ from ..widgets import (
 )
 from .dialogs import Cell, Confirm
 
-PAINT_SECONDS = 1.0
+PAINT_SECONDS = 1.25
 """Between two drawings of the screen, however fast the run tells."""
 CHARTS = ("loss", "sparsity", "schedule")
 HOMES = {
@@ -93,7 +93,7 @@ class RunScreen(Screen[None]):
         self.front_shown: Front | None = None
         self.shades = False
         self.stale = True
-        self.painted = self.behind = False
+        self.behind = False
 
     def compose(self) -> ComposeResult:
         yield Head(id="head")
@@ -131,6 +131,9 @@ class RunScreen(Screen[None]):
         self.set_interval(PAINT_SECONDS, self.paint)
         self.paint_head()
 
+    def on_screen_resume(self) -> None:
+        self.paint()
+
     @work(thread=True, exclusive=True, exit_on_error=False)
     def follow_log(self) -> None:
         worker = get_current_worker()
@@ -144,10 +147,11 @@ class RunScreen(Screen[None]):
             told = self.query_one(Told)
             told.clear()
             told.count = 0
+        had = self.story.latest is not None
         tell(self.story, batch.events)
         self.story.damaged += batch.damaged
         self.status = "paused" if self.story.paused and batch.status == "running" else batch.status
-        first = not self.painted or (self.behind and not batch.behind)
+        first = not batch.behind and (self.behind or not had)
         self.stale, self.behind = True, batch.behind
         if first:  # what was waited for is shown at once
             self.paint()
@@ -172,7 +176,7 @@ class RunScreen(Screen[None]):
         self.paint_head()
         if not self.stale:
             return
-        self.stale, self.painted = False, True
+        self.stale = False
         painters = {
             "run": self.paint_run,
             "pictures": self.paint_pictures,

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aecompress.errors import DataError, OutputError
+from aecompress.files import write_text
+from aecompress.steering import WORDS, is_alive, new_folder, order, read_status, status_of
+
+HOLD = (
+    "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.flock(log, fcntl.LOCK_EX); print('held', flush=True);"
+    "sys.stdin.read()"
+)
+
+
+def a_run(folder: Path, status: str, host: str = platform.node()) -> Path:
+    folder.mkdir()
+    (folder / "events.jsonl").touch()
+    (folder / "run.json").write_text(json.dumps({"status": status, "host": host}))
+    return folder
+
+
+def test_a_run_is_running_while_a_process_holds_its_log_and_killed_after(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run", "running")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder / "events.jsonl")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        assert status_of(folder) == "running"
+        for word in WORDS:
+            order(folder, word)
+            assert (folder / "control").read_text() == word + "\n"
+        holder.kill()
+    assert status_of(folder) == "killed"
+    with pytest.raises(DataError, match=r"is killed, so it cannot be told to stop; .*--resume"):
+        order(folder, "stop")
+
+
+@pytest.mark.parametrize("status", ["finished", "stopped", "failed"])
+def test_a_run_that_has_ended_says_so_and_takes_no_orders(tmp_path: Path, status: str) -> None:
+    folder = a_run(tmp_path / "run", status)
+    assert status_of(folder) == status
+    with pytest.raises(DataError, match=f"is {status}"):
+        order(folder, "pause")
+    assert not (folder / "control").exists()
+
+
+def test_of_a_run_on_another_machine_nobody_can_tell_so_it_is_believed(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run", "running", host="elsewhere")
+    assert status_of(folder) == "running"
+    order(folder, "stop")
+    assert (folder / "control").read_text() == "stop\n"
+
+
+def test_a_run_without_a_log_is_not_alive(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run", "running")
+    (folder / "events.jsonl").unlink()
+    assert not is_alive(folder, read_status(folder))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": 3}', "{", "\x00"])
+def test_what_is_no_status_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'run.json'}: is not a run's status")):
+        status_of(tmp_path)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="name the folder of a run"):
+        order(tmp_path, "stop")
+
+
+def test_control_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run", "running", host="elsewhere")
+    (folder / ".control.part").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        order(folder, "stop")
+
+
+def test_a_new_folder_has_a_name_that_every_system_takes() -> None:
+    assert re.fullmatch(r"runs/a-b-c\.d-\d{8}-\d{6}", str(new_folder("a b/c.d")))
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert path.read_text() == "old"
+    write_text(path, "new é")
+    assert path.read_text(encoding="utf-8") == "new é"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

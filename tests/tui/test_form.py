@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import shlex
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from typer.testing import CliRunner
+
+from aecompress.cli.main import app
+from aecompress.spec import FIELDS, PRESETS, OperatorName, ScheduleName, flatten
+from aecompress_tui.form import PRESET_NAMES, SHOWN, Asked, arguments, command_line, faults, form_fields
+
+
+def asked(output: str, data: str = "digits", preset: str = "default", more: str = "", **texts: str) -> Asked:
+    return Asked(data, preset, {field.replace("__", "."): text for field, text in texts.items()}, more, output)
+
+
+def test_the_form_has_the_fields_and_choices_of_the_spec() -> None:
+    fields = {field.flag.field: field for field in form_fields()}
+    assert tuple(fields) == SHOWN and set(SHOWN) < set(FIELDS)
+    assert fields["prune.operator"].choices == get_args(OperatorName)
+    assert fields["prune.schedule"].choices == get_args(ScheduleName)
+    assert fields["train.epochs"].choices == () and fields["train.epochs"].default == "auto"
+    assert set(PRESET_NAMES) == set(PRESETS)
+
+
+def test_what_the_form_asks_for_is_what_its_command_line_gives(tmp_path: Path) -> None:
+    form = asked(
+        str(tmp_path / "a b"),
+        train__epochs="30",
+        model__hidden="24,12",
+        prune__schedule="exponential",
+        preset="paper-coevo",
+        more="train.warmup=0.2 checkpoint_every=5",
+    )
+    assert faults(form) == []
+    words = shlex.split(command_line(form))
+    assert words[:2] == ["aecompress", "prune"] and words[1:] == arguments(form)
+    assert words[-2:] == ["-o", str(tmp_path / "a b")]
+    done = CliRunner().invoke(app, ["spec", *words[2:-2]])
+    assert done.exit_code == 0, done.output
+    given = flatten(tomllib.loads(done.stdout))
+    expected = {
+        "train.epochs": 30,
+        "model.hidden": [24, 12],
+        "prune.schedule": "exponential",
+        "train.warmup": 0.2,
+        "checkpoint_every": 5,
+        "train.optimizer": "fresh-adam",
+    }
+    assert {field: given[field] for field in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "more", "words"),
+    [
+        ({"train__epochs": "-3"}, "", "train.epochs = -3 (--epochs)"),
+        ({"model__hidden": "64,x"}, "", "--hidden"),
+        ({}, "nonsense", "--set nonsense"),
+        ({}, "train.nothing=1", "train.nothing"),
+        ({}, "'open", "close the quotation"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_flag(tmp_path: Path, texts: dict[str, str], more: str, words: str) -> None:
+    found = faults(asked(str(tmp_path / "new"), more=more, **texts))
+    assert len(found) == 1 and words in found[0]
+    assert command_line(asked(str(tmp_path / "new"), more=more, **texts)).startswith("aecompress prune digits")
+
+
+def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert len(faults(asked(str(tmp_path / "file"), train__epochs="0", seed="x", more="bad"))) == 4
+    assert faults(asked("")) == ["-o: give the run a folder"]
+    assert "is not empty" in faults(asked(str(tmp_path)))[0]

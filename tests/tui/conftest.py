@@ -13,13 +13,12 @@ import pytest
 
 from tests.fixtures.remake import LOG
 
-os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # read when textual is imported
-os.environ["TEXTUAL_ANIMATIONS"] = "none"
-os.environ.pop("NO_COLOR", None)
-
 
 @pytest.fixture(autouse=True)
-def one_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", "truecolor")
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 

@@ -164,6 +164,24 @@ def test_pictures_need_no_colour(recorded: Path) -> None:
     drive(recorded, steps)
 
 
+@pytest.mark.parametrize("colours", ["standard", "256"])
+def test_a_terminal_of_few_colours_shows_every_part(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, colours: str
+) -> None:
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", colours)
+
+    async def steps(app: Any, pilot: Pilot[None]) -> None:
+        assert app.console.color_system == colours
+        await ready(app, pilot)
+        for key, words in PARTS.items():
+            await pilot.press(key)
+            await until(pilot, lambda words=words: words in text_of(app))
+            if key == "2":
+                await until(pilot, lambda: ("▀" in text_of(app)) == (colours == "256"))
+
+    drive(recorded, steps)
+
+
 def test_help_palette_and_themes(recorded: Path) -> None:
     async def steps(app: Any, pilot: Pilot[None]) -> None:
         await ready(app, pilot)

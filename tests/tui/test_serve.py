@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,9 +29,14 @@ FLAGS = (
 )
 
 
+class Served(NamedTuple):
+    address: str
+    server: subprocess.Popen[bytes]
+
+
 @pytest.fixture
-def served(recorded: Path) -> Iterator[str]:
-    """The address of the application on a recorded run."""
+def served(recorded: Path) -> Iterator[Served]:
+    """The application on a recorded run, served."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,16 +52,16 @@ def served(recorded: Path) -> Iterator[str]:
                 break
             except OSError:
                 time.sleep(0.1)
-        yield address
+        yield Served(address, server)
     finally:
         server.terminate()
         out, said = server.communicate(timeout=20)
         assert out == b"", "stdout is for data"
-        assert b"Traceback" not in said
+        assert b"Traceback" not in said, said.decode()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
-def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: str) -> None:
+def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: Served) -> None:
     asked: list[str] = []
     frames: list[bytes] = []
     said: list[str] = []
@@ -70,7 +76,7 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: 
             page.on("request", lambda request: asked.append(request.url))
             page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
             page.on("websocket", lambda ws: (asked.append(ws.url), ws.on("framereceived", received)))
-            page.goto(served)
+            page.goto(served.address)
 
             def drawn(words: bytes, start: int = 0) -> None:
                 deadline = time.monotonic() + 30
@@ -87,6 +93,11 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: 
             drawn(b"validation rows", start)
             page.wait_for_timeout(500)
             assert page.locator("#terminal").screenshot() != before
+            # The server ends at once though the page is still open, which says so.
+            begun = time.monotonic()
+            served.server.terminate()
+            assert served.server.wait(20) == 0 and time.monotonic() - begun < 10
+            page.wait_for_selector(".closed", state="visible")
         finally:
             browser.close()
     assert len(asked) >= 4 and any(url.startswith("ws:") for url in asked)
@@ -94,9 +105,9 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: 
     assert said == []
 
 
-def test_another_page_of_the_browser_cannot_speak_to_the_terminal(served: str) -> None:
+def test_another_page_of_the_browser_cannot_speak_to_the_terminal(served: Served) -> None:
     for origin in ("http://evil.example", "null", ""):
-        request = urllib.request.Request(f"{served}/ws", headers={"Origin": origin} if origin else {})
+        request = urllib.request.Request(f"{served.address}/ws", headers={"Origin": origin} if origin else {})
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)
         assert refused.value.code == 403

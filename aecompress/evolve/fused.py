@@ -21,6 +21,7 @@ import hashlib
 import math
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -688,14 +689,17 @@ def train(
     source = rows.numpy()
     loss = LOSSES.index(training.loss(generation))
     stride = max(1, CALL_FLOP // (6 * net.layout.size * batch))
+    own = threading.local()  # each core keeps its buffers from cell to cell: new memory costs a fault per page
     for first in range(steps.start, steps.stop, stride):
         poll()
         last = min(first + stride, steps.stop)
         part = slice(first - steps.start, last - steps.start)
 
         def one(cell: int, first: int = first, last: int = last, part: slice = part) -> None:
+            if not hasattr(own, "buffers"):
+                own.buffers = aligned(4, floats)
             train_cell(
-                layers, aligned(4, floats), weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
+                layers, own.buffers, weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
                 order[cell, first * batch : last * batch], batch, sizes[part], epsilons[part],
                 decays(training), rates[cell], loss, fresh, training.lasting_masks,
                 spread is not None, sums_of[0][cell], sums_of[1][cell], sums_of[2][cell],

@@ -168,7 +168,7 @@ class RunScreen(Screen[None]):
     def paint_head(self) -> None:
         if self.is_mounted:
             now = time.time() if self.status == "running" else None
-            self.query_one(Head).show(self.folder.name, self.status, self.story, now)
+            self.query_one(Head).show(self.folder.resolve().name, self.status, self.story, now)
 
     def paint(self) -> None:
         if not self.is_current:

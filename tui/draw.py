@@ -82,6 +82,11 @@ def ring_rows(count: int, width: int) -> int:
     return -(-count // _columns(count, width))
 
 
+def row_of(cell: int, count: int, width: int) -> int:
+    """The row of cells in which a cell is drawn."""
+    return cell // _columns(count, width)
+
+
 def cell_at(x: int, y: int, count: int, width: int) -> int | None:
     """The cell drawn at column ``x`` and line ``y`` of a ring."""
     columns = _columns(count, width)

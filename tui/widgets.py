@@ -12,7 +12,7 @@ from textual import events
 from textual.app import RenderResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -86,7 +86,7 @@ class Ring(Widget, can_focus=True):
         values = held.validation_loss if self.colour == "loss" else held.sparsity
         labels = [draw.short(v) if self.colour == "loss" else f"{v:.1%}" for v in values]
         title = f"{held.measure}" if self.colour == "loss" else "zeros"
-        text = Text(f"cells by {title}; * best, <> copied from\n", "dim", no_wrap=True)
+        text = Text(f"by {title}; * best, <> copied from\n", "dim", no_wrap=True)
         return text.append_text(draw.ring(values, labels, held.parents, self.cell, self.best, max(self.size.width, 16)))
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
@@ -96,6 +96,9 @@ class Ring(Widget, can_focus=True):
         self.count = len(self.generation.validation_loss) if self.generation else 0
 
     def watch_cell(self) -> None:
+        if self.count:  # of a ring too large for its place, the chosen cell is shown
+            y = 1 + 2 * draw.row_of(self.cell, self.count, self.size.width)
+            self.screen.query_one("#around").scroll_to_region(Region(0, y, 1, 2), animate=False, force=True)
         self.post_message(self.Chosen(self.cell))
 
     def action_move(self, by: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Static, TabbedContent
 
+from aecompress import events
 from aecompress_tui import build_app
 from aecompress_tui.screens.dialogs import Cell, Confirm
 from aecompress_tui.screens.launch import LaunchScreen
@@ -59,7 +61,7 @@ def test_cells_are_coloured_by_loss_or_by_zeros_and_chosen_by_arrows(recorded: P
         assert ring.cell == app.screen.story.best
         await pilot.press("l")
         assert ring.colour == "sparsity"
-        await until(pilot, lambda: "cells by zeros" in text_of(app))
+        await until(pilot, lambda: "by zeros; * best" in text_of(app))
         await pilot.press("right")
         assert ring.cell == (app.screen.story.best + 1) % 5
         await until(pilot, lambda: f"zeros by layer, cell {ring.cell}" in text_of(app))
@@ -71,6 +73,43 @@ def test_cells_are_coloured_by_loss_or_by_zeros_and_chosen_by_arrows(recorded: P
         assert isinstance(app.screen, RunScreen)
 
     drive(recorded, steps)
+
+
+def test_the_chosen_cell_of_a_large_ring_is_shown(recorded: Path) -> None:
+    log, cells = recorded / "events.jsonl", 100
+    wide = []
+    for event in events.read_log(log):
+        if isinstance(event, events.Generation):
+            many = {
+                field.name: (value * cells)[:cells]
+                for field in dataclasses.fields(event)
+                if isinstance(value := getattr(event, field.name), tuple)
+            }
+            event = dataclasses.replace(event, **many)
+        wide.append(events.to_json(event) + "\n")
+    log.write_text("".join(wide))
+
+    async def steps(app: Any, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "[ 0" in text_of(app) or "[*" in text_of(app))
+        while app.screen.query_one(Ring).cell != 97:
+            await pilot.press("left")
+        await until(pilot, lambda: "[ 97" in text_of(app))
+        assert "zeros by layer" in text_of(app)
+
+    drive(recorded, steps, (80, 24))
+
+
+def test_names_with_brackets_are_names(recorded: Path) -> None:
+    folder = write_run(Path("runs") / "a [red]b[x]")
+
+    async def steps(app: Any, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "a [red]b[x]" in text_of(app))
+        for key in "1234":
+            await pilot.press(key)
+        await until(pilot, lambda: str(folder) in text_of(app))
+
+    drive(folder, steps)
+    drive(Path("runs"), lambda app, pilot: until(pilot, lambda: "a [red]b[x]" in text_of(app)))
 
 
 def test_a_click_chooses_a_cell_and_a_second_one_opens_it(recorded: Path) -> None:

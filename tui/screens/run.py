@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from textual import on, work
@@ -101,7 +102,8 @@ class RunScreen(Screen[None]):
             with TabPane("1 Run", id="run"):
                 with Horizontal(id="now"):
                     with Vertical(id="side"):
-                        yield Ring(id="ring")
+                        with VerticalScroll(id="around", can_focus=False):
+                            yield Ring(id="ring")
                         yield Layers(id="layers")
                     with Container(id="charts"):
                         for name in CHARTS:
@@ -161,7 +163,7 @@ class RunScreen(Screen[None]):
         self.refresh_bindings()
         if old not in ("opening", new) and new in ("finished", "failed", "killed", "vanished", "stopped"):
             bad = new in ("failed", "killed", "vanished")
-            self.notify(WORDS[new], title=self.folder.name, severity="error" if bad else "information")
+            self.notify(WORDS[new], title=escape(self.folder.name), severity="error" if bad else "information")
 
     # Painting: only what is seen, at most twice a second.
 
@@ -273,7 +275,7 @@ class RunScreen(Screen[None]):
         if table.row_count != len(story.saved):
             table.clear()
             for saved in story.saved.values():
-                table.add_row(saved.file, saved.path, f"{saved.bytes:,}", key=saved.path)
+                table.add_row(Text(saved.file), Text(saved.path), f"{saved.bytes:,}", key=saved.path)
         table.display = bool(story.saved)
         self.query_one("#profile", Static).update(profile(story))
 
@@ -347,13 +349,13 @@ class RunScreen(Screen[None]):
             return
         try:
             order(self.folder, word)
-            self.notify(f"told to {word}", title=self.folder.name)
+            self.notify(f"told to {word}", title=escape(self.folder.name))
         except AecompressError as fault:
             self.notify(str(fault), severity="error", markup=False)
 
     def action_copy(self) -> None:
         table = self.query_one("#files", DataTable)
-        path = str(self.folder / table.get_row_at(table.cursor_row)[1] if table.row_count else self.folder)
+        path = str(self.folder / str(table.get_row_at(table.cursor_row)[1]) if table.row_count else self.folder)
         self.app.copy_to_clipboard(path)
         self.notify(path, title="copied", markup=False)
 
@@ -393,7 +395,7 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
     elif isinstance(ended, Stopped | Failed):
         message = ended.reason if isinstance(ended, Stopped) else ended.message
         table.add_row(Text(ended.kind, "bold"), Text(message))
-        table.add_row("go on with", f"aecompress prune --resume {folder}")
+        table.add_row("go on with", Text(f"aecompress prune --resume {folder}"))
     else:
         table.add_row(Text(status, "bold"), Text(WORDS.get(status, "The result comes with the last generation.")))
     if story.verified is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -107,7 +108,7 @@ class RunsScreen(Screen[None]):
         self.listed: list[Run] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(f"[b]Runs[/b] under {self.runs}", id="head")
+        yield Static(Text.assemble(("Runs", "bold"), f" under {self.runs}"), id="head")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Static("No runs here yet: n starts one.", id="none")
         yield Footer()
@@ -138,7 +139,7 @@ class RunsScreen(Screen[None]):
         self.listed = message.runs
         table.clear()
         for run in message.runs:
-            table.add_row(run.folder.name, run.status, run.generation, run.loss, run.zeros, run.age)
+            table.add_row(Text(run.folder.resolve().name), run.status, run.generation, run.loss, run.zeros, run.age)
         table.move_cursor(row=min(at, len(message.runs) - 1))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:

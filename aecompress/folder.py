@@ -35,6 +35,7 @@ OURS = (
     "verification-failed.json",
 )
 """What a run writes into its folder; the only things ``force`` removes."""
+LOCK_TRIES = 5
 CONTROL_SECONDS = 0.2
 """How often ``control`` is looked at."""
 
@@ -94,16 +95,26 @@ def open_log(folder: Path) -> TextIO:
     path = folder / "events.jsonl"
     torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
     log = path.open("a", encoding="utf-8", buffering=1)
-    if fcntl is not None:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when this process ends, however it ends
-        except OSError as fault:
-            log.close()
-            cure = f"wait for it, or end it with `aecompress control {folder} stop`"
-            raise OutputError(f"{folder}: another process is writing this run; {cure}") from fault
+    if not lock(log):
+        log.close()
+        cure = f"wait for it, or end it with `aecompress control {folder} stop`"
+        raise OutputError(f"{folder}: another process is writing this run; {cure}")
     if torn:
         log.write("\n")
     return log
+
+
+def lock(log: TextIO) -> bool:
+    """Have the log for this process alone; it is let go of when the process ends, however it ends."""
+    if fcntl is None:
+        return True
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:  # somebody who asks whether the run is alive has it for a moment
+            time.sleep(0.05)
+    return False
 
 
 class Control:

@@ -64,8 +64,10 @@ def is_alive(folder: Path, status: dict[str, Any]) -> bool:
             fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the writer holds it alone, for as long as it lives
     except BlockingIOError:
         return True
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # no locks here, or none of ours to ask
+        return True
     return False
 
 

@@ -97,3 +97,22 @@ def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write_text(path, "new é")
     assert path.read_text(encoding="utf-8") == "new é"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [("finished", False), ("stopped", True), ("failed", True)])
+def test_a_refused_order_is_one_sentence_with_the_cure_where_there_is_one(
+    tmp_path: Path, status: str, goes_on: bool
+) -> None:
+    folder = a_run(tmp_path / "run", status)
+    with pytest.raises(DataError) as refused:
+        order(folder, "resume")
+    said = str(refused.value)
+    assert said.startswith(f"{folder}: is {status}, so it cannot be told to resume") and "\n" not in said
+    assert (f"`aecompress prune --resume {folder}`" in said) == goes_on
+
+
+def test_a_run_goes_by_who_holds_its_log_not_by_its_process_number(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run", "running")
+    (folder / "run.json").write_text(json.dumps({"status": "running", "host": platform.node(), "pid": 1}))
+    assert status_of(folder) == "killed"
+    assert status_of(folder) == "killed", "looking leaves no lock behind"

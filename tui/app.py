@@ -39,7 +39,8 @@ A run writes what it does to `events.jsonl` in its folder; this program follows 
 
 **The ring.** Rows of cells run right and left in turn; the last cell is a neighbour of the first. `*` marks the cell
 with the lowest validation loss, brackets the chosen one. `<` and `>`: its individual was copied from the left or the
-right neighbour in the last selection; `<7`: from cell 7; nothing: it stayed.
+right neighbour in the last selection; `<7`: from cell 7 (`«` where there is no room for the number); nothing: it
+stayed.
 """
 
 

@@ -38,7 +38,7 @@ def spread(values: Sequence[float]) -> list[float]:
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     width = high - low
-    if width <= 0:
+    if not 0 < width < math.inf:
         return [0.0 if math.isfinite(value) else 1.0 for value in values]
     return [(value - low) / width if math.isfinite(value) else 1.0 for value in values]
 
@@ -102,8 +102,9 @@ def ring(
 ) -> Text:
     """The ring as a loop of cells: rows run right and left in turn, the last cell is a neighbour of the first.
 
-    A cell shows its number, where its individual came from (``<`` its left neighbour, ``>`` its right one, a number for
-    one further away, nothing where it stayed), and its value; ``*`` marks the best, brackets the chosen one.
+    A cell shows its number, where its individual came from (``<`` its left neighbour, ``>`` its right one, ``<`` and a
+    number, or ``«``, for one further away, nothing where it stayed), and its value. ``*`` marks the best, brackets the
+    chosen one.
     """
     count = len(values)
     columns = _columns(count, width)
@@ -125,6 +126,8 @@ def ring(
                 if line == 0:
                     mark = "*" if cell == best else " "
                     body = f"{mark}{cell}{_from(cell, parents[cell], count)}"
+                    if len(body) > CELL_WIDTH - 2:  # there is no room for the number of a cell further away
+                        body = f"{mark}{cell}«"
                 else:
                     body = labels[cell]
                 body = body[: CELL_WIDTH - 2].ljust(CELL_WIDTH - 2)
@@ -147,12 +150,10 @@ def _goes_on(row: int, rows: int, outer: bool) -> bool:
 def _corners(row: int, rows: int) -> tuple[str, str]:
     if rows == 1:
         return "╶", "╴"
-    if row == 0:
-        return "╭", "╮"
     last = row == rows - 1
     if row % 2 == 1:
-        return ("╰" if last else "├"), "╯"
-    return "╰", ("╯" if last else "┤")
+        return ("╭" if not last else "╰" if rows == 2 else " "), "╯"
+    return ("╰" if row else "╭" if rows == 2 else " "), (" " if last else "╮")
 
 
 def _from(cell: int, parent: int, count: int) -> str:
@@ -183,8 +184,8 @@ def image(row: Sequence[float], row_shape: Sequence[int]) -> list[list[float]]:
     channels = len(row) // (height * width)
     if channels == 1:
         return [list(row[y * width : (y + 1) * width]) for y in range(height)]
-    last = row_shape[-1] == channels
-    step, jump = (channels, 1) if last else (1, height * width)
+    first = len(row_shape) == 3 and row_shape[0] == channels
+    step, jump = (1, height * width) if first else (channels, 1)
     return [
         [sum(row[(y * width + x) * step + c * jump] for c in range(channels)) / channels for x in range(width)]
         for y in range(height)

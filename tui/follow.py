@@ -72,26 +72,24 @@ def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:
     """What ``lines`` say without what a later one replaces, and how many lines are no events."""
     found: list[Event | bytes] = []
     damaged = 0
-    last: dict[bytes, int] = {}
-    taken_back = -1
-    for place, line in enumerate(lines):
-        if line.startswith(LATEST):
-            last[line[:KIND]] = place
-        elif line.startswith(RESUMED):
-            taken_back = place  # what came before may be all that is left after the resume, so it is kept
-    for place, line in enumerate(lines):
-        if line.startswith(LATEST) and taken_back < place < last[line[:KIND]]:
+    resumed = max((place for place, line in enumerate(lines) if line.startswith(RESUMED)), default=-1)
+    told: set[bytes] = set()
+    # From the end, so that of what replaces itself the last sound line is taken; what came before a resume may be all
+    # that is left after it, so it is kept.
+    for place in range(len(lines) - 1, -1, -1):
+        line = lines[place]
+        kind = line[:KIND] if line.startswith(LATEST) and place > resumed else b""
+        if not line.strip() or kind in told:
             continue
         if place < len(lines) - DECODED and line.startswith(GENERATION) and line.endswith(b"}"):
             found.append(line)
             continue
-        if not line.strip():
-            continue
         try:
             found.append(from_json(line.decode("utf-8", "replace")))
+            told |= {kind} - {b""}
         except DataError:
             damaged += 1
-    return found, damaged
+    return found[::-1], damaged
 
 
 def _status(folder: Path) -> str:

@@ -85,11 +85,7 @@ class Asked:
 def faults(asked: Asked) -> list[str]:
     """What is wrong with the spec it asks for; empty where nothing is."""
     by_field = {flag.field: flag for flag in FLAGS}
-    flags = {
-        field: (by_field[field].flag, parsed(text, by_field[field].metavar))
-        for field, text in asked.texts.items()
-        if text
-    }
+    flags: dict[str, tuple[str, Any]] = {}
     found: list[str] = []
     try:
         assignments = shlex.split(asked.more)
@@ -101,12 +97,22 @@ def faults(asked: Asked) -> list[str]:
             flags[path] = (f"--set {assignment}", value)
         except SpecError as fault:
             found += fault.faults
-    if asked.data:
+    flags |= {
+        field: (by_field[field].flag, parsed(text, by_field[field].metavar))
+        for field, text in asked.texts.items()
+        if text
+    }
+    if asked.data.startswith("-"):
+        found.append(f"data {asked.data}: name a file or a built-in set; stdin is not the form's to give")
+    elif asked.data:
         flags["data.source"] = ("DATA", asked.data)
-    if not asked.output:
-        found.append("-o: give the run a folder")
-    elif Path(asked.output).is_file() or (Path(asked.output).is_dir() and any(Path(asked.output).iterdir())):
-        found.append(f"{asked.output}: is not empty; choose another folder with -o")
+    try:
+        if not asked.output:
+            found.append("-o: give the run a folder")
+        elif Path(asked.output).is_file() or (Path(asked.output).is_dir() and any(Path(asked.output).iterdir())):
+            found.append(f"{asked.output}: is not empty; choose another folder with -o")
+    except (OSError, ValueError) as fault:
+        found.append(f"-o {asked.output[:80]}: cannot be a folder ({fault}); choose another")
     try:
         resolve(flags, None, asked.preset or None)
     except SpecError as fault:

@@ -52,8 +52,14 @@ def start(arguments: list[str], folder: Path) -> Child:
             start_new_session=True,
         )
     # Somebody must take note of its end, or it stays in the process table for as long as this program runs.
-    threading.Thread(target=process.wait, daemon=True).start()
-    return Child(process, folder, Path(said.name))
+    child = Child(process, folder, Path(said.name))
+    threading.Thread(target=_reap, args=(child,), daemon=True).start()
+    return child
+
+
+def _reap(child: Child) -> None:
+    if child.process.wait() == 0:
+        forget(child)
 
 
 def wait(child: Child, look_seconds: float = 0.1) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from statistics import fmean
 from typing import overload
 
@@ -34,6 +35,10 @@ RECENT = 20
 """Generations over which the pace is taken."""
 
 
+UNKNOWN = Generation(0.0, 0, "loss", (nan,), (nan,), (nan,), (nan,), (0,), (), (nan,), nan, nan, 0.0)
+"""Stands for the generations of a log in which every line of one is damaged."""
+
+
 class Generations(Sequence[Generation]):
     """The generations of a run in order. Those given as lines of the log are decoded when somebody looks at them."""
 
@@ -57,8 +62,13 @@ class Generations(Sequence[Generation]):
         return held
 
     def _near(self, place: int) -> Generation:
-        """The nearest later generation, in the place of one whose line is damaged; the last is always sound."""
-        return self[place + 1]
+        """The nearest sound generation, later ones first, in the place of one whose line is damaged."""
+        for other in (*range(place + 1, len(self._held)), *range(place - 1, -1, -1)):
+            held = self._held[other]
+            found = _decoded(held) if isinstance(held, bytes) else held
+            if found is not None:
+                return found
+        return UNKNOWN
 
     def add(self, generation: Generation | bytes) -> None:
         """Take the next one."""
@@ -66,7 +76,11 @@ class Generations(Sequence[Generation]):
 
     def take_back(self, last: int) -> None:
         """Forget those after generation ``last``."""
-        while self._held and self[-1].generation > last:
+        while self._held:
+            held = self._held[-1]
+            found = _decoded(held) if isinstance(held, bytes) else held
+            if found is not None and found.generation <= last:
+                break
             self._held.pop()
 
 

@@ -145,12 +145,12 @@ def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Pa
         say(fault)
         raise SystemExit(child.process.returncode)
     show(folder, child)
-    if child.process.poll() is None:
+    done = finished_events(folder)
+    if done is None and child.process.poll() is None:
         say(f"the run goes on in {folder}; `aecompress watch {folder}` shows it")
         raise SystemExit(0)
-    process.forget(child)
-    done = finished_events(folder)
     if done is None:
+        process.forget(child)
         raise SystemExit(child.process.returncode)
     return done
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 
 from aecompress_tui import draw
 
@@ -47,7 +48,7 @@ def test_every_cell_is_on_the_ring_once_and_is_found_where_it_is_drawn(
     text = draw.ring([0.1 * cell for cell in range(count)], ["v"] * count, parents, chosen, 0, width)
     lines = text.plain.split("\n")
     assert len(lines) == 2 * draw.ring_rows(count, width)
-    assert len({len(line.rstrip()) for line in lines}) >= 1 and max(map(len, lines)) <= width
+    assert max(map(len, lines)) <= width
     found = {}
     for y in range(0, len(lines), 2):
         for match in re.finditer(r"(?<![\d<])\d+", lines[y]):
@@ -117,3 +118,51 @@ def test_what_is_enlarged_fits(height: int, width: int, blocks: int, room: int, 
     assert times == 1 or smaller == 1
     drawn = -(-width // smaller) * times
     assert 3 * drawn <= max(room, 3)
+
+
+@given(st.integers(1, 120), st.integers(16, 130))
+def test_the_loop_is_a_block_that_fits_with_neighbours_side_by_side(count: int, width: int) -> None:
+    text = draw.ring([0.0] * count, ["v"] * count, range(count), 0, 0, width)
+    lines = [line.cell_len for line in text.split("\n")]
+    assert len(set(lines[:-1])) == 1 and lines[-1] <= lines[0] <= width
+    places: dict[int, tuple[int, int]] = {}
+    for y in range(0, len(lines), 2):
+        for x in range(1, width, draw.CELL_WIDTH):
+            cell = draw.cell_at(x, y, count, width)
+            if cell is not None:
+                assert cell not in places
+                places[cell] = (x, y)
+                for across in range(draw.CELL_WIDTH):
+                    assert draw.cell_at(x + across, y, count, width) == cell
+    assert sorted(places) == list(range(count))
+    for cell in range(count - 1):
+        (x, y), (right, below) = places[cell], places[cell + 1]
+        assert (abs(right - x), below - y) in {(draw.CELL_WIDTH, 0), (0, 2)}
+
+
+@given(st.lists(st.lists(st.text("ab█", max_size=6), max_size=5), min_size=1, max_size=4), st.integers(0, 3))
+def test_blocks_side_by_side_start_where_they_should(blocks: list[list[str]], gap: int) -> None:
+    drawn = draw.beside([[Text(line) for line in block] for block in blocks], gap).plain
+    lines = drawn.split("\n") if drawn else []
+    assert len(lines) <= max(map(len, blocks))
+    place = 0
+    for block in blocks:
+        for y, line in enumerate(block):
+            shown = lines[y] if y < len(lines) else ""
+            assert shown[place : place + len(line)] == line
+        place += max(map(len, block), default=0) + gap
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 5))
+def test_a_shrunk_picture_has_every_pixel_in_one_block(height: int, width: int, factor: int) -> None:
+    small = draw.shrunk([[3.0] * width for _ in range(height)], factor)
+    assert (len(small), {len(line) for line in small}) == (-(-height // factor), {-(-width // factor)})
+    assert all(value == pytest.approx(3.0) for line in small for value in line)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(10, 200), st.integers(5, 60))
+def test_a_block_is_enlarged_only_where_it_fits_the_width(
+    height: int, width: int, blocks: int, room: int, lines: int
+) -> None:
+    times, _ = draw.fitting((height, width), blocks, room, lines)
+    assert times == 1 or 3 * width * times + 2 * draw.GAP <= room

@@ -145,3 +145,27 @@ def test_following_yields_what_is_new_and_ends_when_told(tmp_path: Path, monkeyp
     looks = iter(range(5))
     batches = list(follow.follow(folder, lambda: next(looks) == 4))
     assert len(batches) == 1 and batches[0].status == "finished"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(noise=st.binary(max_size=200), place=st.integers(0, len(WHOLE)))
+def test_noise_anywhere_in_a_log_costs_lines_and_raises_nothing(tmp_path: Path, noise: bytes, place: int) -> None:
+    folder = tmp_path / "noisy"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_run(folder)
+    (folder / "events.jsonl").write_bytes(WHOLE[:place] + noise + WHOLE[place:])
+    story, _ = told(folder)
+    assert story.damaged <= noise.count(b"\n") + 1
+    numbers = [generation.generation for generation in story.generations]
+    assert set(numbers) <= set(range(1, 9)) and len(numbers) >= 5
+
+
+def test_a_folder_that_comes_back_is_read_anew(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    follower = Follower(folder)
+    first = follower.look()
+    folder.rename(tmp_path / "elsewhere")
+    assert follower.look() == follow.Batch(status="vanished")
+    write_run(folder)
+    again = follower.look()
+    assert again.restarted and again.events == first.events and again.damaged == 0

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from aecompress.cli.main import app
-from aecompress.spec import FIELDS, PRESETS, OperatorName, ScheduleName, flatten
+from aecompress.errors import SpecError
+from aecompress.spec import FIELDS, PRESETS, OperatorName, ScheduleName, flatten, resolve
 from aecompress_tui.form import PRESET_NAMES, SHOWN, Asked, arguments, command_line, faults, form_fields
 
 
@@ -74,3 +77,29 @@ def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
     assert len(faults(asked(str(tmp_path / "file"), train__epochs="0", seed="x", more="bad"))) == 4
     assert faults(asked("")) == ["-o: give the run a folder"]
     assert "is not empty" in faults(asked(str(tmp_path)))[0]
+
+
+def test_every_choice_of_the_form_is_accepted_and_reaches_the_command_line(tmp_path: Path) -> None:
+    chosen = [(field.flag, choice) for field in form_fields() for choice in field.choices]
+    assert {flag.field for flag, _ in chosen} >= {"mode", "model.family", "prune.granularity"}
+    for flag, choice in chosen:
+        form = Asked("digits", "default", {flag.field: choice}, "", str(tmp_path / "new"))
+        words = arguments(form)
+        assert words[words.index(flag.flag) + 1] == choice
+        values = {flag.field: (flag.flag, choice)}
+        try:
+            resolve(values, None, None)
+        except SpecError as refused:
+            assert faults(form) == refused.faults and all(flag.flag in fault for fault in refused.faults)
+        else:
+            assert faults(form) == []
+
+
+NAMES = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@given(NAMES, NAMES)
+def test_a_shell_reads_the_command_line_as_the_arguments_that_were_meant(data: str, folder: str) -> None:
+    form = Asked(data, "paper-coevo", {"train.epochs": "7"}, "train.warmup=0.2", folder)
+    assert shlex.split(command_line(form)) == ["aecompress", *arguments(form)]
+    assert arguments(form)[1] == data and arguments(form)[-1] == folder

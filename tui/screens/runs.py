@@ -22,6 +22,7 @@ from aecompress.events import Finished, Generation, from_json
 from aecompress.steering import status_of
 
 from .. import draw
+from ..story import SUMMARIES
 
 LOOK_SECONDS = 2.0
 TAIL = 200_000
@@ -75,7 +76,7 @@ def last_figures(folder: Path) -> tuple[str, str, str]:
         if isinstance(event, Finished):
             zeros = event.sparsity
         if isinstance(event, Generation):
-            loss = f"{event.measure} {draw.short(min(event.validation_loss))}"
+            loss = f"{event.measure} {draw.short(SUMMARIES['best'](event.validation_loss))}"
             return str(event.generation), loss, f"{event.reached if zeros is None else zeros:.1%}"
     return "", "", "" if zeros is None else f"{zeros:.1%}"
 

@@ -99,7 +99,6 @@ class Story:
     started: Started | None = None
     generations: Generations = field(default_factory=Generations)
     layers: LayerSparsity | None = None
-    pruned: Pruned | None = None
     preview: Preview | None = None
     front: Front | None = None
     saved: dict[str, Saved] = field(default_factory=dict)
@@ -161,8 +160,6 @@ def tell(story: Story, said: Iterable[Event | bytes]) -> None:
             story.generations.add(event)
         elif isinstance(event, LayerSparsity):
             story.layers = event
-        elif isinstance(event, Pruned):
-            story.pruned = event
         elif isinstance(event, Preview):
             story.preview = event
         elif isinstance(event, Resumed):
@@ -188,7 +185,7 @@ def tell(story: Story, said: Iterable[Event | bytes]) -> None:
 def _take_back(story: Story, event: Resumed) -> None:
     """A resume makes what came after its generation, and how the run ended, hold no more."""
     story.generations.take_back(event.generation)
-    for name in ("layers", "pruned", "preview"):
+    for name in ("layers", "preview"):
         held = getattr(story, name)
         if held is not None and held.generation > event.generation:
             setattr(story, name, None)

@@ -50,7 +50,7 @@ def test_a_resume_takes_back_what_came_after_its_checkpoint() -> None:
     after = story_of(said)
     assert [event.generation for event in after.generations] == list(range(1, resumed.generation + 1))
     assert after.ended is None and not after.saved and after.front is None
-    for held in (after.layers, after.pruned, after.preview):
+    for held in (after.layers, after.preview):
         assert held is None or held.generation <= resumed.generation
     assert after.before == pytest.approx(said[-2].at - SAID[0].at)
     assert after.elapsed(None) == pytest.approx(after.before)

@@ -2,51 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy.checkpoint import Floats, LayerShape, Model
+from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.compact import Chain, Dense, chain_of, compact
 
 _ONE_NODE = {"relu": "Relu", "leaky-relu": "LeakyRelu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-PARTS = ("encoder", "decoder", "autoencoder")
+SCALING_KEY = "aecompress.scaling"
+"""Metadata of a file that takes raw rows."""
+PARTS = {
+    "encoder": ("input", "latent"),
+    "decoder": ("latent", "reconstruction"),
+    "autoencoder": ("input", "reconstruction"),
+}
+"""What a model is exported as: the names of each file's input and output."""
+
+
+@dataclass
+class Draft:
+    """A graph while it is written."""
+
+    opset: int
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, TensorProto] = field(default_factory=dict)
+
+    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """One node with one output; the output's name."""
+        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def keep(self, name: str, values: NDArray[Any] | float) -> str:
+        """An initializer, stored once for each name; a Python number becomes a float32 scalar. Its name."""
+        array = np.asarray(values, np.float32) if isinstance(values, float) else np.ascontiguousarray(values)
+        if isinstance(values, np.ndarray) and values.ndim == 0:
+            array = values  # ascontiguousarray makes a scalar a vector
+        self.initializers.setdefault(name, numpy_helper.from_array(array, name))
+        return name
+
+
+Store = Callable[[Draft, str, NDArray[np.float32]], str]
+"""Puts a tensor into a draft under a name; the name of the float32 value it can be read from."""
+Product = Callable[[Draft, Dense, str, str], None]
+"""Writes a layer's weights and bias applied to a value, ``(draft, layer, source, result)``, without its activation."""
+
+
+def plain(draft: Draft, name: str, tensor: NDArray[np.float32]) -> str:
+    """Store as it is."""
+    return draft.keep(name, tensor)
+
+
+def half(draft: Draft, name: str, tensor: NDArray[np.float32]) -> str:
+    """Store as float16; onnxruntime casts back once, at load."""
+    return draft.add("Cast", [draft.keep(name + ".half", tensor.astype(np.float16))], name, to=TensorProto.FLOAT)
+
+
+def gemm(store: Store) -> Product:
+    """A float32 product of tensors stored by ``store``."""
+
+    def write(draft: Draft, layer: Dense, source: str, result: str) -> None:
+        stored = [store(draft, name, tensor) for name, tensor in layer.tensors.items()]
+        draft.add("Gemm", [source, *stored], result, name=layer.name)
+
+    return write
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The scaling of rows: ``(raw - offset) / divisor``, each a number or one per input."""
+
+    offset: NDArray[np.float32]
+    divisor: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Reconstruction error per row instead of the reconstruction."""
+
+    measure: str
+    """l1 or mse."""
 
 
 def build(
-    layers: Sequence[LayerShape],
-    tensors: Mapping[str, Floats],
-    input_name: str,
-    output_name: str,
+    chain: Chain,
+    part: str,
     opset: int,
     metadata: Mapping[str, str],
+    product: Product | None = None,
+    scaling: Affine | None = None,
+    scorer: Scorer | None = None,
 ) -> onnx.ModelProto:
     """One chain of layers as an ONNX model with a dynamic batch.
 
     Weights are stored ``[in, out]`` under their torch names, so a Gemm needs no transpose.
+
+    Args:
+        part: a key of :data:`PARTS`.
+        product: how a layer's product is stored and computed; None: float32, as it is.
+        scaling: put into the graph, so that it takes raw rows and gives raw reconstructions.
+        scorer: make the output ``score`` ``[batch]``, the error between scaled input and reconstruction.
     """
-    nodes, initializers = [], []
-    current = input_name
-    for index, layer in enumerate(layers):
-        last = index == len(layers) - 1
-        result = output_name if last else f"{layer.name}.out"
-        plain = result if layer.activation == "identity" else f"{layer.name}.pre"
-        weight = np.ascontiguousarray(tensors[layer.name + ".weight"].T, dtype=np.float32)
-        initializers.append(numpy_helper.from_array(weight, layer.name + ".weight"))
-        bias = np.ascontiguousarray(tensors[layer.name + ".bias"], dtype=np.float32)
-        initializers.append(numpy_helper.from_array(bias, layer.name + ".bias"))
-        names = [current, layer.name + ".weight", layer.name + ".bias"]
-        nodes.append(helper.make_node("Gemm", names, [plain], name=layer.name))
+    draft, write = Draft(opset), product or gemm(plain)
+    first, last = PARTS[part]
+    current = first
+    unscale = scaling is not None and last == "reconstruction" and scorer is None
+    if scaling is not None:
+        offset, divisor = draft.keep("offset", scaling.offset), draft.keep("divisor", scaling.divisor)
+        if first == "input":
+            current = draft.add("Div", [draft.add("Sub", [current, offset], "shifted"), divisor], "scaled")
+    scaled = current
+    if chain.reads is not None:
+        current = draft.add("Gather", [current, draft.keep("reads", chain.reads)], "read", axis=1)
+    end = "scaled.reconstruction" if unscale or scorer is not None else last
+    for layer in chain.layers:
+        result = end if layer is chain.layers[-1] else f"{layer.name}.out"
+        before = result if layer.activation == "identity" else f"{layer.name}.pre"
+        write(draft, layer, current, before)
         if layer.activation != "identity":
-            nodes += activation_nodes(layer, plain, result, opset, initializers)
+            activate(draft, layer, before, result)
         current = result
+    if unscale:
+        draft.add("Add", [draft.add("Mul", [current, divisor], "stretched"), offset], last)
+    if scorer is not None:
+        last = score(draft, scaled, current, scorer)
+    width = chain.layers[-1].weight.shape[1]
     graph = helper.make_graph(
-        nodes,
-        output_name,
-        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, ["batch", layers[0].inputs])],
-        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ["batch", layers[-1].outputs])],
-        initializers,
+        draft.nodes,
+        part,
+        [helper.make_tensor_value_info(first, TensorProto.FLOAT, ["batch", chain.width])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["batch"] if scorer else ["batch", width])],
+        list(draft.initializers.values()),
     )
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(
@@ -59,35 +150,49 @@ def build(
     return model
 
 
-def activation_nodes(
-    layer: LayerShape, source: str, result: str, opset: int, initializers: list[TensorProto]
-) -> list[onnx.NodeProto]:
+def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer) -> str:
+    """The mean error of each row, ``score`` ``[batch]``."""
+    draft.add("Sub", [reconstruction, rows], "difference")
+    if scorer.measure == "l1":
+        draft.add("Abs", ["difference"], "error")
+    else:
+        draft.add("Mul", ["difference", "difference"], "error")
+    if draft.opset >= 18:
+        axes = draft.keep("score.axes", np.array([1], np.int64))
+        return draft.add("ReduceMean", ["error", axes], "score", keepdims=0)
+    return draft.add("ReduceMean", ["error"], "score", axes=[1], keepdims=0)
+
+
+def activate(draft: Draft, layer: Dense, source: str, result: str) -> None:
     """The nodes of a layer's activation; exact GELU is spelled out below opset 20, which has no Gelu."""
     name = f"{layer.name}.{layer.activation}"
     if layer.activation == "leaky-relu":
-        return [helper.make_node("LeakyRelu", [source], [result], name=name, alpha=0.01)]
-    if layer.activation != "gelu":
-        return [helper.make_node(_ONE_NODE[layer.activation], [source], [result], name=name)]
-    if opset >= 20:
-        return [helper.make_node("Gelu", [source], [result], name=name)]
-    constants = {"root": 2**-0.5, "one": 1.0, "half": 0.5}
-    for key, value in constants.items():
-        initializers.append(numpy_helper.from_array(np.array(value, dtype=np.float32), f"{name}.{key}"))
-    steps = [
-        ("Mul", [source, f"{name}.root"], f"{name}.scaled"),
-        ("Erf", [f"{name}.scaled"], f"{name}.erf"),
-        ("Add", [f"{name}.erf", f"{name}.one"], f"{name}.gate"),
-        ("Mul", [source, f"{name}.half"], f"{name}.halved"),
-        ("Mul", [f"{name}.halved", f"{name}.gate"], result),
-    ]
-    return [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in steps]
+        draft.add("LeakyRelu", [source], result, name=name, alpha=0.01)
+    elif layer.activation != "gelu":
+        draft.add(_ONE_NODE[layer.activation], [source], result, name=name)
+    elif draft.opset >= 20:
+        draft.add("Gelu", [source], result, name=name)
+    else:
+        root, one, half_ = (draft.keep(f"gelu.{key}", v) for key, v in (("root", 2**-0.5), ("one", 1.0), ("half", 0.5)))
+        for op, inputs, output in (
+            ("Mul", [source, root], f"{name}.scaled"),
+            ("Erf", [f"{name}.scaled"], f"{name}.erf"),
+            ("Add", [f"{name}.erf", one], f"{name}.gate"),
+            ("Mul", [source, half_], f"{name}.halved"),
+            ("Mul", [f"{name}.halved", f"{name}.gate"], result),
+        ):
+            draft.add(op, inputs, output, name=output)
 
 
-def build_all(model: Model, opset: int, metadata: Mapping[str, str]) -> dict[str, onnx.ModelProto]:
-    """Encoder (input -> latent), decoder (latent -> reconstruction), autoencoder (input -> reconstruction)."""
-    chains = {
-        "encoder": (model.encoder, "input", "latent"),
-        "decoder": (model.decoder, "latent", "reconstruction"),
-        "autoencoder": (model.layers, "input", "reconstruction"),
-    }
-    return {part: build(chain[0], model.tensors, chain[1], chain[2], opset, metadata) for part, chain in chains.items()}
+def chains(model: Model, compacted: bool = True) -> dict[str, Chain]:
+    """Encoder, decoder and joined autoencoder, each compacted by itself."""
+    layers = {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
+    whole = {part: chain_of(layers[part], model.tensors) for part in PARTS}
+    return {part: compact(chain) for part, chain in whole.items()} if compacted else whole
+
+
+def build_all(
+    model: Model, opset: int, metadata: Mapping[str, str], compacted: bool = True
+) -> dict[str, onnx.ModelProto]:
+    """The plain files by part: input -> latent, latent -> reconstruction, input -> reconstruction."""
+    return {part: build(chain, part, opset, metadata) for part, chain in chains(model, compacted).items()}

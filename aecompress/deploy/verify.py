@@ -13,10 +13,13 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from aecompress import rng
-from aecompress.deploy import reference
+from aecompress.deploy import graph, reference
 from aecompress.deploy.checkpoint import Floats, Model, load_model, load_rows
+from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.graph import PARTS, Affine
 from aecompress.errors import AecompressError, DataError
 
 TOLERANCE = 1e-5
@@ -29,11 +32,13 @@ LARGEST_BATCH = 1 << 12
 PROBES = 64
 ROUNDING = 4.0
 """Multiple of what float32 costs NumPy that onnxruntime, which adds in another order, is allowed on top."""
-SIGNATURES = {
-    ("input", "latent"): "encoder",
-    ("latent", "reconstruction"): "decoder",
-    ("input", "reconstruction"): "autoencoder",
+FEW_ROWS = 7
+"""Rows that are tried without optimisations, where packed files are slow."""
+LEVELS = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
 }
+SIGNATURES = {ends: part for part, ends in PARTS.items()} | {("input", "score"): "scorer"}
 
 
 @dataclass(frozen=True)
@@ -85,17 +90,23 @@ def _json_number(value: float) -> float | str:
     return value if np.isfinite(value) else str(value)
 
 
-def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+def session(
+    path: Path,
+    threads: int = 0,
+    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+) -> onnxruntime.InferenceSession:
     """An onnxruntime session on the CPU.
 
     Args:
         threads: threads inside an operator; 0 leaves the choice to onnxruntime.
+        level: how far onnxruntime may rewrite the graph.
 
     Raises:
         DataError: onnxruntime does not load the file.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.graph_optimization_level = level
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
@@ -110,45 +121,87 @@ def _one_line(fault: Exception) -> str:
 
 
 class Expected(NamedTuple):
-    """What the model gives on some rows, and how far float32 arithmetic alone moves it."""
+    """What one part of the model gives on some rows, and how far float32 arithmetic alone moves it."""
 
     name: str
-    rows: Floats
-    latent: NDArray[np.float64]
-    reconstruction: NDArray[np.float64]
-    latent_noise: float
-    reconstruction_noise: float
+    fed: Floats
+    right: NDArray[np.float64]
+    noise: float
 
 
-def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: None) -> list[Expected]:
+Expectations = Mapping[str, Sequence[Expected]]
+"""By part."""
+
+
+def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: None) -> dict[str, list[Expected]]:
     """The reference on scaled ``rows`` ``[N, D]`` and on random probes."""
-    found = []
+    found: dict[str, list[Expected]] = {part: [] for part in PARTS}
     for name, given in (("rows", rows), ("probes", probes(rows, model.encoder[0].inputs))):
-        if len(given):
-            exact = reference.reconstruct(model, given, np.float64, poll)
-            single = reference.reconstruct(model, given, np.float32, poll)
-            noise = [float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True)]
-            found.append(Expected(name, given, *exact, *noise))
+        if not len(given):
+            continue
+        exact = reference.reconstruct(model, given, np.float64, poll)
+        single = reference.reconstruct(model, given, np.float32, poll)
+        latent, whole = (ROUNDING * float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True))
+        found["encoder"].append(Expected(name, given, exact[0], latent))
+        found["decoder"].append(Expected(name, exact[0].astype(np.float32), exact[1], whole))
+        found["autoencoder"].append(Expected(name, given, exact[1], whole))
     return found
 
 
-def verify_file(
-    path: Path,
-    model: Model,
-    expected: Sequence[Expected],
-    tolerance: float,
-    poll: Callable[[], None] = lambda: None,
-    wanted: str | None = None,
-) -> list[Check]:
-    """Compare one ONNX file with what ``model`` is ``expected`` to give.
+def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, list[Expected]]:
+    """The same rows through ``chains``, whose stored tensors are not the trained ones."""
+    return {
+        part: [
+            Expected(one.name, one.fed, right, ROUNDING * float(np.abs(right - run(chain, one.fed, np.float32)).max()))
+            for one in expected[part]
+            for right in [run(chain, one.fed)]
+        ]
+        for part, chain in chains.items()
+    }
 
-    The file's input and output names say whether it is an encoder, a decoder or an autoencoder. Values are compared
-    with the NumPy reference, at batch 1, 7 and all rows; the allowed difference is ``tolerance`` times the largest
-    reference value, at least ``tolerance``, plus a multiple of what float32 rounding moves in NumPy on the same rows.
-    Where the file stores a tensor under the model's own name and shape, the two must be the same bits.
+
+def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected]]:
+    """The same for files that take raw rows and give raw reconstructions."""
+    offset, divisor = scaling.offset.astype(np.float64), scaling.divisor.astype(np.float64)
+    found = {}
+    for part, cases in expected.items():
+        found[part] = []
+        for one in cases:
+            fed, right, noise = one.fed, one.right, one.noise
+            if PARTS[part][0] == "input":
+                # What scaling in float32 loses reaches the output no more than the rows' own rounding does there.
+                fed = (one.fed * divisor + offset).astype(np.float32)
+                noise += ROUNDING * float(np.abs((fed - offset) / divisor - one.fed).max())
+            if PARTS[part][1] == "reconstruction":
+                right, noise = right * divisor + offset, noise * float(np.abs(divisor).max())
+            found[part].append(Expected(one.name, fed, right, noise))
+    return found
+
+
+def scored(expected: Expectations, measure: str) -> dict[str, list[Expected]]:
+    """What a scorer gives: the mean error of each row."""
+    loss = reference.LOSSES[measure]
+    return {
+        "scorer": [
+            Expected(one.name, one.fed, loss(one.right, one.fed.astype(np.float64)).mean(1), 4 * one.noise)
+            for one in expected["autoencoder"]
+        ]
+    }
+
+
+class Opened(NamedTuple):
+    """A file as far as it could be opened."""
+
+    checks: list[Check]
+    proto: onnx.ModelProto | None = None
+    runner: onnxruntime.InferenceSession | None = None
+    part: str = ""
+
+
+def opened(path: Path, wanted: str | None = None) -> Opened:
+    """Check and load one ONNX file; its input and output names say which part it is.
 
     Args:
-        poll: called before each comparison; may raise to stop.
         wanted: the part the file must be; None takes any.
     """
     label = path.name
@@ -158,49 +211,132 @@ def verify_file(
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
     except Exception as fault:  # the checker and protobuf raise unrelated classes
-        return [Check(f"{label} checker", False, _one_line(fault))]
+        return Opened([Check(f"{label} checker", False, _one_line(fault))])
     checks = [Check(f"{label} checker", True, "onnx.checker with full_check")]
     try:
         runner = session(path, 1)
     except DataError as fault:
-        return [*checks, Check(f"{label} loads", False, str(fault))]
-
+        return Opened([*checks, Check(f"{label} loads", False, str(fault))])
     names = tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))
-    part = SIGNATURES.get(names)
-    named = part is not None and wanted in (None, part)
+    part = SIGNATURES.get(names, "")
+    named = bool(part) and wanted in (None, part)
     checks.append(Check(f"{label} names", named, " -> ".join(names)))
-    if not named:
+    return Opened(checks, proto, runner, part if named else "")
+
+
+def verify_file(
+    path: Path,
+    model: Model,
+    expected: Expectations,
+    tolerance: float,
+    poll: Callable[[], None] = lambda: None,
+    wanted: str | None = None,
+) -> list[Check]:
+    """Compare one ONNX file with what ``model`` is ``expected`` to give.
+
+    Values are compared with the NumPy reference, at batch 1, 7 and all rows; the allowed difference is ``tolerance``
+    times the largest reference value, at least ``tolerance``, plus a multiple of what float32 rounding moves in NumPy
+    on the same rows. Where the file stores a tensor under the model's own name and shape, the two must be the same
+    bits. Without graph optimisations, with basic ones, and in onnx's own evaluator, the file must give the same.
+
+    Args:
+        poll: called before each comparison; may raise to stop.
+        wanted: the part the file must be; None takes any.
+    """
+    checks, proto, runner, part = opened(path, wanted)
+    if proto is None or runner is None or not part:
         return checks
-    sides = [
-        (runner.get_inputs()[0], "input" if part != "decoder" else "latent"),
-        (runner.get_outputs()[0], "latent" if part == "encoder" else "input"),
-    ]
-    width = {"input": model.encoder[0].inputs, "latent": model.encoder[-1].outputs}
-    shapes_fit = all(
-        len(node.shape) == 2
-        and not isinstance(node.shape[0], int)
-        and node.shape[1] == width[kind]
-        and node.type == "tensor(float)"
-        for node, kind in sides
-    )
-    checks.append(Check(f"{label} shapes", shapes_fit, " -> ".join(f"{node.type} {node.shape}" for node, _ in sides)))
-    if not shapes_fit:
+    label, cases = path.name, expected[part]
+    fits = _shapes(label, runner, cases[0])
+    checks += [fits]
+    if not fits.passed:
         return checks
     checks.append(_stored_tensors(label, proto, model))
-
-    for given in expected:
-        fed = given.latent.astype(np.float32) if part == "decoder" else given.rows
-        right = given.latent if part == "encoder" else given.reconstruction
-        noise = ROUNDING * (given.latent_noise if part == "encoder" else given.reconstruction_noise)
+    for given in cases:
         for batch in BATCHES:
             poll()
-            got = attempt(runner, fed[:SMALL_BATCH_ROWS], batch)
+            got = attempt(runner, given.fed[:SMALL_BATCH_ROWS], batch)
             name = f"{label} values, {given.name}, batch {batch}"
-            checks.append(compare(name, got, right[:SMALL_BATCH_ROWS], tolerance, noise))
-        got = attempt(runner, fed, LARGEST_BATCH, poll)
-        name = f"{label} values, all {len(fed)} {given.name}, batch {min(len(fed), LARGEST_BATCH)}"
-        checks.append(compare(name, got, right, tolerance, noise))
-    return checks
+            checks.append(compare(name, got, given.right[:SMALL_BATCH_ROWS], tolerance, given.noise))
+        got = attempt(runner, given.fed, LARGEST_BATCH, poll)
+        name = f"{label} values, all {len(given.fed)} {given.name}, batch {min(len(given.fed), LARGEST_BATCH)}"
+        checks.append(compare(name, got, given.right, tolerance, given.noise))
+    return checks + everywhere(path, proto, runner, cases[-1], tolerance, poll)
+
+
+def _shapes(label: str, runner: onnxruntime.InferenceSession, case: Expected) -> Check:
+    """Float32 with a dynamic batch, and the widths of the rows that go in and come out."""
+    sides = [(runner.get_inputs()[0], case.fed), (runner.get_outputs()[0], case.right)]
+    fit = all(
+        len(node.shape) == rows.ndim
+        and not isinstance(node.shape[0], int)
+        and list(node.shape[1:]) == list(rows.shape[1:])
+        and node.type == "tensor(float)"
+        for node, rows in sides
+    )
+    return Check(f"{label} shapes", fit, " -> ".join(f"{node.type} {node.shape}" for node, _ in sides))
+
+
+def everywhere(
+    path: Path,
+    proto: onnx.ModelProto,
+    runner: onnxruntime.InferenceSession,
+    case: Expected,
+    tolerance: float,
+    poll: Callable[[], None] = lambda: None,
+) -> list[Check]:
+    """The same values at every level of graph optimisation and in onnx's reference evaluator, on a few rows."""
+    rows = case.fed[:FEW_ROWS]
+    usual = attempt(runner, rows, FEW_ROWS)
+    if isinstance(usual, str):
+        return []  # said already
+    checks = []
+    for name, level in LEVELS.items():
+        poll()
+        got = attempt(session(path, 1, level), rows, FEW_ROWS)
+        checks.append(
+            compare(f"{path.name} with optimisation {name}", got, usual.astype(np.float64), tolerance, case.noise)
+        )
+    poll()
+    try:
+        with np.errstate(all="ignore"):
+            evaluated: Any = ReferenceEvaluator(proto).run(None, {runner.get_inputs()[0].name: rows})[0]
+    except Exception as fault:  # whatever an operator's Python code raises
+        evaluated = _one_line(fault)
+    name = f"{path.name} in onnx's evaluator"
+    return [*checks, compare(name, evaluated, usual.astype(np.float64), tolerance, case.noise)]
+
+
+def loss_of(path: Path, model: Model, rows: Floats, measure: str, poll: Callable[[], None] = lambda: None) -> float:
+    """The mean loss of reconstructing scaled ``rows`` ``[N, D]`` with a file in the place of its part of the model.
+
+    The parts that the file is not are computed by the reference.
+    """
+    runner, scaling = session(path, 1), embedded(onnx.load(path, load_external_data=False), model)
+    part = SIGNATURES[tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))]
+    given = {part: [Expected("rows", rows, rows.astype(np.float64), 0.0)]}
+    if part == "decoder":
+        latent = reference.run(model.encoder, model.tensors, rows, np.float64, poll).astype(np.float32)
+        given = {part: [Expected("rows", latent, rows.astype(np.float64), 0.0)]}
+    if scaling is not None:
+        given = unscaled(given, scaling)
+    out = run_batches(runner, given[part][0].fed, LARGEST_BATCH, poll).astype(np.float64)
+    if part == "encoder":
+        out = reference.run(model.decoder, model.tensors, out, np.float64, poll)
+    elif scaling is not None:
+        out = (out - scaling.offset) / scaling.divisor
+    return float(reference.LOSSES[measure](out, rows.astype(np.float64)).mean())
+
+
+def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:
+    """The scaling that a file says it has inside; None where it takes scaled rows."""
+    inside = any(entry.key == graph.SCALING_KEY for entry in proto.metadata_props)
+    return affine(model) if inside else None
+
+
+def affine(model: Model) -> Affine:
+    """The scaling a model was trained with, as arrays."""
+    return Affine(*(np.asarray(model.scaling[key], np.float32) for key in ("offset", "divisor")))
 
 
 def probes(rows: Floats, inputs: int) -> Floats:
@@ -280,6 +416,7 @@ def verify_set(
     losses: Mapping[str, float],
     loss_tolerance: float,
     poll: Callable[[], None] = lambda: None,
+    expected: Expectations | None = None,
 ) -> Verification:
     """Verify the three files of a model folder on ``rows`` and against the training side's ``losses``.
 
@@ -287,20 +424,28 @@ def verify_set(
         rows: scaled rows ``[N, D]``.
         losses: measure -> mean loss that torch computed on the same rows.
         poll: called before each comparison; may raise to stop.
+        expected: where it is known already, of ``model`` on scaled ``rows``.
     """
     checks = []
-    expected = expectations(model, rows, poll)
-    paths = {part: folder / f"{part}.onnx" for part in ("encoder", "decoder", "autoencoder")}
+    expected = expected or expectations(model, rows, poll)
+    paths = {part: folder / f"{part}.onnx" for part in PARTS}
+    try:
+        scaling = embedded(onnx.load(paths["autoencoder"], load_external_data=False), model)
+    except Exception:  # the checker below says what is wrong with it
+        scaling = None
+    given = expected if scaling is None else unscaled(expected, scaling)
     for part, path in paths.items():
-        checks += verify_file(path, model, expected, tolerance, poll, part)
+        checks += verify_file(path, model, given, tolerance, poll, part)
     if all(check.passed for check in checks):
-        latent = run_batches(session(paths["encoder"], 1), rows, LARGEST_BATCH, poll)
-        joined = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH, poll)
-        whole = run_batches(session(paths["autoencoder"], 1), rows, LARGEST_BATCH, poll)
-        checks.append(compare("decoder after encoder equals autoencoder", joined, whole, tolerance))
+        for case in given["autoencoder"]:
+            latent = run_batches(session(paths["encoder"], 1), case.fed, LARGEST_BATCH, poll)
+            joined = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH, poll)
+            whole = run_batches(session(paths["autoencoder"], 1), case.fed, LARGEST_BATCH, poll)
+            name = f"decoder after encoder equals autoencoder, {case.name}"
+            checks.append(compare(name, joined, whole.astype(np.float64), tolerance, case.noise))
         for measure, loss in losses.items():
             poll()
-            got = float(reference.LOSSES[measure](whole.astype(np.float64), rows.astype(np.float64)).mean())
+            got = loss_of(paths["autoencoder"], model, rows, measure, poll)
             # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
             difference = abs(got - loss) / max(abs(loss), 1e-3)
             detail = f"onnxruntime {got:.8f}, torch {loss:.8f}, allowed relative difference {loss_tolerance:.0e}"
@@ -308,6 +453,14 @@ def verify_set(
                 Check(f"{measure} of onnxruntime and torch", difference <= loss_tolerance, detail, difference)
             )
     return Verification(tuple(checks), tolerance)
+
+
+def no_worse(path: Path, model: Model, rows: Floats, measure: str, allowed: float, right: float) -> Check:
+    """Check that a file with rounded weights loses no more than ``allowed``, a share of the loss ``right``."""
+    got = loss_of(path, model, rows, measure)
+    worse = got / max(right, 1e-12) - 1
+    detail = f"{measure} {got:.8f} on {len(rows)} rows, float32 {right:.8f}: {worse:+.2%}, allowed +{allowed:.2%}"
+    return Check(f"{path.name} loss", bool(worse <= allowed), detail, 0.0)
 
 
 def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: float | None) -> Verification:

@@ -17,6 +17,7 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress.deploy import graph, reference
+from aecompress.deploy.compact import chain_of
 from aecompress.spec import ActivationName
 from tests.deploy.models import INPUTS, LATENT, METADATA, chain, tiny_model, tiny_rows, write_onnx
 
@@ -41,7 +42,7 @@ def session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
 @each_graph
 def test_a_graph_is_valid_and_says_its_opset(activation: str, opset: int) -> None:
     protos = graph.build_all(tiny_model(activation), opset, METADATA)
-    assert tuple(protos) == graph.PARTS == tuple(ENDS)
+    assert tuple(protos) == tuple(graph.PARTS) == tuple(ENDS)
     for proto in protos.values():
         onnx.checker.check_model(proto, full_check=True)
         assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
@@ -74,7 +75,7 @@ def test_inputs_and_outputs_have_their_names_and_a_dynamic_batch(part: str) -> N
     assert [(node.name, node.shape, node.type) for node in runner.get_outputs()] == [
         (result, ["batch", out], "tensor(float)")
     ]
-    assert proto.graph.name == result
+    assert proto.graph.name == part
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -131,7 +132,7 @@ def test_layers_may_each_have_their_own_activation() -> None:
     random = np.random.default_rng(0)
     tensors = {f"{layer.name}.weight": random.normal(size=(4, 4)).astype(np.float32) for layer in layers}
     tensors |= {f"{layer.name}.bias": random.normal(size=4).astype(np.float32) for layer in layers}
-    proto = graph.build(layers, tensors, "input", "latent", 18, {})
+    proto = graph.build(chain_of(layers, tensors), "encoder", 18, {})
     onnx.checker.check_model(proto, full_check=True)
     rows = tiny_rows(9, 4)
     (got,) = session(proto).run(None, {"input": rows})

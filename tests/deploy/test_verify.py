@@ -59,12 +59,12 @@ def test_a_good_set_passes(tmp_path: Path, activation: str, opset: int) -> None:
     result = verify.verify_set(tmp_path, model, ROWS, TOLERANCE, torch_losses(model, ROWS), 1e-5)
     assert result.first_failure == ""
     assert result.passed
-    assert len(result.checks) == 3 * 10 + 1 + 2
+    assert len(result.checks) == 3 * 13 + 2 + 2
     assert 0 <= result.max_difference < 1e-5
 
 
 @PARTS
-def test_a_good_file_passes_ten_checks(folder: Path, model: Model, part: str) -> None:
+def test_a_good_file_passes_thirteen_checks(folder: Path, model: Model, part: str) -> None:
     checks = verify.verify_file(folder / f"{part}.onnx", model, verify.expectations(model, ROWS), TOLERANCE)
     assert all(check.passed for check in checks)
     assert [check.name.removeprefix(f"{part}.onnx ") for check in checks] == [
@@ -78,6 +78,9 @@ def test_a_good_file_passes_ten_checks(folder: Path, model: Model, part: str) ->
         "values, probes, batch 1",
         "values, probes, batch 7",
         "values, all 64 probes, batch 64",
+        "with optimisation disabled",
+        "with optimisation basic",
+        "in onnx's evaluator",
     ]
     stored = {"encoder": 4, "decoder": 4, "autoencoder": 8}[part]
     assert checks[3].detail == f"{stored} equal to the model's"
@@ -383,7 +386,7 @@ def test_any_file_is_verified_against_the_kept_rows(folder: Path) -> None:
     result = verify.verify_against(folder / "encoder.onnx", folder, None, TOLERANCE)
     assert result.passed
     assert "encoder.onnx values, all 11 rows, batch 11" in {check.name for check in result.checks}
-    assert len(result.checks) == 10
+    assert len(result.checks) == 13
 
 
 def test_without_kept_rows_the_probes_are_enough(folder: Path) -> None:

@@ -1,0 +1,106 @@
+"""int8 ONNX: eight-bit weights with one scale per output, and activations quantised by ranges seen or on the fly.
+
+``static`` writes QuantizeLinear/DequantizeLinear pairs with ranges calibrated on training rows, so a row's result does
+not depend on the rows beside it. ``dynamic`` takes the range of each call's values, which needs no rows. Which of them
+is faster than float32, and whether either is, depends on the machine: :mod:`measure` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from aecompress.deploy.checkpoint import Floats
+from aecompress.deploy.compact import Chain, Dense
+from aecompress.deploy.graph import Draft, Product
+from aecompress.deploy.reference import ACTIVATIONS
+
+TINY = 1e-12
+Range = tuple[float, float]
+
+
+def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
+    """Smallest and largest value, zero included, that each layer reads when the chain is given ``rows`` ``[N, D]``."""
+    values = rows if chain.reads is None else rows[:, chain.reads]
+    seen = {}
+    for layer in chain.layers:
+        seen[layer.name] = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        values = ACTIVATIONS[layer.activation](values @ layer.weight + layer.bias).astype(np.float32)
+    return seen
+
+
+def quantised(layer: Dense) -> tuple[NDArray[np.int8], Floats]:
+    """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output."""
+    scale = (np.maximum(np.abs(layer.weight).max(0), TINY) / 127).astype(np.float32)
+    return np.rint(layer.weight / scale).astype(np.int8), scale
+
+
+def dynamic(draft: Draft, layer: Dense, source: str, result: str) -> None:
+    """A product in int8 with the input's range taken from the call; onnxruntime fuses it into one kernel."""
+    weight, scale = quantised(layer)
+    names = list(layer.tensors)
+    quantised_names = [f"{layer.name}.{part}" for part in ("q", "q.scale", "q.zero")]
+    draft.nodes.append(_node("DynamicQuantizeLinear", [source], quantised_names))
+    q, q_scale, q_zero = quantised_names
+    stored = draft.keep(names[0] + ".int8", weight)
+    zero = draft.keep(names[0] + ".zero", np.zeros(weight.shape[1], np.int8))
+    product = draft.add("MatMulInteger", [q, stored, q_zero, zero], f"{layer.name}.product")
+    cast = draft.add("Cast", [product], f"{layer.name}.float", to=TensorProto.FLOAT)
+    both = draft.add("Mul", [q_scale, draft.keep(names[0] + ".scale", scale)], f"{layer.name}.scales")
+    scaled = draft.add("Mul", [cast, both], f"{layer.name}.scaled")
+    draft.add("Add", [scaled, draft.keep(names[1], layer.bias)], result)
+
+
+def static(seen: dict[str, Range]) -> Product:
+    """A product in int8 with the input's range fixed, written as quantise-dequantise pairs that onnxruntime fuses."""
+
+    def write(draft: Draft, layer: Dense, source: str, result: str) -> None:
+        weight, scale = quantised(layer)
+        low, high = seen[layer.name]
+        step = np.float32(max(high - low, TINY) / 255)
+        zero = np.uint8(np.clip(round(-low / step), 0, 255))
+        names = list(layer.tensors)
+        pair = [
+            draft.keep(f"{layer.name}.in.scale", np.array(step)),
+            draft.keep(f"{layer.name}.in.zero", np.array(zero)),
+        ]
+        q = draft.add("QuantizeLinear", [source, *pair], f"{layer.name}.q")
+        x = draft.add("DequantizeLinear", [q, *pair], f"{layer.name}.in")
+        w = draft.add(
+            "DequantizeLinear",
+            [
+                draft.keep(names[0] + ".int8", weight),
+                draft.keep(names[0] + ".scale", scale),
+                draft.keep(names[0] + ".zero", np.zeros(len(scale), np.int8)),
+            ],
+            names[0],
+            axis=1,
+        )
+        steps = (step * scale).astype(np.float32)
+        bias = np.clip(np.rint(layer.bias.astype(np.float64) / np.maximum(steps, TINY)), -(2**31), 2**31 - 1)
+        b = draft.add(
+            "DequantizeLinear",
+            [
+                draft.keep(names[1] + ".int32", bias.astype(np.int32)),
+                draft.keep(names[1] + ".scale", steps),
+                draft.keep(names[1] + ".zero", np.zeros(len(scale), np.int32)),
+            ],
+            names[1],
+            axis=0,
+        )
+        draft.add("Gemm", [x, w, b], result, name=layer.name)
+
+    return write
+
+
+def _node(op: str, inputs: list[str], outputs: list[str]) -> Any:
+    from onnx import helper
+
+    return helper.make_node(op, inputs, outputs)
+
+
+METHODS: dict[str, Callable[[dict[str, Range]], Product]] = {"static": static, "dynamic": lambda seen: dynamic}

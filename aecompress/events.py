@@ -178,6 +178,25 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What the files of the result take, beside the dense model of the same shape, which comes first."""
+
+    kind: ClassVar[str] = "compared"
+    at: float
+    files: tuple[str, ...]
+    bytes: tuple[int, ...]
+    nonzeros: tuple[int, ...]
+    losses: tuple[float, ...]
+    """Of the reported measure, on test rows where there are any; not a number for the dense model."""
+    batches: tuple[int, ...]
+    """Rows of a call."""
+    milliseconds: tuple[tuple[float, ...], ...]
+    """Median time of a call on one thread, per file and batch."""
+    notes: tuple[str, ...]
+    """Which variants were kept, and why."""
+
+
+@dataclass(frozen=True)
 class Profiled:
     """Where the time since the start, or the last resume, went."""
 
@@ -232,6 +251,7 @@ Event = (
     | Front
     | Saved
     | Verified
+    | Compared
     | Profiled
     | Stopped
     | Finished
@@ -240,7 +260,7 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
-ENDINGS = (Paused, Front, Saved, Verified, Profiled, Stopped, Finished, Failed)
+ENDINGS = (Paused, Front, Saved, Verified, Compared, Profiled, Stopped, Finished, Failed)
 """Events that say nothing any more once the run goes on."""
 
 

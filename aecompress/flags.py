@@ -15,7 +15,8 @@ class Flag(NamedTuple):
     panel: str = "Spec"
 
 
-NUMBER, NUMBERS = "NUMBER", "A,B,..."
+NUMBER, NUMBERS, WORDS, SWITCH = "NUMBER", "A,B,...", "NAME,...", ""
+"""What a flag takes: a number, numbers, names, or nothing."""
 FLAGS = (
     Flag("--mode", "mode", "coevo (a ring of encoders and decoders) or canonical (one autoencoder)."),
     Flag("--seed", "seed", "Names every random draw.", NUMBER),
@@ -27,6 +28,7 @@ FLAGS = (
     Flag("--split", "data.split", "Shares of train, validation and test rows.", NUMBERS, "Data"),
     Flag("--val", "data.val", "Your own validation rows: FILE or FILE:key.", panel="Data"),
     Flag("--test", "data.test", "Your own test rows: FILE or FILE:key.", panel="Data"),
+    Flag("--labels", "data.labels", "0 or 1 (anomaly) per row of --test: FILE or FILE:key.", panel="Data"),
     Flag("--scaling", "data.scaling", "auto, none, minmax or standard.", panel="Data"),
     Flag("--network", "model.network", "default, paper, paper-small or paper-large.", panel="Model"),
     Flag("--hidden", "model.hidden", "Hidden layers of the encoder; the decoder mirrors them.", NUMBERS, "Model"),
@@ -49,6 +51,9 @@ FLAGS = (
     Flag("--probability", "prune.probability", "Prune by chance, as published, with this p.", NUMBER, "Pruning"),
     Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
     Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
+    Flag("--variants", "export.variants", "Also packed, fp16, int8, scorer, sparse.", WORDS, "Output"),
+    Flag("--values", "export.values", "Of packed files: auto, float32, float16, int8 or int4.", panel="Output"),
+    Flag("--embed-scaling", "export.embed_scaling", "ONNX files take raw rows.", SWITCH, "Output"),
 )
 
 
@@ -56,6 +61,8 @@ def parsed(text: str, metavar: str) -> Any:
     """The number(s) a flag's text stands for; the text itself where it is none, for the spec to refuse."""
     if metavar == NUMBERS and text != "auto":
         return [parsed(part.strip(), NUMBER) for part in text.split(",") if part.strip()]
+    if metavar == WORDS:
+        return [part.strip() for part in text.split(",") if part.strip()]
     if metavar == NUMBER:
         for kind in (int, float):
             try:

@@ -33,6 +33,7 @@ ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
 NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
+VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
 FamilyName = Literal["plain", "denoising", "variational"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -56,6 +57,7 @@ class DataSpec(_Part):
     split: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="shares of train, validation and test rows")
     val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")
     test: str = Field("", description="FILE[:key] with the test rows; empty: taken from the source")
+    labels: str = Field("", description="FILE[:key] with 0 or 1 (anomaly) for each row of data.test")
     scaling: Literal["auto", "none", "minmax", "standard"] = Field(
         "auto", description="auto: uint8 / 255, values in [0, 1] untouched, else minmax; fitted on training rows"
     )
@@ -176,6 +178,17 @@ class ExportSpec(_Part):
     loss_tolerance: Annotated[float, Field(gt=0)] = Field(
         1e-5, description="largest allowed relative difference of a loss"
     )
+    variants: tuple[VariantName, ...] = Field(
+        (), description="files beside the three plain ones: packed, fp16, int8, scorer, sparse"
+    )
+    values: Auto | Literal["float32", "float16", "int8", "int4"] = Field(
+        "auto", description="values of packed files; auto: the smallest whose loss rises no more than variant_loss"
+    )
+    variant_loss: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="largest rise of the loss that rounding in a variant may cost, as a share"
+    )
+    embed_scaling: bool = Field(False, description="put the scaling into the ONNX files, so that they take raw rows")
+    quantile: Share = Field(0.99, description="share of training rows below the scorer's threshold")
 
 
 class RunSpec(_Part):

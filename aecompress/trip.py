@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +31,7 @@ from aecompress.assembly import (
 )
 from aecompress.data.dataset import Dataset, Scaling, checked, load
 from aecompress.data.sources import STDIN, read, read_array
-from aecompress.deploy import checkpoint, graph, verify
+from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import LayerShape, Model, load_model
 from aecompress.errors import AecompressError, DataError, Interrupted, RunError, VerifyError
 from aecompress.evolve.canonical import canonical
@@ -42,7 +39,7 @@ from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.evolve.workers import no_denormals
-from aecompress.files import write_bytes, write_text
+from aecompress.handover import BATCHES, Handed, detection, hand_over
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
@@ -274,7 +271,9 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         asdict(job.dataset.scaling),
         {"name": job.dataset.name, "spec_hash": job.spec.hash, "measure": plan.measure, "metrics": metrics},
     )
-    verification, files = deliver(job, model, metrics, control.poll)
+    metrics |= detection(model, job.dataset, plan.measure)
+    handed = hand_over(job.folder, model, job.dataset, job.spec, control.poll)
+    verification = handed.verification
     yield events.Verified(
         time.time(),
         verification.passed,
@@ -283,9 +282,10 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         len(verification.checks),
     )
     if not verification.passed:
-        raise VerifyError(f"the exported model is not the trained one: {verification.first_failure}; no model was left")
-    for kind, path in files.items():
+        raise unverified(handed)
+    for kind, path in handed.files.items():
         yield events.Saved(time.time(), kind, str(path.relative_to(job.folder)), path.stat().st_size)
+    yield compared(handed)
     spent["saving, exporting, verifying"] = time.perf_counter() - start
     spent["selecting and pruning"] = spent.pop("evolving") - spent["training"] - spent["measuring"]
     yield events.Profiled(time.time(), dict(spent))
@@ -452,76 +452,51 @@ def shapes(layers: tuple[Layer, ...]) -> tuple[LayerShape, ...]:
     return tuple(LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in layers)
 
 
-def deliver(
-    job: Job, model: Model, metrics: dict[str, float], poll: Callable[[], None]
-) -> tuple[verify.Verification, dict[str, Path]]:
-    """Write the model folder under a temporary name, verify it, and rename it into place only if it passed."""
-    temporary, final = job.folder / ".model.part", job.folder / "model"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    split = next(name for name in ("test", "validation", "train") if name in job.dataset.splits)
-    rows = job.dataset.splits[split]
-    checkpoint.save_model(temporary, model)
-    kept = job.spec.export.rows
-    if kept:
-        checkpoint.save_rows(temporary / "rows.safetensors", rows[:kept])
-    about = {
-        "aecompress.version": metadata.version("aecompress"),
-        "aecompress.spec_hash": job.spec.hash,
-        "aecompress.sparsity": f"{model.sparsity:.6f}",
-    }
-    for part, proto in graph.build_all(model, job.spec.export.opset, about).items():
-        write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
-    losses = {job.plan.measure: metrics[f"{split}_{job.plan.measure}"]}
-    export = job.spec.export
-    verification = verify.verify_set(temporary, model, rows, export.tolerance, losses, export.loss_tolerance, poll)
-    text = json.dumps(verification.to_json(), indent=1) + "\n"
-    if not verification.passed:
-        write_text(job.folder / "verification-failed.json", text)
-        shutil.rmtree(temporary)
-        return verification, {}
-    write_text(temporary / "verification.json", text)
-    write_text(temporary / "README.md", model_card(job, model, verification, metrics))
-    # A kill between here and the end of the run leaves a model behind, which a resumed run makes again.
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.replace(final)
-    kinds = {
-        "config": "config.json",
-        "weights": "model.safetensors",
-        "rows": "rows.safetensors",
-        "encoder": "encoder.onnx",
-        "decoder": "decoder.onnx",
-        "autoencoder": "autoencoder.onnx",
-        "verification": "verification.json",
-        "card": "README.md",
-    }
-    return verification, {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
+def export_again(where: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool) -> Handed:
+    """Make the model files of a finished run again from its weights and rows.
+
+    Args:
+        flags: dotted path -> (the flag as the user wrote it, text) of export fields.
+        output: the model folder; None: that of the run.
+        dense: leave all layers as large as they were trained.
+
+    Raises:
+        AecompressError: the run has no model, a flag is wrong, the rows are gone, or a file does not verify.
+    """
+    model, status = load_model(where / "model"), read_status(where)
+    resolved = resolve(flags, file=where / "spec.toml")
+    spec = resolved.spec
+    if output is not None:
+        folder.check_output(output, False)
+    stdin = read_array(where / "data.npy") if spec.data.source == STDIN else None
+    dataset = load(spec.data, spec.seed, stdin, Path(str(status.get("directory", ""))))
+    if dataset.fingerprint != status["dataset"]["fingerprint"]:
+        raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was made with; restore them")
+    handed = hand_over(where, model, dataset, spec, lambda: None, output, not dense)
+    if not handed.verification.passed:
+        raise unverified(handed)
+    return handed
 
 
-def model_card(job: Job, model: Model, verification: verify.Verification, metrics: dict[str, float]) -> str:
-    """The model's README: what it is, what it scores, how to run it."""
-    measures = [measure for measure in LOSSES if f"train_{measure}" in metrics]
-    sizes = [model.layers[0].inputs, *(layer.outputs for layer in model.layers)]
-    lines = [
-        f"# Autoencoder {'-'.join(map(str, sizes))} for {job.dataset.name}",
-        "",
-        f"{model.zeros:,} of {model.parameters:,} weights and biases are zero ({model.sparsity:.2%}). "
-        f"The ONNX files agree with the trained weights to {verification.max_difference:.1e} "
-        f"({len(verification.checks)} checks in verification.json).",
-        "",
-        "| split | " + " | ".join(measures) + " |",
-        "|---|" + "---|" * len(measures),
-    ]
-    for split in job.dataset.splits:
-        lines.append(f"| {split} | " + " | ".join(f"{metrics[f'{split}_{m}']:.6f}" for m in measures) + " |")
-    lines += [
-        "",
-        "Inputs are rows scaled as config.json says: (raw - offset) / divisor. `input` -> `latent` (encoder.onnx), "
-        "`latent` -> `reconstruction` (decoder.onnx), `input` -> `reconstruction` (autoencoder.onnx); any batch size.",
-        "",
-        f"Made with aecompress {metadata.version('aecompress')}, spec {job.spec.hash}, seed {job.spec.seed}.",
-    ]
-    return "\n".join(lines) + "\n"
+def unverified(handed: Handed) -> VerifyError:
+    """What a run says whose files are wrong."""
+    fault = handed.verification.first_failure
+    return VerifyError(f"the exported model is not the trained one: {fault}; no model was left")
+
+
+def compared(handed: Handed) -> events.Compared:
+    """The before/after table as an event."""
+    table = handed.table
+    return events.Compared(
+        time.time(),
+        tuple(line.name for line in table),
+        tuple(line.bytes for line in table),
+        tuple(line.nonzeros for line in table),
+        tuple(line.loss for line in table),
+        BATCHES,
+        tuple(line.milliseconds for line in table),
+        handed.notes,
+    )
 
 
 def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aecompress.flags import FLAGS, Flag, parsed
+from aecompress.flags import FLAGS, SWITCH, Flag, parsed
 
 if TYPE_CHECKING:
     from aecompress.spec import Resolved
@@ -47,6 +47,8 @@ def with_spec(command: Callable[..., None]) -> Callable[..., None]:
         _name(flag): Annotated[
             str | None, typer.Option(flag.flag, metavar=flag.metavar, help=flag.help, rich_help_panel=flag.panel)
         ]
+        if flag.metavar != SWITCH
+        else Annotated[bool | None, typer.Option(flag.flag, help=flag.help, rich_help_panel=flag.panel)]
         for flag in FLAGS
     }
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
@@ -90,7 +92,7 @@ def resolved_from(values: dict[str, Any]) -> Resolved:
     for flag in FLAGS:
         text = values[_name(flag)]
         if text is not None:
-            flags[flag.field] = (flag.flag, parsed(text, flag.metavar))
+            flags[flag.field] = (flag.flag, parsed(text, flag.metavar) if flag.metavar != SWITCH else text)
     try:
         resolved = resolve(flags, values["spec"], values["preset"])
     except SpecError as fault:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aecompress.events import Event, Finished, Generation, Paused, Profiled, Resumed, Saved, Started, Verified
+from aecompress.events import Compared, Event, Finished, Generation, Paused, Profiled, Resumed, Saved, Started, Verified
 
 PLAIN_LINES = 20
 """Lines a run writes where there is no terminal."""
@@ -37,10 +38,15 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 console.print(f"{word} after generation {event.generation}, as control says")
             if isinstance(event, Generation):
                 advance(event, total)
-            if isinstance(event, Started | Verified | Saved | Profiled | Finished):
+            if isinstance(event, Started | Verified | Saved | Compared | Profiled | Finished):
                 kept.append(event)
     for line in closing(kept):
         console.print(line, soft_wrap=True)
+    for event in kept:
+        if isinstance(event, Compared) and not quiet:
+            for note in event.notes:
+                console.print(note, soft_wrap=True)
+            console.print(before_and_after(event), soft_wrap=True)
     return kept
 
 
@@ -62,6 +68,34 @@ def closing(kept: list[Event]) -> Iterator[str]:
                 f"{event.zeros:,} of {event.parameters:,} weights and biases are zero ({event.sparsity:.2%}); "
                 f"{losses}; {event.seconds:.1f} s"
             )
+
+
+def before_and_after(event: Compared) -> str:
+    """The table of what the files take, beside the dense model of the same shape."""
+    times = [f"ms, {batch} row{'s' * (batch > 1)}" for batch in event.batches]
+    rows = [["", "bytes", "smaller", *times, "faster", "loss", "non-zeros"]]
+    for name, size, nonzeros, loss, spent in zip(
+        event.files, event.bytes, event.nonzeros, event.losses, event.milliseconds, strict=True
+    ):
+        gains = "/".join(f"{before / now:.1f}x" for before, now in zip(event.milliseconds[0], spent, strict=True))
+        rows.append(
+            [
+                name,
+                f"{size:,}",
+                f"{event.bytes[0] / size:.1f}x",
+                *(f"{value:.4f}" for value in spent),
+                gains,
+                "not trained" if math.isnan(loss) else f"{loss:.6f}",
+                f"{nonzeros:,}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    )
 
 
 @contextmanager

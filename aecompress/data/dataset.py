@@ -50,6 +50,8 @@ class Dataset:
     """sha256 over the raw rows of all splits, 16 hex digits."""
     notes: dict[str, float]
     """What a generated set knows of itself, for example its flip rate per split."""
+    labels: Array | None = None
+    """0 or 1 (anomaly) for each test row."""
     stdin: Array | None = None
     """The rows of standard input as they came: a resume cannot read them again."""
 
@@ -124,8 +126,25 @@ def load(spec: DataSpec, seed: int, stdin: Array | None = None, directory: Path 
         scaling,
         digest.hexdigest()[:16],
         raw.notes,
+        own_labels(spec, len(parts["test"]), directory) if spec.labels else None,
         raw.train if spec.source == STDIN else None,
     )
+
+
+def own_labels(spec: DataSpec, rows: int, directory: Path) -> Array:
+    """The labels ``[N]`` of the test rows.
+
+    Raises:
+        DataError: they are not 0 and 1, or not as many as the rows.
+    """
+    labels = read_array(*file_and_key(spec.labels, directory), header=spec.header).reshape(-1)
+    if not spec.test:
+        raise DataError(f"data.labels = {spec.labels!r}: are for the rows of data.test; name those too (--test)")
+    if len(labels) != rows:
+        raise DataError(f"{spec.labels}: has {len(labels)} labels for the {rows} rows of {spec.test}; give one a row")
+    if not np.isin(labels, (0, 1)).all() or len(np.unique(labels)) != 2:
+        raise DataError(f"{spec.labels}: holds {np.unique(labels)[:5].tolist()}; 0 (normal) and 1 (anomaly) are needed")
+    return labels.astype(np.int8)
 
 
 def checked(where: str, rows: Array) -> Array:

@@ -97,7 +97,7 @@ def compact(chain: Chain) -> Chain:
 
 def without_constants(layer: Dense, after: Dense) -> tuple[Dense, Dense]:
     """Fold the units of ``layer`` that nothing feeds into the bias of the layer ``after`` it."""
-    constant = ~layer.weight.any(0)
+    constant = np.count_nonzero(layer.weight, axis=0) == 0
     if not constant.any():
         return layer, after
     values = ACTIVATIONS[layer.activation](layer.bias[constant].astype(np.float64))
@@ -109,7 +109,7 @@ def without_constants(layer: Dense, after: Dense) -> tuple[Dense, Dense]:
 
 def without_unread(layer: Dense, after: Dense) -> tuple[Dense, Dense]:
     """Drop the units of ``layer`` that the layer ``after`` it does not read."""
-    read: NDArray[np.bool_] = after.weight.any(1)
+    read = np.count_nonzero(after.weight, axis=1) > 0
     return (layer, after) if read.all() else kept(layer, after, read)
 
 
@@ -125,7 +125,7 @@ def kept(layer: Dense, after: Dense, units: NDArray[np.bool_]) -> tuple[Dense, D
 
 
 def run(chain: Chain, rows: Floats, dtype: type[np.floating[Any]] = np.float64) -> NDArray[np.float64]:
-    """The chain's output on ``rows`` ``[N, width]``, computed in ``dtype``: the reference for chains that are rounded."""
+    """The chain's output on ``rows`` ``[N, width]``, computed in ``dtype``: a reference for rounded chains."""
     values = np.asarray(rows if chain.reads is None else rows[:, chain.reads], dtype)
     for layer in chain.layers:
         values = ACTIVATIONS[layer.activation](values @ layer.weight.astype(dtype) + layer.bias.astype(dtype))

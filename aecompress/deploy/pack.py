@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.graph import Draft, Store
+from aecompress.deploy.verify import session
+from aecompress.errors import VerifyError
+from aecompress.files import write_bytes
 
 Bytes = NDArray[np.uint8]
 MIN_OPSET = 18
@@ -40,7 +45,7 @@ class Packed(NamedTuple):
     """A tensor in few bytes."""
 
     shape: tuple[int, ...]
-    index: str
+    places: str
     values: str
     arrays: dict[str, NDArray[Any]]
     """``index`` (where there is one) and ``values``, with ``scale`` or ``codebook``."""
@@ -53,7 +58,7 @@ class Packed(NamedTuple):
     def bytes(self) -> int:
         """What it takes in a file, the ops that rebuild it included."""
         own = sum(array.nbytes for array in self.arrays.values())
-        return own + NODE_BYTES[self.index] + VALUE_NODE_BYTES[self.values]
+        return own + NODE_BYTES[self.places] + VALUE_NODE_BYTES[self.values]
 
 
 def pack(tensor: Floats, values: str) -> Packed:
@@ -117,7 +122,7 @@ def codebook_of(flat: Floats) -> Floats:
 def nibbles(values: Bytes) -> Bytes:
     """Two values below 16 a byte, the first in the low half."""
     padded = np.append(values, np.zeros(len(values) % 2, np.uint8))
-    result: Bytes = padded[::2] | (padded[1::2] << 4)
+    result: Bytes = padded[::2] | np.left_shift(padded[1::2], 4, dtype=np.uint8)
     return result
 
 
@@ -125,8 +130,8 @@ def to_gaps(places: NDArray[np.int64], longest: int) -> Bytes:
     """Rising places as symbols: ``s < longest`` moves on by ``s + 1`` to a value, ``longest`` by itself, to none."""
     gaps = np.diff(places, prepend=-1) - 1
     escapes = gaps // longest
-    symbols = np.full(len(places) + int(escapes.sum()), longest, np.uint8)
-    symbols[np.cumsum(escapes + 1) - 1] = gaps % longest
+    symbols: Bytes = np.full(len(places) + int(escapes.sum()), longest, dtype=np.uint8)
+    symbols[np.cumsum(escapes + 1) - 1] = (gaps % longest).astype(np.uint8)
     return symbols
 
 
@@ -150,7 +155,7 @@ def write(draft: Draft, name: str, packed: Packed) -> str:
         return draft.add(kind, inputs, f"{tag}{len(draft.nodes)}", **attributes)
 
     def number(value: int, dtype: type = np.int64, rank: int = 1) -> str:
-        array = np.full((1,) * rank, value, dtype)
+        array: NDArray[Any] = np.full((1,) * rank, value, dtype)
         return draft.keep(f"{np.dtype(dtype).char}{value}{'v' * rank}", array)
 
     def spread(source: str, bits: int, length: int) -> str:
@@ -171,25 +176,25 @@ def write(draft: Draft, name: str, packed: Packed) -> str:
         cast = op("Cast", parts["values"], to=TensorProto.FLOAT)
         return op("Mul", cast, parts["scale"]) if packed.values == "int8" else cast
 
-    if packed.index == "dense" and packed.values == "float32":
+    if packed.places == "dense" and packed.values == "float32":
         return draft.keep(name, packed.arrays["values"].reshape(packed.shape))
     parts = {part: draft.keep(f"{tag}.{part}", array) for part, array in packed.arrays.items()}
     shape = draft.keep("s" + "x".join(map(str, packed.shape)), np.array(packed.shape, np.int64))
-    if packed.index == "dense":
+    if packed.places == "dense":
         return draft.add("Reshape", [stored(count), shape], name)
     symbols = parts["index"]
-    if packed.index == "bitmask":
+    if packed.places == "bitmask":
         flags = op("Cast", spread(symbols, 1, count), to=TensorProto.INT32)
     else:
-        symbols = spread(symbols, 4, packed.symbols) if packed.index == "gaps4" else symbols
+        symbols = spread(symbols, 4, packed.symbols) if packed.places == "gaps4" else symbols
         symbols = op("Cast", symbols, to=TensorProto.INT32)
-        flags = op("Cast", op("Less", symbols, number(LONGEST[packed.index], np.int32)), to=TensorProto.INT32)
+        flags = op("Cast", op("Less", symbols, number(LONGEST[packed.places], np.int32)), to=TensorProto.INT32)
     nth = op("Sub", op("CumSum", flags, number(0, np.int32, 0)), number(1, np.int32))
     nth = op("Max", nth, number(0, np.int32))
     gathered = op("Gather", stored(packed.stored), nth)
     zero = draft.keep("zero", np.zeros(1, np.float32))
     values = op("Where", op("Cast", flags, to=TensorProto.BOOL), gathered, zero)
-    if packed.index != "bitmask":
+    if packed.places != "bitmask":
         ends = op("CumSum", op("Add", symbols, flags), number(0, np.int32, 0))
         places = op("Sub", ends, number(1, np.int32))
         blank = op("Expand", zero, number(count))
@@ -206,13 +211,13 @@ def decode(packed: Packed) -> Floats:
     elif packed.values == "int8":
         values = values.astype(np.float32) * arrays["scale"]
     values = values.astype(np.float32)
-    if packed.index == "dense":
+    if packed.places == "dense":
         return values.reshape(packed.shape)
-    if packed.index == "bitmask":
+    if packed.places == "bitmask":
         places = np.flatnonzero(np.unpackbits(arrays["index"], count=count, bitorder="little"))
     else:
-        longest = LONGEST[packed.index]
-        symbols = _halves(arrays["index"], packed.symbols) if packed.index == "gaps4" else arrays["index"]
+        longest = LONGEST[packed.places]
+        symbols = _halves(arrays["index"], packed.symbols) if packed.places == "gaps4" else arrays["index"]
         on_value = symbols < longest
         places = (np.cumsum(symbols.astype(np.int64) + on_value) - 1)[on_value]
     flat = np.zeros(count, np.float32)
@@ -235,15 +240,34 @@ def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
     return bits / 8
 
 
+def make_plain(path: Path, output: Path) -> None:
+    """Write the plain form of a packed file, verified to give the same values.
+
+    Raises:
+        DataError: the file cannot be read or used.
+        VerifyError: the plain file is another function.
+    """
+    before = session(path, 1)
+    plain = unpack(onnx.load(path))
+    write_bytes(output, plain.SerializeToString(deterministic=True))
+    after = session(output, 1)
+    node = before.get_inputs()[0]
+    rows = rng.host(0, "plain-rows").random((7, node.shape[1]), dtype=np.float32)
+    if not np.array_equal(before.run(None, {node.name: rows})[0], after.run(None, {node.name: rows})[0]):
+        output.unlink()
+        raise VerifyError(f"{output}: would not give what {path} gives; nothing was written")
+
+
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with everything that depends on no input computed: a packed model as a plain one."""
     known = {tensor.name for tensor in model.graph.initializer}
-    fixed, moving = [], []
+    fixed: list[onnx.NodeProto] = []
+    moving: list[onnx.NodeProto] = []
     for node in model.graph.node:
         (fixed if all(name in known or not name for name in node.input) else moving).append(node)
         if fixed and fixed[-1] is node:
             known.update(node.output)
-    made = {name for node in fixed for name in node.output}
+    made: set[str] = {name for node in fixed for name in node.output}
     wanted = [name for name in dict.fromkeys(name for node in moving for name in node.input) if name in made]
     used = {name for node in moving for name in node.input}
     result = onnx.ModelProto()

@@ -25,11 +25,11 @@ Range = tuple[float, float]
 
 def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
     """Smallest and largest value, zero included, that each layer reads when the chain is given ``rows`` ``[N, D]``."""
-    values = rows if chain.reads is None else rows[:, chain.reads]
+    values: NDArray[Any] = rows if chain.reads is None else rows[:, chain.reads]
     seen = {}
     for layer in chain.layers:
         seen[layer.name] = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        values = ACTIVATIONS[layer.activation](values @ layer.weight + layer.bias).astype(np.float32)
+        values = ACTIVATIONS[layer.activation]((values @ layer.weight + layer.bias).astype(np.float64))
     return seen
 
 

@@ -50,7 +50,7 @@ def load_sparse(path: Path) -> dict[str, Floats]:
     Raises:
         DataError: missing, damaged, or its parts do not fit together.
     """
-    stored = unpack(path)
+    stored: dict[str, NDArray[Any]] = dict(unpack(path))
     names = [name.removesuffix(".bitmask") for name in stored if name.endswith(".bitmask")]
     tensors = {name: tensor for name, tensor in stored.items() if name.rpartition(".")[2] not in PARTS}
     for name in names:

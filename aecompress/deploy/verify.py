@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import onnx
@@ -38,7 +38,9 @@ LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
 }
-SIGNATURES = {ends: part for part, ends in PARTS.items()} | {("input", "score"): "scorer"}
+ENDS = {**PARTS, "scorer": ("input", "score")}
+"""Names of each part's input and output."""
+SIGNATURES = {ends: part for part, ends in ENDS.items()}
 
 
 @dataclass(frozen=True)
@@ -163,16 +165,16 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
 def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected]]:
     """The same for files that take raw rows and give raw reconstructions."""
     offset, divisor = scaling.offset.astype(np.float64), scaling.divisor.astype(np.float64)
-    found = {}
+    found: dict[str, list[Expected]] = {}
     for part, cases in expected.items():
         found[part] = []
         for one in cases:
             fed, right, noise = one.fed, one.right, one.noise
-            if PARTS[part][0] == "input":
+            if ENDS[part][0] == "input":
                 # What scaling in float32 loses reaches the output no more than the rows' own rounding does there.
                 fed = (one.fed * divisor + offset).astype(np.float32)
                 noise += ROUNDING * float(np.abs((fed - offset) / divisor - one.fed).max())
-            if PARTS[part][1] == "reconstruction":
+            if ENDS[part][1] == "reconstruction":
                 right, noise = right * divisor + offset, noise * float(np.abs(divisor).max())
             found[part].append(Expected(one.name, fed, right, noise))
     return found
@@ -247,7 +249,7 @@ def verify_file(
     if proto is None or runner is None or not part:
         return checks
     label, cases = path.name, expected[part]
-    fits = _shapes(label, runner, cases[0])
+    fits = shapes(label, runner, cases[0])
     checks += [fits]
     if not fits.passed:
         return checks
@@ -264,15 +266,18 @@ def verify_file(
     return checks + everywhere(path, proto, runner, cases[-1], tolerance, poll)
 
 
-def _shapes(label: str, runner: onnxruntime.InferenceSession, case: Expected) -> Check:
+def shapes(label: str, runner: onnxruntime.InferenceSession, case: Expected) -> Check:
     """Float32 with a dynamic batch, and the widths of the rows that go in and come out."""
-    sides = [(runner.get_inputs()[0], case.fed), (runner.get_outputs()[0], case.right)]
+    sides: list[tuple[Any, tuple[int, ...]]] = [
+        (runner.get_inputs()[0], case.fed.shape),
+        (runner.get_outputs()[0], case.right.shape),
+    ]
     fit = all(
-        len(node.shape) == rows.ndim
+        len(node.shape) == len(shape)
         and not isinstance(node.shape[0], int)
-        and list(node.shape[1:]) == list(rows.shape[1:])
+        and list(node.shape[1:]) == list(shape[1:])
         and node.type == "tensor(float)"
-        for node, rows in sides
+        for node, shape in sides
     )
     return Check(f"{label} shapes", fit, " -> ".join(f"{node.type} {node.shape}" for node, _ in sides))
 
@@ -300,7 +305,7 @@ def everywhere(
     poll()
     try:
         with np.errstate(all="ignore"):
-            evaluated: Any = ReferenceEvaluator(proto).run(None, {runner.get_inputs()[0].name: rows})[0]
+            (evaluated,) = cast(list[Any], ReferenceEvaluator(proto).run(None, {runner.get_inputs()[0].name: rows}))
     except Exception as fault:  # whatever an operator's Python code raises
         evaluated = _one_line(fault)
     name = f"{path.name} in onnx's evaluator"
@@ -314,7 +319,7 @@ def loss_of(path: Path, model: Model, rows: Floats, measure: str, poll: Callable
     """
     runner, scaling = session(path, 1), embedded(onnx.load(path, load_external_data=False), model)
     part = SIGNATURES[tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))]
-    given = {part: [Expected("rows", rows, rows.astype(np.float64), 0.0)]}
+    given: dict[str, list[Expected]] = {part: [Expected("rows", rows, rows.astype(np.float64), 0.0)]}
     if part == "decoder":
         latent = reference.run(model.encoder, model.tensors, rows, np.float64, poll).astype(np.float32)
         given = {part: [Expected("rows", latent, rows.astype(np.float64), 0.0)]}

@@ -1,0 +1,109 @@
+"""``aecompress bench``: bytes and milliseconds of any ONNX files, measured side by side on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aecompress.cli.exits import emit_json, emit_row, reported
+
+if TYPE_CHECKING:
+    from aecompress.deploy.measure import Measured
+
+
+def bench(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.onnx...", help="Others are compared with the first.")],
+    batch: Annotated[str, typer.Option(metavar="A,B,...", help="Rows of a call.")] = "1,16,64,256",
+    threads: Annotated[str, typer.Option(metavar="A,B,...", help="Threads: numbers, or all.")] = "1,all",
+    seconds: Annotated[float, typer.Option(min=0.01, help="Measured per file, batch and threads.")] = 0.2,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.svg", help="Draw bytes against time per row; also .png.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure size, load time, latency and throughput in onnxruntime, the files taking turns; medians."""
+    with reported():
+        from aecompress.deploy import measure
+
+        batches = counts("--batch", batch)
+        workers = counts("--threads", threads.replace("all", "0"), least=0)
+        drawn = None if plot is None else drawing(plot)
+        found = measure.bench(files, batches, workers, seconds)
+        if drawn is not None and plot is not None:
+            drawn(found, plot, max((n for n in batches if n <= 64), default=min(batches)), workers[0])
+        if json:
+            emit_json({"machine": measure.machine(), "files": [one.to_json() for one in found]})
+            return
+        for row in table(found):
+            emit_row(*row)
+
+
+def counts(flag: str, text: str, least: int = 1) -> list[int]:
+    """Whole numbers separated by commas.
+
+    Raises:
+        SpecError: they are not.
+    """
+    from aecompress.errors import SpecError
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and least <= int(part) <= 1 << 20 for part in parts):
+        raise SpecError(f"{flag} = {text!r}: write whole numbers from {least} to {1 << 20}, for example {flag} 1,64")
+    return [int(part) for part in parts]
+
+
+def table(found: list[Measured]) -> list[list[str]]:
+    """One row per file under a head; smaller and faster are against the first file."""
+    calls = [(t.batch, t.threads) for t in found[0].timings]
+    named = [f"{n}_rows_{'all' if k == 0 else k}_threads" for n, k in calls]
+    rows = [["file", "bytes", "smaller", "load_ms"]]
+    for name in named:
+        rows[0] += [f"ms_{name}", "faster"]
+    for one in found:
+        row = [one.path, str(one.bytes), f"{found[0].bytes / one.bytes:.2f}x", f"{one.load_milliseconds:.2f}"]
+        for before, now in zip(found[0].timings, one.timings, strict=True):
+            row += [f"{now.milliseconds:.4f}", f"{before.milliseconds / now.milliseconds:.2f}x"]
+        rows.append(row)
+    return rows
+
+
+def drawing(path: Path) -> Any:
+    """The function that draws, once it is known that it can.
+
+    Raises:
+        SpecError: no such kind of picture, or matplotlib is not installed.
+    """
+    from aecompress.errors import SpecError
+
+    if path.suffix not in (".svg", ".png"):
+        raise SpecError(f"--plot = {path}: draws .svg and .png; end the name in one of them")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as fault:
+        raise SpecError("--plot: needs matplotlib; pip install 'aecompress[plot]'") from fault
+    return draw
+
+
+def draw(found: list[Measured], path: Path, batch: int, threads: int) -> None:
+    """Bytes against microseconds per row, one labelled point per file."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    from aecompress.files import write_bytes
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for one in found:
+        across, up = one.bytes, one.milliseconds(batch, threads) * 1e3 / batch
+        axes.scatter(across, up)
+        axes.annotate(Path(one.path).name, (across, up), textcoords="offset points", xytext=(5, 5), fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel=f"microseconds per row, batch {batch}")
+    axes.margins(0.2)
+    axes.grid(alpha=0.3, which="both")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:])
+    write_bytes(path, buffer.getvalue())

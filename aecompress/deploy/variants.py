@@ -1,0 +1,273 @@
+"""The files beside the three plain ones: packed, float16, int8, scorer, sparse weights; each kept only where it pays.
+
+A variant that loses more than allowed, or an int8 file that is not faster here, is not kept, and a note says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from aecompress.deploy import graph, measure, pack, quantize, reference, verify
+from aecompress.deploy.checkpoint import Floats, Model
+from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.graph import PARTS, Affine, Scorer
+from aecompress.deploy.sparse import load_sparse, save_sparse
+from aecompress.deploy.verify import Check, Expectations
+from aecompress.files import write_bytes
+
+VARIANTS = ("packed", "fp16", "int8", "scorer", "sparse")
+WIN = 1.05
+"""How much faster than float32, over one row and 64, an int8 file must be to be kept."""
+TIMED_BATCHES = (1, 64)
+TIMED_SECONDS = 0.1
+CALIBRATION_ROWS = 4096
+Poll = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be written, and how well it must agree."""
+
+    opset: int
+    metadata: Mapping[str, str]
+    measure: str
+    values: str
+    """A key of pack.VALUES, or auto: the smallest that loses no more than allowed."""
+    allowed: float
+    """Largest rise of the loss by rounding, as a share."""
+    tolerance: float
+    scaling: Affine | None
+    """Put into the graphs; None: files take scaled rows."""
+    quantile: float
+    """Share of training rows whose error lies below the scorer's threshold."""
+
+
+@dataclass
+class Outcome:
+    """What was written and what was not."""
+
+    checks: list[Check] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """Kind -> file name, of those kept."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each choice."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every variant is made from."""
+
+    model: Model
+    chains: Mapping[str, Chain]
+    expected: Expectations
+    """Of the model on scaled rows."""
+    rows: Floats
+    """Scaled rows ``[N, D]`` that losses are measured on."""
+    training: Floats
+    """Scaled training rows, for calibration and the threshold."""
+
+
+def write(folder: Path, asked: tuple[str, ...], source: Source, request: Request, poll: Poll) -> Outcome:
+    """Write the ``asked`` variants into ``folder``, beside the plain files, verify them, and keep what is worth it."""
+    outcome = Outcome()
+    writers = {"packed": packed, "fp16": fp16, "int8": int8, "scorer": scorer, "sparse": sparse}
+    for name in VARIANTS:
+        if name in asked:
+            poll()
+            writers[name](folder, source, request, outcome, poll)
+    return outcome
+
+
+def rounded(chain: Chain, change: Callable[[Floats], Floats]) -> Chain:
+    """The chain with every tensor put through ``change``."""
+    layers = tuple(replace(one, weight=change(one.weight), bias=change(one.bias)) for one in chain.layers)
+    return replace(chain, layers=layers)
+
+
+def loss_with(source: Source, part: str, chain: Chain, name: str) -> float:
+    """The mean loss of reconstruction when ``part`` of the model is ``chain``."""
+    rows = source.rows
+    if part == "encoder":
+        out = reference.run(source.model.decoder, source.model.tensors, run(chain, rows))
+    elif part == "decoder":
+        out = run(chain, reference.run(source.model.encoder, source.model.tensors, rows).astype(np.float32))
+    else:
+        out = run(chain, rows)
+    return float(reference.LOSSES[name](out, rows.astype(np.float64)).mean())
+
+
+def put(folder: Path, name: str, chain: Chain, part: str, request: Request, product: graph.Product) -> Path:
+    """Write one file."""
+    proto = graph.build(chain, part, request.opset, request.metadata, product, request.scaling)
+    write_bytes(folder / name, proto.SerializeToString(deterministic=True))
+    return folder / name
+
+
+def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str, poll: Poll) -> list[Check]:
+    """The checks of a float32 graph whose tensors are those of ``chain``."""
+    expected = verify.rounded({part: source.expected[part]}, {part: chain})
+    if request.scaling is not None:
+        expected = verify.unscaled(expected, request.scaling)
+    return verify.verify_file(path, replace(source.model, tensors={}), expected, request.tolerance, poll, part)
+
+
+def packed(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
+    """``PART.packed.onnx``, in the smallest values that lose no more than allowed."""
+    exact = {part: loss_with(source, part, chain, request.measure) for part, chain in source.chains.items()}
+    forms = (request.values,) if request.values != "auto" else tuple(reversed(pack.VALUES))
+    for form in forms:
+        chains = {
+            part: rounded(chain, lambda tensor, form=form: pack.decode(pack.pack(tensor, form)))  # type: ignore[misc]
+            for part, chain in source.chains.items()
+        }
+        losses = {part: loss_with(source, part, chain, request.measure) for part, chain in chains.items()}
+        worst = max(losses[part] / max(exact[part], 1e-12) - 1 for part in PARTS)
+        if worst <= request.allowed or form == "float32":
+            break
+        outcome.notes.append(too_much(f"packed, values {form}", worst, request))
+    else:
+        return
+    for part, chain in source.chains.items():
+        name = f"{part}.packed.onnx"
+        path = put(folder, name, chain, part, request, graph.gemm(pack.store(form)))
+        outcome.checks += agreed(path, chains[part], source, request, part, poll)
+        outcome.files[f"{part}-packed"] = name
+    outcome.notes.append(f"packed: values {form}, the loss changes {worst:+.2%}")
+
+
+def too_much(name: str, worse: float, request: Request) -> str:
+    """Why a rounded variant is not kept."""
+    return f"{name}: not kept, the loss changes {worse:+.2%}, allowed +{request.allowed:.2%}"
+
+
+def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
+    """``PART.fp16.onnx``: weights stored in half the bytes, computed in float32."""
+    chains = {
+        part: rounded(chain, lambda tensor: tensor.astype(np.float16).astype(np.float32))
+        for part, chain in source.chains.items()
+    }
+    worst = 0.0
+    for part, chain in source.chains.items():
+        right = loss_with(source, part, chain, request.measure)
+        worst = max(worst, loss_with(source, part, chains[part], request.measure) / max(right, 1e-12) - 1)
+    if not worst <= request.allowed:
+        outcome.notes.append(too_much("fp16", worst, request))
+        return
+    for part, chain in source.chains.items():
+        name = f"{part}.fp16.onnx"
+        path = put(folder, name, chain, part, request, graph.gemm(graph.half))
+        outcome.checks += agreed(path, chains[part], source, request, part, poll)
+        outcome.files[f"{part}-fp16"] = name
+    outcome.notes.append(f"fp16: the loss changes {worst:+.2%}")
+
+
+def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
+    """``PART.int8.onnx``, static or dynamic, whichever is faster here; only where it beats the plain file."""
+    sample = source.training[:: max(1, len(source.training) // CALIBRATION_ROWS)]
+    for part, chain in source.chains.items():
+        given = sample
+        if part == "decoder":
+            given = reference.run(source.model.encoder, source.model.tensors, sample).astype(np.float32)
+        seen = quantize.ranges(chain, given)
+        right = loss_with(source, part, chain, request.measure)
+        candidates = {}
+        for method, product in quantize.METHODS.items():
+            path = put(folder, f"{part}.int8-{method}.onnx", chain, part, request, product(seen))
+            check = verify.no_worse(path, source.model, source.rows, request.measure, request.allowed, right)
+            if check.passed:
+                candidates[path] = (method, check)
+            else:
+                outcome.notes.append(f"{part}.int8.onnx, {method}: not kept, {check.detail}")
+                path.unlink()
+        if not candidates:
+            continue
+        plain = folder / f"{part}.onnx"
+        times = measure.bench([plain, *candidates], TIMED_BATCHES, (1,), TIMED_SECONDS, poll)
+        gains = {
+            path: [times[0].milliseconds(batch) / one.milliseconds(batch) for batch in TIMED_BATCHES]
+            for path, one in zip(candidates, times[1:], strict=True)
+        }
+        best = max(gains, key=lambda path: math.prod(gains[path]))
+        method, check = candidates[best]
+        said = " and ".join(
+            f"{gain:.2f}x float32 at batch {batch}" for gain, batch in zip(gains[best], TIMED_BATCHES, strict=True)
+        )
+        wins = math.prod(gains[best]) ** (1 / len(TIMED_BATCHES)) >= WIN
+        outcome.notes.append(
+            f"{part}.int8.onnx: {'' if wins else 'not kept, '}{method} is {said} on one thread of this "
+            f"{measure.machine()['architecture']} machine, which says nothing about another kind"
+        )
+        for path in candidates:
+            if path != best or not wins:
+                path.unlink()
+        if wins:
+            final = best.replace(folder / f"{part}.int8.onnx")
+            outcome.checks += [replace(check, name=f"{final.name} loss"), *whole(final, source, request, part, poll)]
+            outcome.files[f"{part}-int8"] = final.name
+
+
+def whole(path: Path, source: Source, request: Request, part: str, poll: Poll) -> list[Check]:
+    """The checks of a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
+    checks, proto, runner, found = verify.opened(path, part)
+    if proto is None or runner is None or not found:
+        return checks
+    expected = source.expected if request.scaling is None else verify.unscaled(source.expected, request.scaling)
+    case = expected[part][0]
+    checks.append(verify.shapes(path.name, runner, case))
+    # A kernel that rounds a half the other way moves one activation by one step of 256.
+    step = float(np.ptp(case.right)) / 256
+    return checks + verify.everywhere(path, proto, runner, case._replace(noise=step), request.tolerance, poll)
+
+
+def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
+    """``scorer.onnx``: the reconstruction error of each row, with a threshold in its metadata."""
+    chain, kind = source.chains["autoencoder"], score_measure(request.measure)
+    errors = row_errors(source.model, source.training, kind)
+    threshold = float(np.quantile(errors, request.quantile))
+    about = {
+        **request.metadata,
+        "aecompress.score": kind,
+        "aecompress.threshold": f"{threshold:.9g}",
+        "aecompress.threshold.quantile": f"{request.quantile:g}",
+    }
+    proto = graph.build(chain, "autoencoder", request.opset, about, None, request.scaling, Scorer(kind))
+    path = folder / "scorer.onnx"
+    write_bytes(path, proto.SerializeToString(deterministic=True))
+    expected = verify.scored(source.expected, kind)
+    if request.scaling is not None:
+        expected = verify.unscaled(expected, request.scaling)
+    outcome.checks += verify.verify_file(path, source.model, expected, request.tolerance, poll, "scorer")
+    outcome.files["scorer"] = path.name
+    outcome.notes.append(
+        f"scorer.onnx: {kind} of a row; {request.quantile:.2%} of the training rows are at or below {threshold:.6g}"
+    )
+
+
+def score_measure(name: str) -> str:
+    """What a scorer reports: the run's measure where it is l1, else mse."""
+    return "l1" if name == "l1" else "mse"
+
+
+def row_errors(model: Model, rows: Floats, kind: str) -> np.ndarray:
+    """The reconstruction error of each row ``[N]``."""
+    out = reference.reconstruct(model, rows)[1]
+    errors: np.ndarray = reference.LOSSES[kind](out, rows.astype(np.float64)).mean(1)
+    return errors
+
+
+def sparse(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
+    """``model.sparse.safetensors``: all weights of the model in their original shapes, without the zeros."""
+    path = folder / "model.sparse.safetensors"
+    save_sparse(path, source.model.tensors)
+    loaded = load_sparse(path)
+    tensors = source.model.tensors
+    wrong = [name for name in tensors if name not in loaded or not np.array_equal(loaded[name], tensors[name])]
+    outcome.checks.append(
+        Check(f"{path.name} rebuilds", not wrong, ", ".join(wrong) or f"{len(loaded)} tensors, bit for bit")
+    )
+    outcome.files["sparse-weights"] = path.name

@@ -1,0 +1,251 @@
+"""From a trained model to the folder a user keeps: write, compact, pack, verify, measure, rename into place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from aecompress import rng
+from aecompress.data.dataset import Dataset
+from aecompress.deploy import checkpoint, graph, measure, variants, verify
+from aecompress.deploy.checkpoint import Floats, Model
+from aecompress.deploy.compact import chain_of
+from aecompress.files import write_bytes, write_text
+from aecompress.nets.losses import LOSSES
+from aecompress.spec import RunSpec, measure_of
+
+Poll = Callable[[], None]
+BATCHES = (1, 64)
+"""Rows of a call in the before/after table."""
+SECONDS = 0.05
+"""Measured for each file and batch."""
+DENSE = "dense"
+PLAIN_KINDS = {
+    "config": "config.json",
+    "weights": "model.safetensors",
+    "rows": "rows.safetensors",
+    "encoder": "encoder.onnx",
+    "decoder": "decoder.onnx",
+    "autoencoder": "autoencoder.onnx",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A file in the before/after table; the first is the dense model of the same shape, which was not trained."""
+
+    name: str
+    bytes: int
+    nonzeros: int
+    loss: float
+    """Of the run's measure on the rows of ``split``; not a number for the dense model."""
+    milliseconds: tuple[float, ...]
+    """Of a call at each of :data:`BATCHES`, on one thread."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What came of it."""
+
+    verification: verify.Verification
+    files: dict[str, Path]
+    table: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def hand_over(
+    run: Path,
+    model: Model,
+    dataset: Dataset,
+    spec: RunSpec,
+    poll: Poll,
+    final: Path | None = None,
+    compacted: bool = True,
+) -> Handed:
+    """Write a model folder under a temporary name, verify it, and rename it into place only if it passed.
+
+    Args:
+        run: the run folder; a failed verification is left there.
+        model: with the metrics of its run in ``about``.
+        final: the model folder; None: ``model`` in the run folder.
+        compacted: False: plain files with all layers as large as they were trained.
+    """
+    final = final or run / "model"
+    temporary = final.with_name(f".{final.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    name, export = measure_of(spec.train.loss), spec.export
+    split = next(name for name in ("test", "validation", "train") if name in dataset.splits)
+    rows = dataset.splits[split]
+    checkpoint.save_model(temporary, model)
+    if export.rows:
+        checkpoint.save_rows(temporary / "rows.safetensors", rows[: export.rows])
+    scaling = verify.affine(model) if export.embed_scaling else None
+    about = {
+        "aecompress.version": metadata.version("aecompress"),
+        "aecompress.spec_hash": spec.hash,
+        "aecompress.sparsity": f"{model.sparsity:.6f}",
+    } | ({graph.SCALING_KEY: str(model.scaling["kind"])} if scaling is not None else {})
+    chains = graph.chains(model, compacted)
+    for part, chain in chains.items():
+        proto = graph.build(chain, part, export.opset, about, scaling=scaling)
+        write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
+    loss = model.about["metrics"][f"{split}_{name}"]
+    expected = verify.expectations(model, rows, poll)
+    verification = verify.verify_set(
+        temporary, model, rows, export.tolerance, {name: loss}, export.loss_tolerance, poll, expected
+    )
+    outcome = variants.Outcome()
+    if verification.passed:
+        source = variants.Source(model, chains, expected, rows, dataset.train)
+        request = variants.Request(
+            export.opset, about, name, export.values, export.variant_loss, export.tolerance, scaling, export.quantile
+        )
+        outcome = variants.write(temporary, export.variants, source, request, poll)
+        verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
+    text = json.dumps(verification.to_json() | {"notes": outcome.notes}, indent=1) + "\n"
+    if not verification.passed:
+        write_text(run / "verification-failed.json", text)
+        shutil.rmtree(temporary)
+        return Handed(verification, {})
+    write_text(temporary / "verification.json", text)
+    table = before_and_after(temporary, model, rows, name, loss, outcome.files, poll)
+    write_text(temporary / "README.md", model_card(model, dataset, spec, verification, table, split, outcome.notes))
+    # A kill between here and the end of the run leaves a model behind, which a resumed run makes again.
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)
+    kinds = PLAIN_KINDS | outcome.files | {"verification": "verification.json", "card": "README.md"}
+    files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
+    return Handed(verification, files, table, tuple(outcome.notes))
+
+
+def before_and_after(
+    folder: Path, model: Model, rows: Floats, name: str, loss: float, files: dict[str, str], poll: Poll
+) -> tuple[Line, ...]:
+    """The dense model of the same shape, the plain autoencoder and its variants: bytes, time, loss, non-zeros."""
+    kept = ["autoencoder.onnx", *(file for kind, file in files.items() if kind.startswith("autoencoder-"))]
+    dense = folder / ".dense.onnx"
+    write_bytes(dense, dense_model(model))
+    measured = measure.bench([dense, *(folder / file for file in kept)], BATCHES, (1,), SECONDS, poll)
+    dense.unlink()
+    losses = [loss, *(verify.loss_of(folder / file, model, rows, name, poll) for file in kept[1:])]
+    nonzeros = model.parameters - model.zeros
+    return tuple(
+        Line(file, one.bytes, count, value, tuple(one.milliseconds(batch) for batch in BATCHES))
+        for file, one, count, value in zip(
+            [DENSE, *kept],
+            measured,
+            [model.parameters, *[nonzeros] * len(kept)],
+            [float("nan"), *losses],
+            strict=True,
+        )
+    )
+
+
+def dense_model(model: Model) -> bytes:
+    """The autoencoder of the same layers with no weight zero: what there would be without pruning."""
+    draws = rng.host(0, "dense-weights")
+    tensors = {
+        key: (draws.standard_normal(tensor.shape) / max(tensor.shape[-1], 1) ** 0.5).astype(np.float32)
+        for key, tensor in model.tensors.items()
+    }
+    return bytes(graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}).SerializeToString())
+
+
+def table_lines(table: tuple[Line, ...], name: str, split: str) -> list[tuple[str, ...]]:
+    """The before/after table as words, its head first."""
+    if not table:
+        return []
+    times = [f"ms, {batch} row{'s' * (batch > 1)}" for batch in BATCHES]
+    lines: list[tuple[str, ...]] = [("file", "bytes", "smaller", *times, "faster", f"{split} {name}", "non-zeros")]
+    before = table[0]
+    for line in table:
+        gains = "/".join(f"{b / a:.1f}x" for b, a in zip(before.milliseconds, line.milliseconds, strict=True))
+        lines.append(
+            (
+                line.name,
+                f"{line.bytes:,}",
+                f"{before.bytes / line.bytes:.1f}x",
+                *(f"{value:.4f}" for value in line.milliseconds),
+                gains,
+                "not trained" if np.isnan(line.loss) else f"{line.loss:.6f}",
+                f"{line.nonzeros:,}",
+            )
+        )
+    return lines
+
+
+def detection(model: Model, dataset: Dataset, name: str) -> dict[str, float]:
+    """How well the reconstruction error tells the labelled anomalies of the test rows: AUROC, average precision."""
+    if dataset.labels is None:
+        return {}
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    errors = variants.row_errors(model, dataset.test, variants.score_measure(name))
+    return {
+        "test_auroc": float(roc_auc_score(dataset.labels, errors)),
+        "test_average_precision": float(average_precision_score(dataset.labels, errors)),
+    }
+
+
+def model_card(
+    model: Model,
+    dataset: Dataset,
+    spec: RunSpec,
+    verification: verify.Verification,
+    table: tuple[Line, ...],
+    split: str,
+    notes: list[str],
+) -> str:
+    """The model's README: what it is, what it scores, what it takes, how to run it."""
+    metrics = model.about["metrics"]
+    measures = [one for one in LOSSES if f"train_{one}" in metrics]
+    sizes = [model.layers[0].inputs, *(layer.outputs for layer in model.layers)]
+    here = measure.machine()
+    rows = table_lines(table, measure_of(spec.train.loss), split)
+    takes = "raw rows" if spec.export.embed_scaling else "rows scaled as config.json says: (raw - offset) / divisor"
+    lines = [
+        f"# Autoencoder {'-'.join(map(str, sizes))} for {dataset.name}",
+        "",
+        f"{model.zeros:,} of {model.parameters:,} weights and biases are zero ({model.sparsity:.2%}). "
+        f"The ONNX files agree with the trained weights to {verification.max_difference:.1e} "
+        f"({len(verification.checks)} checks in verification.json).",
+        "",
+        "| split | " + " | ".join(measures) + " |",
+        "|---|" + "---|" * len(measures),
+    ]
+    for part in dataset.splits:
+        lines.append(f"| {part} | " + " | ".join(f"{metrics[f'{part}_{m}']:.6f}" for m in measures) + " |")
+    if "test_auroc" in metrics:
+        lines += [
+            "",
+            f"Anomalies among the test rows, told by the reconstruction error: AUROC {metrics['test_auroc']:.4f}, "
+            f"average precision {metrics['test_average_precision']:.4f}.",
+        ]
+    lines += [
+        "",
+        "## Before and after",
+        "",
+        *("| " + " | ".join(row) + " |" for row in rows[:1]),
+        "|" + "---|" * len(rows[0]),
+        *("| " + " | ".join(row) + " |" for row in rows[1:]),
+        "",
+        f"`{DENSE}` is the same network with no weight zero. Median time of a call in onnxruntime "
+        f"{here['onnxruntime']}, one thread, {here['processor']}, {here['architecture']}; another kind of machine may "
+        "rank them otherwise: `aecompress bench FILES` measures there.",
+        *(["", *(f"- {note}" for note in notes)] if notes else []),
+        "",
+        "## How to run it",
+        "",
+        f"Inputs are {takes}. `input` -> `latent` (encoder.onnx), "
+        "`latent` -> `reconstruction` (decoder.onnx), `input` -> `reconstruction` (autoencoder.onnx); any batch size.",
+        "",
+        f"Made with aecompress {metadata.version('aecompress')}, spec {spec.hash}, seed {spec.seed}.",
+    ]
+    return "\n".join(lines) + "\n"

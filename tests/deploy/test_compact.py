@@ -1,0 +1,138 @@
+"""Compaction: the same function in no more bytes, for any network and any mask."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from aecompress.deploy import compact, graph, pack, reference
+from aecompress.deploy.checkpoint import ACTIVATIONS, LayerShape, Model
+from aecompress.deploy.compact import Chain, Dense, chain_of
+from tests.deploy.networks import networks, rows_for
+
+
+def output(proto: onnx.ModelProto, rows: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    runner = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (out,) = runner.run(None, {runner.get_inputs()[0].name: rows})
+    return out
+
+
+def close(got: np.ndarray, right: np.ndarray) -> bool:
+    return bool(np.abs(got - right).max() <= 2e-5 * max(1.0, float(np.abs(right).max())))
+
+
+def layers_of(model: Model) -> dict[str, tuple[LayerShape, ...]]:
+    return {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(networks(), st.sampled_from(list(graph.PARTS)))
+def test_original_compacted_packed_and_unpacked_agree(model: Model, part: str) -> None:
+    layers = layers_of(model)[part]
+    rows = rows_for(layers[0].inputs)
+    right = reference.run(layers, model.tensors, rows)
+    chain = compact.compact(chain_of(layers, model.tensors))
+    assert close(compact.run(chain, rows), right)
+    plain = output(graph.build(chain, part, 18, {}), rows)
+    assert plain.shape == right.shape
+    assert close(plain, right)
+    packed = graph.build(chain, part, 18, {}, graph.gemm(pack.store("float32")))
+    assert np.array_equal(output(packed, rows), plain)
+    assert np.array_equal(output(pack.unpack(packed), rows), plain)
+
+
+@settings(max_examples=200, deadline=None)
+@given(networks(), st.sampled_from(list(graph.PARTS)))
+def test_nothing_is_left_that_could_go(model: Model, part: str) -> None:
+    whole = chain_of(layers_of(model)[part], model.tensors)
+    chain = compact.compact(whole)
+    assert chain.width == whole.width
+    assert chain.layers[-1].weight.shape[1] == whole.layers[-1].weight.shape[1]
+    for layer, after in pairwise(chain.layers):
+        alone = layer.weight.shape[1] == 1
+        assert alone or (layer.weight.any(0).all() and after.weight.any(1).all())
+    again = compact.compact(chain)
+    assert [one.weight.shape for one in again.layers] == [one.weight.shape for one in chain.layers]
+    # Only biases can gain non-zeros, one for each output of a layer into which a constant was folded.
+    assert chain.nonzeros <= whole.nonzeros + sum(one.bias.size for one in chain.layers if one.folded)
+
+
+def dense(name: str, weight: list[list[float]], bias: list[float], activation: str = "relu") -> Dense:
+    return Dense(name, np.array(weight, np.float32), np.array(bias, np.float32), activation)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_constant_unit_is_folded_through_its_activation(activation: str) -> None:
+    first = dense("a", [[1, 0], [2, 0]], [0.5, -0.75], activation)
+    second = dense("b", [[1, 1], [10, 20]], [0, 100], "identity")
+    chain = compact.compact(Chain(2, (first, second)))
+    value = reference.ACTIVATIONS[activation](np.array([-0.75]))[0]
+    assert chain.layers[0].weight.tolist() == [[1], [2]]
+    assert chain.layers[1].bias == pytest.approx([10 * value, 100 + 20 * value], rel=1e-6)
+    assert chain.layers[1].folded == bool(value)
+    name = "b.bias.folded" if value else "b.bias"
+    assert list(chain.layers[1].tensors) == ["b.weight", name]
+
+
+def test_what_nobody_reads_goes_back_to_the_input() -> None:
+    chain = Chain(
+        2,
+        (
+            dense("a", [[1, 2, 3], [4, 5, 6]], [0, 0, 0]),
+            dense("b", [[1, 1], [1, 1], [0, 1]], [0, 0]),
+            dense("c", [[1], [0]], [0]),
+        ),
+    )
+    left = compact.compact(chain)
+    assert [layer.weight.tolist() for layer in left.layers] == [[[1, 2], [4, 5]], [[1], [1]], [[1]]]
+
+
+def test_a_dead_network_is_a_constant_with_its_shapes() -> None:
+    chain = Chain(3, (dense("a", [[0] * 4] * 3, [1, 2, 3, 4]), dense("b", [[1, 0]] * 4, [0, 7], "identity")))
+    left = compact.compact(chain)
+    assert [layer.weight.shape for layer in left.layers] == [(3, 1), (1, 2)]
+    assert compact.run(left, rows_for(3)).tolist() == [[10, 7]] * 5
+    assert output(graph.build(left, "autoencoder", 18, {}), rows_for(3)).tolist() == [[10, 7]] * 5
+
+
+def test_unread_inputs_are_skipped_by_one_gather_where_it_pays() -> None:
+    weight = np.zeros((2000, 64), np.float32)
+    weight[[3, 1999]] = 1
+    for kept, gathers in ((weight, 1), (weight[:4], 0)):
+        chain = compact.compact(Chain(len(kept), (Dense("a", kept, np.zeros(64, np.float32), "relu"),)))
+        proto = graph.build(chain, "encoder", 18, {})
+        assert [node.op_type for node in proto.graph.node].count("Gather") == gathers
+        rows = rows_for(len(kept))
+        assert close(output(proto, rows), np.maximum(rows @ kept, 0))
+    assert compact.compact(Chain(2000, (Dense("a", weight, weight[0], "relu"),))).reads.tolist() == [3, 1999]
+
+
+def test_a_latent_unit_goes_from_the_joined_graph_alone() -> None:
+    model = Model(
+        (LayerShape("encoder.0", 2, 2, "identity"),),
+        (LayerShape("decoder.0", 2, 2, "identity"),),
+        {
+            "encoder.0.weight": np.array([[1, 1], [0, 0]], np.float32),
+            "encoder.0.bias": np.array([0, 3], np.float32),
+            "decoder.0.weight": np.array([[1, 2], [1, 0]], np.float32),
+            "decoder.0.bias": np.zeros(2, np.float32),
+        },
+        {},
+        {},
+    )
+    protos = graph.build_all(model, 18, {})
+    shapes = {
+        part: [tuple(numpy_helper.to_array(t).shape) for t in proto.graph.initializer if "weight" in t.name]
+        for part, proto in protos.items()
+    }
+    assert shapes == {"encoder": [(2, 2)], "decoder": [(2, 2)], "autoencoder": [(2, 1), (1, 2)]}

@@ -187,13 +187,25 @@ class Compared:
     bytes: tuple[int, ...]
     nonzeros: tuple[int, ...]
     losses: tuple[float, ...]
-    """Of the reported measure, on test rows where there are any; not a number for the dense model."""
+    """Of the reported measure, on test rows where there are any; infinite for the dense model, not trained."""
     batches: tuple[int, ...]
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]
     """Median time of a call on one thread, per file and batch."""
     notes: tuple[str, ...]
     """Which variants were kept, and why."""
+
+    def words(self) -> list[tuple[str, ...]]:
+        """The before/after table, its head first."""
+        times = (f"ms, {batch} row{'s' * (batch > 1)}" for batch in self.batches)
+        rows: list[tuple[str, ...]] = [("file", "bytes", "smaller", *times, "faster", "loss", "non-zeros")]
+        for name, size, nonzeros, loss, spent in zip(
+            self.files, self.bytes, self.nonzeros, self.losses, self.milliseconds, strict=True
+        ):
+            gains = "/".join(f"{before / now:.1f}x" for before, now in zip(self.milliseconds[0], spent, strict=True))
+            smaller, error = f"{self.bytes[0] / size:.1f}x", f"{loss:.6f}" if math.isfinite(loss) else "not trained"
+            rows.append((name, f"{size:,}", smaller, *(f"{t:.4f}" for t in spent), gains, error, f"{nonzeros:,}"))
+        return rows
 
 
 @dataclass(frozen=True)

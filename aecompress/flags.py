@@ -52,7 +52,7 @@ FLAGS = (
     Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
     Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
     Flag("--variants", "export.variants", "Also packed, fp16, int8, scorer, sparse.", WORDS, "Output"),
-    Flag("--values", "export.values", "Of packed files: auto, float32, float16, int8 or int4.", panel="Output"),
+    Flag("--values", "export.values", "Of packed files: smallest, float32, float16, int8, int4.", panel="Output"),
     Flag("--embed-scaling", "export.embed_scaling", "ONNX files take raw rows.", SWITCH, "Output"),
 )
 

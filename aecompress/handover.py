@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aecompress import rng
+from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.deploy import checkpoint, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
@@ -37,26 +39,13 @@ PLAIN_KINDS = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """A file in the before/after table; the first is the dense model of the same shape, which was not trained."""
-
-    name: str
-    bytes: int
-    nonzeros: int
-    loss: float
-    """Of the run's measure on the rows of ``split``; not a number for the dense model."""
-    milliseconds: tuple[float, ...]
-    """Of a call at each of :data:`BATCHES`, on one thread."""
-
-
-@dataclass(frozen=True)
 class Handed:
     """What came of it."""
 
     verification: verify.Verification
     files: dict[str, Path]
-    table: tuple[Line, ...] = ()
-    notes: tuple[str, ...] = ()
+    compared: events.Compared | None = None
+    """None where the verification failed."""
 
 
 def hand_over(
@@ -81,7 +70,7 @@ def hand_over(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     name, export = measure_of(spec.train.loss), spec.export
-    split = next(name for name in ("test", "validation", "train") if name in dataset.splits)
+    split = split_of(dataset)
     rows = dataset.splits[split]
     checkpoint.save_model(temporary, model)
     if export.rows:
@@ -109,42 +98,49 @@ def hand_over(
         )
         outcome = variants.write(temporary, export.variants, source, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
-    text = json.dumps(verification.to_json() | {"notes": outcome.notes}, indent=1) + "\n"
+    text = (
+        json.dumps(verification.to_json() | {"variant_loss": export.variant_loss, "notes": outcome.notes}, indent=1)
+        + "\n"
+    )
     if not verification.passed:
         write_text(run / "verification-failed.json", text)
         shutil.rmtree(temporary)
         return Handed(verification, {})
     write_text(temporary / "verification.json", text)
-    table = before_and_after(temporary, model, rows, name, loss, outcome.files, poll)
-    write_text(temporary / "README.md", model_card(model, dataset, spec, verification, table, split, outcome.notes))
+    compared = before_and_after(temporary, model, rows, name, loss, outcome, poll)
+    write_text(temporary / "README.md", model_card(model, dataset, spec, verification, compared))
     # A kill between here and the end of the run leaves a model behind, which a resumed run makes again.
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
     kinds = PLAIN_KINDS | outcome.files | {"verification": "verification.json", "card": "README.md"}
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Handed(verification, files, table, tuple(outcome.notes))
+    return Handed(verification, files, compared)
+
+
+def split_of(dataset: Dataset) -> str:
+    """The rows that files are verified and compared on."""
+    return next(name for name in ("test", "validation", "train") if name in dataset.splits)
 
 
 def before_and_after(
-    folder: Path, model: Model, rows: Floats, name: str, loss: float, files: dict[str, str], poll: Poll
-) -> tuple[Line, ...]:
+    folder: Path, model: Model, rows: Floats, name: str, loss: float, outcome: variants.Outcome, poll: Poll
+) -> events.Compared:
     """The dense model of the same shape, the plain autoencoder and its variants: bytes, time, loss, non-zeros."""
-    kept = ["autoencoder.onnx", *(file for kind, file in files.items() if kind.startswith("autoencoder-"))]
+    kept = ["autoencoder.onnx", *(file for kind, file in outcome.files.items() if kind.startswith("autoencoder-"))]
     dense = folder / ".dense.onnx"
     write_bytes(dense, dense_model(model))
     measured = measure.bench([dense, *(folder / file for file in kept)], BATCHES, (1,), SECONDS, poll)
     dense.unlink()
-    losses = [loss, *(verify.loss_of(folder / file, model, rows, name, poll) for file in kept[1:])]
-    nonzeros = model.parameters - model.zeros
-    return tuple(
-        Line(file, one.bytes, count, value, tuple(one.milliseconds(batch) for batch in BATCHES))
-        for file, one, count, value in zip(
-            [DENSE, *kept],
-            measured,
-            [model.parameters, *[nonzeros] * len(kept)],
-            [float("nan"), *losses],
-            strict=True,
-        )
+    losses = [verify.loss_of(folder / file, model, rows, name, poll) for file in kept[1:]]
+    return events.Compared(
+        time.time(),
+        (DENSE, *kept),
+        tuple(one.bytes for one in measured),
+        (model.parameters, *[model.parameters - model.zeros] * len(kept)),
+        (math.inf, loss, *losses),
+        BATCHES,
+        tuple(tuple(one.milliseconds(batch) for batch in BATCHES) for one in measured),
+        tuple(outcome.notes),
     )
 
 
@@ -156,29 +152,6 @@ def dense_model(model: Model) -> bytes:
         for key, tensor in model.tensors.items()
     }
     return bytes(graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}).SerializeToString())
-
-
-def table_lines(table: tuple[Line, ...], name: str, split: str) -> list[tuple[str, ...]]:
-    """The before/after table as words, its head first."""
-    if not table:
-        return []
-    times = [f"ms, {batch} row{'s' * (batch > 1)}" for batch in BATCHES]
-    lines: list[tuple[str, ...]] = [("file", "bytes", "smaller", *times, "faster", f"{split} {name}", "non-zeros")]
-    before = table[0]
-    for line in table:
-        gains = "/".join(f"{b / a:.1f}x" for b, a in zip(before.milliseconds, line.milliseconds, strict=True))
-        lines.append(
-            (
-                line.name,
-                f"{line.bytes:,}",
-                f"{before.bytes / line.bytes:.1f}x",
-                *(f"{value:.4f}" for value in line.milliseconds),
-                gains,
-                "not trained" if np.isnan(line.loss) else f"{line.loss:.6f}",
-                f"{line.nonzeros:,}",
-            )
-        )
-    return lines
 
 
 def detection(model: Model, dataset: Dataset, name: str) -> dict[str, float]:
@@ -199,16 +172,14 @@ def model_card(
     dataset: Dataset,
     spec: RunSpec,
     verification: verify.Verification,
-    table: tuple[Line, ...],
-    split: str,
-    notes: list[str],
+    compared: events.Compared,
 ) -> str:
     """The model's README: what it is, what it scores, what it takes, how to run it."""
     metrics = model.about["metrics"]
     measures = [one for one in LOSSES if f"train_{one}" in metrics]
     sizes = [model.layers[0].inputs, *(layer.outputs for layer in model.layers)]
     here = measure.machine()
-    rows = table_lines(table, measure_of(spec.train.loss), split)
+    rows = compared.words()
     takes = "raw rows" if spec.export.embed_scaling else "rows scaled as config.json says: (raw - offset) / divisor"
     lines = [
         f"# Autoencoder {'-'.join(map(str, sizes))} for {dataset.name}",
@@ -236,10 +207,11 @@ def model_card(
         "|" + "---|" * len(rows[0]),
         *("| " + " | ".join(row) + " |" for row in rows[1:]),
         "",
-        f"`{DENSE}` is the same network with no weight zero. Median time of a call in onnxruntime "
+        f"`{DENSE}` is the same network with no weight zero; the loss is the {measure_of(spec.train.loss)} of "
+        f"{split_of(dataset)} rows. Median time of a call in onnxruntime "
         f"{here['onnxruntime']}, one thread, {here['processor']}, {here['architecture']}; another kind of machine may "
         "rank them otherwise: `aecompress bench FILES` measures there.",
-        *(["", *(f"- {note}" for note in notes)] if notes else []),
+        *(["", *(f"- {note}" for note in compared.notes)] if compared.notes else []),
         "",
         "## How to run it",
         "",

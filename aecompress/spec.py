@@ -181,8 +181,8 @@ class ExportSpec(_Part):
     variants: tuple[VariantName, ...] = Field(
         (), description="files beside the three plain ones: packed, fp16, int8, scorer, sparse"
     )
-    values: Auto | Literal["float32", "float16", "int8", "int4"] = Field(
-        "auto", description="values of packed files; auto: the smallest whose loss rises no more than variant_loss"
+    values: Literal["smallest", "float32", "float16", "int8", "int4"] = Field(
+        "smallest", description="of packed files; smallest: whose loss rises no more than variant_loss"
     )
     variant_loss: Annotated[float, Field(ge=0)] = Field(
         0.02, description="largest rise of the loss that rounding in a variant may cost, as a share"

@@ -39,7 +39,7 @@ from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.evolve.workers import no_denormals
-from aecompress.handover import BATCHES, Handed, detection, hand_over
+from aecompress.handover import Handed, detection, hand_over
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
@@ -285,7 +285,8 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         raise unverified(handed)
     for kind, path in handed.files.items():
         yield events.Saved(time.time(), kind, str(path.relative_to(job.folder)), path.stat().st_size)
-    yield compared(handed)
+    assert handed.compared is not None
+    yield handed.compared
     spent["saving, exporting, verifying"] = time.perf_counter() - start
     spent["selecting and pruning"] = spent.pop("evolving") - spent["training"] - spent["measuring"]
     yield events.Profiled(time.time(), dict(spent))
@@ -482,21 +483,6 @@ def unverified(handed: Handed) -> VerifyError:
     """What a run says whose files are wrong."""
     fault = handed.verification.first_failure
     return VerifyError(f"the exported model is not the trained one: {fault}; no model was left")
-
-
-def compared(handed: Handed) -> events.Compared:
-    """The before/after table as an event."""
-    table = handed.table
-    return events.Compared(
-        time.time(),
-        tuple(line.name for line in table),
-        tuple(line.bytes for line in table),
-        tuple(line.nonzeros for line in table),
-        tuple(line.loss for line in table),
-        BATCHES,
-        tuple(line.milliseconds for line in table),
-        handed.notes,
-    )
 
 
 def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:

@@ -52,6 +52,9 @@ EXAMPLES: list[events.Event] = [
     events.Front(5.875, (1, 0), (math.inf, 0.25), (10, 20)),
     events.Saved(6.0, "autoencoder", "model/autoencoder.onnx", 4096),
     events.Verified(7.0, False, math.inf, 1e-5, 31),
+    events.Compared(
+        7.5, ("dense", "a.onnx"), (100, 25), (9, 3), (math.inf, 0.5), (1, 64), ((2.0, 4.0), (1.0, 2.5)), ("kept",)
+    ),
     events.Profiled(8.5, {"training": 1.5}),
     events.Stopped(8.0, 4, "stopped by signal 2 after generation 4"),
     events.Finished(9.0, {"test_mse": 0.01, "test_l1": math.inf}, 0.8, 80, 100, 12.5),

@@ -11,6 +11,7 @@ from typing import overload
 
 from aecompress.errors import DataError
 from aecompress.events import (
+    Compared,
     Event,
     Failed,
     Finished,
@@ -103,6 +104,7 @@ class Story:
     front: Front | None = None
     saved: dict[str, Saved] = field(default_factory=dict)
     verified: Verified | None = None
+    compared: Compared | None = None
     profiled: Profiled | None = None
     paused: bool = False
     ended: Finished | Stopped | Failed | None = None
@@ -172,6 +174,8 @@ def tell(story: Story, said: Iterable[Event | bytes]) -> None:
             story.saved[event.path] = event
         elif isinstance(event, Verified):
             story.verified = event
+        elif isinstance(event, Compared):
+            story.compared = event
         elif isinstance(event, Profiled):
             story.profiled = event
         elif isinstance(event, Finished | Stopped | Failed):
@@ -189,7 +193,7 @@ def _take_back(story: Story, event: Resumed) -> None:
         held = getattr(story, name)
         if held is not None and held.generation > event.generation:
             setattr(story, name, None)
-    story.front = story.verified = story.profiled = story.ended = None
+    story.front = story.verified = story.compared = story.profiled = story.ended = None
     story.saved = {}
     story.paused = False
     story.before, story.since = story.elapsed(None), event.at
@@ -242,6 +246,9 @@ def describe(event: Event) -> str:
         case Verified():
             word = "verified" if event.passed else "NOT verified"
             return f"{word}: {event.checks} checks, largest difference {event.max_difference:.1e}"
+        case Compared():
+            size, name = min(zip(event.bytes, event.files, strict=True))
+            return f"{name} is {event.bytes[0] / size:.1f}x smaller than {event.files[0]}"
         case Finished():
             return f"finished in {event.seconds:.1f} s: {event.sparsity:.2%} zeros"
         case Stopped():

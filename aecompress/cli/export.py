@@ -21,7 +21,7 @@ def export(
         str | None,
         typer.Option(metavar="NAME,...", help="packed, fp16, int8, scorer, sparse; left out: as in the run."),
     ] = None,
-    values: Annotated[str | None, typer.Option(help="Of packed files: auto, float32, float16, int8 or int4.")] = None,
+    values: Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")] = None,
     embed_scaling: Annotated[
         bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
     ] = None,
@@ -55,12 +55,15 @@ def export(
             make_plain(source, output)
             files = {"plain": output}
         else:
+            from aecompress.cli.progress import before_and_after
             from aecompress.trip import export_again
 
             handed = export_again(source, given, output, dense)
             files = handed.files
-            for note in handed.notes:
-                say(note)
+            if handed.compared is not None:
+                for note in handed.compared.notes:
+                    say(note)
+                say(before_and_after(handed.compared))
         if json:
             emit_json({"files": [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files.items()]})
             return

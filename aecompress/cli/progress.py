@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -71,29 +70,11 @@ def closing(kept: list[Event]) -> Iterator[str]:
 
 
 def before_and_after(event: Compared) -> str:
-    """The table of what the files take, beside the dense model of the same shape."""
-    times = [f"ms, {batch} row{'s' * (batch > 1)}" for batch in event.batches]
-    rows = [["", "bytes", "smaller", *times, "faster", "loss", "non-zeros"]]
-    for name, size, nonzeros, loss, spent in zip(
-        event.files, event.bytes, event.nonzeros, event.losses, event.milliseconds, strict=True
-    ):
-        gains = "/".join(f"{before / now:.1f}x" for before, now in zip(event.milliseconds[0], spent, strict=True))
-        rows.append(
-            [
-                name,
-                f"{size:,}",
-                f"{event.bytes[0] / size:.1f}x",
-                *(f"{value:.4f}" for value in spent),
-                gains,
-                "not trained" if math.isnan(loss) else f"{loss:.6f}",
-                f"{nonzeros:,}",
-            ]
-        )
+    """The table of what the files take, in columns."""
+    rows = event.words()
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
+        row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
         for row in rows
     )
 

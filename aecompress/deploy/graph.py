@@ -17,6 +17,8 @@ from aecompress.deploy.compact import Chain, Dense, chain_of, compact
 _ONE_NODE = {"relu": "Relu", "leaky-relu": "LeakyRelu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 SCALING_KEY = "aecompress.scaling"
 """Metadata of a file that takes raw rows."""
+ROUNDED_KEY = "aecompress.rounded"
+"""Metadata of a file whose values or arithmetic are rounded, and how."""
 PARTS = {
     "encoder": ("input", "latent"),
     "decoder": ("latent", "reconstruction"),

@@ -1,14 +1,15 @@
 """Packed ONNX: zeros cost almost nothing in the file, and onnxruntime rebuilds plain Gemms when it loads it.
 
 Each tensor is stored dense, as one bit per element and the non-zero values, or as the gaps between non-zero values,
-whichever takes the fewest bytes. Values are float32 (the same bits come out), float16, int8 with one scale per tensor,
-or four-bit indices into a codebook per tensor. Standard ops of opset 18 that onnxruntime folds at load rebuild the
-tensor; NonZero and DequantizeLinear are not among those.
+whichever takes the fewest bytes. Values are float32 (the same bits come out), float16, int8, or four-bit indices into a
+codebook per tensor; the last two times a float16 scale per output. Standard ops of opset 18 that onnxruntime folds at
+load rebuild the tensor; NonZero and DequantizeLinear are not among those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
+from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Draft, Store
 from aecompress.deploy.verify import session
 from aecompress.errors import VerifyError
@@ -30,15 +32,19 @@ Bytes = NDArray[np.uint8]
 MIN_OPSET = 18
 VALUES = ("float32", "float16", "int8", "int4")
 """How values may be stored, the exact one first."""
+GRIDS = ("int8", "int4")
+"""Values that stand for levels of a :class:`Grid`, which matrices have."""
 INDEXES = ("dense", "bitmask", "gaps4", "gaps8")
 """How the places of non-zero values may be stored."""
 LONGEST = {"gaps4": 15, "gaps8": 255}
 """The symbol that moves on by itself and stands on no value."""
 CODES = 16
 LLOYD_STEPS = 60
+SHARED = 32
+"""Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
 NODE_BYTES = {"dense": 60, "bitmask": 520, "gaps4": 640, "gaps8": 500}
 """About what the ops that rebuild a tensor take in the file, by index."""
-VALUE_NODE_BYTES = {"float32": 0, "float16": 60, "int8": 110, "int4": 350}
+VALUE_NODE_BYTES = {"float32": 0, "float16": 60, "int8": 170, "int4": 460}
 
 
 class Packed(NamedTuple):
@@ -48,7 +54,7 @@ class Packed(NamedTuple):
     places: str
     values: str
     arrays: dict[str, NDArray[Any]]
-    """``index`` (where there is one) and ``values``, with ``scale`` or ``codebook``."""
+    """``values``, and ``index``, ``scale`` and ``codebook`` where the form has them."""
     stored: int
     """Values in ``values``."""
     symbols: int = 0
@@ -61,53 +67,101 @@ class Packed(NamedTuple):
         return own + NODE_BYTES[self.places] + VALUE_NODE_BYTES[self.values]
 
 
-def pack(tensor: Floats, values: str) -> Packed:
-    """The smallest form of ``tensor`` with values stored as ``values``, or more exactly where that is smaller.
+def pack(tensor: Floats, values: str, grid: Grid | None = None) -> Packed:
+    """The smallest form of ``tensor`` whose values are as exact as ``values`` or more.
 
-    Vectors, which are few and weigh much in the error, keep eight bits where ``int4`` is asked.
+    Args:
+        grid: of ``values``, where the tensor was rounded to one already.
+
+    A vector, which is small and weighs much in the error, keeps float16 where less is asked.
     """
-    asked = "int8" if values == "int4" and tensor.ndim < 2 else values
-    allowed = VALUES[: VALUES.index(asked) + 1]
-    return min((encode(tensor, index, form) for index, form in product(INDEXES, allowed)), key=lambda p: p.bytes)
+    grid = grid or grid_of(tensor, values)
+    allowed = VALUES[: VALUES.index(values) + 1] if grid is None else ("float32", "float16", values)
+    allowed = tuple(form for form in allowed if grid is not None or form not in GRIDS)
+    forms = [encode(tensor, index, form, grid if form == values else None) for index, form in product(INDEXES, allowed)]
+    if not tensor.all():  # no level of a codebook is zero
+        forms = [form for form in forms if (form.places, form.values) != ("dense", "int4")]
+    return min(forms, key=lambda form: form.bytes)
 
 
-def encode(tensor: Floats, index: str, values: str) -> Packed:
-    """``tensor`` with its non-zero places stored as ``index`` and its values as ``values``."""
-    flat = tensor.reshape(-1)
-    if index == "dense":
-        return Packed(tensor.shape, index, values, encode_values(flat, values), len(flat))
-    if values == "int8":  # what rounds to zero needs no place
-        flat = np.where(np.abs(flat) * 254 < np.abs(flat).max(initial=0), np.float32(0), flat)
-    places = np.flatnonzero(flat)
+class Grid(NamedTuple):
+    """The values that a rounded tensor ``[in, out]`` may take: a scale times the levels."""
+
+    scale: NDArray[np.float16]
+    """``[out]``, or ``[1]`` where outputs have few weights each."""
+    levels: Floats
+    """Rising; -127 to 127 for int8, a codebook of 16 for int4."""
+
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Index of the nearest level of ``values`` ``[..., out]``."""
+        middles = (self.levels[1:] + self.levels[:-1]) / 2
+        found: NDArray[np.int64] = np.searchsorted(middles, values / self.scale.astype(np.float32))
+        return found
+
+    def value(self, codes: NDArray[np.int64]) -> Floats:
+        """What codes ``[..., out]`` stand for."""
+        result: Floats = self.levels[codes] * self.scale.astype(np.float32)
+        return result
+
+
+def grid_of(tensor: Floats, values: str) -> Grid | None:
+    """The levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself."""
+    if values not in GRIDS or tensor.ndim < 2:
+        return None
+    along = 0 if np.count_nonzero(tensor) >= SHARED * tensor.shape[1] else None
+    if values == "int8":
+        scale = up16(np.abs(tensor).max(axis=along).reshape(-1) / 127)
+        return Grid(scale, np.arange(-127, 128, dtype=np.float32))
+    count = np.maximum(np.count_nonzero(tensor, axis=along), 1)
+    scale = up16(np.sqrt(np.square(tensor, dtype=np.float64).sum(axis=along) / count).reshape(-1))
+    scaled = tensor / scale.astype(np.float32)
+    return Grid(scale, codebook_of(scaled[tensor != 0]))
+
+
+def up16(scale: NDArray[Any]) -> NDArray[np.float16]:
+    """A positive float16 no smaller than ``scale``, so that the largest value stays on the grid."""
+    rounded = np.clip(scale, 2.0**-14, 65000).astype(np.float16)
+    result: NDArray[np.float16] = np.where(rounded < scale, np.nextafter(rounded, np.float16(np.inf)), rounded)
+    return result
+
+
+def encode(tensor: Floats, index: str, values: str, grid: Grid | None = None) -> Packed:
+    """``tensor`` with its non-zero places stored as ``index`` and its values as ``values``, rounded to ``grid``."""
+    grid = grid or grid_of(tensor, values)
+    kept = tensor != 0
+    codes = np.zeros(tensor.shape, np.int64) if grid is None else grid.codes(tensor)
+    if values == "int8" and index != "dense":
+        kept &= codes != 127  # what rounds to zero needs no place
+    places = np.arange(tensor.size) if index == "dense" else np.flatnonzero(kept)
     if not len(places):  # no op gathers from nothing, so one zero is stored
         places = np.zeros(1, np.int64)
-    stored = encode_values(flat[places], values)
+    flat = tensor.reshape(-1)[places]
+    arrays: dict[str, NDArray[Any]]
+    if grid is None:
+        with np.errstate(over="ignore"):
+            arrays = {"values": flat.astype(values)}
+    elif values == "int8":
+        arrays = {"values": (codes.reshape(-1)[places] - 127).astype(np.int8), "scale": grid.scale}
+    else:
+        book = grid.levels.astype(np.float16)
+        arrays = {"values": nibbles(codes.reshape(-1)[places].astype(np.uint8)), "scale": grid.scale, "codebook": book}
     if index == "bitmask":
-        bits = np.zeros(len(flat), np.uint8)
+        bits = np.zeros(tensor.size, np.uint8)
         bits[places] = 1
-        arrays = {"index": np.packbits(bits, bitorder="little"), **stored}
-        return Packed(tensor.shape, index, values, arrays, len(places))
-    symbols = to_gaps(places, LONGEST[index])
-    arrays = {"index": nibbles(symbols) if index == "gaps4" else symbols, **stored}
+        arrays["index"] = np.packbits(bits, bitorder="little")
+    symbols = to_gaps(places, LONGEST[index]) if index in LONGEST else np.zeros(0, np.uint8)
+    if index in LONGEST:
+        arrays["index"] = nibbles(symbols) if index == "gaps4" else symbols
     return Packed(tensor.shape, index, values, arrays, len(places), len(symbols))
 
 
-def encode_values(flat: Floats, values: str) -> dict[str, NDArray[Any]]:
-    """Values ``[n]`` in the given form."""
-    if values == "float32":
-        return {"values": flat}
-    if values == "float16":
-        return {"values": np.clip(flat, -65504, 65504).astype(np.float16)}
-    if values == "int8":
-        scale = np.float32(max(float(np.abs(flat).max()), 1e-30) / 127)
-        return {"values": np.rint(flat / scale).astype(np.int8), "scale": np.array(scale)}
-    codebook = codebook_of(flat)
-    codes = np.searchsorted((codebook[1:] + codebook[:-1]) / 2, flat).astype(np.uint8)
-    return {"values": nibbles(codes), "codebook": codebook}
-
-
 def codebook_of(flat: Floats) -> Floats:
-    """Sixteen values in rising order with a small squared error on ``flat``: Lloyd's method from its quantiles."""
+    """Sixteen values in rising order with a small squared error on ``flat``: Lloyd's method from its quantiles.
+
+    They are float16 numbers, as they are stored.
+    """
+    if not len(flat):
+        return np.arange(CODES, dtype=np.float32)
     ordered = np.sort(flat.astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     book = np.quantile(ordered, (np.arange(CODES) + 0.5) / CODES)
@@ -116,7 +170,7 @@ def codebook_of(flat: Floats) -> Floats:
         edges = np.concatenate([[0], cuts, [len(ordered)]])
         counts = np.diff(edges)
         book = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), book)
-    return np.sort(book).astype(np.float32)
+    return np.sort(book).astype(np.float16).astype(np.float32)
 
 
 def nibbles(values: Bytes) -> Bytes:
@@ -135,16 +189,27 @@ def to_gaps(places: NDArray[np.int64], longest: int) -> Bytes:
     return symbols
 
 
-def store(values: str, record: dict[str, Packed] | None = None) -> Store:
-    """Store tensors packed; ``record`` gets the form of each."""
+def pack_all(chain: Chain, values: str, grids: Mapping[str, Grid] | None = None) -> dict[str, Packed]:
+    """Every tensor of a chain in its smallest form, by name."""
+    return {
+        name: pack(tensor, values, (grids or {}).get(name))
+        for layer in chain.layers
+        for name, tensor in layer.tensors.items()
+    }
 
-    def put(draft: Draft, name: str, tensor: Floats) -> str:
-        packed = pack(tensor, values)
-        if record is not None:
-            record[name] = packed
-        return write(draft, name, packed)
 
-    return put
+def stored(forms: Mapping[str, Packed]) -> Store:
+    """Store each tensor in the form it has there."""
+    return lambda draft, name, tensor: write(draft, name, forms[name])
+
+
+def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:
+    """The chain that packed tensors stand for."""
+    layers = []
+    for layer in chain.layers:
+        weight, bias = (decode(forms[name]) for name in layer.tensors)
+        layers.append(replace(layer, weight=weight, bias=bias))
+    return replace(chain, layers=tuple(layers))
 
 
 def write(draft: Draft, name: str, packed: Packed) -> str:
@@ -172,16 +237,22 @@ def write(draft: Draft, name: str, packed: Packed) -> str:
             return parts["values"]
         if packed.values == "int4":
             codes = op("Cast", spread(parts["values"], 4, length), to=TensorProto.INT32)
-            return op("Gather", parts["codebook"], codes)
-        cast = op("Cast", parts["values"], to=TensorProto.FLOAT)
-        return op("Mul", cast, parts["scale"]) if packed.values == "int8" else cast
+            return op("Gather", op("Cast", parts["codebook"], to=TensorProto.FLOAT), codes)
+        return op("Cast", parts["values"], to=TensorProto.FLOAT)
+
+    def scaled(flat: str) -> str:
+        """The flat tensor in its shape, times the scale of each output."""
+        if "scale" not in parts:
+            return draft.add("Reshape", [flat, shape], name)
+        scale = op("Cast", parts["scale"], to=TensorProto.FLOAT)
+        return draft.add("Mul", [op("Reshape", flat, shape), scale], name)
 
     if packed.places == "dense" and packed.values == "float32":
         return draft.keep(name, packed.arrays["values"].reshape(packed.shape))
     parts = {part: draft.keep(f"{tag}.{part}", array) for part, array in packed.arrays.items()}
     shape = draft.keep("s" + "x".join(map(str, packed.shape)), np.array(packed.shape, np.int64))
     if packed.places == "dense":
-        return draft.add("Reshape", [stored(count), shape], name)
+        return scaled(stored(count))
     symbols = parts["index"]
     if packed.places == "bitmask":
         flags = op("Cast", spread(symbols, 1, count), to=TensorProto.INT32)
@@ -199,7 +270,7 @@ def write(draft: Draft, name: str, packed: Packed) -> str:
         places = op("Sub", ends, number(1, np.int32))
         blank = op("Expand", zero, number(count))
         values = op("ScatterElements", blank, places, values, axis=0)
-    return draft.add("Reshape", [values, shape], name)
+    return scaled(values)
 
 
 def decode(packed: Packed) -> Floats:
@@ -208,11 +279,10 @@ def decode(packed: Packed) -> Floats:
     values = arrays["values"]
     if packed.values == "int4":
         values = arrays["codebook"][_halves(values, packed.stored)]
-    elif packed.values == "int8":
-        values = values.astype(np.float32) * arrays["scale"]
     values = values.astype(np.float32)
+    scale = arrays["scale"].astype(np.float32) if "scale" in arrays else np.float32(1)
     if packed.places == "dense":
-        return values.reshape(packed.shape)
+        return np.asarray(values.reshape(packed.shape) * scale, np.float32)
     if packed.places == "bitmask":
         places = np.flatnonzero(np.unpackbits(arrays["index"], count=count, bitorder="little"))
     else:
@@ -222,7 +292,7 @@ def decode(packed: Packed) -> Floats:
         places = (np.cumsum(symbols.astype(np.int64) + on_value) - 1)[on_value]
     flat = np.zeros(count, np.float32)
     flat[places] = values
-    return flat.reshape(packed.shape)
+    return np.asarray(flat.reshape(packed.shape) * scale, np.float32)
 
 
 def _halves(index: Bytes, length: int) -> Bytes:

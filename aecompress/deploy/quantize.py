@@ -20,6 +20,8 @@ from aecompress.deploy.graph import Draft, Product
 from aecompress.deploy.reference import ACTIVATIONS
 
 TINY = 1e-12
+MIN_OPSET = 19
+"""onnx's evaluator knows no DequantizeLinear of opset 13 to 18."""
 Range = tuple[float, float]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aecompress.deploy import graph, measure, pack, quantize, reference, verify
+from aecompress.deploy import graph, measure, pack, quantize, reference, rounding, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine, Scorer
@@ -37,7 +37,7 @@ class Request:
     metadata: Mapping[str, str]
     measure: str
     values: str
-    """A key of pack.VALUES, or auto: the smallest that loses no more than allowed."""
+    """One of pack.VALUES, or smallest: that loses no more than allowed."""
     allowed: float
     """Largest rise of the loss by rounding, as a share."""
     tolerance: float
@@ -101,9 +101,20 @@ def loss_with(source: Source, part: str, chain: Chain, name: str) -> float:
     return float(reference.LOSSES[name](out, rows.astype(np.float64)).mean())
 
 
-def put(folder: Path, name: str, chain: Chain, part: str, request: Request, product: graph.Product) -> Path:
-    """Write one file."""
-    proto = graph.build(chain, part, request.opset, request.metadata, product, request.scaling)
+def fed(source: Source, part: str) -> Floats:
+    """Some training rows, or their latent codes, as ``part`` gets them."""
+    sample = source.training[:: max(1, len(source.training) // CALIBRATION_ROWS)]
+    if part != "decoder":
+        return sample
+    return reference.run(source.model.encoder, source.model.tensors, sample).astype(np.float32)
+
+
+def put(
+    folder: Path, name: str, chain: Chain, part: str, request: Request, product: graph.Product, values: str
+) -> Path:
+    """Write one file with rounded ``values``, which its metadata name."""
+    about = dict(request.metadata) | ({graph.ROUNDED_KEY: values} if values != "float32" else {})
+    proto = graph.build(chain, part, request.opset, about, product, request.scaling)
     write_bytes(folder / name, proto.SerializeToString(deterministic=True))
     return folder / name
 
@@ -119,12 +130,14 @@ def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str
 def packed(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """``PART.packed.onnx``, in the smallest values that lose no more than allowed."""
     exact = {part: loss_with(source, part, chain, request.measure) for part, chain in source.chains.items()}
-    forms = (request.values,) if request.values != "auto" else tuple(reversed(pack.VALUES))
-    for form in forms:
-        chains = {
-            part: rounded(chain, lambda tensor, form=form: pack.decode(pack.pack(tensor, form)))  # type: ignore[misc]
-            for part, chain in source.chains.items()
-        }
+    tried = (request.values,) if request.values != "smallest" else tuple(reversed(pack.VALUES))
+    for form in tried:
+        forms = {}
+        for part, chain in source.chains.items():
+            poll()
+            near, grids = rounding.compensated(chain, fed(source, part), form)
+            forms[part] = pack.pack_all(near, form, grids)
+        chains = {part: pack.restored(chain, forms[part]) for part, chain in source.chains.items()}
         losses = {part: loss_with(source, part, chain, request.measure) for part, chain in chains.items()}
         worst = max(losses[part] / max(exact[part], 1e-12) - 1 for part in PARTS)
         if worst <= request.allowed or form == "float32":
@@ -134,7 +147,7 @@ def packed(folder: Path, source: Source, request: Request, outcome: Outcome, pol
         return
     for part, chain in source.chains.items():
         name = f"{part}.packed.onnx"
-        path = put(folder, name, chain, part, request, graph.gemm(pack.store(form)))
+        path = put(folder, name, chain, part, request, graph.gemm(pack.stored(forms[part])), form)
         outcome.checks += agreed(path, chains[part], source, request, part, poll)
         outcome.files[f"{part}-packed"] = name
     outcome.notes.append(f"packed: values {form}, the loss changes {worst:+.2%}")
@@ -160,7 +173,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         return
     for part, chain in source.chains.items():
         name = f"{part}.fp16.onnx"
-        path = put(folder, name, chain, part, request, graph.gemm(graph.half))
+        path = put(folder, name, chain, part, request, graph.gemm(graph.half), "float16")
         outcome.checks += agreed(path, chains[part], source, request, part, poll)
         outcome.files[f"{part}-fp16"] = name
     outcome.notes.append(f"fp16: the loss changes {worst:+.2%}")
@@ -168,16 +181,14 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
 
 def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """``PART.int8.onnx``, static or dynamic, whichever is faster here; only where it beats the plain file."""
-    sample = source.training[:: max(1, len(source.training) // CALIBRATION_ROWS)]
+    expected = source.expected if request.scaling is None else verify.unscaled(source.expected, request.scaling)
+    at_least = replace(request, opset=max(request.opset, quantize.MIN_OPSET))
     for part, chain in source.chains.items():
-        given = sample
-        if part == "decoder":
-            given = reference.run(source.model.encoder, source.model.tensors, sample).astype(np.float32)
-        seen = quantize.ranges(chain, given)
+        seen = quantize.ranges(chain, fed(source, part))
         right = loss_with(source, part, chain, request.measure)
         candidates = {}
         for method, product in quantize.METHODS.items():
-            path = put(folder, f"{part}.int8-{method}.onnx", chain, part, request, product(seen))
+            path = put(folder, f"{part}.int8-{method}.onnx", chain, part, at_least, product(seen), f"int8 {method}")
             check = verify.no_worse(path, source.model, source.rows, request.measure, request.allowed, right)
             if check.passed:
                 candidates[path] = (method, check)
@@ -207,21 +218,11 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
                 path.unlink()
         if wins:
             final = best.replace(folder / f"{part}.int8.onnx")
-            outcome.checks += [replace(check, name=f"{final.name} loss"), *whole(final, source, request, part, poll)]
+            outcome.checks += [
+                replace(check, name=f"{final.name} loss"),
+                *verify.rounded_file(final, expected, request.tolerance, poll, part),
+            ]
             outcome.files[f"{part}-int8"] = final.name
-
-
-def whole(path: Path, source: Source, request: Request, part: str, poll: Poll) -> list[Check]:
-    """The checks of a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
-    checks, proto, runner, found = verify.opened(path, part)
-    if proto is None or runner is None or not found:
-        return checks
-    expected = source.expected if request.scaling is None else verify.unscaled(source.expected, request.scaling)
-    case = expected[part][0]
-    checks.append(verify.shapes(path.name, runner, case))
-    # A kernel that rounds a half the other way moves one activation by one step of 256.
-    step = float(np.ptp(case.right)) / 256
-    return checks + verify.everywhere(path, proto, runner, case._replace(noise=step), request.tolerance, poll)
 
 
 def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:

@@ -62,6 +62,8 @@ def test_onnxruntime_rebuilds_a_tensor_at_every_level(index: str, values: str, d
     proto = layer_graph(weight, index, values)
     onnx.checker.check_model(proto, full_check=True)
     right = pack.decode(pack.encode(weight, index, values))
+    if (index, values) != ("dense", "int4"):  # where no level is zero; pack() leaves that out where there are zeros
+        assert ((weight == 0) <= (right == 0)).all()
     # The identity reads the weight off, value by value.
     eye = np.eye(37, dtype=np.float32)
     for level in (LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_BASIC, LEVELS.ORT_ENABLE_ALL):
@@ -96,17 +98,19 @@ def test_rounding_stays_within_half_a_step(density: float) -> None:
     errors = {values: np.abs(pack.decode(pack.encode(weight, "bitmask", values)) - weight) for values in pack.VALUES}
     assert errors["float32"].max() == 0
     assert errors["float16"].max() <= largest * 2**-11
-    assert errors["int8"].max() <= largest / 127 / 2 * 1.0001
+    steps = np.abs(weight).max(0) / 127
+    assert (errors["int8"] <= (steps if density * 100 >= pack.SHARED else steps.max()) * 0.5005).all()
     assert ((weight == 0) <= (errors["int4"] == 0)).all()  # a zero stays a zero
     assert errors["int4"].max() < largest
 
 
 def test_a_codebook_is_a_fixed_point_of_lloyds_method_and_the_nearest_code_is_taken() -> None:
-    values = np.random.default_rng(0).normal(size=5000).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(5000, 1)).astype(np.float32)
     form = pack.encode(values, "dense", "int4")
-    book = form.arrays["codebook"]
-    codes, _ = vq(values[:, None].astype(np.float64), book[:, None].astype(np.float64))
-    assert np.array_equal(pack.decode(form), book[codes])
+    scale, book = (form.arrays[key].astype(np.float64) for key in ("scale", "codebook"))
+    assert scale == pytest.approx([1], rel=0.03)
+    codes, _ = vq(values / scale, book[:, None])
+    assert pack.decode(form)[:, 0] == pytest.approx(book[codes] * scale, rel=1e-6)
     error = float(np.square(pack.decode(form) - values).mean())
     assert error == pytest.approx(0.0095, rel=0.15)  # Max (1960): 0.009497 is the least of 16 levels on a normal
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -121,6 +122,7 @@ class RunScreen(Screen[None]):
             with TabPane("4 Result", id="result"), VerticalScroll():
                 yield Static(id="outcome")
                 yield DataTable(id="files", cursor_type="row", zebra_stripes=True)
+                yield Static(id="compared")
                 yield Static(id="profile")
         yield Footer()
 
@@ -277,6 +279,7 @@ class RunScreen(Screen[None]):
             for saved in story.saved.values():
                 table.add_row(Text(saved.file), Text(saved.path), f"{saved.bytes:,}", key=saved.path)
         table.display = bool(story.saved)
+        self.query_one("#compared", Static).update(before_and_after(story))
         self.query_one("#profile", Static).update(profile(story))
 
     # What the user does.
@@ -408,6 +411,19 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
         table.add_row("event log", f"{story.damaged} damaged line(s) passed over")
     table.add_row("folder", Text(str(folder)))
     return table
+
+
+def before_and_after(story: Story) -> Group | str:
+    """What the files take beside the dense model of the same shape, and why variants were kept or not."""
+    if story.compared is None:
+        return ""
+    head, *rows = story.compared.words()
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for index, name in enumerate(head):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return Group(Text("\nbefore and after", "dim"), table, *(Text(note, "dim") for note in story.compared.notes))
 
 
 def profile(story: Story) -> Table:

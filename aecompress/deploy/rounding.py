@@ -1,0 +1,62 @@
+"""Rounding the weights of a layer so that its outputs, not its weights, stay near: what is left over is carried on.
+
+Weights are rounded input by input, the strongest first; the error of each is spread over the weights not yet rounded
+by the inverse of the inputs' second moments (GPTQ, Frantar et al. 2023, algorithm 1; optimal brain surgeon, Hassibi &
+Stork 1993), except that zeros stay zeros. Biases then take up what is left of the mean error of each output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.deploy.checkpoint import Floats
+from aecompress.deploy.compact import Chain
+from aecompress.deploy.pack import Grid, grid_of
+from aecompress.deploy.reference import ACTIVATIONS
+
+DAMPING = 0.01
+"""Share of the mean second moment added to each: inputs that hardly vary must not take up large errors."""
+Doubles = NDArray[np.float64]
+
+
+def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[str, Grid]]:
+    """The chain with its weights on the grids of ``values``, rounded for inputs like ``rows`` ``[N, width]``.
+
+    Returns:
+        The rounded chain, and the grid of each weight by name.
+    """
+    exact = np.asarray(rows if chain.reads is None else rows[:, chain.reads], np.float64)
+    given, layers, grids = exact, [], {}
+    for layer in chain.layers:
+        grid = grid_of(layer.weight, values)
+        weight = layer.weight
+        if grid is not None:
+            weight = carried(layer.weight, given, grid)
+            grids[f"{layer.name}.weight"] = grid
+        wanted = exact @ layer.weight.astype(np.float64) + layer.bias
+        got = given @ weight.astype(np.float64) + layer.bias
+        bias = (layer.bias + (wanted - got).mean(0)).astype(np.float32)
+        layers.append(replace(layer, weight=weight, bias=bias))
+        exact = ACTIVATIONS[layer.activation](wanted)
+        given = ACTIVATIONS[layer.activation](got + (bias - layer.bias))
+    return replace(chain, layers=tuple(layers)), grids
+
+
+def carried(weight: Floats, given: Doubles, grid: Grid) -> Floats:
+    """``weight`` ``[in, out]`` on the ``grid``, for inputs ``given`` ``[N, in]``."""
+    moments = given.T @ given / len(given)
+    moments += np.eye(len(moments)) * (DAMPING * np.trace(moments) / len(moments) + 1e-12)
+    order = np.argsort(-np.diag(moments), kind="stable")
+    # The upper Cholesky factor of the inverse holds every inverse that is left as inputs are taken away.
+    factor = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T
+    left, kept = weight[order].astype(np.float64), weight[order] != 0
+    result = np.zeros_like(weight)
+    for row, place in enumerate(order):
+        result[place] = np.where(kept[row], grid.value(grid.codes(left[row])), 0)
+        error = np.where(kept[row], left[row] - result[place], 0) / factor[row, row]
+        left[row + 1 :] -= np.outer(factor[row, row + 1 :], error)
+        left[row + 1 :] *= kept[row + 1 :]
+    return result

@@ -1,0 +1,93 @@
+"""int8 graphs: valid, near the float model, and rows that do not see each other under static ranges."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from aecompress.deploy import graph, quantize
+from aecompress.deploy.compact import Chain, Dense, run
+
+each = pytest.mark.parametrize("method", quantize.METHODS)
+
+
+def chain_like(activation: str = "relu") -> Chain:
+    random = np.random.default_rng(0)
+    sizes = [(40, 24), (24, 8), (8, 40)]
+    ends = [activation, "identity", "sigmoid"]
+    return Chain(
+        40,
+        tuple(
+            Dense(
+                f"layer.{index}",
+                (random.normal(size=size) / size[0] ** 0.5).astype(np.float32),
+                random.normal(size=size[1]).astype(np.float32) * np.float32(0.1),
+                end,
+            )
+            for index, (size, end) in enumerate(zip(sizes, ends, strict=True))
+        ),
+    )
+
+
+ROWS = np.random.default_rng(1).random((300, 40), dtype=np.float32)
+
+
+def built(chain: Chain, method: str) -> onnx.ModelProto:
+    return graph.build(chain, "autoencoder", 21, {}, quantize.METHODS[method](quantize.ranges(chain, ROWS)))
+
+
+def output(proto: onnx.ModelProto, rows: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    runner = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return runner.run(None, {"input": rows})[0]
+
+
+@each
+@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "tanh", "gelu"])
+def test_an_int8_graph_is_valid_and_near(method: str, activation: str) -> None:
+    chain = chain_like(activation)
+    proto = built(chain, method)
+    onnx.checker.check_model(proto, full_check=True)
+    assert all(node.domain == "" for node in proto.graph.node)
+    right = run(chain, ROWS)
+    got = output(proto, ROWS)
+    assert np.abs(got - right).max() < 0.02
+    assert np.square(got - right).mean() < 1e-5
+    assert np.abs(ReferenceEvaluator(proto).run(None, {"input": ROWS})[0] - got).max() < 0.01
+
+
+@each
+def test_weights_take_a_byte_each(method: str) -> None:
+    proto = built(chain_like(), method)
+    kinds = [t.data_type for t in proto.graph.initializer if t.name.endswith(".weight.int8")]
+    assert kinds == [onnx.TensorProto.INT8] * 3
+
+
+def test_a_rows_result_depends_on_the_others_only_under_dynamic_ranges() -> None:
+    wide = np.concatenate([ROWS[:1], 100 * ROWS[1:2]])
+    alone = {method: output(built(chain_like(), method), ROWS[:1]) for method in quantize.METHODS}
+    beside = {method: output(built(chain_like(), method), wide)[:1] for method in quantize.METHODS}
+    assert np.array_equal(alone["static"], beside["static"])
+    assert not np.array_equal(alone["dynamic"], beside["dynamic"])
+
+
+def test_ranges_are_those_of_the_chain_and_hold_zero() -> None:
+    chain = chain_like()
+    seen = quantize.ranges(chain, ROWS + 5)
+    first = np.maximum((ROWS + 5) @ chain.layers[0].weight + chain.layers[0].bias, 0)
+    assert seen["layer.0"] == (0.0, pytest.approx(float((ROWS + 5).max())))
+    assert seen["layer.1"] == (0.0, pytest.approx(float(first.max()), rel=1e-5))
+    assert seen["layer.2"][0] < 0 < seen["layer.2"][1]
+
+
+def test_weights_are_rounded_to_their_outputs_scale() -> None:
+    layer = chain_like().layers[0]
+    codes, scale = quantize.quantised(layer)
+    assert (np.abs(codes).max(0) == 127).all()
+    assert (np.abs(codes * scale - layer.weight) <= scale * 0.5001).all()
+    dead = Dense("a", np.zeros((3, 2), np.float32), np.zeros(2, np.float32), "relu")
+    assert not quantize.quantised(dead)[0].any()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,7 +158,7 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
     Raises:
         SpecError: the target would empty a layer, or the schedule never prunes.
     """
-    learn, generations = spec.train, int(spec.train.epochs)
+    learn, generations = spec.train, generations_of(spec)
     pruning = pruning_of(spec, net)
     training = Training(
         seed=spec.seed,
@@ -184,7 +186,18 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
     cells = cells_of(spec)
     block, apart = blocks_of(net, cells, training.batch, engine, device)
     ring_or_none = ring if spec.mode == "coevo" else None
+    if learn.epochs == 0:
+        engine = dataclasses.replace(engine, name="no training", train=untrained, whole_passes=False)
     return Plan(net, training, pruning, ring_or_none, measure_of(learn.loss), block, apart, engine)
+
+
+def generations_of(spec: RunSpec) -> int:
+    """Generations of a run; pruning in one shot is one without training."""
+    return max(int(spec.train.epochs), 1)
+
+
+def untrained(*arguments: Any) -> None:
+    """Leave the weights as they are."""
 
 
 def blocks_of(net: Autoencoder, cells: int, batch: int, engine: Engine, device: torch.device) -> tuple[int, bool]:
@@ -232,7 +245,7 @@ def cells_of(spec: RunSpec) -> int:
 
 def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     """How a complete spec prunes; None where it does not."""
-    prune, generations = spec.prune, int(spec.train.epochs)
+    prune, generations = spec.prune, generations_of(spec)
     if prune.operator == "none" or (prune.drive == "target" and prune.target_sparsity == 0):
         return None
     target = float(prune.target_sparsity)
@@ -288,7 +301,7 @@ def rate_of(spec: RunSpec) -> Callable[[float], float]:
     if train.rate == "walk":
         return lambda progress: 1.0
     if train.rate == "step":
-        generations = int(train.epochs)
+        generations = generations_of(spec)
         # As published, the rate drops between generations, never inside one.
         return lambda progress: float(train.drop ** (int(progress * generations + 1e-9) * train.drops // generations))
     return warmup_cosine(train.warmup)
@@ -333,11 +346,17 @@ def sampled(rows: torch.Tensor, beside: int, seed: int, purpose: str) -> torch.T
     return rows[np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))]
 
 
-def first_population(spec: RunSpec, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
-    """The individuals before generation 0."""
+def first_population(
+    spec: RunSpec,
+    net: Autoencoder,
+    dataset: Dataset,
+    device: torch.device,
+    init: Mapping[str, np.ndarray] | None = None,
+) -> Population:
+    """The individuals before generation 0: drawn, or copies of the model with the tensors ``init`` by torch's names."""
     operator = OPERATORS.get(spec.prune.operator)
     spread = operator is not None and operator.needs == "spread"
-    return new_population(
+    population = new_population(
         net,
         cells_of(spec),
         spec.seed,
@@ -347,3 +366,7 @@ def first_population(spec: RunSpec, net: Autoencoder, dataset: Dataset, device: 
         DTYPES[spec.precision],
         min(int(spec.train.batch), len(dataset.train)) if spread else 0,
     )
+    views = net.layout.views(population.weights)
+    for name, tensor in (init or {}).items():
+        views[name].copy_(torch.tensor(np.atleast_2d(tensor.T)))
+    return population

@@ -15,12 +15,15 @@ import numpy as np
 
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
-from aecompress.deploy import checkpoint, graph, measure, variants, verify
-from aecompress.deploy.checkpoint import Floats, Model
-from aecompress.deploy.compact import chain_of
+from aecompress.deploy import checkpoint, graph, measure, pack, variants, verify
+from aecompress.deploy.checkpoint import Floats, LayerShape, Model
+from aecompress.deploy.compact import chain_of, compact
+from aecompress.errors import SpecError
+from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.files import write_bytes, write_text
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.losses import LOSSES
-from aecompress.spec import RunSpec, measure_of
+from aecompress.spec import BudgetSpec, ExportSpec, Resolved, RunSpec, measure_of, override
 
 Poll = Callable[[], None]
 BATCHES = (1, 64)
@@ -28,6 +31,8 @@ BATCHES = (1, 64)
 SECONDS = 0.05
 """Measured for each file and batch."""
 DENSE = "dense"
+METADATA_BYTES = 200
+"""What a file's own description takes, at most."""
 PLAIN_KINDS = {
     "config": "config.json",
     "weights": "model.safetensors",
@@ -115,6 +120,99 @@ def hand_over(
     kinds = PLAIN_KINDS | outcome.files | {"verification": "verification.json", "card": "README.md"}
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
     return Handed(verification, files, compared)
+
+
+def within_budget(
+    resolved: Resolved, net: Autoencoder, encoder: tuple[LayerShape, ...], decoder: tuple[LayerShape, ...]
+) -> Resolved:
+    """The spec with the target sparsity that its budget needs, unless a target was asked for.
+
+    Raises:
+        SpecError: no sparsity meets the budget.
+    """
+    spec, size = resolved.spec, net.model_size
+    if spec.budget == BudgetSpec() or resolved.sources["prune.target_sparsity"] != "from the data":
+        return resolved
+    needed = max(0.0, 1 - spec.budget.max_params / size) if spec.budget.max_params else 0.0
+    if spec.budget.max_bytes:
+        limit = spec.budget.max_bytes
+
+        def fits(sparsity: float) -> bool:
+            return bytes_at(sparsity, encoder, decoder, spec.export, spec.prune.granularity == "unit") <= limit
+
+        most = (most_unit_zeros(net) if spec.prune.granularity == "unit" else most_zeros(net)) / size
+        if not fits(most):
+            cure = "ask for --variants packed" if "packed" not in spec.export.variants else "allow more"
+            raise SpecError(f"budget.max_bytes = {limit}: not even {most:.1%} zeros bring this network there; {cure}")
+        low = needed
+        if not fits(low):
+            high = most
+            for _ in range(12):
+                middle = (low + high) / 2
+                low, high = (low, middle) if fits(middle) else (middle, high)
+            needed = high
+    return override(resolved, "prune.target_sparsity", needed, "from the budget")
+
+
+def bytes_at(
+    sparsity: float, encoder: tuple[LayerShape, ...], decoder: tuple[LayerShape, ...], export: ExportSpec, units: bool
+) -> int:
+    """About the bytes of the smallest autoencoder file asked for, at some sparsity.
+
+    Random weights with zeros spread evenly stand for the model: any other spread has less entropy.
+    """
+    tensors = likeness(sparsity, encoder, decoder, units)
+    size = sum(tensor.size for tensor in tensors.values())
+    low, high = 0.0, 1.0
+    for _ in range(10 if units else 0):  # the share of units that comes to this share of weights
+        share = (low + high) / 2
+        tensors = likeness(share, encoder, decoder, units)
+        zeros = size - sum(int(np.count_nonzero(tensor)) for tensor in tensors.values())
+        low, high = (share, high) if zeros < sparsity * size else (low, share)
+    chain = compact(chain_of(encoder + decoder, tensors))
+    values = "int8" if export.values == "smallest" else export.values
+    products = [graph.gemm(graph.plain)]
+    if "fp16" in export.variants:
+        products.append(graph.gemm(graph.half))
+    if "packed" in export.variants:
+        products.append(graph.gemm(pack.stored(pack.pack_all(chain, values))))
+    files = [graph.build(chain, "autoencoder", export.opset, {}, product) for product in products]
+    return min(len(file.SerializeToString()) for file in files) + METADATA_BYTES
+
+
+def likeness(
+    share: float, encoder: tuple[LayerShape, ...], decoder: tuple[LayerShape, ...], units: bool
+) -> dict[str, Floats]:
+    """Random tensors of the layers with a ``share`` of the weights zero, or of the hidden units without weights."""
+    draws = rng.host(0, "budget-weights")
+    ends = (encoder[-1].name, decoder[-1].name)
+    before, tensors = np.ones(encoder[0].inputs, bool), {}
+    for layer in encoder + decoder:
+        gone = round(share * layer.outputs) if units and layer.name not in ends else 0
+        after = np.arange(layer.outputs) >= gone
+        mask = np.outer(after, before) if units else draws.random((layer.outputs, layer.inputs)) >= share
+        tensors[layer.name + ".weight"] = (draws.standard_normal(mask.shape) * mask).astype(np.float32)
+        tensors[layer.name + ".bias"] = (draws.standard_normal(layer.outputs) * after).astype(np.float32)
+        before = after
+    return tensors
+
+
+def over_budget(spec: RunSpec, model: Model, handed: Handed) -> str:
+    """What the result takes more than it may, in words; empty where it meets its budget."""
+    nonzeros = model.parameters - model.zeros
+    if spec.budget.max_params and nonzeros > spec.budget.max_params:
+        return (
+            f"budget.max_params = {spec.budget.max_params}: {nonzeros} weights and biases are not zero; "
+            "raise --target-sparsity"
+        )
+    files = [path for kind, path in handed.files.items() if kind == "autoencoder" or kind.startswith("autoencoder-")]
+    smallest = min(files, key=lambda path: path.stat().st_size)
+    if spec.budget.max_bytes and smallest.stat().st_size > spec.budget.max_bytes:
+        return (
+            f"budget.max_bytes = {spec.budget.max_bytes}: {smallest.name}, the smallest file asked for, has "
+            f"{smallest.stat().st_size} bytes; raise --target-sparsity"
+        )
+    return ""
 
 
 def split_of(dataset: Dataset) -> str:

@@ -83,7 +83,9 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
         "prune.form": "published" if drive == "probability" else "score",
         "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
         "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
-        "prune.per_generation": min(pass_steps, max(1, round(100 / epochs))) if drive == "target" else 1,
+        "prune.per_generation": min(pass_steps, max(1, round(100 / max(epochs, 1))))
+        if epochs and drive == "target"
+        else 1,
     }
     if not spec.model.encoder:
         recipe |= {"model.hidden": hidden, "model.latent": latent}

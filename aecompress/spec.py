@@ -73,6 +73,9 @@ class LayerSpec(_Part):
 class ModelSpec(_Part):
     """The autoencoder."""
 
+    init: str = Field(
+        "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
+    )
     network: NetworkName = Field(
         "default", description="where sizes left out come from: the recipe, or a network of the paper (ALGORITHMS A2)"
     )
@@ -98,8 +101,8 @@ class ModelSpec(_Part):
 class TrainSpec(_Part):
     """How the autoencoder learns."""
 
-    epochs: Auto | Annotated[Count, Field(le=10_000_000)] = Field(
-        "auto", description="generations; one is one pass over the training rows"
+    epochs: Auto | Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        "auto", description="generations; one is one pass over the training rows; 0: prune model.init as it is"
     )
     batch: Auto | Count = Field("auto", description="rows per step")
     learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
@@ -167,6 +170,15 @@ class PruneSpec(_Part):
     per_generation: Auto | Count = Field("auto", description="prunes per generation, evenly over its steps")
 
 
+class BudgetSpec(_Part):
+    """What the result may take; 0 sets no limit. It sets the target sparsity where none is asked for."""
+
+    max_params: Annotated[int, Field(ge=0)] = Field(0, description="most weights and biases that are not zero")
+    max_bytes: Annotated[int, Field(ge=0)] = Field(
+        0, description="most bytes of the smallest autoencoder file asked for"
+    )
+
+
 class ExportSpec(_Part):
     """What is handed over, and how well it must agree."""
 
@@ -209,6 +221,7 @@ class RunSpec(_Part):
     train: TrainSpec = TrainSpec()
     evolve: EvolveSpec = EvolveSpec()
     prune: PruneSpec = PruneSpec()
+    budget: BudgetSpec = BudgetSpec()
     export: ExportSpec = ExportSpec()
 
     @property
@@ -452,6 +465,16 @@ def contradictions(spec: RunSpec) -> list[str]:
         faults.append(f"data.split = {list(spec.data.split)}: the three shares must add up to 1")
     elif spec.data.split[0] == 0:
         faults.append(f"data.split = {list(spec.data.split)}: the first share, of training rows, must be above 0")
+    if spec.train.epochs == 0:
+        if not spec.model.init:
+            faults.append("train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)")
+        if drive_of(spec.prune) == "probability" or spec.prune.operator == "variance":
+            faults.append(
+                "train.epochs = 0: there is no training to watch; drop prune.probability, and choose prune.operator = "
+                "'magnitude', 'random' or 'conjunctive'"
+            )
+    if spec.budget != BudgetSpec() and (drive_of(spec.prune) == "probability" or spec.prune.operator == "none"):
+        faults.append("budget: is met by pruning to a target; drop prune.probability, and choose a prune.operator")
     if spec.prune.start >= spec.prune.end:
         faults.append(
             f"prune.start = {spec.prune.start} and prune.end = {spec.prune.end}: pruning must start before it ends"

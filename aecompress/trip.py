@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,22 @@ from aecompress.assembly import (
 )
 from aecompress.data.dataset import Dataset, Scaling, checked, load
 from aecompress.data.sources import STDIN, read, read_array
-from aecompress.deploy import checkpoint
+from aecompress.deploy import checkpoint, foreign
 from aecompress.deploy.checkpoint import LayerShape, Model, load_model
-from aecompress.errors import AecompressError, DataError, Interrupted, RunError, VerifyError
+from aecompress.deploy.foreign import Foreign
+from aecompress.errors import AecompressError, DataError, Interrupted, RunError, SpecError, VerifyError
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.evolve.workers import no_denormals
-from aecompress.handover import Handed, detection, hand_over
+from aecompress.handover import Handed, detection, hand_over, over_budget, within_budget
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
+from aecompress.nets.foreign import read_state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
 from aecompress.recipe import complete
-from aecompress.spec import Resolved, RunSpec, resolve, to_toml
+from aecompress.spec import Resolved, RunSpec, override, resolve, to_toml
 from aecompress.steering import new_folder, read_status
 
 MODES = {"canonical": canonical, "coevo": coevolution}
@@ -69,6 +71,8 @@ class Job:
     directory: Path
     """What relative paths of the spec start from."""
     resumed: bool = False
+    init: Mapping[str, NDArray[np.float32]] | None = None
+    """Tensors of the model to start from, by torch's names."""
 
     @property
     def spec(self) -> RunSpec:
@@ -125,13 +129,70 @@ def _job(
     directory: Path,
     resumed: bool = False,
 ) -> Job:
+    init = None
+    if resolved.spec.model.init:
+        found = read_model(directory / resolved.spec.model.init)
+        resolved, init = taken_over(resolved, found, dataset), found.tensors
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
+    resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
     resolved = settle_compile(resolved, net, device, len(dataset.train))
     check_half(resolved.spec, device)
     plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, device))
     check_memory(plan, resolved.spec, dataset, device)
-    return Job(resolved, dataset, net, plan, device, where, directory, resumed)
+    return Job(resolved, dataset, net, plan, device, where, directory, resumed, init)
+
+
+def read_model(path: Path) -> Foreign:
+    """A model trained elsewhere, told apart by the file's ending.
+
+    Raises:
+        DataError: it is not there, or no chain of linear layers.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check model.init (--init)")
+    if path.suffix == ".safetensors":
+        return foreign.from_safetensors(path)
+    if path.suffix == ".onnx":
+        return foreign.from_onnx(path)
+    if path.suffix in (".pt", ".pth", ".bin"):
+        return foreign.from_tensors(path, read_state_dict(path))
+    raise DataError(f"{path}: is not a model; model.init (--init) takes .safetensors, .pt, .pth, .bin and .onnx")
+
+
+def taken_over(resolved: Resolved, found: Foreign, dataset: Dataset) -> Resolved:
+    """The spec with the layers of a model that was trained elsewhere, activations that it does not say from the spec.
+
+    Raises:
+        DataError, SpecError: it does not fit the rows, or the spec asks for other layers.
+    """
+    model, source = resolved.spec.model, f"--init {resolved.spec.model.init}"
+    if model.family == "variational":
+        raise SpecError("model.init: brings no variance head; choose model.family = 'plain' or 'denoising'")
+    inputs = dataset.train.shape[1]
+    if found.encoder[0].inputs != inputs:
+        raise DataError(f"{model.init}: takes {found.encoder[0].inputs} inputs, the rows have {inputs}; give its rows")
+    ends = {
+        "encoder": "identity" if model.latent_activation == "auto" else model.latent_activation,
+        "decoder": ("sigmoid" if dataset.facts.unit else "identity") if model.output == "auto" else model.output,
+    }
+    values = {}
+    for part, layers in (("encoder", found.encoder), ("decoder", found.decoder)):
+        values[f"model.{part}"] = [
+            {
+                "out": layer.outputs,
+                "activation": layer.activation or (ends[part] if layer is layers[-1] else model.activation),
+            }
+            for layer in layers
+        ]
+        asked = [layer.model_dump() for layer in getattr(model, part)]
+        if asked and asked != values[f"model.{part}"]:
+            raise SpecError(f"model.{part}: {model.init} has other layers ({values[f'model.{part}']}); leave it out")
+    if (model.hidden, model.latent) != ("auto", "auto"):
+        raise SpecError("model.hidden and model.latent: come from model.init; leave them out")
+    for path, value in values.items():
+        resolved = override(resolved, path, value, source)
+    return resolved
 
 
 @dataclass
@@ -228,7 +289,7 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     spent: defaultdict[str, float] = defaultdict(float)
     plan = dataclasses.replace(job.plan, engine=timed(job.plan.engine, spent))
     rows = rows_of(job.spec, job.dataset, job.device)
-    population = first_population(job.spec, job.net, job.dataset, job.device)
+    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
     if job.resumed:
         generation, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
         if arrays:
@@ -287,6 +348,9 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
         yield events.Saved(time.time(), kind, str(path.relative_to(job.folder)), path.stat().st_size)
     assert handed.compared is not None
     yield handed.compared
+    over = over_budget(job.spec, model, handed)
+    if over:
+        raise RunError(f"{over}; the model is in {job.folder / 'model'} all the same")
     spent["saving, exporting, verifying"] = time.perf_counter() - start
     spent["selecting and pruning"] = spent.pop("evolving") - spent["training"] - spent["measuring"]
     yield events.Profiled(time.time(), dict(spent))

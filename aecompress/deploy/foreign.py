@@ -1,0 +1,309 @@
+"""Models trained elsewhere: a chain of linear layers out of safetensors, a state dict's tensors, or an ONNX graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from scipy.special import erf
+
+from aecompress.deploy.checkpoint import Floats, LayerShape, load_model, unpack
+from aecompress.deploy.reference import ACTIVATIONS
+from aecompress.errors import DataError
+from aecompress.machine import gib, memory_bytes
+
+LARGEST_ONNX = 2 << 30
+"""Bytes; protobuf holds no more."""
+ACTIVATION_OPS = {"Relu": "relu", "Gelu": "gelu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky-relu"}
+ARITHMETIC = {"Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add}
+"""What exporters spell GELU with."""
+SKIPPED_OPS = ("Identity", "Dropout", "Flatten")
+"""Ops that leave rows ``[N, D]`` as they are."""
+UNKNOWN = ""
+"""The activation of a layer where a file has none: weights alone do not say it."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An autoencoder as found: layers and tensors named as ours, activations where the file says them."""
+
+    encoder: tuple[LayerShape, ...]
+    decoder: tuple[LayerShape, ...]
+    tensors: Mapping[str, Floats]
+
+
+def from_safetensors(path: Path) -> Foreign:
+    """The model of a safetensors file; with the activations of a ``config.json`` beside it, where one of ours is.
+
+    Raises:
+        DataError: it cannot be read, or is no chain of linear layers.
+    """
+    if path.name == "model.safetensors" and (path.parent / "config.json").exists():
+        model = load_model(path.parent)
+        return Foreign(model.encoder, model.decoder, model.tensors)
+    if path.is_file() and path.stat().st_size > memory_bytes():
+        raise DataError(
+            f"{path}: has {gib(path.stat().st_size)}, this machine {gib(memory_bytes())}; give a smaller file"
+        )
+    return from_tensors(path, unpack(path))
+
+
+def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Foreign:
+    """Linear layers in the order of their names, encoder before decoder where the names say which is which.
+
+    Raises:
+        DataError: naming the first tensor that is no part of such a chain.
+    """
+    weights = sorted((name for name in tensors if name.endswith("weight")), key=_natural)
+    found = []
+    for name in weights:
+        weight, bias = tensors[name], tensors.get(name.removesuffix("weight") + "bias")
+        if weight.ndim != 2:
+            raise DataError(f"{path}: {name} has shape {weight.shape}; only linear layers [out, in] can be taken over")
+        if bias is None:
+            bias = np.zeros(len(weight), weight.dtype)
+        if bias.shape != weight.shape[:1]:
+            raise DataError(
+                f"{path}: the bias of {name} has shape {bias.shape}, not {weight.shape[:1]}; correct the file"
+            )
+        found.append((name, weight, bias, UNKNOWN))
+    known = set(weights) | {name.removesuffix("weight") + "bias" for name in weights}
+    extra = sorted(tensors.keys() - known)
+    if extra or not found:
+        said = f"{extra[0]} is no weight or bias of a linear layer" if extra else "holds no linear layer"
+        raise DataError(f"{path}: {said}; give the weights and biases of an autoencoder alone")
+    return chained(path, found)
+
+
+def _natural(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
+    """Sorts numbers in names by value, and what belongs to a decoder after everything else."""
+    parts = re.split(r"(\d+)", name)
+    return "decoder" in name.lower(), [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def chained(path: Path, found: list[tuple[str, NDArray[Any], NDArray[Any], str]]) -> Foreign:
+    """(name, weight ``[out, in]``, bias, activation) of each layer as an encoder and a decoder.
+
+    Raises:
+        DataError: the layers do not follow each other, or are no autoencoder.
+    """
+    for (name, weight, _, _), (after, below, _, _) in pairwise(found):
+        if len(weight) != below.shape[1]:
+            raise DataError(
+                f"{path}: {name} gives {len(weight)} values, {after} takes {below.shape[1]}; no chain of layers"
+            )
+    if len(found) < 2 or len(found[-1][1]) != found[0][1].shape[1]:
+        raise DataError(
+            f"{path}: goes from {found[0][1].shape[1]} to {len(found[-1][1])} values in {len(found)} layer(s); "
+            "an autoencoder gives its inputs back, over a latent code"
+        )
+    named = [index for index, (name, *_) in enumerate(found) if "decoder" in name.lower()]
+    widths = [len(weight) for _, weight, _, _ in found[:-1]]
+    split = named[0] if named and named[0] > 0 else int(np.argmin(widths)) + 1
+    tensors: dict[str, Floats] = {}
+    parts: dict[str, list[LayerShape]] = {"encoder": [], "decoder": []}
+    for index, (source, weight, bias, activation) in enumerate(found):
+        part = "encoder" if index < split else "decoder"
+        name = f"{part}.{len(parts[part])}"
+        parts[part].append(LayerShape(name, weight.shape[1], len(weight), activation))
+        for kind, tensor in (("weight", weight), ("bias", bias)):
+            if tensor.dtype.kind != "f":
+                raise DataError(f"{path}: {source} holds {tensor.dtype}; floating-point weights are needed")
+            with np.errstate(over="ignore"):
+                values = np.ascontiguousarray(tensor, np.float32)
+            if not np.isfinite(values).all():
+                raise DataError(f"{path}: {source} holds values that are not finite in float32; train it again")
+            tensors[f"{name}.{kind}"] = values
+    return Foreign(tuple(parts["encoder"]), tuple(parts["decoder"]), tensors)
+
+
+def from_onnx(path: Path) -> Foreign:
+    """The model of an ONNX graph that is a chain of Gemm, or MatMul and Add, and activations.
+
+    Raises:
+        DataError: naming the first node that is something else.
+    """
+    graph = read_onnx(path).graph
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in held]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise DataError(f"{path}: has {len(inputs)} inputs and {len(graph.output)} outputs; one of each is needed")
+    current, found = inputs[0], []
+    nodes = list(_constants_out(path, graph.node, held))
+    place = 0
+    while place < len(nodes):
+        node = nodes[place]
+        if current not in node.input:
+            raise _no_chain(path, node, "does not follow the node before it")
+        if node.op_type in SKIPPED_OPS:
+            pass
+        elif node.op_type in ("Gemm", "MatMul"):
+            weight, bias = _product(path, node, held, current)
+            after = nodes[place + 1] if place + 1 < len(nodes) else None
+            if (
+                node.op_type == "MatMul"
+                and after is not None
+                and after.op_type == "Add"
+                and node.output[0] in after.input
+            ):
+                (other,) = (name for name in after.input if name != node.output[0])
+                if other not in held:
+                    raise _no_chain(path, after, "adds something else than a bias")
+                bias = np.broadcast_to(held[other], (weight.shape[1],))
+                place, node = place + 1, after
+            found.append([node.name or node.output[0], weight.T, bias, "identity"])
+        elif spelled := _gelu(nodes[place:], current, held):
+            _activate(path, node, found, "gelu")
+            place, node = place + spelled - 1, nodes[place + spelled - 1]
+        elif node.op_type in ACTIVATION_OPS:
+            slope = [attribute.f for attribute in node.attribute if attribute.name == "alpha"]
+            if node.op_type == "LeakyRelu" and abs((slope or [0.01])[0] - 0.01) > 1e-6:
+                raise _no_chain(path, node, f"has the slope {slope[0]:g}, only 0.01 is known")
+            _activate(path, node, found, ACTIVATION_OPS[node.op_type])
+        else:
+            raise _no_chain(path, node, "is no linear layer and no activation that is known")
+        current = node.output[0]
+        place += 1
+    if current != graph.output[0].name or not found:
+        raise DataError(
+            f"{path}: its output {graph.output[0].name} is not the end of its chain of layers; export it again"
+        )
+    return chained(path, [tuple(layer) for layer in found])
+
+
+def _activate(path: Path, node: onnx.NodeProto, found: list[list[Any]], activation: str) -> None:
+    if not found or found[-1][3] != "identity":
+        raise _no_chain(path, node, "is an activation that stands on no linear layer")
+    found[-1][3] = activation
+
+
+def _product(
+    path: Path, node: onnx.NodeProto, held: Mapping[str, NDArray[Any]], current: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Weight ``[in, out]`` and bias ``[out]`` of a Gemm or MatMul."""
+    about = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    weight = held.get(node.input[1])
+    if node.input[0] != current or weight is None or weight.ndim != 2 or about.get("transA"):
+        raise _no_chain(path, node, "is no product of rows with a stored matrix")
+    weight = (weight.T if about.get("transB") else weight) * np.float32(about.get("alpha", 1.0))
+    bias = np.zeros(weight.shape[1], np.float32)
+    if len(node.input) == 3 and node.input[2]:
+        if node.input[2] not in held:
+            raise _no_chain(path, node, "has a bias that is not stored")
+        bias = np.broadcast_to(held[node.input[2]] * np.float32(about.get("beta", 1.0)), bias.shape)
+    return weight, bias
+
+
+def _constants_out(path: Path, nodes: Any, held: dict[str, NDArray[Any]]) -> Any:
+    """The nodes that depend on the input; Constant and Cast of stored values go into ``held``."""
+    for node in nodes:
+        if node.op_type == "Constant":
+            values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+            if values:
+                check_tensor(path, values[0])
+                held[node.output[0]] = numpy_helper.to_array(values[0])
+        elif node.op_type == "Cast" and node.input[0] in held:
+            held[node.output[0]] = held[node.input[0]].astype(np.float32)
+        elif node.op_type == "Transpose" and node.input[0] in held and held[node.input[0]].ndim == 2:
+            held[node.output[0]] = held[node.input[0]].T
+        else:
+            yield node
+
+
+def _gelu(nodes: list[onnx.NodeProto], current: str, held: Mapping[str, NDArray[Any]]) -> int:
+    """How many of the ``nodes`` spell out 0.5 x (1 + erf(x / sqrt 2)); 0 when they do not. Tried on numbers."""
+    x = np.linspace(-3, 3, 13)
+    for count in (5, 4):
+        values: dict[str, Any] = {**held, current: x}
+        try:
+            for node in nodes[:count]:
+                values[node.output[0]] = ARITHMETIC[node.op_type](*(values[name] for name in node.input))
+            got = values[nodes[count - 1].output[0]]
+        except (KeyError, IndexError, ValueError):  # another op, too few nodes, or values of other shapes
+            continue
+        if np.shape(got) == x.shape and np.allclose(got, ACTIVATIONS["gelu"](x), atol=1e-5):
+            return count
+    return 0
+
+
+def _no_chain(path: Path, node: onnx.NodeProto, why: str) -> DataError:
+    return DataError(
+        f"{path}: node {node.name or node.output[0]!r} ({node.op_type}) {why}; "
+        "only chains of Gemm or MatMul and Add with activations can be taken over"
+    )
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """An ONNX model of standard ops, in bounded memory, whole: external data only from beside the file.
+
+    Raises:
+        DataError: unreadable, too large, of another domain, with subgraphs or functions, or with tensors that are not
+            what they say.
+    """
+    try:
+        size = path.stat().st_size
+        if size > min(LARGEST_ONNX, memory_bytes()):
+            raise DataError(f"{path}: has {gib(size)}; ONNX files have at most 2 GiB")
+        model = onnx.load(path, load_external_data=False)
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
+    except DecodeError as fault:
+        raise DataError(f"{path}: is not ONNX ({fault}); name an ONNX file") from fault
+    foreign = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
+    foreign -= {"", "ai.onnx"}
+    if foreign or model.functions:
+        named = sorted(foreign)[0] if foreign else model.functions[0].name
+        raise DataError(f"{path}: uses {named!r}, which is not standard ONNX; export it with standard ops alone")
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
+                raise DataError(
+                    f"{path}: node {node.name or node.op_type!r} holds a graph of its own; export it without"
+                )
+    for tensor in model.graph.initializer:
+        check_tensor(path, tensor)
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        onnx.load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def check_tensor(path: Path, tensor: TensorProto) -> None:
+    """Refuse a tensor whose data are not as long as its shape says, or lie outside the folder of ``path``.
+
+    Raises:
+        DataError: naming it.
+    """
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    if tensor.data_location == TensorProto.EXTERNAL:
+        about = {entry.key: entry.value for entry in tensor.external_data}
+        location = Path(about.get("location", ""))
+        inside = location.name and not location.is_absolute() and ".." not in location.parts
+        if not inside or (path.parent / location).is_symlink() or not (path.parent / location).is_file():
+            raise DataError(f"{path}: {tensor.name} lies in {str(location)!r}, not in a file beside it; bring it there")
+        there = (path.parent / location).stat().st_size
+        if count < 0 or count > there:
+            raise DataError(f"{path}: {tensor.name} says it has {count} values, {location} has {there} bytes")
+        return
+    try:
+        each = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, ValueError) as fault:
+        raise DataError(f"{path}: {tensor.name} has the unknown type {tensor.data_type}; export it again") from fault
+    stored = len(tensor.raw_data) if tensor.HasField("raw_data") else _listed(tensor) * each
+    if min(tensor.dims, default=0) < 0 or count * each > max(stored, 0) + 8:
+        raise DataError(f"{path}: {tensor.name} says it has {count} values, {stored} bytes are stored; export it again")
+
+
+def _listed(tensor: TensorProto) -> int:
+    fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+    return max(len(getattr(tensor, name)) for name in fields)

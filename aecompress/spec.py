@@ -465,6 +465,8 @@ def contradictions(spec: RunSpec) -> list[str]:
         faults.append(f"data.split = {list(spec.data.split)}: the three shares must add up to 1")
     elif spec.data.split[0] == 0:
         faults.append(f"data.split = {list(spec.data.split)}: the first share, of training rows, must be above 0")
+    if spec.export.opset < 18 and "packed" in spec.export.variants:
+        faults.append(f"export.opset = {spec.export.opset}: packed files need the operators of 18; choose 18 or more")
     if spec.train.epochs == 0:
         if not spec.model.init:
             faults.append("train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)")

@@ -165,6 +165,13 @@ def parse_numpy(where: str, data: bytes, key: str) -> Array:
                 raise DataError(f"{where}: holds {names}; choose one, as in {where}:{loaded.files[0]}")
             if key and key not in loaded.files:
                 raise DataError(f"{where}: has no array {key!r}; it holds {names}")
+            needed = max(
+                (one.file_size for one in loaded.zip.infolist() if one.filename.startswith(key or "")), default=0
+            )
+            if needed > memory_bytes():
+                raise DataError(
+                    f"{where}: would need {gib(needed)}, this machine has {gib(memory_bytes())}; give fewer rows"
+                )
             array = loaded[key or loaded.files[0]]
             if not isinstance(array, np.ndarray):
                 raise DataError(f"{where}: {key or loaded.files[0]!r} is not an array; choose another key")

@@ -24,6 +24,7 @@ from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Draft, Store
+from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.verify import session
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes
@@ -318,7 +319,7 @@ def make_plain(path: Path, output: Path) -> None:
         VerifyError: the plain file is another function.
     """
     before = session(path, 1)
-    plain = unpack(onnx.load(path))
+    plain = unpack(read_onnx(path))
     write_bytes(output, plain.SerializeToString(deterministic=True))
     after = session(output, 1)
     node = before.get_inputs()[0]

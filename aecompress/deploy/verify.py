@@ -20,6 +20,7 @@ from aecompress.deploy import graph, reference
 from aecompress.deploy.checkpoint import Floats, Model, load_model, load_rows
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine
+from aecompress.deploy.reading import read_onnx
 from aecompress.errors import AecompressError, DataError
 
 TOLERANCE = 1e-5
@@ -106,16 +107,28 @@ def session(
         level: how far onnxruntime may rewrite the graph.
 
     Raises:
-        DataError: onnxruntime does not load the file.
+        DataError: the file is not to be trusted, or onnxruntime does not load it.
+    """
+    return load(path, read_onnx(path).SerializeToString(), threads, level)
+
+
+def load(
+    path: Path,
+    data: bytes,
+    threads: int = 0,
+    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+) -> onnxruntime.InferenceSession:
+    """A session of an ONNX model's bytes, which came from ``path``.
+
+    Raises:
+        DataError: onnxruntime does not load them.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = level
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
         raise DataError(f"{path}: onnxruntime does not load it ({_one_line(fault)}); export it again") from fault
 
@@ -210,10 +223,12 @@ def opened(path: Path, wanted: str | None = None) -> Opened:
     """
     label = path.name
     try:
-        proto = onnx.load(path)
+        proto = read_onnx(path)
         onnx.checker.check_model(proto, full_check=True)
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
+    except DataError as fault:
+        if not path.is_file():
+            raise
+        return Opened([Check(f"{label} checker", False, str(fault))])
     except Exception as fault:  # the checker and protobuf raise unrelated classes
         return Opened([Check(f"{label} checker", False, _one_line(fault))])
     checks = [Check(f"{label} checker", True, "onnx.checker with full_check")]

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from aecompress.errors import DataError
 
+DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+"""What torch raises on files that are damaged or hold more than tensors."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where training scripts put the state dict inside what they save."""
 

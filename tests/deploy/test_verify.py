@@ -236,8 +236,9 @@ def test_a_weight_that_does_not_fit_the_next_layer_fails_the_checker(folder: Pat
 
 def test_an_operator_that_onnxruntime_lacks_fails_to_load(folder: Path, model: Model) -> None:
     def foreign(proto: onnx.ModelProto) -> None:
-        proto.graph.node[-1].domain = "somebody.else"
-        proto.opset_import.append(helper.make_opsetid("somebody.else", 1))
+        proto.graph.node[-1].domain = "com.microsoft"
+        proto.graph.node[-1].op_type = "NoSuchOperator"
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
     path = edit(folder / "autoencoder.onnx", foreign)
     assert failures(path, model) == ["loads"]

@@ -1,0 +1,85 @@
+"""ONNX files that others wrote, read in bounded memory and time; what could reach outside the file is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
+
+from aecompress.errors import DataError
+from aecompress.machine import gib, memory_bytes
+
+LARGEST_ONNX = 2 << 30
+"""Bytes; protobuf holds no more."""
+STANDARD = frozenset({"", "ai.onnx"})
+KNOWN = STANDARD | {"ai.onnx.ml", "com.microsoft"}
+"""Domains of operators that come with onnxruntime."""
+
+
+def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
+    """An ONNX model of the given ``domains``, in bounded memory, whole: external data only from beside the file.
+
+    Raises:
+        DataError: unreadable, too large, of another domain, with subgraphs or functions, or with tensors that are not
+            what they say.
+    """
+    try:
+        size = path.stat().st_size
+        if size > min(LARGEST_ONNX, memory_bytes()):
+            raise DataError(f"{path}: has {gib(size)}; ONNX files have at most 2 GiB")
+        model = onnx.load(path, load_external_data=False)
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
+    except DecodeError as fault:
+        raise DataError(f"{path}: is not ONNX ({fault}); name an ONNX file") from fault
+    foreign = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
+    foreign -= domains
+    if foreign or model.functions:
+        named = sorted(foreign)[0] if foreign else model.functions[0].name
+        raise DataError(f"{path}: uses {named!r}, which is not standard ONNX; export it with standard ops alone")
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
+                raise DataError(
+                    f"{path}: node {node.name or node.op_type!r} holds a graph of its own; export it without"
+                )
+    for tensor in model.graph.initializer:
+        check_tensor(path, tensor)
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        onnx.load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def check_tensor(path: Path, tensor: TensorProto) -> None:
+    """Refuse a tensor whose data are not as long as its shape says, or lie outside the folder of ``path``.
+
+    Raises:
+        DataError: naming it.
+    """
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    if tensor.data_location == TensorProto.EXTERNAL:
+        about = {entry.key: entry.value for entry in tensor.external_data}
+        location = Path(about.get("location", ""))
+        inside = location.name and not location.is_absolute() and ".." not in location.parts
+        if not inside or (path.parent / location).is_symlink() or not (path.parent / location).is_file():
+            raise DataError(f"{path}: {tensor.name} lies in {str(location)!r}, not in a file beside it; bring it there")
+        there = (path.parent / location).stat().st_size
+        if count < 0 or count > there:
+            raise DataError(f"{path}: {tensor.name} says it has {count} values, {location} has {there} bytes")
+        return
+    try:
+        each = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, ValueError) as fault:
+        raise DataError(f"{path}: {tensor.name} has the unknown type {tensor.data_type}; export it again") from fault
+    stored = len(tensor.raw_data) if tensor.HasField("raw_data") else _listed(tensor) * each
+    if min(tensor.dims, default=0) < 0 or count * each > max(stored, 0) + 8:
+        raise DataError(f"{path}: {tensor.name} says it has {count} values, {stored} bytes are stored; export it again")
+
+
+def _listed(tensor: TensorProto) -> int:
+    fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+    return max(len(getattr(tensor, name)) for name in fields)

@@ -12,7 +12,7 @@ BIN := .venv/bin
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/aecompress prune digits -o runs/demo --force
+	$(BIN)/aecompress prune digits -o runs/demo --force --variants packed,int8
 
 test: .venv/installed
 	$(BIN)/python -m pytest

@@ -14,7 +14,7 @@ from aecompress import events
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, RunError, SpecError
 from aecompress.spec import resolve
-from aecompress.trip import Job, prepare, run
+from aecompress.trip import Job, prepare, prepare_resume, run
 from tests.deploy.test_foreign import Plain
 
 BASE = {"mode": "canonical", "train.epochs": 3, "model.hidden": [48], "model.latent": 6}
@@ -141,3 +141,18 @@ def test_a_budget_that_is_missed_fails_and_says_what_was_reached(tmp_path: Path)
         list(going)
     assert (tmp_path / "run/model/autoencoder.onnx").exists()
     assert isinstance(events.read_log(tmp_path / "run/events.jsonl")[-1], events.Failed)
+
+
+def test_a_run_from_a_model_is_resumed_to_the_same_bits(trained: tuple[Path, nn.Module, Path], tmp_path: Path) -> None:
+    where = trained[0]
+    fields = {"model__hidden": None, "model__latent": None, "data__source": str(where / "rows.npy")}
+    fields |= {"model__init": str(where / "m.pt"), "train__epochs": 4, "checkpoint_every": 1}
+    list(run(job(tmp_path / "whole", **fields)))
+    going = run(job(tmp_path / "cut", **fields))
+    for event in going:
+        if isinstance(event, events.Checkpoint):
+            break
+    going.close()
+    list(run(prepare_resume(tmp_path / "cut")))
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert weights[0] == weights[1]

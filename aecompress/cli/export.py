@@ -37,12 +37,13 @@ def export(
     """
     with reported():
         from aecompress.errors import SpecError
+        from aecompress.flags import NUMBER, WORDS, parsed
 
         asked = {
-            "export.variants": ("--variants", variants),
+            "export.variants": ("--variants", variants and parsed(variants, WORDS)),
             "export.values": ("--values", values),
             "export.embed_scaling": ("--embed-scaling", embed_scaling),
-            "export.opset": ("--opset", opset),
+            "export.opset": ("--opset", opset and parsed(opset, NUMBER)),
         }
         given = {path: pair for path, pair in asked.items() if pair[1] is not None}
         if source.is_file():

@@ -6,6 +6,7 @@ import gc
 import gzip
 import io
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aecompress.data import sources
 from aecompress.data.sources import FLIP_RATE, binary_clusters, digits, file_and_key, read, read_array
 from aecompress.errors import DataError
 
@@ -423,3 +425,38 @@ def test_the_seed_of_a_cluster_set_is_its_instance() -> None:
     for part in ("train", "validation", "test"):
         assert np.array_equal(getattr(first, part), getattr(again, part))
         assert (getattr(first, part) != getattr(other, part)).mean() > 0.2
+
+
+def npy_bytes(header: str, data: bytes = b"") -> bytes:
+    """An .npy file with any header."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 8), }", b"\0" * 64),
+        npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (-5, 8), }", b"\0" * 64),
+        npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (3000000000, 8), }", b"\0" * 64),
+        npy_bytes("{'descr': '|O', 'fortran_order': False, 'shape': (1, 8), }", b"\0" * 64),
+        npy_bytes("__import__('os').system('true')"),
+        npy_bytes("{" * 5000),
+        b"\x93NUMPY\x02\x00" + (0x7FFFFFFF).to_bytes(4, "little") + b"{",
+    ],
+)
+def test_hostile_npy_headers_are_refused_at_once(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(data)
+    began = time.perf_counter()
+    with pytest.raises(DataError, match=r"a\.npy: cannot be read as a NumPy array"):
+        read_array(tmp_path / "a.npy")
+    assert time.perf_counter() - began < 5
+
+
+def test_an_npz_that_unpacks_to_more_than_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
+    monkeypatch.setattr(sources, "memory_bytes", lambda: 1_000_000)
+    with pytest.raises(DataError, match=r"a\.npz: needs .*; give fewer rows"):
+        read_array(tmp_path / "a.npz", "rows")

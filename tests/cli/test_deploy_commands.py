@@ -1,0 +1,131 @@
+"""``aecompress export`` and ``aecompress bench`` as their users call them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.deploy.models import tiny_model, write_onnx
+
+
+def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "aecompress", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("commands") / "run"
+    done = call("prune", "digits", "--mode", "canonical", "--epochs", 2, "--hidden", 32, "-o", where, "--quiet")
+    assert done.returncode == 0, done.stderr
+    return where
+
+
+def test_prune_ends_with_the_before_and_after_table(tmp_path: Path) -> None:
+    done = call(
+        *("prune", "digits", "--mode", "canonical", "--epochs", 1, "-o", tmp_path / "run"),
+        *("--variants", "packed,scorer", "--values", "float32"),
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    head = next(index for index, line in enumerate(lines) if line.split()[:2] == ["file", "bytes"])
+    assert [line.split()[0] for line in lines[head:]] == [
+        "file",
+        "dense",
+        "autoencoder.onnx",
+        "autoencoder.packed.onnx",
+    ]
+    assert len({len(line) for line in lines[head:]}) == 1
+    kinds = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert {"autoencoder", "autoencoder-packed", "scorer", "card"} <= set(kinds)
+
+
+def test_export_writes_variants_beside_the_plain_files(finished: Path, tmp_path: Path) -> None:
+    done = call("export", finished, "--variants", "packed,sparse", "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    files = {file["kind"]: file for file in json.loads(done.stdout)["files"]}
+    assert files["autoencoder-packed"]["bytes"] < files["autoencoder"]["bytes"]
+    assert all(Path(file["path"]).stat().st_size == file["bytes"] for file in files.values())
+    plain = call("export", files["autoencoder-packed"]["path"], "--dense", "-o", tmp_path / "plain.onnx")
+    assert plain.returncode == 0, plain.stderr
+    assert plain.stdout == f"plain\t{tmp_path / 'plain.onnx'}\t{(tmp_path / 'plain.onnx').stat().st_size}\n"
+    assert {node.op_type for node in onnx.load(tmp_path / "plain.onnx").graph.node} == {"Gemm", "Relu", "Sigmoid"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export", "none"], "none"),
+        (["export", "{run}", "--variants", "packed,zip"], "export.variants"),
+        (["export", "{run}", "--values", "int2", "-o", "{new}"], 'export.values = "int2"'),
+        (["export", "{run}", "--variants", "packed", "--opset", "17", "-o", "{new}"], "packed files need"),
+        (["export", "{run}/model/autoencoder.onnx"], "only made plain"),
+        (["export", "{run}", "-o", "{run}/model"], "is not empty"),
+        (["bench", "none.onnx"], "none.onnx: cannot be read"),
+        (["bench", "{text}"], "is not ONNX"),
+        (["bench", "{run}/model/encoder.onnx", "--batch", "0"], "--batch = '0'"),
+        (["bench", "{run}/model/encoder.onnx", "--batch", ""], "--batch = ''"),
+        (["bench", "{run}/model/encoder.onnx", "--threads", "many"], "--threads"),
+        (["bench", "{run}/model/encoder.onnx", "--plot", "a.jpg"], "--plot = a.jpg"),
+        (["bench", "{foreign}"], "uses 'com.evil'"),
+        (["verify", "{foreign}", "{run}"], "uses 'com.evil'"),
+    ],
+)
+def test_bad_use_is_one_sentence(finished: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 64]) for name in ("x", "y")]
+    node = helper.make_node("Steal", ["x"], ["y"], domain="com.evil")
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.evil", 1)]
+    made = helper.make_graph([node], "g", value[:1], value[1:])
+    onnx.save(helper.make_model(made, opset_imports=opsets, ir_version=10), tmp_path / "foreign.onnx")
+    names = {"run": finished, "new": tmp_path / "new", "text": tmp_path / "text.onnx"}
+    names["foreign"] = tmp_path / "foreign.onnx"
+    done = call(*(argument.format(**names) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == (3 if arguments[0] == "verify" else 2), done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_bench_measures_files_side_by_side(tmp_path: Path) -> None:
+    write_onnx(tmp_path, tiny_model("relu"))
+    files = [tmp_path / f"{part}.onnx" for part in ("autoencoder", "encoder")]
+    done = call("bench", *files, "--batch", "1,4", "--threads", "1", "--seconds", "0.01")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    times = ["ms_1_rows_1_threads", "faster", "ms_4_rows_1_threads", "faster"]
+    assert rows[0] == ["file", "bytes", "smaller", "load_ms", *times]
+    assert [row[0] for row in rows[1:]] == [str(file) for file in files]
+    assert [int(row[1]) for row in rows[1:]] == [file.stat().st_size for file in files]
+    assert (rows[1][2], rows[1][5], rows[1][7]) == ("1.00x", "1.00x", "1.00x")
+    done = call("bench", *files, "--batch", "2", "--seconds", "0.01", "--json", "--plot", tmp_path / "a.svg")
+    found = json.loads(done.stdout)
+    assert found["machine"]["cores"] >= 1
+    assert [timing["threads"] for timing in found["files"][0]["timings"]] == [1, 0]
+    text = (tmp_path / "a.svg").read_text()
+    assert text.count("<svg") == 1
+
+
+def test_a_file_started_from_is_named_on_the_command_line(finished: Path, tmp_path: Path) -> None:
+    done = call(
+        *("prune", "digits", "--init", finished / "model/model.safetensors", "--epochs", 0, "--mode", "canonical"),
+        *("--target-sparsity", 0.9, "-o", tmp_path / "cut", "--quiet", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sparsity"] == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_budget_that_is_missed_exits_with_one(tmp_path: Path) -> None:
+    done = call(
+        *("prune", "digits", "--mode", "canonical", "--epochs", 1, "-o", tmp_path / "run", "--quiet"),
+        *("--max-params", 100, "--target-sparsity", 0.5),
+    )
+    assert done.returncode == 1
+    assert "budget.max_params = 100" in done.stderr
+    assert (tmp_path / "run/model/autoencoder.onnx").exists()

@@ -29,7 +29,7 @@ from aecompress.errors import DataError
 from aecompress.trip import export_again
 
 RATE = 4e-3
-WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.5, 0.6, 0.7)
+WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.5, 0.6, 0.7)
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 
 

@@ -7,7 +7,7 @@ is faster than float32, and whether either is, depends on the machine: :mod:`mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx import TensorProto
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain, Dense
 from aecompress.deploy.graph import Draft, Product
+from aecompress.deploy.pack import Grid
 from aecompress.deploy.reference import ACTIVATIONS
 
 TINY = 1e-12
@@ -35,15 +36,21 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
     return seen
 
 
-def quantised(layer: Dense) -> tuple[NDArray[np.int8], Floats]:
-    """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output."""
-    scale = (np.maximum(np.abs(layer.weight).max(0), TINY) / 127).astype(np.float32)
-    return np.rint(layer.weight / scale).astype(np.int8), scale
+def quantised(layer: Dense, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
+    """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int8 grid."""
+    grid = grids[f"{layer.name}.weight"]
+    scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
+    return (grid.codes(layer.weight) - 127).astype(np.int8), np.ascontiguousarray(scale)
 
 
-def dynamic(draft: Draft, layer: Dense, source: str, result: str) -> None:
+def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
     """A product in int8 with the input's range taken from the call; onnxruntime fuses it into one kernel."""
-    weight, scale = quantised(layer)
+    return lambda draft, layer, source, result: write_dynamic(draft, layer, grids, source, result)
+
+
+def write_dynamic(draft: Draft, layer: Dense, grids: Mapping[str, Grid], source: str, result: str) -> None:
+    """The nodes of one product under :func:`dynamic`."""
+    weight, scale = quantised(layer, grids)
     names = list(layer.tensors)
     quantised_names = [f"{layer.name}.{part}" for part in ("q", "q.scale", "q.zero")]
     draft.nodes.append(_node("DynamicQuantizeLinear", [source], quantised_names))
@@ -57,11 +64,11 @@ def dynamic(draft: Draft, layer: Dense, source: str, result: str) -> None:
     draft.add("Add", [scaled, draft.keep(names[1], layer.bias)], result)
 
 
-def static(seen: dict[str, Range]) -> Product:
+def static(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
     """A product in int8 with the input's range fixed, written as quantise-dequantise pairs that onnxruntime fuses."""
 
     def write(draft: Draft, layer: Dense, source: str, result: str) -> None:
-        weight, scale = quantised(layer)
+        weight, scale = quantised(layer, grids)
         low, high = seen[layer.name]
         step = np.float32(max(high - low, TINY) / 255)
         zero = np.uint8(np.clip(round(-low / step), 0, 255))
@@ -105,4 +112,7 @@ def _node(op: str, inputs: list[str], outputs: list[str]) -> Any:
     return helper.make_node(op, inputs, outputs)
 
 
-METHODS: dict[str, Callable[[dict[str, Range]], Product]] = {"static": static, "dynamic": lambda seen: dynamic}
+METHODS: dict[str, Callable[[Mapping[str, Range], Mapping[str, Grid]], Product]] = {
+    "static": static,
+    "dynamic": dynamic,
+}

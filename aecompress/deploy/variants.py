@@ -184,11 +184,14 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
     expected = source.expected if request.scaling is None else verify.unscaled(source.expected, request.scaling)
     at_least = replace(request, opset=max(request.opset, quantize.MIN_OPSET))
     for part, chain in source.chains.items():
-        seen = quantize.ranges(chain, fed(source, part))
+        near, grids = rounding.compensated(chain, fed(source, part), "int8")
+        seen = quantize.ranges(near, fed(source, part))
         right = loss_with(source, part, chain, request.measure)
         candidates = {}
         for method, product in quantize.METHODS.items():
-            path = put(folder, f"{part}.int8-{method}.onnx", chain, part, at_least, product(seen), f"int8 {method}")
+            path = put(
+                folder, f"{part}.int8-{method}.onnx", near, part, at_least, product(seen, grids), f"int8 {method}"
+            )
             check = verify.no_worse(path, source.model, source.rows, request.measure, request.allowed, right)
             if check.passed:
                 candidates[path] = (method, check)

@@ -23,7 +23,7 @@ def with_value(value: float) -> np.ndarray:
 
 
 FLAGS: dict[str, tuple[list[str], str]] = {
-    "no epochs": ([CLUSTERS, "--epochs", "0"], "train.epochs = 0 (--epochs)"),
+    "no epochs": ([CLUSTERS, "--epochs", "0"], "train.epochs = 0:"),
     "epochs in words": ([CLUSTERS, "--epochs", "many"], "train.epochs"),
     "batch below one": ([CLUSTERS, "--batch", "-3"], "train.batch = -3"),
     "half a batch": ([CLUSTERS, "--batch", "2.5"], "train.batch = 2.5"),

@@ -132,7 +132,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     ("arguments", "said"),
     [
         (["--device", "cuda:99"], "device = 'cuda:99'"),
-        (["--epochs", "0"], "train.epochs = 0 (--epochs)"),
+        (["--epochs", "0"], "train.epochs = 0:"),
         (["--hidden", "a,b"], "model.hidden"),
         (["--set", "train.batch"], "write it as section.field=value"),
         (["--preset", "nope"], "no such preset"),

@@ -458,5 +458,5 @@ def test_an_npz_that_unpacks_to_more_than_the_memory_is_refused(
 ) -> None:
     np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
     monkeypatch.setattr(sources, "memory_bytes", lambda: 1_000_000)
-    with pytest.raises(DataError, match=r"a\.npz: needs .*; give fewer rows"):
+    with pytest.raises(DataError, match=r"a\.npz: would need .*; give fewer rows"):
         read_array(tmp_path / "a.npz", "rows")

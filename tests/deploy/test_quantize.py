@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from aecompress.deploy import graph, quantize
+from aecompress.deploy import graph, pack, quantize
 from aecompress.deploy.compact import Chain, Dense, run
 
 each = pytest.mark.parametrize("method", quantize.METHODS)
@@ -35,8 +35,14 @@ def chain_like(activation: str = "relu") -> Chain:
 ROWS = np.random.default_rng(1).random((300, 40), dtype=np.float32)
 
 
+def grids_of(chain: Chain) -> dict[str, pack.Grid]:
+    found = {f"{layer.name}.weight": pack.grid_of(layer.weight, "int8") for layer in chain.layers}
+    return {name: grid for name, grid in found.items() if grid is not None}
+
+
 def built(chain: Chain, method: str) -> onnx.ModelProto:
-    return graph.build(chain, "autoencoder", 21, {}, quantize.METHODS[method](quantize.ranges(chain, ROWS)))
+    seen = quantize.ranges(chain, ROWS)
+    return graph.build(chain, "autoencoder", 21, {}, quantize.METHODS[method](seen, grids_of(chain)))
 
 
 def output(proto: onnx.ModelProto, rows: np.ndarray) -> np.ndarray:
@@ -86,8 +92,8 @@ def test_ranges_are_those_of_the_chain_and_hold_zero() -> None:
 
 def test_weights_are_rounded_to_their_outputs_scale() -> None:
     layer = chain_like().layers[0]
-    codes, scale = quantize.quantised(layer)
+    codes, scale = quantize.quantised(layer, grids_of(chain_like()))
     assert (np.abs(codes).max(0) == 127).all()
     assert (np.abs(codes * scale - layer.weight) <= scale * 0.5001).all()
-    dead = Dense("a", np.zeros((3, 2), np.float32), np.zeros(2, np.float32), "relu")
-    assert not quantize.quantised(dead)[0].any()
+    dead = Chain(3, (Dense("a", np.zeros((3, 2), np.float32), np.zeros(2, np.float32), "relu"),))
+    assert not quantize.quantised(dead.layers[0], grids_of(dead))[0].any()

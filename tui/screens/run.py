@@ -121,8 +121,8 @@ class RunScreen(Screen[None]):
                     yield Static(id="pair")
             with TabPane("4 Result", id="result"), VerticalScroll():
                 yield Static(id="outcome")
-                yield DataTable(id="files", cursor_type="row", zebra_stripes=True)
                 yield Static(id="compared")
+                yield DataTable(id="files", cursor_type="row", zebra_stripes=True)
                 yield Static(id="profile")
         yield Footer()
 
@@ -279,7 +279,7 @@ class RunScreen(Screen[None]):
             for saved in story.saved.values():
                 table.add_row(Text(saved.file), Text(saved.path), f"{saved.bytes:,}", key=saved.path)
         table.display = bool(story.saved)
-        self.query_one("#compared", Static).update(before_and_after(story))
+        self.query_one("#compared", Static).update(before_and_after(story, self.size.width >= WIDE))
         self.query_one("#profile", Static).update(profile(story))
 
     # What the user does.
@@ -373,6 +373,8 @@ class RunScreen(Screen[None]):
         self.app.show_runs(self.folder.parent)  # type: ignore[attr-defined]
 
 
+WIDE = 100
+"""Columns that the whole before/after table needs."""
 WORDS = {
     "finished": "The run is finished: 4 shows the result.",
     "failed": "The run failed: 4 says why.",
@@ -413,17 +415,22 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
     return table
 
 
-def before_and_after(story: Story) -> Group | str:
-    """What the files take beside the dense model of the same shape, and why variants were kept or not."""
+def before_and_after(story: Story, wide: bool) -> Group | str:
+    """What the files take beside the dense model of the same shape, and why variants were kept or not.
+
+    Where it is not ``wide``, milliseconds are left to their ratios.
+    """
     if story.compared is None:
         return ""
     head, *rows = story.compared.words()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for index, name in enumerate(head):
+        if not wide and name.startswith("ms"):
+            continue
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
-    return Group(Text("\nbefore and after", "dim"), table, *(Text(note, "dim") for note in story.compared.notes))
+        table.add_row(*(Text(cell) for name, cell in zip(head, row, strict=True) if wide or not name.startswith("ms")))
+    return Group(Text(""), table, *(Text(note, "dim") for note in story.compared.notes))
 
 
 def profile(story: Story) -> Table:

@@ -96,7 +96,7 @@ def unpack(path: Path) -> dict[str, Floats]:
     """
     try:
         return dict(safetensors.numpy.load_file(path))
-    except (OSError, SafetensorError) as fault:
+    except (OSError, SafetensorError, AttributeError, TypeError, ValueError, KeyError) as fault:
         raise DataError(f"{path}: cannot be read as safetensors ({fault}); make it again") from fault
 
 
@@ -142,7 +142,7 @@ def load_model(folder: Path) -> Model:
         raise DataError(
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
         ) from fault
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
         raise DataError(f"{path}: is not a model's config ({fault!r}); make the model again") from fault
     tensors = unpack(folder / "model.safetensors")
     expected: dict[str, tuple[int, ...]] = {}

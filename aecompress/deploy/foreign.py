@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +27,14 @@ ARITHMETIC = {"Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add}
 """What exporters spell GELU with."""
 SKIPPED_OPS = ("Identity", "Dropout", "Flatten")
 """Ops that leave rows ``[N, D]`` as they are."""
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+"""Number formats that weights may have."""
 UNKNOWN = ""
 """The activation of a layer where a file has none: weights alone do not say it."""
+
+
+Layer = tuple[str, NDArray[Any], NDArray[Any], str]
+"""A name in the file, weight ``[out, in]``, bias ``[out]``, and the activation."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,10 @@ def from_safetensors(path: Path) -> Foreign:
     Raises:
         DataError: it cannot be read, or is no chain of linear layers.
     """
-    if path.name == "model.safetensors" and (path.parent / "config.json").exists():
-        model = load_model(path.parent)
-        return Foreign(model.encoder, model.decoder, model.tensors)
+    if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
+        with contextlib.suppress(DataError, RecursionError):  # many programs write a config.json
+            model = load_model(path.parent)
+            return Foreign(model.encoder, model.decoder, model.tensors)
     if path.is_file() and path.stat().st_size > memory_bytes():
         raise DataError(
             f"{path}: has {gib(path.stat().st_size)}, this machine {gib(memory_bytes())}; give a smaller file"
@@ -65,7 +73,7 @@ def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Foreign:
     found = []
     for name in weights:
         weight, bias = tensors[name], tensors.get(name.removesuffix("weight") + "bias")
-        if weight.ndim != 2:
+        if weight.ndim != 2 or not weight.size:
             raise DataError(f"{path}: {name} has shape {weight.shape}; only linear layers [out, in] can be taken over")
         if bias is None:
             bias = np.zeros(len(weight), weight.dtype)
@@ -88,8 +96,8 @@ def _natural(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
     return "decoder" in name.lower(), [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
-def chained(path: Path, found: list[tuple[str, NDArray[Any], NDArray[Any], str]]) -> Foreign:
-    """(name, weight ``[out, in]``, bias, activation) of each layer as an encoder and a decoder.
+def chained(path: Path, found: list[Layer]) -> Foreign:
+    """The layers as an encoder and a decoder.
 
     Raises:
         DataError: the layers do not follow each other, or are no autoencoder.
@@ -114,7 +122,7 @@ def chained(path: Path, found: list[tuple[str, NDArray[Any], NDArray[Any], str]]
         name = f"{part}.{len(parts[part])}"
         parts[part].append(LayerShape(name, weight.shape[1], len(weight), activation))
         for kind, tensor in (("weight", weight), ("bias", bias)):
-            if tensor.dtype.kind != "f":
+            if tensor.dtype.name not in FLOATS:
                 raise DataError(f"{path}: {source} holds {tensor.dtype}; floating-point weights are needed")
             with np.errstate(over="ignore"):
                 values = np.ascontiguousarray(tensor, np.float32)
@@ -131,34 +139,36 @@ def from_onnx(path: Path) -> Foreign:
         DataError: naming the first node that is something else.
     """
     graph = read_onnx(path, STANDARD).graph
+    if graph.sparse_initializer or not all(node.output for node in graph.node):
+        raise DataError(f"{path}: has sparse weights, or nodes that give nothing; export it as a plain chain of layers")
+    try:
+        return chained(path, _walked(path, graph))
+    except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as fault:
+        raise DataError(f"{path}: is not what its format says ({fault!r:.120}); export it again") from fault
+
+
+def _walked(path: Path, graph: onnx.GraphProto) -> list[Layer]:
+    """The layers of a graph, first to last."""
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in held]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise DataError(f"{path}: has {len(inputs)} inputs and {len(graph.output)} outputs; one of each is needed")
-    current, found = inputs[0], []
+    current, found = inputs[0], list[Layer]()
     nodes = list(_constants_out(path, graph.node, held))
     place = 0
     while place < len(nodes):
         node = nodes[place]
         if current not in node.input:
             raise _no_chain(path, node, "does not follow the node before it")
-        if node.op_type in SKIPPED_OPS:
-            pass
-        elif node.op_type in ("Gemm", "MatMul"):
+        if node.op_type in ("Gemm", "MatMul"):
             weight, bias = _product(path, node, held, current)
-            after = nodes[place + 1] if place + 1 < len(nodes) else None
-            if (
-                node.op_type == "MatMul"
-                and after is not None
-                and after.op_type == "Add"
-                and node.output[0] in after.input
-            ):
-                (other,) = (name for name in after.input if name != node.output[0])
-                if other not in held:
-                    raise _no_chain(path, after, "adds something else than a bias")
-                bias = np.broadcast_to(held[other], (weight.shape[1],))
-                place, node = place + 1, after
-            found.append([node.name or node.output[0], weight.T, bias, "identity"])
+            found.append((node.name or node.output[0], weight.T, bias, "identity"))
+        elif node.op_type == "Add":
+            added = [held[name] for name in node.input if name in held]
+            if len(added) != 1 or not found or found[-1][3] != "identity":
+                raise _no_chain(path, node, "adds something else than a bias")
+            name, weight, bias, activation = found[-1]
+            found[-1] = (name, weight, bias + _vector(added[0], len(weight)), activation)
         elif spelled := _gelu(nodes[place:], current, held):
             _activate(path, node, found, "gelu")
             place, node = place + spelled - 1, nodes[place + spelled - 1]
@@ -166,22 +176,27 @@ def from_onnx(path: Path) -> Foreign:
             slope = [attribute.f for attribute in node.attribute if attribute.name == "alpha"]
             if node.op_type == "LeakyRelu" and abs((slope or [0.01])[0] - 0.01) > 1e-6:
                 raise _no_chain(path, node, f"has the slope {slope[0]:g}, only 0.01 is known")
+            if any(attribute.s == b"tanh" for attribute in node.attribute):
+                raise _no_chain(path, node, "is the approximate GELU, only the exact one is known")
             _activate(path, node, found, ACTIVATION_OPS[node.op_type])
-        else:
+        elif node.op_type not in SKIPPED_OPS:
             raise _no_chain(path, node, "is no linear layer and no activation that is known")
         current = node.output[0]
         place += 1
     if current != graph.output[0].name or not found:
-        raise DataError(
-            f"{path}: its output {graph.output[0].name} is not the end of its chain of layers; export it again"
-        )
-    return chained(path, [tuple(layer) for layer in found])
+        raise DataError(f"{path}: its output {graph.output[0].name} is not the end of its layers; export it again")
+    return found
 
 
-def _activate(path: Path, node: onnx.NodeProto, found: list[list[Any]], activation: str) -> None:
+def _vector(bias: NDArray[Any], width: int) -> NDArray[Any]:
+    """A bias stored as ``[width]``, ``[1, width]`` or one number."""
+    return np.broadcast_to(bias.reshape(-1), (width,))
+
+
+def _activate(path: Path, node: onnx.NodeProto, found: list[Layer], activation: str) -> None:
     if not found or found[-1][3] != "identity":
         raise _no_chain(path, node, "is an activation that stands on no linear layer")
-    found[-1][3] = activation
+    found[-1] = (*found[-1][:3], activation)
 
 
 def _product(
@@ -197,7 +212,7 @@ def _product(
     if len(node.input) == 3 and node.input[2]:
         if node.input[2] not in held:
             raise _no_chain(path, node, "has a bias that is not stored")
-        bias = np.broadcast_to(held[node.input[2]] * np.float32(about.get("beta", 1.0)), bias.shape)
+        bias = _vector(held[node.input[2]], len(bias)) * np.float32(about.get("beta", 1.0))
     return weight, bias
 
 
@@ -209,6 +224,11 @@ def _constants_out(path: Path, nodes: Any, held: dict[str, NDArray[Any]]) -> Any
             if values:
                 check_tensor(path, values[0])
                 held[node.output[0]] = numpy_helper.to_array(values[0])
+            for attribute in node.attribute:
+                if attribute.name == "value_floats":
+                    held[node.output[0]] = np.array(attribute.floats, np.float32)
+        elif node.op_type == "Identity" and node.input[0] in held:
+            held[node.output[0]] = held[node.input[0]]
         elif node.op_type == "Cast" and node.input[0] in held:
             held[node.output[0]] = held[node.input[0]].astype(np.float32)
         elif node.op_type == "Transpose" and node.input[0] in held and held[node.input[0]].ndim == 2:

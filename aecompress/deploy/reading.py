@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnx
@@ -13,6 +14,7 @@ from aecompress.machine import gib, memory_bytes
 
 LARGEST_ONNX = 2 << 30
 """Bytes; protobuf holds no more."""
+MOST_DIMENSIONS = 16
 STANDARD = frozenset({"", "ai.onnx"})
 KNOWN = STANDARD | {"ai.onnx.ml", "com.microsoft"}
 """Domains of operators that come with onnxruntime."""
@@ -25,6 +27,8 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
         DataError: unreadable, too large, of another domain, with subgraphs or functions, or with tensors that are not
             what they say.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is not a regular file; name an ONNX file")
     try:
         size = path.stat().st_size
         if size > min(LARGEST_ONNX, memory_bytes()):
@@ -45,39 +49,45 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
                 raise DataError(
                     f"{path}: node {node.name or node.op_type!r} holds a graph of its own; export it without"
                 )
-    for tensor in model.graph.initializer:
-        check_tensor(path, tensor)
+    if sum(check_tensor(path, tensor) for tensor in model.graph.initializer) > memory_bytes() // 2:
+        raise DataError(f"{path}: its tensors take more than half of {gib(memory_bytes())}; give a smaller model")
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
         onnx.load_external_data_for_model(model, str(path.parent))
     return model
 
 
-def check_tensor(path: Path, tensor: TensorProto) -> None:
+def check_tensor(path: Path, tensor: TensorProto) -> int:
     """Refuse a tensor whose data are not as long as its shape says, or lie outside the folder of ``path``.
+
+    Returns:
+        The bytes of its values.
 
     Raises:
         DataError: naming it.
     """
-    count = 1
-    for size in tensor.dims:
-        count *= size
+    count: int = math.prod(tensor.dims)
+    try:
+        each: int = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, ValueError) as fault:
+        raise DataError(f"{path}: {tensor.name} has the unknown type {tensor.data_type}; export it again") from fault
     if tensor.data_location == TensorProto.EXTERNAL:
         about = {entry.key: entry.value for entry in tensor.external_data}
         location = Path(about.get("location", ""))
-        inside = location.name and not location.is_absolute() and ".." not in location.parts
+        # One plain file name: a folder in between could be a link to elsewhere.
+        inside = len(location.parts) == 1 and location.name not in ("", "..")
         if not inside or (path.parent / location).is_symlink() or not (path.parent / location).is_file():
             raise DataError(f"{path}: {tensor.name} lies in {str(location)!r}, not in a file beside it; bring it there")
+        place, length = (about.get(key, "0") for key in ("offset", "length"))
         there = (path.parent / location).stat().st_size
-        if count < 0 or count > there:
-            raise DataError(f"{path}: {tensor.name} says it has {count} values, {location} has {there} bytes")
-        return
-    try:
-        each = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    except (KeyError, ValueError) as fault:
-        raise DataError(f"{path}: {tensor.name} has the unknown type {tensor.data_type}; export it again") from fault
+        fits = place.isdecimal() and length.isdecimal() and int(place) + count * each <= there
+        if not fits or int(length) not in (0, count * each):
+            raise DataError(f"{path}: {tensor.name} says it has {count} values, which {location} does not hold")
+        return count * each
     stored = len(tensor.raw_data) if tensor.HasField("raw_data") else _listed(tensor) * each
-    if min(tensor.dims, default=0) < 0 or count * each > max(stored, 0) + 8:
+    odd = len(tensor.dims) > MOST_DIMENSIONS or not all(0 <= size <= LARGEST_ONNX for size in tensor.dims)
+    if odd or tensor.HasField("segment") or count * each > stored + each:
         raise DataError(f"{path}: {tensor.name} says it has {count} values, {stored} bytes are stored; export it again")
+    return count * each
 
 
 def _listed(tensor: TensorProto) -> int:

@@ -10,6 +10,8 @@ from torch import Tensor
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Layer
 
+TINY = 1e-30
+
 
 def lowest(scores: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
     """Exactly the ``count`` lowest scores of each row, as bool ``[P, n]``.
@@ -147,7 +149,11 @@ def _without(net: Autoencoder, hidden: list[tuple[Layer, Layer]], removed: Tenso
 
 
 def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
-    """Scores per weight ``[P, model_size]`` as scores per unit ``[P, U]``: the mean over its weights in and out."""
+    """Scores per weight ``[P, model_size]`` as scores per unit ``[P, U]``: the mean over its weights in and out.
+
+    Each is relative to the mean unit of its layer, because layers' weights differ in scale for reasons that say nothing
+    of their units, for example by how many inputs never vary (docs/deploy.md has the figures).
+    """
     views = {
         name: scores[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
         for name, slot in net.layout.slots.items()
@@ -162,4 +168,4 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
             total = total + views[reader.name + ".weight"].sum(2)
             size += reader.outputs
         parts.append(total / size)
-    return torch.cat(parts, 1)
+    return torch.cat([part / part.mean(1, keepdim=True).clamp(min=TINY) for part in parts], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import time
 from collections.abc import Callable
@@ -159,6 +160,34 @@ def test_matmul_and_add_scaled_gemm_and_constants_are_read(tmp_path: Path) -> No
     assert found.tensors["decoder.0.bias"].tolist() == BIAS.tolist()
 
 
+def test_biases_of_other_shapes_and_constants_of_other_kinds_are_read(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value_floats=[1.0, 2.0]),
+        helper.make_node("Identity", ["w"], ["w2"]),
+        helper.make_node("Gemm", ["x", "w2"], ["h"]),
+        helper.make_node("Add", ["h", "c"], ["a"]),
+        helper.make_node("Gemm", ["a", "u", "b"], ["y"]),
+    ]
+    onnx.save(chain_graph(nodes, {"w": DOWN, "u": UP, "b": BIAS[None]}), tmp_path / "a.onnx")
+    found = foreign.from_onnx(tmp_path / "a.onnx")
+    assert found.tensors["encoder.0.bias"].tolist() == [1, 2]
+    assert found.tensors["decoder.0.bias"].tolist() == BIAS.tolist()
+
+
+def test_bfloat16_comes_in_and_a_config_of_another_program_is_passed_over(tmp_path: Path) -> None:
+    state = {name: tensor.bfloat16() for name, tensor in Plain().state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"model_type": "other"}')
+    found = foreign.from_safetensors(tmp_path / "model.safetensors")
+    assert np.array_equal(found.tensors["encoder.0.weight"], state["encoder.0.weight"].float().numpy())
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.onnx")
+    with pytest.raises(DataError, match="not a regular file"):
+        foreign.from_onnx(tmp_path / "a.onnx")
+
+
 def gemms(**second: object) -> list[onnx.NodeProto]:
     return [helper.make_node("Gemm", ["x", "w"], ["h"]), helper.make_node("Gemm", ["h", "u"], ["y"], **second)]
 
@@ -193,6 +222,14 @@ def with_dims(*dims: int) -> Callable[[onnx.ModelProto], None]:
     return change
 
 
+def with_text_alpha(proto: onnx.ModelProto) -> None:
+    proto.graph.node[1].attribute.add(name="alpha", s=b"x", type=onnx.AttributeProto.STRING)
+
+
+def without_output(proto: onnx.ModelProto) -> None:
+    del proto.graph.node[1].output[:]
+
+
 def with_type(proto: onnx.ModelProto) -> None:
     proto.graph.initializer[0].data_type = 99
 
@@ -210,6 +247,10 @@ def with_type(proto: onnx.ModelProto) -> None:
         (with_external("short.bin"), "says it has 8 values"),
         (with_dims(1 << 40, 1 << 40), "says it has"),
         (with_dims(-1, -8), "says it has"),
+        (with_dims(0, 1 << 62), "says it has"),
+        (with_dims(*[1] * 1000), "says it has"),
+        (with_text_alpha, "is not what its format says"),
+        (without_output, "nodes that give nothing"),
         (with_type, "unknown type 99"),
     ],
 )

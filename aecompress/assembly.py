@@ -250,10 +250,15 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         return None
     target = float(prune.target_sparsity)
     units = prune.granularity == "unit"
-    limit = most_unit_zeros(net) if units else most_zeros(net)
+    limit = most_unit_zeros(net, prune.round_to) if units else most_zeros(net)
     if round(target * net.model_size) > limit:
         most = math.floor(limit / net.model_size * 1e4) / 1e4
-        why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
+        left = f"{prune.round_to}" if prune.round_to > 1 else "one"
+        why = (
+            f"whole hidden units, of which every layer keeps {left}, do not reach it"
+            if units
+            else "would empty a layer"
+        )
         raise SpecError(
             f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; "
             f"ask for at most {most}"
@@ -270,7 +275,7 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     if prune.drive == "probability":
         chance = schedule(prune.schedule, shape)
     elif prune.schedule == "cubic":
-        curve = cubic(prune.start, prune.end)
+        curve = cubic(prune.start, float(prune.end))
     else:
         curve = toward_target(prune.schedule, shape, generations)
     return Pruning(
@@ -285,6 +290,7 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         threshold=prune.threshold,
         guide_rows=prune.guide_rows,
         order=prune.order,
+        round_to=prune.round_to,
     )
 
 

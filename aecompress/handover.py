@@ -31,8 +31,6 @@ BATCHES = (1, 64)
 SECONDS = 0.05
 """Measured for each file and batch."""
 DENSE = "dense"
-UNIT_MARGIN = 1.05
-"""Whole units come to a target from below, so that a file is a little larger than at the target."""
 METADATA_BYTES = 200
 """What a file's own description takes, at most."""
 PLAIN_KINDS = {
@@ -142,10 +140,9 @@ def within_budget(
         units = spec.prune.granularity == "unit"
 
         def fits(sparsity: float) -> bool:
-            size_of = bytes_at(sparsity, encoder, decoder, spec.export, units)
-            return size_of * (UNIT_MARGIN if units else 1) <= limit
+            return bytes_at(sparsity, encoder, decoder, spec.export, units) <= limit
 
-        most = (most_unit_zeros(net) if units else most_zeros(net)) / size
+        most = (most_unit_zeros(net, spec.prune.round_to) if units else most_zeros(net)) / size
         if not fits(most):
             cure = "ask for --variants packed" if "packed" not in spec.export.variants else "allow more"
             raise SpecError(f"budget.max_bytes = {limit}: not even {most:.1%} zeros bring this network there; {cure}")

@@ -83,6 +83,7 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
         "prune.form": "published" if drive == "probability" else "score",
         "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
         "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
+        "prune.end": spec.prune.start + (1 - spec.prune.start) * (0.5 if spec.prune.granularity == "unit" else 0.75),
         "prune.per_generation": min(pass_steps, max(1, round(100 / max(epochs, 1))))
         if epochs and drive == "target"
         else 1,

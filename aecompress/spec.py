@@ -157,6 +157,7 @@ class PruneSpec(_Part):
     )
     probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
     granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
+    round_to: Count = Field(1, description="hidden layers keep a multiple of this many units, at granularity unit")
     regrow: bool = Field(False, description="whether training may change pruned weights again, as published")
     order: Literal["high", "low"] = Field("high", description="which spread goes first, under variance")
     amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
@@ -166,7 +167,9 @@ class PruneSpec(_Part):
     exponent: Annotated[float, Field(gt=0)] = Field(2.0, description="rate of the exponential schedule")
     delay: Annotated[float, Field(ge=0, lt=1)] = Field(0.75, description="share of the run that final_n waits")
     start: Share = Field(0.0, description="progress of the run at which cubic begins")
-    end: Share = Field(0.75, description="progress of the run at which cubic reaches the target")
+    end: Auto | Share = Field(
+        "auto", description="progress of the run at which cubic reaches the target; auto: 0.75, of whole units 0.5"
+    )
     per_generation: Auto | Count = Field("auto", description="prunes per generation, evenly over its steps")
 
 
@@ -477,7 +480,7 @@ def contradictions(spec: RunSpec) -> list[str]:
             )
     if spec.budget != BudgetSpec() and (drive_of(spec.prune) == "probability" or spec.prune.operator == "none"):
         faults.append("budget: is met by pruning to a target; drop prune.probability, and choose a prune.operator")
-    if spec.prune.start >= spec.prune.end:
+    if spec.prune.start >= (1 if spec.prune.end == "auto" else spec.prune.end):
         faults.append(
             f"prune.start = {spec.prune.start} and prune.end = {spec.prune.end}: pruning must start before it ends"
         )
@@ -550,6 +553,8 @@ def _pruning_contradictions(prune: PruneSpec) -> list[str]:
             "prune.form = 'published': prunes by chance, not to a target; "
             "set prune.drive to 'probability' or prune.form to 'score'"
         )
+    if prune.round_to > 1 and prune.granularity != "unit":
+        faults.append(f"prune.round_to = {prune.round_to}: counts whole units; set prune.granularity to 'unit'")
     published = prune.form == "published" or (prune.form == "auto" and drive_of(prune) == "probability")
     if published and prune.operator == "magnitude":
         faults.append("prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive")

@@ -111,10 +111,16 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_most_parameters_is_met_to_the_unit(tmp_path: Path) -> None:
+def test_most_parameters_is_met_to_the_weight(tmp_path: Path) -> None:
     list(run(job(tmp_path / "run", budget__max_params=700)))
     model = load_model(tmp_path / "run/model")
     assert model.parameters - model.zeros == 700
+
+
+def test_most_parameters_is_met_by_whole_units(tmp_path: Path) -> None:
+    list(run(job(tmp_path / "run", budget__max_params=700, prune__granularity="unit")))
+    model = load_model(tmp_path / "run/model")
+    assert 500 < model.parameters - model.zeros <= 700
 
 
 @pytest.mark.parametrize("granularity", ["weight", "unit"])

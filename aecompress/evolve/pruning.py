@@ -35,6 +35,8 @@ class Pruning:
     threshold: float
     guide_rows: int
     order: Literal["high", "low"]
+    round_to: int = 1
+    """Hidden layers keep a multiple of this many units, at granularity "unit"."""
 
 
 def zeros_asked(net: Autoencoder, pruning: Pruning, progress: float) -> int:
@@ -71,11 +73,12 @@ def gather(
 
 
 def prune_to(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence, count: int) -> None:
-    """Prune every cell to exactly ``count`` zeros (at granularity "unit": as many whole units as fit). In place."""
+    """Prune every cell to exactly ``count`` zeros (at granularity "unit": by the fewest whole units). In place."""
     scores = pruning.operator.score(evidence)
     weight_level = pruning.operator.level == "weight"
     if pruning.granularity == "unit":
-        keep = keep_units(net, per_unit(net, scores) if weight_level else scores, block.masks, count)
+        by_unit = per_unit(net, scores) if weight_level else scores
+        keep = keep_units(net, by_unit, block.masks, count, pruning.round_to)
     elif weight_level:
         keep = keep_weights(net, scores, block.masks, count)
     else:

@@ -77,9 +77,9 @@ def most_zeros(net: Autoencoder) -> int:
     return net.model_size - len(net.layers)
 
 
-def most_unit_zeros(net: Autoencoder) -> int:
-    """The most zeros that removing whole hidden units can give when every hidden layer keeps one."""
-    left = {layer: 1 for layer, _ in hidden_layers(net)}
+def most_unit_zeros(net: Autoencoder, round_to: int = 1) -> int:
+    """The most zeros that removing whole hidden units can give when every hidden layer keeps ``round_to`` or all."""
+    left = {layer: min(round_to, layer.outputs) for layer, _ in hidden_layers(net)}
     inputs, kept = net.layers[0].inputs, 0
     for layer in net.layers:
         outputs = left.get(layer, layer.outputs)
@@ -95,8 +95,8 @@ def hidden_layers(net: Autoencoder) -> list[tuple[Layer, Layer]]:
     return [(layer, layers[i + 1]) for i, layer in enumerate(layers) if layer not in fixed]
 
 
-def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> Tensor:
-    """The masks after removing whole hidden units, as many as fit into ``count`` zeros per cell.
+def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, round_to: int = 1) -> Tensor:
+    """The masks after removing whole hidden units, the fewest that give ``count`` zeros per cell or more.
 
     A removed unit loses its incoming weights, its bias and its outgoing weights. The latent code, inputs and outputs
     keep their size; units already removed stay removed, and every hidden layer keeps its best unit.
@@ -104,6 +104,8 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> T
     Args:
         scores: ``[P, U]`` over the units of all layers, lower goes first.
         masks: bool ``[P, n]``, True = kept.
+        count: zeros per cell afterwards, at most :func:`most_unit_zeros`.
+        round_to: units of a layer go in groups that leave a multiple of this; a group is as good as its best unit.
 
     Returns:
         New masks, bool ``[P, n]``.
@@ -111,27 +113,33 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> T
     hidden = hidden_layers(net)
     by_layer = dict(zip(net.layers, net.split_units(scores), strict=True))
     views = net.layout.views(masks)
-    ranked = []
+    groups, best = [], []
     for layer, _ in hidden:
         alive = views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0]
         part = torch.where(alive, by_layer[layer].nan_to_num(nan=torch.inf), -torch.inf)
-        ranked.append(part.scatter(1, part.argmax(1, keepdim=True), torch.inf))
-    if not ranked:
+        part = part.scatter(1, part.argmax(1, keepdim=True), torch.inf)
+        group = (_ranks(part) + -layer.outputs % round_to) // round_to  # the first group takes what is over
+        good = part.new_full((len(part), -(-layer.outputs // round_to)), -torch.inf)
+        groups.append(group + sum(found.shape[1] for found in best))
+        best.append(good.scatter_reduce(1, group, part, "amax"))
+    if not groups:
         return masks.clone()
-    rank = (
-        torch.cat(ranked, 1).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-    )  # [P, hidden units], 0 goes first
-    total = rank.shape[1]
+    rank = _ranks(torch.cat(best, 1)).gather(1, torch.cat(groups, 1))  # [P, hidden units]: of its group, 0 goes first
+    total = sum(found.shape[1] for found in best)
     # The number removed is found by bisection, cell by cell at once, because units that feed each other share weights.
     least = torch.zeros_like(rank[:, :1])
     most = torch.full_like(least, total - len(hidden))
     for _ in range(total.bit_length()):
-        middle = (least + most + 1) // 2
-        zeros = (~(masks & _without(net, hidden, rank < middle, masks))).sum(1, keepdim=True)
-        fits = zeros <= count
-        least = torch.where(fits, middle, least)
-        most = torch.where(fits, most, middle - 1)
+        middle = (least + most) // 2
+        enough = (~(masks & _without(net, hidden, rank < middle, masks))).sum(1, keepdim=True) >= count
+        least = torch.where(enough, least, torch.minimum(middle + 1, most))
+        most = torch.where(enough, middle, most)
     return masks & _without(net, hidden, rank < least, masks)
+
+
+def _ranks(scores: Tensor) -> Tensor:
+    """The place of each score in its row, int64 ``[P, n]``, 0 for the lowest; of equal ones the first is lower."""
+    return scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
 
 
 def _without(net: Autoencoder, hidden: list[tuple[Layer, Layer]], removed: Tensor, masks: Tensor) -> Tensor:
@@ -149,10 +157,11 @@ def _without(net: Autoencoder, hidden: list[tuple[Layer, Layer]], removed: Tenso
 
 
 def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
-    """Scores per weight ``[P, model_size]`` as scores per unit ``[P, U]``: the mean over its weights in and out.
+    """Scores per weight ``[P, model_size]`` as scores per unit ``[P, U]``: norm of those in x norm of those out.
 
-    Each is relative to the mean unit of its layer, because layers' weights differ in scale for reasons that say nothing
-    of their units, for example by how many inputs never vary (docs/deploy.md has the figures).
+    A relu unit is the same with its weights in doubled and those out halved; the product of norms does not change
+    either. Each is relative to the mean unit of its layer, because layers' weights differ in scale for reasons that say
+    nothing of their units, for example by how many inputs never vary (docs/deploy.md has the figures).
     """
     views = {
         name: scores[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
@@ -161,11 +170,8 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
     }
     parts = []
     for index, layer in enumerate(net.layers):
-        total = views[layer.name + ".weight"].sum(1) + views[layer.name + ".bias"][:, 0]
-        size = layer.inputs + 1
+        norm = views[layer.name + ".weight"].norm(dim=1)
         if index + 1 < len(net.layers):
-            reader = net.layers[index + 1]
-            total = total + views[reader.name + ".weight"].sum(2)
-            size += reader.outputs
-        parts.append(total / size)
+            norm = norm * views[net.layers[index + 1].name + ".weight"].norm(dim=2)
+        parts.append(norm)
     return torch.cat([part / part.mean(1, keepdim=True).clamp(min=TINY) for part in parts], 1)

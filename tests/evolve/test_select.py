@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import hypothesis
 import hypothesis.strategies as st
 import torch
@@ -7,7 +9,17 @@ from torch.nn.utils import prune
 
 from aecompress.evolve.operators import Evidence, magnitude
 from aecompress.evolve.population import new_population
-from aecompress.evolve.select import keep_weights, lowest, most_zeros
+from aecompress.evolve.select import (
+    hidden_layers,
+    keep_units,
+    keep_weights,
+    lowest,
+    most_unit_zeros,
+    most_zeros,
+    per_unit,
+)
+from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.spec import ModelSpec
 from tests.modules import Plain, small_net
 
 
@@ -70,3 +82,66 @@ def test_a_score_that_is_not_a_number_goes_last() -> None:
     masks = keep_weights(net, scores, population.masks, net.model_size - 20)
     assert bool(masks[0, 3])
     assert int((~masks).sum()) == net.model_size - 20
+
+
+def slow_units(net: Autoencoder, scores: list[list[float]], count: int, round_to: int) -> list[list[int]]:
+    """The units that each layer keeps, one group removed at a time."""
+    hidden = [layer for layer, _ in hidden_layers(net)]
+    kept = [list(range(layer.outputs)) for layer in net.layers]
+
+    def zeros() -> int:
+        fed = [net.layers[0].inputs, *(len(units) for units in kept)]
+        return net.model_size - sum((before + 1) * after for before, after in itertools.pairwise(fed))
+
+    while zeros() < count:
+        groups = []
+        for index, (layer, units) in enumerate(zip(net.layers, kept, strict=True)):
+            if layer in hidden and len(units) > round_to:
+                worst = sorted(units, key=lambda unit: scores[index][unit])[: (len(units) - 1) % round_to + 1]
+                groups.append((max(scores[index][unit] for unit in worst), index, worst))
+        _, index, worst = min(groups)
+        kept[index] = [unit for unit in kept[index] if unit not in worst]
+    return kept
+
+
+@hypothesis.given(st.integers(0, 2**32), st.sampled_from([1, 2, 3, 5, 8]), st.floats(0, 1))
+@hypothesis.settings(deadline=None)
+def test_units_go_lowest_first_in_groups_until_there_are_enough_zeros(seed: int, round_to: int, share: float) -> None:
+    net = build(ModelSpec(hidden=(9, 6), latent=3, latent_activation="relu", output="sigmoid"), 12)
+    count = round(share * most_unit_zeros(net, round_to))
+    scores = torch.rand(2, sum(layer.outputs for layer in net.layers), generator=torch.Generator().manual_seed(seed))
+    masks = torch.ones(2, net.layout.size, dtype=torch.bool)
+    kept = net.layout.views(keep_units(net, scores, masks, count, round_to))
+    split = net.split_units(scores)
+    for cell in range(2):
+        expected = slow_units(net, [part[cell].tolist() for part in split], count, round_to)
+        alive = torch.ones(net.layers[0].inputs, dtype=torch.bool)
+        for layer, units in zip(net.layers, expected, strict=True):
+            stays = torch.zeros(layer.outputs, dtype=torch.bool)
+            stays[units] = True
+            assert torch.equal(kept[layer.name + ".bias"][cell, 0], stays)
+            assert torch.equal(kept[layer.name + ".weight"][cell], alive[:, None] & stays)
+            alive = stays
+
+
+def test_units_already_removed_stay_removed_and_count() -> None:
+    net = small_net()
+    masks = torch.ones(2, net.layout.size, dtype=torch.bool)
+    scores = torch.rand(2, sum(layer.outputs for layer in net.layers))
+    first = keep_units(net, scores, masks, most_unit_zeros(net) // 2)
+    assert torch.equal(keep_units(net, -scores, first, int((~first).sum(1).min())), first)
+    assert bool((first | ~keep_units(net, -scores, first, most_unit_zeros(net))).all())
+
+
+def test_a_unit_scores_the_norms_of_its_weights_in_and_out_whatever_its_scale() -> None:
+    net = small_net()
+    weights = torch.randn(2, net.layout.size, dtype=torch.float64)
+    got = net.split_units(per_unit(net, weights[:, : net.model_size].abs()))[0]
+    module = Plain(net, weights[1])
+    one, two = module.encoder[0].weight, module.encoder[1].weight
+    expected = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(two, dim=0)
+    torch.testing.assert_close(got[1], (expected / expected.mean()).detach())
+    views = net.layout.views(weights)
+    views["encoder.0.weight"][:, :, 2] *= 2
+    views["encoder.1.weight"][:, 2, :] /= 2
+    torch.testing.assert_close(net.split_units(per_unit(net, weights[:, : net.model_size].abs()))[0], got)

@@ -250,15 +250,10 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         return None
     target = float(prune.target_sparsity)
     units = prune.granularity == "unit"
-    limit = most_unit_zeros(net, prune.round_to) if units else most_zeros(net)
+    limit = most_unit_zeros(net) if units else most_zeros(net)
     if round(target * net.model_size) > limit:
         most = math.floor(limit / net.model_size * 1e4) / 1e4
-        left = f"{prune.round_to}" if prune.round_to > 1 else "one"
-        why = (
-            f"whole hidden units, of which every layer keeps {left}, do not reach it"
-            if units
-            else "would empty a layer"
-        )
+        why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
         raise SpecError(
             f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; "
             f"ask for at most {most}"
@@ -290,7 +285,6 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         threshold=prune.threshold,
         guide_rows=prune.guide_rows,
         order=prune.order,
-        round_to=prune.round_to,
     )
 
 

@@ -142,7 +142,7 @@ def within_budget(
         def fits(sparsity: float) -> bool:
             return bytes_at(sparsity, encoder, decoder, spec.export, units) <= limit
 
-        most = (most_unit_zeros(net, spec.prune.round_to) if units else most_zeros(net)) / size
+        most = (most_unit_zeros(net) if units else most_zeros(net)) / size
         if not fits(most):
             cure = "ask for --variants packed" if "packed" not in spec.export.variants else "allow more"
             raise SpecError(f"budget.max_bytes = {limit}: not even {most:.1%} zeros bring this network there; {cure}")

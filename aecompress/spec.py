@@ -157,7 +157,6 @@ class PruneSpec(_Part):
     )
     probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
     granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
-    round_to: Count = Field(1, description="hidden layers keep a multiple of this many units, at granularity unit")
     regrow: bool = Field(False, description="whether training may change pruned weights again, as published")
     order: Literal["high", "low"] = Field("high", description="which spread goes first, under variance")
     amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
@@ -553,8 +552,6 @@ def _pruning_contradictions(prune: PruneSpec) -> list[str]:
             "prune.form = 'published': prunes by chance, not to a target; "
             "set prune.drive to 'probability' or prune.form to 'score'"
         )
-    if prune.round_to > 1 and prune.granularity != "unit":
-        faults.append(f"prune.round_to = {prune.round_to}: counts whole units; set prune.granularity to 'unit'")
     published = prune.form == "published" or (prune.form == "auto" and drive_of(prune) == "probability")
     if published and prune.operator == "magnitude":
         faults.append("prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive")

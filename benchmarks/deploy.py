@@ -6,7 +6,7 @@ MNIST 784-256-64-256-784, trained on all 60,000 rows; the error is the mse of al
 onnxruntime on each file and asserted to be what the run reported. Times are medians of one interleaved run, one thread.
 Beside ours: the dense network trained as long, its dynamic int8 by onnxruntime's own quantizer, and Torch-Pruning's
 structured pruning (half of the passes before it, half after; its rate was chosen as ours was, the best of 4e-3, 6e-3,
-8e-3 and 1.2e-2; widths rounded to 16 as ours; `pip install torch-pruning`, left out where it is not there). Then the
+8e-3 and 1.2e-2; `pip install torch-pruning`, left out where it is not there). Then the
 paper's network on binary clusters. FOLDER keeps the runs, so that a second call measures alone.
 """
 
@@ -31,7 +31,6 @@ from aecompress.trip import export_again
 
 RATE = 8e-3
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.5, 0.6, 0.7)
-ROUND_TO = 16
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 
 
@@ -120,7 +119,6 @@ def torch_pruned(data: np.ndarray, passes: int, share: float, out: Path) -> Path
         torch.zeros(2, 784),
         importance=torch_pruning.importance.MagnitudeImportance(p=2),
         pruning_ratio=share,
-        round_to=ROUND_TO,
         ignored_layers=[net[2], net[5]],
     )
     pruner.step()
@@ -237,7 +235,6 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
             passes,
             prune__target_sparsity=share,
             prune__granularity="unit",
-            prune__round_to=ROUND_TO,
             export__variants=["packed", "int8"],
         )
         run = trained(keep / f"unit-{share}", fields)

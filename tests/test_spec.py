@@ -72,7 +72,6 @@ def test_every_fault_is_reported_at_once_with_its_place() -> None:
         ({"data.split": [0.5, 0.5]}, "data.split"),
         ({"prune.start": 0.9, "prune.end": 0.8}, "must start before it ends"),
         ({"prune.start": 1.0}, "must start before it ends"),
-        ({"prune.round_to": 8}, "set prune.granularity to 'unit'"),
         ({"prune.target_sparsity": 1.0}, "prune.target_sparsity = 1.0"),
         ({"prune.target_sparsity": -0.1}, "prune.target_sparsity = -0.1"),
         ({"prune.operator": "none", "prune.target_sparsity": 0.5}, "cannot reach prune.target_sparsity"),

@@ -35,8 +35,6 @@ class Pruning:
     threshold: float
     guide_rows: int
     order: Literal["high", "low"]
-    round_to: int = 1
-    """Hidden layers keep a multiple of this many units, at granularity "unit"."""
 
 
 def zeros_asked(net: Autoencoder, pruning: Pruning, progress: float) -> int:
@@ -78,7 +76,7 @@ def prune_to(net: Autoencoder, pruning: Pruning, block: Population, evidence: Ev
     weight_level = pruning.operator.level == "weight"
     if pruning.granularity == "unit":
         by_unit = per_unit(net, scores) if weight_level else scores
-        keep = keep_units(net, by_unit, block.masks, count, pruning.round_to)
+        keep = keep_units(net, by_unit, block.masks, count)
     elif weight_level:
         keep = keep_weights(net, scores, block.masks, count)
     else:

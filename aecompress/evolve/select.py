@@ -77,9 +77,9 @@ def most_zeros(net: Autoencoder) -> int:
     return net.model_size - len(net.layers)
 
 
-def most_unit_zeros(net: Autoencoder, round_to: int = 1) -> int:
-    """The most zeros that removing whole hidden units can give when every hidden layer keeps ``round_to`` or all."""
-    left = {layer: min(round_to, layer.outputs) for layer, _ in hidden_layers(net)}
+def most_unit_zeros(net: Autoencoder) -> int:
+    """The most zeros that removing whole hidden units can give when every hidden layer keeps one."""
+    left = {layer: 1 for layer, _ in hidden_layers(net)}
     inputs, kept = net.layers[0].inputs, 0
     for layer in net.layers:
         outputs = left.get(layer, layer.outputs)
@@ -95,7 +95,7 @@ def hidden_layers(net: Autoencoder) -> list[tuple[Layer, Layer]]:
     return [(layer, layers[i + 1]) for i, layer in enumerate(layers) if layer not in fixed]
 
 
-def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, round_to: int = 1) -> Tensor:
+def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> Tensor:
     """The masks after removing whole hidden units, the fewest that give ``count`` zeros per cell or more.
 
     A removed unit loses its incoming weights, its bias and its outgoing weights. The latent code, inputs and outputs
@@ -105,7 +105,6 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, roun
         scores: ``[P, U]`` over the units of all layers, lower goes first.
         masks: bool ``[P, n]``, True = kept.
         count: zeros per cell afterwards, at most :func:`most_unit_zeros`.
-        round_to: units of a layer go in groups that leave a multiple of this; a group is as good as its best unit.
 
     Returns:
         New masks, bool ``[P, n]``.
@@ -113,19 +112,15 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, roun
     hidden = hidden_layers(net)
     by_layer = dict(zip(net.layers, net.split_units(scores), strict=True))
     views = net.layout.views(masks)
-    groups, best = [], []
+    parts = []
     for layer, _ in hidden:
         alive = views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0]
         part = torch.where(alive, by_layer[layer].nan_to_num(nan=torch.inf), -torch.inf)
-        part = part.scatter(1, part.argmax(1, keepdim=True), torch.inf)
-        group = (_ranks(part) + -layer.outputs % round_to) // round_to  # the first group takes what is over
-        good = part.new_full((len(part), -(-layer.outputs // round_to)), -torch.inf)
-        groups.append(group + sum(found.shape[1] for found in best))
-        best.append(good.scatter_reduce(1, group, part, "amax"))
-    if not groups:
+        parts.append(part.scatter(1, part.argmax(1, keepdim=True), torch.inf))
+    if not parts:
         return masks.clone()
-    rank = _ranks(torch.cat(best, 1)).gather(1, torch.cat(groups, 1))  # [P, hidden units]: of its group, 0 goes first
-    total = sum(found.shape[1] for found in best)
+    ranked = torch.cat(parts, 1)  # [P, hidden units]
+    rank, total = ranked.argsort(dim=1, stable=True).argsort(dim=1, stable=True), ranked.shape[1]  # 0 goes first
     # The number removed is found by bisection, cell by cell at once, because units that feed each other share weights.
     least = torch.zeros_like(rank[:, :1])
     most = torch.full_like(least, total - len(hidden))
@@ -135,11 +130,6 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, roun
         least = torch.where(enough, least, torch.minimum(middle + 1, most))
         most = torch.where(enough, middle, most)
     return masks & _without(net, hidden, rank < least, masks)
-
-
-def _ranks(scores: Tensor) -> Tensor:
-    """The place of each score in its row, int64 ``[P, n]``, 0 for the lowest; of equal ones the first is lower."""
-    return scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
 
 
 def _without(net: Autoencoder, hidden: list[tuple[Layer, Layer]], removed: Tensor, masks: Tensor) -> Tensor:

@@ -84,8 +84,8 @@ def test_a_score_that_is_not_a_number_goes_last() -> None:
     assert int((~masks).sum()) == net.model_size - 20
 
 
-def slow_units(net: Autoencoder, scores: list[list[float]], count: int, round_to: int) -> list[list[int]]:
-    """The units that each layer keeps, one group removed at a time."""
+def slow_units(net: Autoencoder, scores: list[list[float]], count: int) -> list[list[int]]:
+    """The units that each layer keeps, one removed at a time."""
     hidden = [layer for layer, _ in hidden_layers(net)]
     kept = [list(range(layer.outputs)) for layer in net.layers]
 
@@ -94,27 +94,25 @@ def slow_units(net: Autoencoder, scores: list[list[float]], count: int, round_to
         return net.model_size - sum((before + 1) * after for before, after in itertools.pairwise(fed))
 
     while zeros() < count:
-        groups = []
-        for index, (layer, units) in enumerate(zip(net.layers, kept, strict=True)):
-            if layer in hidden and len(units) > round_to:
-                worst = sorted(units, key=lambda unit: scores[index][unit])[: (len(units) - 1) % round_to + 1]
-                groups.append((max(scores[index][unit] for unit in worst), index, worst))
-        _, index, worst = min(groups)
-        kept[index] = [unit for unit in kept[index] if unit not in worst]
+        index, worst = min(
+            ((i, u) for i, layer in enumerate(net.layers) if layer in hidden and len(kept[i]) > 1 for u in kept[i]),
+            key=lambda found: scores[found[0]][found[1]],
+        )
+        kept[index].remove(worst)
     return kept
 
 
-@hypothesis.given(st.integers(0, 2**32), st.sampled_from([1, 2, 3, 5, 8]), st.floats(0, 1))
+@hypothesis.given(st.integers(0, 2**32), st.floats(0, 1))
 @hypothesis.settings(deadline=None)
-def test_units_go_lowest_first_in_groups_until_there_are_enough_zeros(seed: int, round_to: int, share: float) -> None:
+def test_units_go_lowest_first_until_there_are_enough_zeros(seed: int, share: float) -> None:
     net = build(ModelSpec(hidden=(9, 6), latent=3, latent_activation="relu", output="sigmoid"), 12)
-    count = round(share * most_unit_zeros(net, round_to))
+    count = round(share * most_unit_zeros(net))
     scores = torch.rand(2, sum(layer.outputs for layer in net.layers), generator=torch.Generator().manual_seed(seed))
     masks = torch.ones(2, net.layout.size, dtype=torch.bool)
-    kept = net.layout.views(keep_units(net, scores, masks, count, round_to))
+    kept = net.layout.views(keep_units(net, scores, masks, count))
     split = net.split_units(scores)
     for cell in range(2):
-        expected = slow_units(net, [part[cell].tolist() for part in split], count, round_to)
+        expected = slow_units(net, [part[cell].tolist() for part in split], count)
         alive = torch.ones(net.layers[0].inputs, dtype=torch.bool)
         for layer, units in zip(net.layers, expected, strict=True):
             stays = torch.zeros(layer.outputs, dtype=torch.bool)

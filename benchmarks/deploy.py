@@ -30,6 +30,7 @@ from aecompress.errors import DataError
 from aecompress.trip import export_again
 
 RATE = 8e-3
+BETA2 = 0.999
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.5, 0.6, 0.7)
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 
@@ -104,7 +105,7 @@ def torch_pruned(data: np.ndarray, passes: int, share: float, out: Path) -> Path
     def learn(share_of_passes: float) -> None:
         count = round(passes * share_of_passes)
         steps = count * -(-len(rows) // 256)
-        optimizer = torch.optim.Adam(net.parameters(), RATE)
+        optimizer = torch.optim.Adam(net.parameters(), RATE, (0.9, BETA2))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
         for _ in range(count):
             for batch in torch.randperm(len(rows)).split(256):

@@ -1,8 +1,10 @@
 """Exact compaction: the same function in a smaller dense chain (ALGORITHMS B6).
 
 A unit without incoming weights is a constant, folded into the next layer's bias through its activation; a unit without
-outgoing weights is dropped; inputs that no weight reads are skipped by one Gather where that pays. Inputs and outputs
-of a chain keep their number, so an encoder keeps its latent size; inside the joined chain latent units go like others.
+outgoing weights is dropped; inputs that no weight reads are skipped by one Gather where that pays. Two layers with no
+activation between them become one where that has no more weights, as a narrow joined chain has around a linear latent
+code. Inputs and outputs of a chain keep their number, so an encoder keeps its latent size; inside the joined chain
+latent units go like others.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Dense:
     """``[out]``."""
     activation: str
     folded: bool = False
-    """Whether constants of units before it are in the bias, which so is not the trained one."""
+    """Whether the bias has taken in more than the trained one."""
 
     @property
     def tensors(self) -> dict[str, Floats]:
@@ -74,7 +76,7 @@ def chain_of(layers: Sequence[LayerShape], tensors: Mapping[str, Floats]) -> Cha
 
 
 def compact(chain: Chain) -> Chain:
-    """The smallest chain with the same function, to the rounding of a bias.
+    """The smallest chain with the same function, to float rounding.
 
     One sweep forward and one backward reach the end: dropping a constant takes only weights from the layer after it,
     dropping an unread unit only weights from the layer before it. A layer that loses every unit keeps one, with no
@@ -85,6 +87,9 @@ def compact(chain: Chain) -> Chain:
         layers[here], layers[here + 1] = without_constants(layers[here], layers[here + 1])
     for here in range(len(layers) - 2, -1, -1):
         layers[here], layers[here + 1] = without_unread(layers[here], layers[here + 1])
+    for here in range(len(layers) - 2, -1, -1):
+        if no_wider(layers[here], layers[here + 1]):
+            layers[here : here + 2] = [as_one(layers[here], layers[here + 1])]
     first = layers[0]
     read = np.flatnonzero(first.weight.any(1))
     read = read if len(read) else np.zeros(1, np.int64)
@@ -111,6 +116,24 @@ def without_unread(layer: Dense, after: Dense) -> tuple[Dense, Dense]:
     """Drop the units of ``layer`` that the layer ``after`` it does not read."""
     read = np.count_nonzero(after.weight, axis=1) > 0
     return (layer, after) if read.all() else kept(layer, after, read)
+
+
+def no_wider(layer: Dense, after: Dense) -> bool:
+    """Whether the two layers are one product with no more weights than they have that are not zero."""
+    theirs = np.count_nonzero(layer.weight) + np.count_nonzero(after.weight)
+    return layer.activation == "identity" and len(layer.weight) * after.weight.shape[1] <= theirs
+
+
+def as_one(layer: Dense, after: Dense) -> Dense:
+    """(x V + a) W + b as x (V W) + (a W + b)."""
+    weight = after.weight.astype(np.float64)
+    return Dense(
+        f"{layer.name}.{after.name}",
+        (layer.weight @ weight).astype(np.float32),
+        (layer.bias @ weight + after.bias).astype(np.float32),
+        after.activation,
+        folded=True,
+    )
 
 
 def kept(layer: Dense, after: Dense, units: NDArray[np.bool_]) -> tuple[Dense, Dense]:

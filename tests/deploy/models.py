@@ -39,9 +39,9 @@ def tiny_rows(count: int = 20, inputs: int = INPUTS, seed: int = 1) -> Floats:
     return np.random.default_rng(seed).random((count, inputs), dtype=np.float32)
 
 
-def write_onnx(folder: Path, model: Model, opset: int = 18) -> Path:
+def write_onnx(folder: Path, model: Model, opset: int = 18, compacted: bool = True) -> Path:
     """The three ONNX files of a model, as a run writes them."""
-    for part, proto in graph.build_all(model, opset, METADATA).items():
+    for part, proto in graph.build_all(model, opset, METADATA, compacted).items():
         (folder / f"{part}.onnx").write_bytes(proto.SerializeToString(deterministic=True))
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -74,14 +75,26 @@ def dense(name: str, weight: list[list[float]], bias: list[float], activation: s
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_constant_unit_is_folded_through_its_activation(activation: str) -> None:
     first = dense("a", [[1, 0], [2, 0]], [0.5, -0.75], activation)
-    second = dense("b", [[1, 1], [10, 20]], [0, 100], "identity")
+    second = dense("b", [[1, 1, 1], [10, 20, 0]], [0, 100, 0], "identity")
     chain = compact.compact(Chain(2, (first, second)))
     value = reference.ACTIVATIONS[activation](np.array([-0.75]))[0]
     assert chain.layers[0].weight.tolist() == [[1], [2]]
-    assert chain.layers[1].bias == pytest.approx([10 * value, 100 + 20 * value], rel=1e-6)
+    assert chain.layers[1].bias == pytest.approx([10 * value, 100 + 20 * value, 0], rel=1e-6)
     assert chain.layers[1].folded == bool(value)
     name = "b.bias.folded" if value else "b.bias"
     assert list(chain.layers[1].tensors) == ["b.weight", name]
+
+
+def test_layers_with_nothing_between_them_become_one_where_that_takes_no_more_weights() -> None:
+    first = dense("a", [[1, 2], [3, 4]], [1, -1], "identity")
+    second = dense("b", [[1, 0], [2, 1]], [10, 20], "tanh")
+    (one,) = compact.compact(Chain(2, (first, second))).layers
+    assert (one.weight.tolist(), one.bias.tolist(), one.activation) == ([[5, 2], [11, 4]], [9, 19], "tanh")
+    assert list(one.tensors) == ["a.b.weight", "a.b.bias.folded"]
+    bent = Chain(2, (replace(first, activation="relu"), second))
+    assert [layer.name for layer in compact.compact(bent).layers] == ["a", "b"]
+    thin = dense("a", [[1], [1]], [0], "identity"), dense("b", [[1, 0]], [0, 0])
+    assert len(compact.compact(Chain(2, thin)).layers) == 2  # three weights are fewer than four
 
 
 def test_what_nobody_reads_goes_back_to_the_input() -> None:
@@ -119,7 +132,7 @@ def test_unread_inputs_are_skipped_by_one_gather_where_it_pays() -> None:
 
 def test_a_latent_unit_goes_from_the_joined_graph_alone() -> None:
     model = Model(
-        (LayerShape("encoder.0", 2, 2, "identity"),),
+        (LayerShape("encoder.0", 2, 2, "relu"),),
         (LayerShape("decoder.0", 2, 2, "identity"),),
         {
             "encoder.0.weight": np.array([[1, 1], [0, 0]], np.float32),

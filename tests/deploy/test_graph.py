@@ -81,7 +81,7 @@ def test_inputs_and_outputs_have_their_names_and_a_dynamic_batch(part: str) -> N
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_weights_lie_in_the_file_under_torchs_names_without_a_transpose(activation: str) -> None:
     model = tiny_model(activation)
-    proto = graph.build_all(model, 18, METADATA)["autoencoder"]
+    proto = graph.build_all(model, 18, METADATA, compacted=False)["autoencoder"]
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     for name, tensor in model.tensors.items():
         assert stored[name].dtype == np.float32
@@ -118,7 +118,7 @@ def test_a_file_is_whole_in_itself(activation: str) -> None:
 )
 def test_a_layer_is_a_gemm_and_its_activation(activation: str, opset: int, operators: list[str]) -> None:
     model = tiny_model(activation)
-    proto = graph.build_all(model, opset, METADATA)["autoencoder"]
+    proto = graph.build_all(model, opset, METADATA, compacted=False)["autoencoder"]
     assert [node.op_type for node in proto.graph.node] == operators * len(model.layers)
     names = [node.name for node in proto.graph.node]
     assert len(set(names)) == len(names)

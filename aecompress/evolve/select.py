@@ -151,7 +151,7 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
 
     A relu unit is the same with its weights in doubled and those out halved; the product of norms does not change
     either. Each is relative to the mean unit of its layer, because layers' weights differ in scale for reasons that say
-    nothing of their units, for example by how many inputs never vary (docs/deploy.md has the figures).
+    nothing of their units, for example by how many inputs never vary.
     """
     views = {
         name: scores[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)

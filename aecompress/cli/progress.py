@@ -18,7 +18,7 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
     """Follow a run of ``total`` generations to its end on stderr.
 
     Returns:
-        The events that a summary needs: started, verified, saved, profiled, finished.
+        The events that a summary needs: started, verified, saved, compared, profiled, finished.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     kept: list[Event] = []
@@ -41,11 +41,6 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 kept.append(event)
     for line in closing(kept):
         console.print(line, soft_wrap=True)
-    for event in kept:
-        if isinstance(event, Compared) and not quiet:
-            for note in event.notes:
-                console.print(note, soft_wrap=True)
-            console.print(before_and_after(event), soft_wrap=True)
     return kept
 
 
@@ -60,7 +55,7 @@ def closing(kept: list[Event]) -> Iterator[str]:
         if isinstance(event, Started):
             asked = float(event.spec["prune"]["target_sparsity"])
         if isinstance(event, Finished):
-            if event.sparsity < asked - 1 / event.parameters:
+            if asked and abs(event.sparsity - asked) > 1 / event.parameters:
                 yield f"asked for {asked:.2%} zeros; whole units came to {event.sparsity:.2%}"
             losses = ", ".join(f"{name} {value:.5f}" for name, value in event.metrics.items())
             yield (

@@ -82,6 +82,19 @@ def prune(
             for file in result["files"]:
                 emit_row(file["kind"], file["path"], file["bytes"])
             sys.stdout.flush()
+        if not quiet:
+            tell_compared(said[1])
+
+
+def tell_compared(said: list[Event]) -> None:
+    """What the files take beside the dense model, on stderr, last, because it is what a reader looks for."""
+    from aecompress.cli.progress import before_and_after
+    from aecompress.events import Compared
+
+    for event in said:
+        if isinstance(event, Compared):
+            for line in (*event.notes, before_and_after(event)):
+                say(line)
 
 
 def tell_profile(said: list[Event]) -> None:

@@ -51,6 +51,15 @@ def test_plain_output_is_one_line_per_file_and_quiet_is_quiet(tmp_path: Path) ->
     assert "rows" not in {kind for kind, _, _ in rows}
 
 
+def test_the_before_and_after_table_is_the_last_thing_said(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    head, dense, ours = finished[1].stderr.rstrip().splitlines()[-3:]
+    assert head.split()[:3] == ["file", "bytes", "smaller"]
+    assert (dense.split()[0], ours.split()[0]) == ("dense", "autoencoder.onnx")
+    assert int(ours.split()[1].replace(",", "")) == (finished[0] / "model" / "autoencoder.onnx").stat().st_size
+
+
 def test_verify_passes_on_what_prune_wrote_and_fails_on_one_weight_changed_by_a_hundredth(
     finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

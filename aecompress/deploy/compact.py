@@ -78,9 +78,24 @@ def chain_of(layers: Sequence[LayerShape], tensors: Mapping[str, Floats]) -> Cha
 def compact(chain: Chain) -> Chain:
     """The smallest chain with the same function, to float rounding.
 
-    One sweep forward and one backward reach the end: dropping a constant takes only weights from the layer after it,
-    dropping an unread unit only weights from the layer before it. A layer that loses every unit keeps one, with no
-    weights.
+    A layer that loses every unit keeps one, with no weights.
+    """
+    smaller = swept(chain)
+    while shapes(smaller) != shapes(chain):  # layers that became one may leave less between their neighbours
+        chain, smaller = smaller, swept(smaller)
+    return smaller
+
+
+def shapes(chain: Chain) -> list[tuple[int, ...]]:
+    """Of each layer's weight, ``(in, out)``."""
+    return [layer.weight.shape for layer in chain.layers]
+
+
+def swept(chain: Chain) -> Chain:
+    """Constants folded, unread units dropped, layers joined, unread inputs skipped.
+
+    One sweep forward and one backward find all units: dropping a constant takes only weights from the layer after it,
+    dropping an unread unit only weights from the layer before it.
     """
     layers = list(chain.layers)
     for here in range(len(layers) - 1):

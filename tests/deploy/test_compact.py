@@ -68,6 +68,22 @@ def test_nothing_is_left_that_could_go(model: Model, part: str) -> None:
     assert chain.nonzeros <= whole.nonzeros + sum(one.bias.size for one in chain.layers if one.folded)
 
 
+def test_layers_that_joining_others_made_joinable_are_joined() -> None:
+    tensors = {
+        "encoder.0.weight": np.array([[0, 0], [-0.62, 0.04]], np.float32),
+        "encoder.1.weight": np.array([[0, -0.46], [0.22, -1.0], [-0.21, -0.16]], np.float32),
+        "encoder.2.weight": np.array([[1.5, 2.0, 1.8]], np.float32),
+        "decoder.0.weight": np.array([[0.43], [0.7]], np.float32),
+    }
+    layers = [LayerShape(name[:9], *weight.T.shape, "identity") for name, weight in tensors.items()]
+    biases = {f"{layer.name}.bias": np.zeros(layer.outputs, np.float32) for layer in layers}
+    whole = chain_of(layers, tensors | biases)
+    chain = compact.compact(whole)
+    rows = np.eye(2, dtype=np.float32)
+    assert [one.weight.shape for one in chain.layers] == [(2, 2)]
+    np.testing.assert_allclose(compact.run(chain, rows), compact.run(whole, rows), rtol=1e-5)
+
+
 def dense(name: str, weight: list[list[float]], bias: list[float], activation: str = "relu") -> Dense:
     return Dense(name, np.array(weight, np.float32), np.array(bias, np.float32), activation)
 

@@ -16,7 +16,7 @@ from aecompress import rng
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve import workers
-from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.operators import operator_of
 from aecompress.evolve.plan import EAGER, Engine, Plan, Ring, Rows, measured
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
@@ -274,13 +274,15 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     else:
         curve = toward_target(prune.schedule, shape, generations)
     return Pruning(
-        operator=OPERATORS[prune.operator],
+        operator=operator_of(prune.operator),
         curve=curve,
-        target=target,
+        targets=(target,) * cells_of(spec),
         chance=chance,
         granularity=prune.granularity,
         lasting=not prune.regrow,
         per_generation=int(prune.per_generation),
+        regrowth=float(prune.regrowth),
+        regrowth_end=float(prune.regrowth_end),
         amount=prune.amount,
         threshold=prune.threshold,
         guide_rows=prune.guide_rows,
@@ -346,6 +348,15 @@ def sampled(rows: torch.Tensor, beside: int, seed: int, purpose: str) -> torch.T
     return rows[np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))]
 
 
+RAREST = 1e-3
+"""A mean of rows in [0, 1] nearer to either end counts as this, so that its bias stays small enough to be unlearnt."""
+MEAN_BIAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda mean: mean,
+    "sigmoid": lambda mean: mean.clamp(RAREST, 1 - RAREST).logit(),
+}
+"""The output bias under which a network without weights gives the mean row."""
+
+
 def first_population(
     spec: RunSpec,
     net: Autoencoder,
@@ -353,9 +364,12 @@ def first_population(
     device: torch.device,
     init: Mapping[str, np.ndarray] | None = None,
 ) -> Population:
-    """The individuals before generation 0: drawn, or copies of the model with the tensors ``init`` by torch's names."""
-    operator = OPERATORS.get(spec.prune.operator)
-    spread = operator is not None and operator.needs == "spread"
+    """The individuals before generation 0: drawn, or copies of the model with the tensors ``init`` by torch's names.
+
+    Under model.initial = "scaled" a drawn model begins by giving the mean training row, as far as biases can.
+    """
+    scaled = spec.model.initial == "scaled"
+    spread = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "spread"
     population = new_population(
         net,
         cells_of(spec),
@@ -365,8 +379,13 @@ def first_population(
         device,
         DTYPES[spec.precision],
         min(int(spec.train.batch), len(dataset.train)) if spread else 0,
+        3**0.5 if scaled else 1.0,
     )
     views = net.layout.views(population.weights)
+    last = net.decoder[-1]
+    if scaled and last.activation in MEAN_BIAS:
+        mean = torch.from_numpy(dataset.train.mean(0, dtype=np.float64))
+        views[last.name + ".bias"].copy_(MEAN_BIAS[last.activation](mean))
     for name, tensor in (init or {}).items():
         views[name].copy_(torch.tensor(np.atleast_2d(tensor.T)))
     return population

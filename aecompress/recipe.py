@@ -70,8 +70,11 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     pass_steps = -(-facts.rows // batch)
     epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
     drive = drive_of(spec.prune)
+    regrown = can_regrow(spec) and spec.prune.granularity == "weight"
+    regrowth = (0.3 if regrown else 0.0) if spec.prune.regrowth == "auto" else spec.prune.regrowth
     recipe: dict[str, Any] = {
         "model.output": output,
+        "model.initial": "torch" if spec.prune.granularity == "unit" else "scaled",
         "model.latent_activation": "identity"
         if spec.model.network == "default" or spec.model.family == "variational"
         else "relu",
@@ -83,6 +86,8 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
         "prune.form": "published" if drive == "probability" else "score",
         "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
         "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
+        "prune.regrowth": regrowth,
+        "prune.regrowth_end": 0.75,
         "prune.end": spec.prune.start + (1 - spec.prune.start) * (0.5 if spec.prune.granularity == "unit" else 0.75),
         "prune.per_generation": min(pass_steps, max(1, round(100 / max(epochs, 1))))
         if epochs and drive == "target"
@@ -99,6 +104,11 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     if faults:
         raise SpecError(faults)
     return done
+
+
+def can_regrow(spec: RunSpec) -> bool:
+    """Whether regrowth can be asked for: pruning to a target, with masks that last, while training goes on."""
+    return drive_of(spec.prune) == "target" and not spec.prune.regrow and spec.train.epochs != 0
 
 
 def unsuitable(spec: RunSpec, facts: Facts) -> list[str]:

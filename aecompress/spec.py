@@ -11,13 +11,15 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from aecompress import plugins
 from aecompress.errors import SpecError
 
 Auto = Literal["auto"]
@@ -25,7 +27,7 @@ ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigm
 HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MeasureName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Literal["none", "random", "magnitude", "variance", "conjunctive"]
+OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
 ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
 ModeName = Literal["canonical", "coevo"]
 RuleName = Literal["pair", "pair-prune-first"]
@@ -37,6 +39,23 @@ VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
 FamilyName = Literal["plain", "denoising", "variational"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _plugged(group: str) -> Callable[[str], str]:
+    """Checks that an installed package gives an entry point of ``group`` this name."""
+
+    def check(name: str) -> str:
+        there = plugins.names(group)
+        if name not in there:
+            brought = f"a plug-in's: {', '.join(there)}" if there else "a plug-in's name, and none is installed"
+            raise PydanticCustomError("plugin", "{brought}", {"brought": brought})
+        return name
+
+    return check
+
+
+PluggedOperator = Annotated[str, AfterValidator(_plugged(plugins.OPERATORS))]
+PluggedSchedule = Annotated[str, AfterValidator(_plugged(plugins.SCHEDULES))]
 
 
 class _Part(BaseModel):
@@ -92,6 +111,11 @@ class ModelSpec(_Part):
     output: Auto | ActivationName = Field(
         "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
     )
+    initial: Auto | Literal["scaled", "torch"] = Field(
+        "auto",
+        description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; "
+        "auto: scaled, torch where whole units are pruned",
+    )
     encoder: tuple[LayerSpec, ...] = Field((), description="the encoder layer by layer, instead of hidden and latent")
     decoder: tuple[LayerSpec, ...] = Field(
         (), description="the decoder layer by layer; its last layer gives the inputs back"
@@ -143,11 +167,11 @@ class EvolveSpec(_Part):
 class PruneSpec(_Part):
     """What goes, and when."""
 
-    operator: OperatorName = Field("magnitude", description="which weights go first")
+    operator: OperatorName | PluggedOperator = Field("magnitude", description="which weights go first")
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )
-    schedule: ScheduleName = Field("cubic", description="how pruning develops over the run")
+    schedule: ScheduleName | PluggedSchedule = Field("cubic", description="how pruning develops over the run")
     drive: Auto | Literal["target", "probability"] = Field(
         "auto",
         description="target: the schedule shapes a rise to target_sparsity; probability: it is the chance to prune",
@@ -158,6 +182,14 @@ class PruneSpec(_Part):
     probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
     granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
     regrow: bool = Field(False, description="whether training may change pruned weights again, as published")
+    regrowth: Auto | Share = Field(
+        "auto",
+        description="share of what is kept that is exchanged, at each prune, for what was pruned and has the largest "
+        "gradient; falls to 0 at regrowth_end",
+    )
+    regrowth_end: Auto | Annotated[float, Field(gt=0, le=1)] = Field(
+        "auto", description="progress of the run at which the exchange ends"
+    )
     order: Literal["high", "low"] = Field("high", description="which spread goes first, under variance")
     amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
     threshold: Share = Field(0.1, description="scaled activation below which a unit is idle, under conjunctive")
@@ -234,7 +266,7 @@ class RunSpec(_Part):
 
 
 _PAPER: dict[str, Any] = {
-    "model": {"network": "paper"},
+    "model": {"network": "paper", "initial": "torch"},
     "train": {"epochs": 400, "batch": 5, "learning_rate": 1e-5, "loss": "l1"},
     "prune": {
         "operator": "random",

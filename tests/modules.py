@@ -46,11 +46,13 @@ class Plain(nn.Module):
         return rows
 
 
-def row_of(module: Plain) -> Tensor:
-    """The module's parameters in the order of a population's row, weights ``[in, out]``."""
+def row_of(module: Plain, grad: bool = False) -> Tensor:
+    """The module's parameters, or their gradients, in the order of a population's row, weights ``[in, out]``."""
     parts = []
     for linear in [*module.encoder, *module.decoder]:
-        parts += [linear.weight.T.reshape(-1), linear.bias]
+        for tensor in (linear.weight.T, linear.bias):
+            parts.append((linear.weight.grad.T if tensor.ndim == 2 else linear.bias.grad) if grad else tensor)
+    parts = [part.reshape(-1) for part in parts]
     return torch.cat(parts).detach()
 
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -67,6 +67,12 @@ def _choices(path: str) -> tuple[str, ...]:
         assert isinstance(inner, type)
         model = inner
     hint = model.model_fields[leaf].annotation
+    if (
+        get_origin(hint) is Union
+        and len(get_args(get_args(hint)[0])) > 1
+        and get_origin(get_args(hint)[1]) is Annotated
+    ):
+        hint = get_args(hint)[0]  # our own names; a plug-in's goes into the line for other fields
     return tuple(get_args(hint)) if get_origin(hint) is Literal else ()
 
 

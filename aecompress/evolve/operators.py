@@ -14,10 +14,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aecompress import rng
+from aecompress import plugins, rng
+from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Spread, idle, incoming
 from aecompress.evolve.select import lowest
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.layers import forward
+
+GUIDING_ROWS = 256
+"""Training rows that are drawn where a score or regrowth looks at gradients or at the inputs of layers."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Evidence:
     """Activations since the last prune; present when the operator needs "spread"."""
     guide: Tensor | None = None
     """``[G, D]``: rows that guide rows are drawn from; present when the operator needs "guide"."""
+    rows: Tensor | None = None
+    """``[N, D]``: training rows."""
+    loss: str = "mse"
+    """The training loss, whose gradient is asked for."""
     amount: float = 0.1
     threshold: float = 0.1
     guide_rows: int = 100
@@ -51,6 +60,28 @@ class Evidence:
     def draw(self, purpose: str, size: int) -> Tensor:
         """Uniform draws ``[P, size]`` of this prune."""
         return rng.uniform(self.seed, purpose, self.generation, self.cells, self.moment, (size,))
+
+    def batch(self) -> Tensor:
+        """Training rows ``[P, R, D]``, each cell's own, drawn with replacement."""
+        assert self.rows is not None
+        shape, high = (GUIDING_ROWS,), self.rows.shape[0]
+        index = rng.integers(self.seed, "guiding", self.generation, self.cells, self.moment, shape, high)
+        return self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+
+    def gradients(self, weights: Tensor | None = None) -> Tensor:
+        """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.
+
+        Without the noise of a denoising or variational family: its mean is asked for, and a batch is few draws of it.
+
+        Args:
+            weights: ``[P, n]``; None: those the operator sees.
+        """
+        weights = self.weights if weights is None else weights
+        found = torch.zeros_like(weights)
+        net, batch = self.net, self.batch()
+        none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
+        gradient(net, net.layout.views(weights), net.layout.views(found), batch, none, 0.0, self.loss)
+        return found[:, : net.model_size]
 
     def idle(self) -> Tensor:
         """Which units are idle on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
@@ -67,7 +98,7 @@ class Operator:
 
     score: Callable[[Evidence], Tensor]
     level: Literal["weight", "unit"]
-    needs: Literal["nothing", "spread", "guide"] = "nothing"
+    needs: Literal["nothing", "spread", "guide", "rows"] = "nothing"
     published: Callable[[Evidence], Tensor] | None = None
 
 
@@ -83,13 +114,40 @@ def random_published(evidence: Evidence) -> Tensor:
         for kind in ("weight", "bias"):
             slot = evidence.net.layout.slots[f"{layer.name}.{kind}"]
             part = draws[:, slot.offset : slot.offset + slot.size]
-            keep.append(~lowest(part, round(evidence.amount * slot.size)))
+            keep.append(~lowest(part, [round(evidence.amount * slot.size)] * len(part)))
     return torch.cat(keep, 1)
 
 
 def magnitude(evidence: Evidence) -> Tensor:
     """|w| over the whole network (Han et al. 2015, "Learning both weights and connections"), ``[P, model_size]``."""
     return evidence.weights[:, : evidence.net.model_size].abs()
+
+
+def magnitude_layer(evidence: Evidence) -> Tensor:
+    """The rank of |w| in its layer as a share of the layer: every layer loses the same share, ``[P, model_size]``."""
+    parts = torch.split(magnitude(evidence), evidence.net.layer_sizes, 1)
+    ranks = [part.argsort(dim=1, stable=True).argsort(dim=1, stable=True) / part.shape[1] for part in parts]
+    return torch.cat(ranks, 1).to(evidence.weights.dtype)
+
+
+def wanda(evidence: Evidence) -> Tensor:
+    """|w| x norm of its input over training rows; of a bias 1 (Sun et al. 2024, equation 1), ``[P, model_size]``.
+
+    Norms are root mean squares, so that they do not depend on the number of rows.
+    """
+    rows, scores = evidence.batch(), magnitude(evidence).clone()
+    trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
+    for layer, below in zip(evidence.net.layers, [rows, *trace.out], strict=False):
+        views[layer.name + ".weight"] *= below.square().mean(1).sqrt_()[:, :, None]
+    return scores
+
+
+def taylor(evidence: Evidence) -> Tensor:
+    """|w x gradient|: how much the loss changes at first order without w (Molchanov et al. 2019, equation 8).
+
+    ``[P, model_size]``. The paper's importance is its square, which ranks the same.
+    """
+    return evidence.gradients().mul_(evidence.weights[:, : evidence.net.model_size]).abs_()
 
 
 def variance(evidence: Evidence) -> Tensor:
@@ -138,6 +196,25 @@ def conjunctive_published(evidence: Evidence) -> Tensor:
 OPERATORS: dict[str, Operator] = {
     "random": Operator(random, "weight", published=random_published),
     "magnitude": Operator(magnitude, "weight"),
+    "magnitude-layer": Operator(magnitude_layer, "weight"),
+    "wanda": Operator(wanda, "weight", "rows"),
+    "taylor": Operator(taylor, "weight", "rows"),
     "variance": Operator(variance, "unit", "spread", variance_published),
     "conjunctive": Operator(conjunctive, "unit", "guide", conjunctive_published),
 }
+
+
+def operator_of(name: str) -> Operator:
+    """The operator ``name``: one of ours, or the one that an installed package brings under that name.
+
+    Raises:
+        SpecError: there is none, or what the package brings is no :class:`Operator`.
+    """
+    if name in OPERATORS:
+        return OPERATORS[name]
+    found = plugins.load(plugins.OPERATORS, "prune.operator", name, list(OPERATORS))
+    if not isinstance(found, Operator):
+        raise SpecError(
+            f"prune.operator = {name!r}: its package brings {found!r}, which is no Operator; ask its author"
+        )
+    return found

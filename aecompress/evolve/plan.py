@@ -12,6 +12,7 @@ from torch import Tensor
 from aecompress.evolve import workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import Pruning, fires, gather, prune_published, prune_to, zeros_asked
+from aecompress.evolve.regrowth import share_at
 from aecompress.evolve.training import Training, steps_per_generation, train
 from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.nets.losses import finite_or_inf
@@ -191,22 +192,23 @@ def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
             return nobody
         which = torch.tensor([place for place, hit in enumerate(fired) if hit], device=index.device)
         hit = block.pick(which)
-        evidence = gather(plan.net, pruning, hit, index[which], rows.guide, plan.training.seed, moment)
+        evidence = gather(plan.net, pruning, plan.training, hit, index[which], (rows.train, rows.guide), moment)
         prune_published(plan.net, pruning, hit, evidence)
         if hit.spread is not None:
             hit.spread.reset()
         block.put(which, hit)
     else:
-        before, after = (
-            zeros_asked(plan.net, pruning, (generation + part / pruning.per_generation) / plan.training.generations)
-            for part in (moment, moment + 1)
+        start, end = (
+            (generation + part / pruning.per_generation) / plan.training.generations for part in (moment, moment + 1)
         )
+        before, after = (zeros_asked(plan.net, pruning, cells, progress) for progress in (start, end))
+        exchanged = share_at(pruning.regrowth, pruning.regrowth_end, end)
         # Weights that may grow again are cut anew each time; lasting masks need it only when more is asked.
-        if after == 0 or (after <= before and pruning.lasting):
+        if not any(after) or (after == before and pruning.lasting and not exchanged):
             return nobody
-        fired = [True] * len(cells)
-        evidence = gather(plan.net, pruning, block, index, rows.guide, plan.training.seed, moment)
-        prune_to(plan.net, pruning, block, evidence, after)
+        fired = [count > 0 for count in after]
+        evidence = gather(plan.net, pruning, plan.training, block, index, (rows.train, rows.guide), moment)
+        prune_to(plan.net, pruning, block, evidence, after, exchanged)
         if block.spread is not None:
             block.spread.reset()
     return fired
@@ -215,14 +217,15 @@ def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
 def asked(plan: Plan, generation: int) -> float:
     """What the schedule asks for once ``generation`` generations (at least 1) are complete.
 
-    A sparsity when driven by a target, else the last generation's chance to prune.
+    A sparsity when driven by a target, the mean of the cells', else the last generation's chance to prune.
     """
     if plan.pruning is None:
         return 0.0
     if plan.pruning.chance is not None:
         return plan.pruning.chance(generation - 1)
     assert plan.pruning.curve is not None
-    return plan.pruning.target * plan.pruning.curve(generation / plan.training.generations)
+    mean = sum(plan.pruning.targets) / len(plan.pruning.targets)
+    return mean * plan.pruning.curve(generation / plan.training.generations)
 
 
 def report(

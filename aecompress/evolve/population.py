@@ -98,18 +98,20 @@ def new_population(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     spread_batch: int = 0,
+    gain: float = 1.0,
 ) -> Population:
     """``size`` freshly initialised individuals with full masks, before generation 0.
 
     Args:
         moments: whether Adam's state is kept.
         spread_batch: batch positions of the activation statistics; 0 keeps none.
+        gain: of the first weights (:func:`aecompress.nets.layers.initial`).
     """
     heads = (net.log_variance,) if net.log_variance else ()
     weights = torch.empty((size, net.layout.size), device=device, dtype=dtype)
     for cell in range(size):  # one at a time, because drawing takes several times the memory of what is drawn
         key = torch.arange(cell, cell + 1, device=device)
-        weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key)
+        weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key, gain)
     return Population(
         weights=weights,
         masks=torch.ones_like(weights, dtype=torch.bool),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
+from aecompress import plugins
 from aecompress.errors import SpecError
 
 Schedule = Callable[[int], float]
@@ -88,14 +89,15 @@ SCHEDULES: dict[str, Callable[[Shape], Schedule]] = {
 
 
 def schedule(name: str, shape: Shape) -> Schedule:
-    """The schedule ``name``; where F = 0 there is nothing to rise over and s = p.
+    """The schedule ``name``, ours or an installed package's; where F = 0 there is nothing to rise over and s = p.
 
     Raises:
         SpecError: there is no such schedule; the message lists the names.
     """
-    if name not in SCHEDULES:
-        raise SpecError(f"prune.schedule = {name!r}: choose one of {', '.join(SCHEDULES)}")
-    return fixed(shape) if shape.final == 0 else SCHEDULES[name](shape)
+    built: Callable[[Shape], Schedule] = SCHEDULES.get(name) or plugins.load(
+        plugins.SCHEDULES, "prune.schedule", name, list(SCHEDULES)
+    )
+    return fixed(shape) if shape.final == 0 else built(shape)
 
 
 def toward_target(name: str, shape: Shape, generations: int) -> Curve:

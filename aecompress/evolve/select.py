@@ -13,47 +13,47 @@ from aecompress.nets.layers import Layer
 TINY = 1e-30
 
 
-def lowest(scores: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
-    """Exactly the ``count`` lowest scores of each row, as bool ``[P, n]``.
+def lowest(scores: Tensor, counts: list[int], ties: Tensor | None = None) -> Tensor:
+    """Exactly the ``counts[i]`` lowest scores of row i, as bool ``[P, n]``.
 
     Among equal scores the lower of ``ties`` ``[P, n]`` goes first, where given; then the lower index.
     """
-    result = torch.zeros_like(scores, dtype=torch.bool)
-    if count == 0:
-        return result
-    if ties is not None:
+    if scores.device.type == "cpu" and ties is None:
+        return torch.from_numpy(_lowest_on_cpu(scores.numpy(), counts))
+    if ties is None:
+        order = scores.argsort(dim=1, stable=True)
+    else:
         first = ties.argsort(dim=1, stable=True)
         order = first.gather(1, scores.gather(1, first).argsort(dim=1, stable=True))
-        return result.scatter_(1, order[:, :count], True)
-    if scores.device.type == "cpu":
-        return torch.from_numpy(_lowest_on_cpu(scores.numpy(), count))
-    threshold = scores.kthvalue(count, dim=1, keepdim=True).values
-    below = scores < threshold
-    equal = scores == threshold
-    room = count - below.sum(1, keepdim=True)
-    return below | (equal & (equal.cumsum(1) <= room))
+    places = torch.arange(scores.shape[1], device=scores.device)
+    goes = places < torch.tensor(counts, device=scores.device)[:, None]
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, goes)
 
 
-def _lowest_on_cpu(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
+def _lowest_on_cpu(scores: NDArray[np.floating], counts: list[int]) -> NDArray[np.bool_]:
     """The same with NumPy, whose selection is ten times as fast there; ties are looked at only where there are any."""
-    threshold = np.partition(scores, count - 1, axis=1)[:, count - 1]
-    result: NDArray[np.bool_] = scores <= threshold[:, None]
-    for row, last in enumerate(threshold):
-        spare = int(np.count_nonzero(result[row])) - count
-        if spare:
-            result[row, np.flatnonzero(scores[row] == last)[-spare:]] = False
+    result = np.zeros(scores.shape, np.bool_)
+    for row, count in enumerate(counts):
+        if count:
+            last = np.partition(scores[row], count - 1)[count - 1]
+            np.less_equal(scores[row], last, out=result[row])
+            spare = int(np.count_nonzero(result[row])) - count
+            if spare:
+                result[row, np.flatnonzero(scores[row] == last)[-spare:]] = False
     return result
 
 
-def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
-    """The masks after pruning to exactly ``count`` zeros per cell over encoder and decoder together.
+def keep_weights(
+    net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int], ties: Tensor | None = None
+) -> Tensor:
+    """The masks after pruning cell i to exactly ``counts[i]`` zeros over encoder and decoder together.
 
     Weights already pruned stay pruned; the best weight of every layer stays, so that no layer is emptied.
 
     Args:
         scores: ``[P, model_size]``, lower goes first; NaN goes last.
         masks: bool ``[P, n]``, True = kept.
-        count: zeros per cell afterwards; at least the zeros there are, at most :func:`most_zeros`.
+        counts: zeros of each cell afterwards; at least those there are, at most :func:`most_zeros`.
         ties: ``[P, model_size]``, decides among equal scores, lower goes first.
 
     Returns:
@@ -68,7 +68,7 @@ def keep_weights(net: Autoencoder, scores: Tensor, masks: Tensor, count: int, ti
         rank = part if ties is None else ties[:, place].masked_fill(part < part.amax(1, keepdim=True), -torch.inf)
         part.scatter_(1, rank.argmax(1, keepdim=True), torch.inf)
     result = masks.clone()
-    result[:, : net.model_size] = ~lowest(scores, count, ties)
+    result[:, : net.model_size] = ~lowest(scores, counts, ties)
     return result
 
 
@@ -95,8 +95,8 @@ def hidden_layers(net: Autoencoder) -> list[tuple[Layer, Layer]]:
     return [(layer, layers[i + 1]) for i, layer in enumerate(layers) if layer not in fixed]
 
 
-def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> Tensor:
-    """The masks after removing whole hidden units, the fewest that give ``count`` zeros per cell or more.
+def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int]) -> Tensor:
+    """The masks after removing whole hidden units, the fewest that give cell i ``counts[i]`` zeros or more.
 
     A removed unit loses its incoming weights, its bias and its outgoing weights. The latent code, inputs and outputs
     keep their size; units already removed stay removed, and every hidden layer keeps its best unit.
@@ -104,42 +104,52 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, count: int) -> T
     Args:
         scores: ``[P, U]`` over the units of all layers, lower goes first.
         masks: bool ``[P, n]``, True = kept.
-        count: zeros per cell afterwards, at most :func:`most_unit_zeros`.
+        counts: zeros of each cell afterwards, at most :func:`most_unit_zeros`.
 
     Returns:
         New masks, bool ``[P, n]``.
     """
     hidden = hidden_layers(net)
     by_layer = dict(zip(net.layers, net.split_units(scores), strict=True))
-    views = net.layout.views(masks)
     parts = []
-    for layer, _ in hidden:
-        alive = views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0]
-        part = torch.where(alive, by_layer[layer].nan_to_num(nan=torch.inf), -torch.inf)
+    for (layer, _), gone in zip(hidden, split_hidden(net, removed_units(net, masks)), strict=True):
+        part = by_layer[layer].nan_to_num(nan=torch.inf).masked_fill(gone, -torch.inf)
         parts.append(part.scatter(1, part.argmax(1, keepdim=True), torch.inf))
     if not parts:
         return masks.clone()
     ranked = torch.cat(parts, 1)  # [P, hidden units]
     rank, total = ranked.argsort(dim=1, stable=True).argsort(dim=1, stable=True), ranked.shape[1]  # 0 goes first
+    wanted = torch.tensor(counts, device=rank.device)[:, None]
     # The number removed is found by bisection, cell by cell at once, because units that feed each other share weights.
     least = torch.zeros_like(rank[:, :1])
     most = torch.full_like(least, total - len(hidden))
     for _ in range(total.bit_length()):
         middle = (least + most) // 2
-        enough = (~(masks & _without(net, hidden, rank < middle, masks))).sum(1, keepdim=True) >= count
+        enough = (~(masks & without_units(net, rank < middle))).sum(1, keepdim=True) >= wanted
         least = torch.where(enough, least, torch.minimum(middle + 1, most))
         most = torch.where(enough, middle, most)
-    return masks & _without(net, hidden, rank < least, masks)
+    return masks & without_units(net, rank < least)
 
 
-def _without(net: Autoencoder, hidden: list[tuple[Layer, Layer]], removed: Tensor, masks: Tensor) -> Tensor:
-    """Masks that leave out the ``removed`` hidden units, bool ``[P, hidden units]``, and nothing else."""
-    keep = torch.ones_like(masks)
+def split_hidden(net: Autoencoder, units: Tensor) -> list[Tensor]:
+    """Values of the H units of :func:`hidden_layers`, ``[P, H]``, as one view per layer."""
+    return list(torch.split(units, [layer.outputs for layer, _ in hidden_layers(net)], 1))
+
+
+def removed_units(net: Autoencoder, masks: Tensor) -> Tensor:
+    """The hidden units that nothing feeds, bool ``[P, H]``."""
+    views = net.layout.views(masks)
+    parts = [
+        ~(views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0]) for layer, _ in hidden_layers(net)
+    ]
+    return torch.cat(parts, 1) if parts else masks[:, :0]
+
+
+def without_units(net: Autoencoder, removed: Tensor) -> Tensor:
+    """Masks, bool ``[P, n]``, that leave out the ``removed`` hidden units, bool ``[P, H]``, and nothing else."""
+    keep = torch.ones((removed.shape[0], net.layout.size), dtype=torch.bool, device=removed.device)
     views = net.layout.views(keep)
-    first = 0
-    for layer, reader in hidden:
-        gone = removed[:, first : first + layer.outputs]
-        first += layer.outputs
+    for (layer, reader), gone in zip(hidden_layers(net), split_hidden(net, removed), strict=True):
         views[layer.name + ".weight"].logical_and_(~gone[:, None, :])
         views[layer.name + ".bias"].logical_and_(~gone[:, None, :])
         views[reader.name + ".weight"].logical_and_(~gone[:, :, None])
@@ -153,12 +163,7 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
     either. Each is relative to the mean unit of its layer, because layers' weights differ in scale for reasons that say
     nothing of their units, for example by how many inputs never vary.
     """
-    views = {
-        name: scores[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
-        for name, slot in net.layout.slots.items()
-        if slot.offset < net.model_size
-    }
-    parts = []
+    views, parts = net.model_layout.views(scores), []
     for index, layer in enumerate(net.layers):
         norm = views[layer.name + ".weight"].norm(dim=1)
         if index + 1 < len(net.layers):

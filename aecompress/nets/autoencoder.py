@@ -43,9 +43,14 @@ class Autoencoder:
         return Layout(self.layers + heads)
 
     @cached_property
+    def model_layout(self) -> Layout:
+        """Where the tensors of encoder and decoder alone lie: in the first columns of a row."""
+        return Layout(self.layers)
+
+    @cached_property
     def model_size(self) -> int:
         """Number of weights and biases of encoder and decoder: the first ``model_size`` columns of a row."""
-        return Layout(self.layers).size
+        return self.model_layout.size
 
     @cached_property
     def layer_sizes(self) -> list[int]:

@@ -94,13 +94,28 @@ class Layout:
         }
 
 
-def initial(layers: Sequence[Layer], layout: Layout, seed: int, cells: Tensor) -> Tensor:
-    """Fresh parameters ``[P, n]``, torch's default for ``nn.Linear``: U(-1/sqrt(in), 1/sqrt(in)), biases too."""
-    flat = rng.uniform(seed, "initial-weights", 0, cells, 0, (layout.size,)).mul_(2).sub_(1)
+def initial(
+    layers: Sequence[Layer],
+    layout: Layout,
+    seed: int,
+    cells: Tensor,
+    gain: float = 1.0,
+    generation: int = 0,
+    step: int = 0,
+) -> Tensor:
+    """Fresh parameters ``[P, n]``: weights U(-gain/sqrt(in), gain/sqrt(in)), biases the same with a gain of 1.
+
+    A gain of 1 is torch's default for ``nn.Linear``; with sqrt(3) the weights have the variance 1/in, which keeps that
+    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16).
+
+    Args:
+        generation, step: key the draws with ``seed`` and ``cells``; 0 and 0 before the first generation.
+    """
+    flat = rng.uniform(seed, "initial-weights", generation, cells, step, (layout.size,)).mul_(2).sub_(1)
     tensors = layout.views(flat)
     for layer in layers:
-        for kind in ("weight", "bias"):
-            tensors[f"{layer.name}.{kind}"] /= layer.inputs**0.5
+        tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
+        tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
     return flat
 
 

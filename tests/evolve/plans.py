@@ -25,6 +25,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         "tournament": 2, "concept": "best", "shared_batch": False, "prune_first": False, "walk": 1e-3, "batch": 5,
         "optimizer": "fresh-adam", "lasting": False, "granularity": "weight", "target": None, "per_generation": 1,
         "loss": "l1", "ring": True, "block": 2, "order": "high", "noise": "none",
+        "regrowth": 0.0, "targets": None,
     }  # fmt: skip
     assert set(changes) <= set(s), set(changes) - set(s)
     s |= changes
@@ -33,12 +34,14 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         shape = Shape(s["p"], s["generations"] - (1 if s["ring"] else 0), 2 * s["radius"] + 1 if s["ring"] else 1)
         pruning = Pruning(
             operator=OPERATORS[s["operator"]],
-            curve=None if s["target"] is None else cubic(0.0, 0.75),
-            target=s["target"] or 0.0,
-            chance=schedule(s["schedule"], shape) if s["target"] is None else None,
+            curve=None if s["target"] is None and s["targets"] is None else cubic(0.0, 0.75),
+            targets=s["targets"] or (s["target"] or 0.0,) * 16,
+            chance=schedule(s["schedule"], shape) if s["target"] is None and s["targets"] is None else None,
             granularity=s["granularity"],
             lasting=s["lasting"],
             per_generation=s["per_generation"],
+            regrowth=s["regrowth"],
+            regrowth_end=0.75,
             amount=0.1,
             threshold=0.1,
             guide_rows=100,

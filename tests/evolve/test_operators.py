@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.operators import OPERATORS, Evidence
 from aecompress.evolve.plan import visit_all
 from aecompress.evolve.pruning import fires, gather, prune_published
+from aecompress.evolve.select import keep_weights
 from aecompress.nets.layers import forward
 from tests.evolve import reference
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
@@ -34,11 +37,17 @@ def evidence(name: str, cells: list[int], generation: int = 3, order: str = "hig
             population.spread.add(plan.net, trace)
     chosen = population.take(torch.tensor(cells))
     assert plan.pruning is not None
-    return plan, chosen, gather(plan.net, plan.pruning, chosen, torch.tensor(cells), rows.guide, SEED, 0)
+    return (
+        plan,
+        chosen,
+        gather(plan.net, plan.pruning, plan.training, chosen, torch.tensor(cells), (rows.train, rows.guide), 0),
+    )
 
 
 def test_the_table_covers_the_registry_and_the_published_three() -> None:
-    assert set(OPERATORS) == {"random", "magnitude", "variance", "conjunctive"}
+    assert set(OPERATORS) == {
+        "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"
+    }  # fmt: skip
     assert PUBLISHED == ["random", "variance", "conjunctive"]
 
 
@@ -57,31 +66,38 @@ def test_a_score_is_finite_of_its_level_and_the_same_for_a_cell_alone(name: str)
 @pytest.mark.parametrize("granularity", ["weight", "unit"])
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("ring", [True, False])
+@pytest.mark.parametrize("regrowth", [0.0, 0.5])
 def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer(
-    name: str, granularity: str, ring: bool
+    name: str, granularity: str, ring: bool, regrowth: float
 ) -> None:
     plan = make_plan(
-        operator=name, granularity=granularity, target=0.7, lasting=True, optimizer="adam", ring=ring, per_generation=2
-    )
+        operator=name, granularity=granularity, target=0.7, lasting=True, optimizer="adam", ring=ring,
+        per_generation=2, regrowth=regrowth,
+    )  # fmt: skip
+    returned = 0
     population, rows = make_population(plan, 3 if ring else 1), make_rows()
     for _ in range(4):
         before = ~population.masks
         population, report = (coevolution if ring else canonical)(plan, population, rows, NOTHING)
         if not ring:
-            assert not bool((before & population.masks).any())
-    zeros = report.layer_zeros.sum(1)
+            returned += int((before & population.masks).sum())
+    # Units that came back may be the first to go again.
+    assert ring or bool(returned) == bool(regrowth) or (granularity == "unit" and not returned)
+    zeros, cut = report.layer_zeros.sum(1), (~population.masks).sum(1)
     wanted = round(0.7 * plan.net.model_size)
     if granularity == "weight":
-        assert zeros.tolist() == [wanted] * len(zeros)
+        assert cut.tolist() == [wanted] * len(zeros)
     else:
-        assert bool((zeros >= wanted).all()) and bool((zeros < wanted + 40).all())
-    assert torch.equal(zeros, (~population.masks).sum(1))
+        assert bool((cut >= wanted).all()) and bool((cut < wanted + 40).all())
+    # A weight that came back from 0 stays there where its unit is never active again.
+    assert torch.equal(zeros, cut) if not regrowth else bool((zeros >= cut).all())
     assert population.moments is not None
     for tensor in (population.weights, *population.moments):
         assert bool((tensor[~population.masks] == 0).all())
     for layer in plan.net.layers:
         assert bool(plan.net.layout.views(population.masks)[layer.name + ".weight"].any(1).any(1).all())
-    torch.testing.assert_close(population.capacity, 1 - zeros.double() / plan.net.model_size)
+    if not regrowth:
+        torch.testing.assert_close(population.capacity, 1 - zeros.double() / plan.net.model_size)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -130,6 +146,43 @@ def test_published_forms_equal_slow_loops(name: str) -> None:
     torch.testing.assert_close(population.capacity, (population.weights != 0).double().mean(1))
 
 
+@pytest.mark.parametrize("loss", ["l1", "mse", "bce"])
+def test_scores_of_training_rows_equal_those_of_single_modules(loss: str) -> None:
+    plan, population, seen = evidence("taylor", [0, 1, 2, 3])
+    seen = dataclasses.replace(seen, loss=loss)
+    gradients, tests = seen.gradients(), OPERATORS["taylor"].score(seen)
+    inputs = OPERATORS["wanda"].score(seen)
+    rows = seen.batch()
+    assert bool((rows[0, :, None] == make_rows().train[None]).all(2).any(1).all())
+    assert not torch.equal(rows[0], rows[1])
+    for cell in range(4):
+        module = Plain(plan.net, population.weights[cell])
+        out = module(rows[cell])
+        value = {"l1": nn.functional.l1_loss, "mse": nn.functional.mse_loss, "bce": nn.functional.binary_cross_entropy}
+        value[loss](out, rows[cell]).backward()
+        expected = row_of(module, grad=True)
+        torch.testing.assert_close(gradients[cell], expected)
+        torch.testing.assert_close(tests[cell], (expected * population.weights[cell]).abs())
+        stored = [rows[cell], *reference.hooked(module, rows[cell])]
+        parts = []
+        for linear, below in zip([*module.encoder, *module.decoder], stored, strict=False):
+            norm = torch.linalg.vector_norm(below, dim=0) / len(below) ** 0.5
+            parts += [(linear.weight.abs() * norm).T.reshape(-1), linear.bias.abs()]
+        torch.testing.assert_close(inputs[cell], torch.cat(parts).detach())
+
+
+def test_magnitude_layer_takes_the_smallest_half_of_every_layer() -> None:
+    plan, population, seen = evidence("magnitude-layer", [0, 1])
+    half = plan.net.model_size // 2
+    keep = keep_weights(plan.net, OPERATORS["magnitude-layer"].score(seen), population.masks, [half] * 2)
+    for layer, size in zip(plan.net.layers, plan.net.layer_sizes, strict=True):
+        slot = plan.net.layout.slots[layer.name + ".weight"]
+        place = slice(slot.offset, slot.offset + size)
+        gone = population.weights[:, place].abs().argsort(dim=1)[:, : size // 2]
+        assert (~keep[:, place]).sum(1).sub(size / 2).abs().max() <= 1
+        assert int((~keep[:, place]).gather(1, gone).sum(1).min()) >= size // 2 - 1
+
+
 def test_only_cells_whose_draw_fires_are_pruned() -> None:
     plan = make_plan(operator="random", p=0.5, ring=False)
     population, rows = make_population(plan), make_rows()
@@ -173,11 +226,11 @@ def test_weight_granularity_of_a_unit_score_breaks_ties_by_magnitude() -> None:
     population = make_population(plan)
     scores = torch.ones(4, sum(layer.outputs for layer in plan.net.layers), dtype=torch.float64)
     from aecompress.evolve.evidence import incoming
-    from aecompress.evolve.select import keep_weights, lowest
+    from aecompress.evolve.select import lowest
 
     size = population.weights.abs()
-    keep = keep_weights(plan.net, incoming(plan.net, scores), population.masks, 80, ties=size)
-    assert torch.equal(keep, ~lowest(size, 80))
+    keep = keep_weights(plan.net, incoming(plan.net, scores), population.masks, [80] * len(scores), ties=size)
+    assert torch.equal(keep, ~lowest(size, [80] * len(size)))
 
 
 def test_a_conjunctive_cut_gives_a_constant_unit_with_exactly_zero_gradient() -> None:

@@ -31,7 +31,7 @@ from tests.modules import Plain, small_net
 @hypothesis.settings(deadline=None)
 def test_lowest_is_exactly_a_stable_sort(case: tuple[list[int], int]) -> None:
     scores, count = case
-    got = lowest(torch.tensor([scores], dtype=torch.float32), count)[0]
+    got = lowest(torch.tensor([scores], dtype=torch.float32), [count])[0]
     expected = sorted(range(len(scores)), key=lambda index: (scores[index], index))[:count]
     assert got.nonzero().flatten().tolist() == sorted(expected)
 
@@ -41,7 +41,7 @@ def test_magnitude_zeros_are_those_of_torch_global_unstructured() -> None:
     population = new_population(net, 2, 9, 0.01, False, torch.device("cpu"))
     evidence = Evidence(net, population.weights, 9, 0, 0, population.cells)
     count = round(0.7 * net.model_size)
-    masks = keep_weights(net, magnitude(evidence), population.masks, count)
+    masks = keep_weights(net, magnitude(evidence), population.masks, [count] * 2)
     for cell in range(2):
         module = Plain(net, population.weights[cell])
         linears = [*module.encoder, *module.decoder]
@@ -56,8 +56,8 @@ def test_counts_are_exact_and_pruned_weights_stay_pruned() -> None:
     population = new_population(net, 3, 9, 0.01, False, torch.device("cpu"))
     masks = population.masks
     for count in (1, 50, 51, 120):
-        new = keep_weights(net, torch.rand(3, net.model_size), masks, count)
-        assert (~new).sum(1).tolist() == [count] * 3
+        new = keep_weights(net, torch.rand(3, net.model_size), masks, [count, count, count + 2])
+        assert (~new).sum(1).tolist() == [count, count, count + 2]
         assert bool((masks | ~new).all())
         masks = new
 
@@ -69,7 +69,7 @@ def test_no_layer_is_emptied_even_at_the_most_zeros() -> None:
     slot = net.layout.slots["encoder.1.weight"]
     scores[:, slot.offset : slot.offset + slot.size] -= 10
     for count in (60, most_zeros(net)):
-        kept = net.layout.views(keep_weights(net, scores, population.masks, count))
+        kept = net.layout.views(keep_weights(net, scores, population.masks, [count] * 2))
         for layer in net.layers:
             assert bool(kept[layer.name + ".weight"].flatten(1).any(1).all()), (count, layer.name)
 
@@ -79,7 +79,7 @@ def test_a_score_that_is_not_a_number_goes_last() -> None:
     population = new_population(net, 1, 9, 0.01, False, torch.device("cpu"))
     scores = torch.rand(1, net.model_size)
     scores[0, 3] = torch.nan
-    masks = keep_weights(net, scores, population.masks, net.model_size - 20)
+    masks = keep_weights(net, scores, population.masks, [net.model_size - 20])
     assert bool(masks[0, 3])
     assert int((~masks).sum()) == net.model_size - 20
 
@@ -109,10 +109,11 @@ def test_units_go_lowest_first_until_there_are_enough_zeros(seed: int, share: fl
     count = round(share * most_unit_zeros(net))
     scores = torch.rand(2, sum(layer.outputs for layer in net.layers), generator=torch.Generator().manual_seed(seed))
     masks = torch.ones(2, net.layout.size, dtype=torch.bool)
-    kept = net.layout.views(keep_units(net, scores, masks, count))
+    counts = [count, count // 2]
+    kept = net.layout.views(keep_units(net, scores, masks, counts))
     split = net.split_units(scores)
     for cell in range(2):
-        expected = slow_units(net, [part[cell].tolist() for part in split], count)
+        expected = slow_units(net, [part[cell].tolist() for part in split], counts[cell])
         alive = torch.ones(net.layers[0].inputs, dtype=torch.bool)
         for layer, units in zip(net.layers, expected, strict=True):
             stays = torch.zeros(layer.outputs, dtype=torch.bool)
@@ -126,9 +127,9 @@ def test_units_already_removed_stay_removed_and_count() -> None:
     net = small_net()
     masks = torch.ones(2, net.layout.size, dtype=torch.bool)
     scores = torch.rand(2, sum(layer.outputs for layer in net.layers))
-    first = keep_units(net, scores, masks, most_unit_zeros(net) // 2)
-    assert torch.equal(keep_units(net, -scores, first, int((~first).sum(1).min())), first)
-    assert bool((first | ~keep_units(net, -scores, first, most_unit_zeros(net))).all())
+    first = keep_units(net, scores, masks, [most_unit_zeros(net) // 2] * 2)
+    assert torch.equal(keep_units(net, -scores, first, (~first).sum(1).tolist()), first)
+    assert bool((first | ~keep_units(net, -scores, first, [most_unit_zeros(net)] * 2)).all())
 
 
 def test_a_unit_scores_the_norms_of_its_weights_in_and_out_whatever_its_scale() -> None:

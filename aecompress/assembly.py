@@ -7,7 +7,7 @@ import functools
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,11 +20,12 @@ from aecompress.evolve.operators import operator_of
 from aecompress.evolve.plan import EAGER, Engine, Plan, Ring, Rows, measured
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
-from aecompress.evolve.schedules import Shape, cubic, schedule, toward_target
+from aecompress.evolve.schedules import Curve, Shape, cubic, schedule, toward_target
 from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.evolve.training import Training, train
 from aecompress.machine import gib, memory_bytes
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.recipe import can_regrow, pruning_end
 from aecompress.spec import Resolved, RunSpec, measure_of, override
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
@@ -166,7 +167,7 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         batch=int(learn.batch),
         loss=loss_of(learn.loss, round(learn.bce_share * generations)),
         optimizer=learn.optimizer,
-        betas=learn.betas,
+        betas=cast(tuple[float, float], learn.betas),
         rate=rate_of(spec),
         lasting_masks=pruning is not None and pruning.lasting,
         noise={"plain": "none", "denoising": "input", "variational": "latent"}[spec.model.family],
@@ -181,6 +182,7 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         concept=evolve.concept,
         shared_batch=evolve.batch == "shared",
         prune_first=evolve.rule == "pair-prune-first",
+        dominance=evolve.rule == "dominance",
         walk=learn.walk if learn.rate == "walk" else 0.0,
     )
     cells = cells_of(spec)
@@ -239,8 +241,67 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
 
 
 def cells_of(spec: RunSpec) -> int:
-    """Individuals of a run."""
-    return spec.evolve.cells if spec.mode == "coevo" else 1
+    """Individuals of a run; one that must keep to a dense model's loss trains that beside it."""
+    return spec.evolve.cells if spec.mode == "coevo" else 2 if spec.budget.max_loss_increase else 1
+
+
+def most_sparse(spec: RunSpec, net: Autoencoder) -> float:
+    """The largest target sparsity that leaves something of every layer, rounded down."""
+    limit = most_unit_zeros(net) if spec.prune.granularity == "unit" else most_zeros(net)
+    return math.floor(limit / net.model_size * 1e4) / 1e4
+
+
+def settle_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
+    """Give every cell its budget and the ring its rule, where they are "auto".
+
+    Under dominance the first cell stays dense, as a reference and as an ancestor, the last but one has the target, and
+    the last goes twice as far; between them the kept share falls by a constant factor.
+    """
+    spec, target = resolved.spec, float(resolved.spec.prune.target_sparsity)
+    evolve = spec.evolve
+    open_to = can_regrow(spec) and spec.prune.operator != "none" and target > 0 and evolve.order == "synchronous"
+    spread = spec.mode == "coevo" and open_to and evolve.cells > 2 and evolve.budgets != "same"
+    rule = evolve.rule if evolve.rule != "auto" else "dominance" if spread else "pair"
+    budgets = evolve.budgets
+    if budgets == "auto" and rule == "dominance":
+        steps = evolve.cells - 2
+        kept = [(1 - target) ** (step / steps) for step in range(steps + 1)] + [(1 - target) / 2]
+        budgets = tuple(round(min(1 - share, most_sparse(spec, net)), 6) for share in kept)
+    elif budgets == "auto":
+        budgets = "same"
+    dense = isinstance(budgets, tuple) and 0.0 in budgets
+    if spec.mode == "coevo" and spec.budget.max_loss_increase and not dense:
+        raise SpecError(
+            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: needs a dense cell to compare with; leave "
+            "evolve.budgets and evolve.rule out, with three cells or more, or choose --mode canonical"
+        )
+    if isinstance(budgets, tuple) and len(budgets) != evolve.cells:
+        raise SpecError(
+            f"evolve.budgets = {list(budgets)}: gives {len(budgets)} for {evolve.cells} cells; give each one"
+        )
+    if isinstance(budgets, tuple) and rule != "dominance":
+        raise SpecError(
+            f"evolve.budgets = {list(budgets)}: cells can differ under evolve.rule = 'dominance', not {rule!r}"
+        )
+    if rule == "dominance" and not open_to:
+        raise SpecError(
+            "evolve.rule = 'dominance': needs pruning to a target with masks that last, in synchronous order; "
+            "choose evolve.rule = 'pair'"
+        )
+    if evolve.rule == "auto":
+        resolved = override(resolved, "evolve.rule", rule, "from the budgets")
+    if evolve.budgets == "auto":
+        resolved = override(resolved, "evolve.budgets", budgets, "from the target")
+    return resolved
+
+
+def budgets_of(spec: RunSpec) -> tuple[float, ...]:
+    """The target sparsity of every cell."""
+    if isinstance(spec.evolve.budgets, tuple) and spec.mode == "coevo":
+        return spec.evolve.budgets
+    if spec.mode == "canonical" and spec.budget.max_loss_increase:
+        return 0.0, float(spec.prune.target_sparsity)
+    return (float(spec.prune.target_sparsity),) * cells_of(spec)
 
 
 def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
@@ -248,11 +309,10 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     prune, generations = spec.prune, generations_of(spec)
     if prune.operator == "none" or (prune.drive == "target" and prune.target_sparsity == 0):
         return None
-    target = float(prune.target_sparsity)
+    targets = budgets_of(spec)
+    target, most = max(targets), most_sparse(spec, net)
     units = prune.granularity == "unit"
-    limit = most_unit_zeros(net) if units else most_zeros(net)
-    if round(target * net.model_size) > limit:
-        most = math.floor(limit / net.model_size * 1e4) / 1e4
+    if target > most:
         why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
         raise SpecError(
             f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; "
@@ -266,18 +326,18 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         prune.exponent,
         prune.delay,
     )
-    curve, chance = None, None
+    curves: tuple[Curve, ...] = ()
     if prune.drive == "probability":
         chance = schedule(prune.schedule, shape)
     elif prune.schedule == "cubic":
-        curve = cubic(prune.start, float(prune.end))
+        curves = tuple(cubic(prune.start, pruning_end(spec, target)) for target in targets)
     else:
-        curve = toward_target(prune.schedule, shape, generations)
+        curves = (toward_target(prune.schedule, shape, generations),) * len(targets)
     return Pruning(
         operator=operator_of(prune.operator),
-        curve=curve,
-        targets=(target,) * cells_of(spec),
-        chance=chance,
+        curves=curves,
+        targets=targets,
+        chance=chance if prune.drive == "probability" else None,
         granularity=prune.granularity,
         lasting=not prune.regrow,
         per_generation=int(prune.per_generation),

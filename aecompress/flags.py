@@ -58,6 +58,7 @@ FLAGS = (
     Flag("--probability", "prune.probability", "Prune by chance, as published, with this p.", NUMBER, "Pruning"),
     Flag("--max-params", "budget.max_params", "Most non-zero weights and biases.", NUMBER, "Pruning"),
     Flag("--max-bytes", "budget.max_bytes", "Most bytes of the smallest file asked for.", NUMBER, "Pruning"),
+    Flag("--max-loss-increase", "budget.max_loss_increase", "Most above a dense model's loss: 5%.", panel="Pruning"),
     Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
     Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
     Flag("--variants", "export.variants", "Also packed, fp16, int8, scorer, sparse.", WORDS, "Output"),

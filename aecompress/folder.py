@@ -30,6 +30,8 @@ OURS = (
     "control",
     "data.npy",
     "checkpoint",
+    "front",
+    ".front.part",
     "model",
     ".model.part",
     "verification-failed.json",

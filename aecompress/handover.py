@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,7 @@ from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.files import write_bytes, write_text
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.losses import LOSSES
-from aecompress.spec import BudgetSpec, ExportSpec, Resolved, RunSpec, measure_of, override
+from aecompress.spec import ExportSpec, Resolved, RunSpec, measure_of, override
 
 Poll = Callable[[], None]
 BATCHES = (1, 64)
@@ -131,7 +131,10 @@ def within_budget(
         SpecError: no sparsity meets the budget.
     """
     spec, size = resolved.spec, net.model_size
-    if spec.budget == BudgetSpec() or resolved.sources["prune.target_sparsity"] != "from the data":
+    if (
+        not (spec.budget.max_params or spec.budget.max_bytes)
+        or resolved.sources["prune.target_sparsity"] != "from the data"
+    ):
         return resolved
     needed = max(0.0, 1 - spec.budget.max_params / size) if spec.budget.max_params else 0.0
     if spec.budget.max_bytes:
@@ -171,7 +174,12 @@ def bytes_at(
         tensors = likeness(share, encoder, decoder, units)
         zeros = size - sum(int(np.count_nonzero(tensor)) for tensor in tensors.values())
         low, high = (share, high) if zeros < sparsity * size else (low, share)
-    chain = compact(chain_of(encoder + decoder, tensors))
+    return file_bytes(encoder + decoder, tensors, export)
+
+
+def file_bytes(layers: tuple[LayerShape, ...], tensors: Mapping[str, Floats], export: ExportSpec) -> int:
+    """About the bytes of the smallest autoencoder file asked for; packed values chosen by their loss count as int8."""
+    chain = compact(chain_of(layers, tensors))
     values = "int8" if export.values == "smallest" else export.values
     products = [graph.gemm(graph.plain)]
     if "fp16" in export.variants:

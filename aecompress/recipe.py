@@ -69,26 +69,28 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     batch = default_batch(facts.rows) if spec.train.batch == "auto" else spec.train.batch
     pass_steps = -(-facts.rows // batch)
     epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
+    loss = default_loss(spec.model.family, facts.binary and sigmoid, facts.unit and sigmoid)
+    loss = loss if spec.train.loss == "auto" else spec.train.loss
     drive = drive_of(spec.prune)
     regrown = can_regrow(spec) and spec.prune.granularity == "weight"
-    regrowth = (0.3 if regrown else 0.0) if spec.prune.regrowth == "auto" else spec.prune.regrowth
+    regrowth = (0.5 if regrown else 0.0) if spec.prune.regrowth == "auto" else spec.prune.regrowth
     recipe: dict[str, Any] = {
         "model.output": output,
-        "model.initial": "torch" if spec.prune.granularity == "unit" else "scaled",
+        "model.initial": "torch" if spec.prune.granularity == "unit" or loss == "bce-then-l1" else "scaled",
         "model.latent_activation": "identity"
         if spec.model.network == "default" or spec.model.family == "variational"
         else "relu",
-        "train.loss": default_loss(spec.model.family, facts.binary and sigmoid, facts.unit and sigmoid),
+        "train.loss": loss,
         "train.batch": batch,
         "train.epochs": epochs,
         "train.learning_rate": 8e-3,
+        "train.betas": (0.9, 0.99) if regrowth else (0.9, 0.999),
         "prune.drive": drive,
         "prune.form": "published" if drive == "probability" else "score",
         "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
         "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
         "prune.regrowth": regrowth,
         "prune.regrowth_end": 0.75,
-        "prune.end": spec.prune.start + (1 - spec.prune.start) * (0.5 if spec.prune.granularity == "unit" else 0.75),
         "prune.per_generation": min(pass_steps, max(1, round(100 / max(epochs, 1))))
         if epochs and drive == "target"
         else 1,
@@ -104,6 +106,21 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     if faults:
         raise SpecError(faults)
     return done
+
+
+def pruning_end(spec: RunSpec, target: float) -> float:
+    """Progress of the run at which cubic reaches ``target``: prune.end, or what the default recipe says."""
+    if spec.prune.end != "auto":
+        return spec.prune.end
+    if spec.prune.granularity == "unit":
+        share = 0.5
+    elif spec.prune.regrowth == 0:
+        share = 0.75
+    elif spec.train.loss == "bce-then-l1":
+        share = 0.2
+    else:  # few weights have to be found by exchange, for which they need the time
+        share = min(max(0.75 - 0.5 * math.log10(0.2 / (1 - target)), 0.2), 0.75)
+    return spec.prune.start + (1 - spec.prune.start) * share
 
 
 def can_regrow(spec: RunSpec) -> bool:

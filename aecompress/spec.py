@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from aecompress import plugins
@@ -30,7 +30,7 @@ MeasureName = Literal["l1", "mse", "bce", "huber"]
 OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
 ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
 ModeName = Literal["canonical", "coevo"]
-RuleName = Literal["pair", "pair-prune-first"]
+RuleName = Literal["dominance", "pair", "pair-prune-first"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
@@ -38,6 +38,7 @@ NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
 VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
 FamilyName = Literal["plain", "denoising", "variational"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -56,6 +57,12 @@ def _plugged(group: str) -> Callable[[str], str]:
 
 PluggedOperator = Annotated[str, AfterValidator(_plugged(plugins.OPERATORS))]
 PluggedSchedule = Annotated[str, AfterValidator(_plugged(plugins.SCHEDULES))]
+
+
+def _percentage(value: Any) -> Any:
+    """``5%`` as 0.05."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*%\s*", value) if isinstance(value, str) else None
+    return float(match.group(1)) / 100 if match else value
 
 
 class _Part(BaseModel):
@@ -141,8 +148,8 @@ class TrainSpec(_Part):
     walk: Annotated[float, Field(ge=0)] = Field(
         1e-5, description="standard deviation of a generation's walk, under walk"
     )
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        (0.9, 0.999), description="Adam's decay rates"
+    betas: Auto | tuple[Sparsity, Sparsity] = Field(
+        "auto", description="Adam's decay rates; auto: 0.9 and 0.999, 0.9 and 0.99 beside regrowth (docs/recipe.md)"
     )
     loss: Auto | LossName = Field("auto", description="auto: bce-then-l1 for 0/1 rows, else mse")
     bce_share: Share = Field(0.5, description="share of the run on bce, under bce-then-l1")
@@ -153,7 +160,21 @@ class EvolveSpec(_Part):
 
     cells: Count = Field(4, description="cells on the ring")
     radius: Annotated[int, Field(ge=0)] = Field(1, description="neighbours on each side")
-    rule: RuleName = Field("pair", description="pair: prune after training; pair-prune-first: before it")
+    budgets: Auto | Literal["same"] | tuple[Sparsity, ...] = Field(
+        "auto",
+        description="target sparsity of each cell; same: prune.target_sparsity for all; auto: from 0 to beyond it "
+        "under dominance, else same",
+    )
+    founding: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="share of the run in which cell 0 alone learns, for all to begin as its copies, under dominance",
+    )
+    rule: Auto | RuleName = Field(
+        "auto",
+        description="dominance: a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, "
+        "where they beat its own; pair: a tournament, then training, then pruning, as published; pair-prune-first: "
+        "pruning before training; auto: dominance where budgets can differ, else pair",
+    )
     order: Literal["synchronous", "asynchronous"] = Field(
         "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
     )
@@ -176,7 +197,7 @@ class PruneSpec(_Part):
         "auto",
         description="target: the schedule shapes a rise to target_sparsity; probability: it is the chance to prune",
     )
-    target_sparsity: Auto | Annotated[float, Field(ge=0, lt=1)] = Field(
+    target_sparsity: Auto | Sparsity = Field(
         "auto", description="share of all weights and biases that are zero at the end; auto: 0.8"
     )
     probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
@@ -199,7 +220,8 @@ class PruneSpec(_Part):
     delay: Annotated[float, Field(ge=0, lt=1)] = Field(0.75, description="share of the run that final_n waits")
     start: Share = Field(0.0, description="progress of the run at which cubic begins")
     end: Auto | Share = Field(
-        "auto", description="progress of the run at which cubic reaches the target; auto: 0.75, of whole units 0.5"
+        "auto",
+        description="progress of the run at which cubic reaches the target; auto: by loss and target (docs/recipe.md)",
     )
     per_generation: Auto | Count = Field("auto", description="prunes per generation, evenly over its steps")
 
@@ -210,6 +232,11 @@ class BudgetSpec(_Part):
     max_params: Annotated[int, Field(ge=0)] = Field(0, description="most weights and biases that are not zero")
     max_bytes: Annotated[int, Field(ge=0)] = Field(
         0, description="most bytes of the smallest autoencoder file asked for"
+    )
+    max_loss_increase: Annotated[float, Field(ge=0), BeforeValidator(_percentage)] = Field(
+        0.0,
+        description="most that the validation loss may lie above that of a dense model of the same run, as a share or "
+        "like 5%; of the pairs that keep to it the sparsest is taken, unless a target is asked for",
     )
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aecompress import events, folder
+from aecompress import events, folder, front
 from aecompress.assembly import (
+    budgets_of,
     cells_of,
     check_half,
     check_memory,
@@ -26,6 +27,7 @@ from aecompress.assembly import (
     make_ready,
     plan_of,
     rows_of,
+    settle_budgets,
     settle_compile,
     threads_for,
 )
@@ -35,18 +37,19 @@ from aecompress.deploy import checkpoint, foreign
 from aecompress.deploy.checkpoint import LayerShape, Model, load_model
 from aecompress.deploy.foreign import Foreign
 from aecompress.errors import AecompressError, DataError, Interrupted, RunError, SpecError, VerifyError
+from aecompress.evolve.archive import Archive, archive
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.evolve.workers import no_denormals
-from aecompress.handover import Handed, detection, hand_over, over_budget, within_budget
+from aecompress.handover import Handed, detection, file_bytes, hand_over, over_budget, within_budget
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.foreign import read_state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
 from aecompress.recipe import complete
-from aecompress.spec import Resolved, RunSpec, override, resolve, to_toml
+from aecompress.spec import Resolved, RunSpec, measure_of, override, resolve, to_toml
 from aecompress.steering import new_folder, read_status
 
 MODES = {"canonical": canonical, "coevo": coevolution}
@@ -136,6 +139,7 @@ def _job(
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
     resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
+    resolved = settle_budgets(resolved, net)
     resolved = settle_compile(resolved, net, device, len(dataset.train))
     check_half(resolved.spec, device)
     plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, device))
@@ -321,17 +325,17 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
             yield events.Checkpoint(time.time(), population.generation, str(path.relative_to(job.folder)))
 
     start = time.perf_counter()
-    yield front(job, population)
-    chosen = choose(population)
-    row = population.weights[chosen]
-    metrics = final_metrics(job, row, control.poll) | cell_metrics(job, population, rows, chosen, control.poll)
-    model = Model(
-        shapes(job.net.encoder),
-        shapes(job.net.decoder),
-        {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
-        asdict(job.dataset.scaling),
-        {"name": job.dataset.name, "spec_hash": job.spec.hash, "measure": plan.measure, "metrics": metrics},
-    )
+    with no_denormals():
+        found = archive(plan, population, rows, control.poll)
+    yield events.Front(time.time(), tuple(found.cells), tuple(found.losses), tuple(found.nonzeros))
+    if plan.ring is not None and plan.ring.dominance:
+        front.save(job.folder, front_models(job, found, control.poll))
+    chosen = choose(job, population, found)
+    row = found.members.weights[chosen]
+    metrics = final_metrics(job.net, job.dataset, job.spec, row, control.poll)
+    metrics |= cell_metrics(job, population, rows, found.members.pick(torch.tensor([chosen])), control.poll)
+    metrics |= against_dense(job, population, metrics, control.poll)
+    model = model_of(job, row, {"metrics": metrics})
     metrics |= detection(model, job.dataset, plan.measure)
     handed = hand_over(job.folder, model, job.dataset, job.spec, control.poll)
     verification = handed.verification
@@ -398,16 +402,58 @@ def started(job: Job) -> events.Started:
     )
 
 
-def choose(population: Population) -> int:
-    """The cell of the individual with the lowest validation loss.
+def best_cell(job: Job, population: Population) -> int:
+    """The cell with the lowest validation loss of those that are to become as sparse as asked, or sparser.
 
     Raises:
         RunError: no individual has a finite loss.
     """
-    best = int(population.fitness.argmin())
-    if not math.isfinite(float(population.fitness[best])):
+    target = float(job.spec.prune.target_sparsity)
+    able = [cell for cell, budget in enumerate(budgets_of(job.spec)) if budget >= target]
+    fitness = population.fitness.tolist()
+    best = min(able, key=lambda cell: fitness[cell])
+    if not math.isfinite(fitness[best]):
+        best = min(range(len(fitness)), key=lambda cell: fitness[cell])
+    if not math.isfinite(fitness[best]):
         raise RunError("every cell's loss is infinite or not a number; lower train.learning_rate (--lr) and run again")
     return best
+
+
+def choose(job: Job, population: Population, found: Archive) -> int:
+    """Which pair of the archive is handed over: the lowest validation loss with the zeros asked for.
+
+    Under a largest loss increase only pairs that keep to it count, and without a target of the user's own it is the
+    sparsest of them.
+
+    Raises:
+        RunError: there is none.
+    """
+    best_cell(job, population)  # says so where every cell is lost
+    spec, size = job.spec, job.net.model_size
+    target = float(spec.prune.target_sparsity) if spec.prune.drive == "target" else 0.0
+    most, limit = size - round(target * size), math.inf
+    asked = job.resolved.sources["prune.target_sparsity"] != "from the data"
+    if spec.budget.max_loss_increase:
+        limit = (1 + spec.budget.max_loss_increase) * reference_loss(job, population)
+        most = most if asked else size - 1
+    good = [at for at, loss in enumerate(found.losses) if found.nonzeros[at] <= most and loss <= limit]
+    if good and limit < math.inf and not asked:
+        return good[0]
+    if good:
+        return min(good, key=lambda at: found.losses[at])
+    sparse = [at for at in range(len(found.losses)) if found.nonzeros[at] <= most]
+    if limit < math.inf and sparse:
+        rise = min(found.losses[at] for at in sparse) / reference_loss(job, population) - 1
+        raise RunError(
+            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair with {1 - most / size:.1%} "
+            f"zeros or more lies {rise:.1%} above the dense model; allow more, ask for fewer zeros, or train longer"
+        )
+    raise RunError(f"no cell with {target:.1%} zeros has a finite loss; lower train.learning_rate (--lr) and run again")
+
+
+def reference_loss(job: Job, population: Population) -> float:
+    """Validation loss of the dense cell."""
+    return float(population.fitness[budgets_of(job.spec).index(0.0)])
 
 
 def generation_events(
@@ -444,7 +490,7 @@ def generation_events(
     cut = [cell for cell, pruned in enumerate(figures.pruned) if pruned]
     if cut:
         yield events.Pruned(now, number, tuple(cut), tuple(sum(zeros[cell]) for cell in cut))
-    best = choose(population)
+    best = best_cell(job, population)
     if number == plan.training.generations or number % max(1, plan.training.generations // PREVIEWS) == 0:
         shown = rows.validation[:PREVIEW_ROWS]
         weights = net.layout.views(population.weights[best : best + 1])
@@ -458,47 +504,69 @@ def rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(value, 3) for value in row) for row in values.tolist())
 
 
-def front(job: Job, population: Population) -> events.Front:
-    """The cells that no other cell beats in both validation loss and non-zeros."""
-    nonzeros = (job.net.model_size - layer_zeros(job.net, population.weights).sum(1)).tolist()
-    members = sorted(
-        (n, loss, cell) for cell, (n, loss) in enumerate(zip(nonzeros, population.fitness.tolist(), strict=True))
-    )
-    held: list[tuple[int, float, int]] = []
-    for member in members:
-        if math.isfinite(member[1]) and (not held or member[1] < held[-1][1]):
-            held.append(member)
-    return events.Front(
-        time.time(),
-        tuple(cell for _, _, cell in held),
-        tuple(loss for _, loss, _ in held),
-        tuple(n for n, _, _ in held),
+def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
+    """The individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
+    return Model(
+        shapes(job.net.encoder),
+        shapes(job.net.decoder),
+        {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
+        asdict(job.dataset.scaling),
+        {"name": job.dataset.name, "spec_hash": job.spec.hash, "measure": job.plan.measure} | about,
     )
 
 
-def final_metrics(job: Job, row: torch.Tensor, poll: Callable[[], None]) -> dict[str, float]:
+def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Model]:
+    """The archive's pairs with their losses on validation and test rows."""
+    losses = {"validation": found.losses}
+    if "test" in job.dataset.splits:
+        test = torch.from_numpy(job.dataset.test).to(found.members.weights)
+        losses["test"] = measured(job.net, found.members.weights, [test], job.plan.measure, poll).losses[0].tolist()
+    return [
+        model_of(job, row, {"losses": {split: values[at] for split, values in losses.items()}})
+        for at, row in enumerate(found.members.weights)
+    ]
+
+
+def against_dense(
+    job: Job, population: Population, metrics: Mapping[str, float], poll: Callable[[], None]
+) -> dict[str, float]:
+    """How far the reported loss lies above that of the run's dense cell, as a share, where a limit was set."""
+    if not job.spec.budget.max_loss_increase:
+        return {}
+    row, measure = population.weights[budgets_of(job.spec).index(0.0)], job.plan.measure
+    dense = final_metrics(job.net, job.dataset, job.spec, row, poll)
+    splits = [split for split in ("validation", "test") if split in job.dataset.splits]
+    return {
+        f"{split}_loss_increase": metrics[f"{split}_{measure}"] / dense[f"{split}_{measure}"] - 1 for split in splits
+    }
+
+
+def final_metrics(
+    net: Autoencoder, dataset: Dataset, spec: RunSpec, row: torch.Tensor, poll: Callable[[], None]
+) -> dict[str, float]:
     """``<split>_<measure>`` over all rows of every split, of the float32 weights that are exported."""
-    weights = job.net.layout.views(row[None].float())
-    measures = ["l1", "mse"] + (["bce"] if job.spec.train.loss in ("bce", "bce-then-l1") else [])
-    if job.spec.train.loss == "huber":
+    weights = net.layout.views(row[None].float())
+    measures = ["l1", "mse"] + (["bce"] if spec.train.loss in ("bce", "bce-then-l1") else [])
+    if spec.train.loss == "huber":
         measures.append("huber")
     result = {}
-    for split, part in job.dataset.splits.items():
+    for split, part in dataset.splits.items():
         rows = torch.from_numpy(part).to(row.device)
         for measure in measures:
-            result[f"{split}_{measure}"] = float(reconstruction_loss(job.net, weights, rows, measure, poll)[0])
+            result[f"{split}_{measure}"] = float(reconstruction_loss(net, weights, rows, measure, poll)[0])
     return result
 
 
 def cell_metrics(
-    job: Job, population: Population, rows: Rows, chosen: int, poll: Callable[[], None]
+    job: Job, population: Population, rows: Rows, chosen: Population, poll: Callable[[], None]
 ) -> dict[str, float]:
     """Both counts of ALGORITHMS A7, for the chosen individual and, in a ring, for the cells; and the cells' losses.
 
     ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now.
     """
     nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
-    counts = {"capacity": float(population.capacity[chosen]), "nonzero": float(nonzero[chosen])}
+    zeros = int(layer_zeros(job.net, chosen.weights).sum())
+    counts = {"capacity": float(chosen.capacity[0]), "nonzero": 1 - zeros / job.net.model_size}
     if job.spec.mode != "coevo":
         return counts
     losses = measured(job.net, population.weights, [rows.train], job.plan.measure, poll).losses[0]
@@ -517,10 +585,13 @@ def shapes(layers: tuple[Layer, ...]) -> tuple[LayerShape, ...]:
     return tuple(LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in layers)
 
 
-def export_again(where: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool) -> Handed:
+def export_again(
+    where: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool, pick: str | None = None
+) -> Handed:
     """Make the model files of a finished run again from its weights and rows.
 
     Args:
+        pick: which member of the run's front (:func:`aecompress.front.pick`); None: the model that the run chose.
         flags: dotted path -> (the flag as the user wrote it, text) of export fields.
         output: the model folder; None: that of the run.
         dense: leave all layers as large as they were trained.
@@ -537,10 +608,28 @@ def export_again(where: Path, flags: dict[str, tuple[str, Any]], output: Path | 
     dataset = load(spec.data, spec.seed, stdin, Path(str(status.get("directory", ""))))
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was made with; restore them")
+    if pick is not None:
+        model = picked(where, pick, spec, dataset)
     handed = hand_over(where, model, dataset, spec, lambda: None, output, not dense)
     if not handed.verification.passed:
         raise unverified(handed)
     return handed
+
+
+def picked(where: Path, asked: str, spec: RunSpec, dataset: Dataset) -> Model:
+    """The member of a run's front that ``asked`` names, with the metrics of a model that is handed over."""
+
+    def size_of(member: front.Member) -> int:
+        model = load_model(member.path)
+        return file_bytes(model.layers, model.tensors, spec.export)
+
+    member = front.pick(front.load(where), asked, size_of)
+    model = load_model(member.path)
+    net = build(spec.model, dataset.train.shape[1])
+    row = torch.cat([torch.from_numpy(np.array(model.tensors[name].T)).reshape(-1) for name in net.model_layout.slots])
+    metrics = final_metrics(net, dataset, spec, row, lambda: None)
+    metrics |= detection(model, dataset, measure_of(spec.train.loss))
+    return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 
 
 def unverified(handed: Handed) -> VerifyError:

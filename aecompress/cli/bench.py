@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aecompress.cli import drawing
 from aecompress.cli.exits import emit_json, emit_row, reported
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def bench(
 
         batches = counts("--batch", batch)
         workers = counts("--threads", threads.replace("all", "0"), least=0)
-        drawn = None if plot is None else drawing(plot)
+        if plot is not None:
+            drawing.check(plot)
         found = measure.bench(files, batches, workers, seconds)
-        if drawn is not None and plot is not None:
-            drawn(found, plot, max((n for n in batches if n <= 64), default=min(batches)), workers[0])
+        if plot is not None:
+            draw(found, plot, max((n for n in batches if n <= 64), default=min(batches)), workers[0])
         if json:
             emit_json({"machine": measure.machine(), "files": [one.to_json() for one in found]})
             return
@@ -70,40 +72,11 @@ def table(found: list[Measured]) -> list[list[str]]:
     return rows
 
 
-def drawing(path: Path) -> Any:
-    """The function that draws, once it is known that it can.
-
-    Raises:
-        SpecError: no such kind of picture, or matplotlib is not installed.
-    """
-    from aecompress.errors import SpecError
-
-    if path.suffix not in (".svg", ".png"):
-        raise SpecError(f"--plot = {path}: draws .svg and .png; end the name in one of them")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as fault:
-        raise SpecError("--plot: needs matplotlib; pip install 'aecompress[plot]'") from fault
-    return draw
-
-
 def draw(found: list[Measured], path: Path, batch: int, threads: int) -> None:
     """Bytes against microseconds per row, one labelled point per file."""
-    import io
-
-    from matplotlib.figure import Figure
-
-    from aecompress.files import write_bytes
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    axes = drawing.axes("bytes", f"microseconds per row, batch {batch}")
     for one in found:
         across, up = one.bytes, one.milliseconds(batch, threads) * 1e3 / batch
         axes.scatter(across, up)
         axes.annotate(Path(one.path).name, (across, up), textcoords="offset points", xytext=(5, 5), fontsize=8)
-    axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel=f"microseconds per row, batch {batch}")
-    axes.margins(0.2)
-    axes.grid(alpha=0.3, which="both")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:])
-    write_bytes(path, buffer.getvalue())
+    drawing.save(axes, path)

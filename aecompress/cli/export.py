@@ -26,6 +26,13 @@ def export(
         bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
     ] = None,
     opset: Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")] = None,
+    pick: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHICH",
+            help="A member of the run's front: knee, sparsity=0.9, loss<=0.01 or bytes<=40000; see `aecompress front`.",
+        ),
+    ] = None,
     dense: Annotated[
         bool, typer.Option("--dense", help="Plain ONNX with every layer as large as it was trained.")
     ] = False,
@@ -47,7 +54,7 @@ def export(
         }
         given = {path: pair for path, pair in asked.items() if pair[1] is not None}
         if source.is_file():
-            if given or not dense or output is None:
+            if given or not dense or output is None or pick is not None:
                 raise SpecError(
                     f"{source}: is a file, which is only made plain: add --dense -o OUT.onnx, and nothing else"
                 )
@@ -59,7 +66,7 @@ def export(
             from aecompress.cli.progress import before_and_after
             from aecompress.trip import export_again
 
-            handed = export_again(source, given, output, dense)
+            handed = export_again(source, given, output, dense, pick)
             files = handed.files
             if handed.compared is not None:
                 for note in handed.compared.notes:

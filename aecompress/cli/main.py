@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aecompress import __version__
-from aecompress.cli import bench, control, data, export, inspect, prune, spec, verify, watch
+from aecompress.cli import bench, control, data, export, front, inspect, prune, spec, verify, watch
 
 app = typer.Typer(
     name="aecompress",
@@ -23,6 +23,7 @@ app.command("prune")(prune.prune)
 app.command("watch")(watch.watch)
 app.command("control")(control.control)
 app.command("export")(export.export)
+app.command("front")(front.front)
 app.command("bench")(bench.bench)
 app.command("verify")(verify.verify)
 app.command("inspect")(inspect.inspect)

@@ -10,6 +10,7 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit_all
 from aecompress.evolve.population import Population
+from aecompress.evolve.pruning import gather, prune_to, zeros_asked
 from aecompress.evolve.ring import (
     fitness,
     neighbour_losses,
@@ -19,7 +20,10 @@ from aecompress.evolve.ring import (
     tournament,
 )
 from aecompress.nets.layers import forward
+from aecompress.nets.losses import finite_or_inf, mean_loss
 
+SELECTION_ROWS = 512
+"""Validation rows that a generation's selection by dominance looks at."""
 LOWEST_RATE, HIGHEST_RATE = 1e-9, 10.0
 """Bounds of a walking learning rate."""
 
@@ -30,7 +34,8 @@ def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[P
     ``last`` stays as it is; the returned population is new.
     """
     assert plan.ring is not None
-    evolve = one_after_the_other if plan.ring.asynchronous else all_at_once
+    apart = one_after_the_other if plan.ring.asynchronous else all_at_once
+    evolve = by_dominance if plan.ring.dominance else apart
     new, parents, pruned, order = evolve(plan, last, rows, poll)
     new.generation += 1
     figures = report(plan, new, rows, parents, pruned, poll, order)
@@ -57,6 +62,53 @@ def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited
     new = last.take(parents)
     remember_selection(plan, new, batches.expand(cells.shape[0], -1, -1))
     return new, parents, visit_all(plan, new, list(range(cells.shape[0])), rows, poll), []
+
+
+def by_dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
+    """Every cell keeps its pair, unless its neighbourhood has one that dominates it.
+
+    Of all encoders and decoders in a cell's neighbourhood, in any combination, the one pair with the lowest loss on
+    validation rows challenges the cell's own: it is cut to the zeros the cell has by now, and takes the cell if its
+    loss is lower still, so that it is better with no more weights.
+    """
+    ring, cells, net = plan.ring, last.cells, plan.net
+    assert ring is not None
+    count = min(SELECTION_ROWS, rows.validation.shape[0])
+    index = rng.sample(
+        plan.training.seed, "selection", last.generation, cells[:1] * 0, 0, rows.validation.shape[0], count
+    )
+    batch = rows.validation.index_select(0, index[0])[None]
+    losses = finite_or_inf(ring_losses(net, net.layout.views(last.weights), batch, ring.radius, plan.measure, poll))
+    own, members = losses[:, 0, 0].clone(), losses.shape[1]
+    losses[:, 0, 0] = torch.inf
+    best = losses.flatten(1).argmin(1)
+    places = torch.tensor(offsets(ring.radius), device=cells.device)
+    encoders, decoders = ((cells + places[which]) % cells.shape[0] for which in (best // members, best % members))
+    rival = last.pair(encoders, decoders, net)
+    cut_to_budget(plan, rival, rows)
+    out = forward(net.layers, net.layout.views(rival.weights), batch.expand(cells.shape[0], -1, -1)).out[-1]
+    kept = (last.masks.sum(1), rival.masks.sum(1))
+    wins = (finite_or_inf(mean_loss(plan.measure, out, batch)) < own) & (kept[1] <= kept[0])
+    new = last.take(cells)
+    for name, tensor in rival.tensors().items():
+        mine = new.tensors()[name]
+        if name != "learning_rate":
+            torch.where(wins.view(-1, *[1] * (mine.ndim - 1)), tensor, mine, out=mine)
+    parents = torch.where(wins, encoders, cells)
+    return new, parents, visit_all(plan, new, list(range(cells.shape[0])), rows, poll), []
+
+
+def cut_to_budget(plan: Plan, block: Population, rows: Rows) -> None:
+    """Prune every cell of ``block`` to the zeros that its schedule has asked for by now. In place."""
+    pruning = plan.pruning
+    if pruning is None:
+        return
+    cells = list(range(block.weights.shape[0]))
+    counts = zeros_asked(plan.net, pruning, cells, block.generation / plan.training.generations)
+    if any(counts):
+        guide = (rows.train, rows.guide)
+        evidence = gather(plan.net, pruning, plan.training, block, block.cells, guide, pruning.per_generation)
+        prune_to(plan.net, pruning, block, evidence, counts)
 
 
 def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:

@@ -17,7 +17,7 @@ from torch import Tensor
 from aecompress import plugins, rng
 from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Spread, idle, incoming
-from aecompress.evolve.select import lowest
+from aecompress.evolve.select import TINY, lowest
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
 
@@ -133,12 +133,15 @@ def magnitude_layer(evidence: Evidence) -> Tensor:
 def wanda(evidence: Evidence) -> Tensor:
     """|w| x norm of its input over training rows; of a bias 1 (Sun et al. 2024, equation 1), ``[P, model_size]``.
 
-    Norms are root mean squares, so that they do not depend on the number of rows.
+    Norms are root mean squares, so that they do not depend on the number of rows. The paper compares the weights of one
+    output only; here each is relative to the mean kept weight of its layer, so that layers can be compared.
     """
     rows, scores = evidence.batch(), magnitude(evidence).clone()
     trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
     for layer, below in zip(evidence.net.layers, [rows, *trace.out], strict=False):
         views[layer.name + ".weight"] *= below.square().mean(1).sqrt_()[:, :, None]
+    for part in torch.split(scores, evidence.net.layer_sizes, 1):
+        part /= part.sum(1, keepdim=True) / (part > 0).sum(1, keepdim=True).clamp(min=1) + TINY
     return scores
 
 

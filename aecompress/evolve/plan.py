@@ -84,6 +84,8 @@ class Ring:
     shared_batch: bool
     """One selection batch for the whole ring, or one per cell."""
     prune_first: bool
+    dominance: bool
+    """Whether a cell takes the best pair of its neighbourhood only where that beats its own at its own budget."""
     walk: float
     """Standard deviation of a generation's step of each cell's learning rate; 0 leaves the rates alone."""
 
@@ -223,9 +225,9 @@ def asked(plan: Plan, generation: int) -> float:
         return 0.0
     if plan.pruning.chance is not None:
         return plan.pruning.chance(generation - 1)
-    assert plan.pruning.curve is not None
-    mean = sum(plan.pruning.targets) / len(plan.pruning.targets)
-    return mean * plan.pruning.curve(generation / plan.training.generations)
+    progress = generation / plan.training.generations
+    shares = [target * curve(progress) for target, curve in zip(plan.pruning.targets, plan.pruning.curves, strict=True)]
+    return sum(shares) / len(shares)
 
 
 def report(

@@ -59,6 +59,19 @@ class Population:
             generation=self.generation,
         )
 
+    def pair(self, encoders: Tensor, decoders: Tensor, net: Autoencoder) -> Population:
+        """K individuals: i has the encoder of individual ``encoders[i]`` and the decoder of ``decoders[i]``.
+
+        What is not of the one or the other comes with the encoder.
+        """
+        new, mates = self.pick(encoders), self.pick(decoders)
+        place = slice(net.encoder_size, net.model_size)
+        theirs = mates.tensors()
+        for name, tensor in new.tensors().items():
+            if tensor.shape[1:] == self.weights.shape[1:]:
+                tensor[:, place] = theirs[name][:, place]
+        return new
+
     def pick(self, cells: Tensor) -> Population:
         """A copy of ``cells`` (int64 ``[K]``) with their rates: the block that is trained together while it is hot."""
         return dataclasses.replace(self.take(cells), learning_rate=self.learning_rate[cells])

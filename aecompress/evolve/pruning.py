@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from aecompress import rng
@@ -13,19 +14,20 @@ from aecompress.evolve.evidence import incoming
 from aecompress.evolve.operators import Evidence, Operator
 from aecompress.evolve.population import Population
 from aecompress.evolve.schedules import Curve, Schedule
-from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, per_unit
+from aecompress.evolve.select import keep_units, keep_weights, most_unit_zeros, most_zeros, per_unit, removed_units
 from aecompress.evolve.training import Training
 from aecompress.nets.autoencoder import Autoencoder
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """The fixed numbers of pruning. Driven by ``curve`` to a target, or by ``chance``; one of the two is there."""
+    """The fixed numbers of pruning. Driven by ``curves`` to targets, or by ``chance``; one of the two is there."""
 
     operator: Operator
-    curve: Curve | None
+    curves: tuple[Curve, ...]
+    """Of each cell; empty when driven by ``chance``."""
     targets: tuple[float, ...]
-    """Share of weights and biases of both networks that are zero at the end, under ``curve``: of each cell."""
+    """Of each cell: the share of weights and biases of both networks that are zero at the end, under ``curves``."""
     chance: Schedule | None
     """s(t): a cell is pruned, in the published form, when s(t) > U."""
     granularity: Literal["weight", "unit"]
@@ -45,8 +47,7 @@ class Pruning:
 
 def zeros_asked(net: Autoencoder, pruning: Pruning, cells: list[int], progress: float) -> list[int]:
     """Zeros that a target-driven schedule asks of each of ``cells`` at ``progress`` in [0, 1] of the run."""
-    share = 0.0 if pruning.curve is None else pruning.curve(progress)
-    return [round(pruning.targets[cell] * share * net.model_size) for cell in cells]
+    return [round(pruning.targets[cell] * pruning.curves[cell](progress) * net.model_size) for cell in cells]
 
 
 def fires(pruning: Pruning, seed: int, generation: int, cells: list[int]) -> list[bool]:
@@ -91,25 +92,29 @@ def prune_to(
     """Prune cell i to exactly ``counts[i]`` zeros (at granularity "unit": by the fewest whole units). In place.
 
     Args:
-        exchanged: share of what is kept that first comes back from what was pruned; the prune makes room for it.
+        exchanged: share of what is kept that is cut beyond that, for what the training loss asks for most.
     """
-    scores = pruning.operator.score(evidence)
-    weight_level = pruning.operator.level == "weight"
-    masks = block.masks
-    if pruning.granularity == "unit":
-        scores = per_unit(net, scores) if weight_level else scores
-        if exchanged:
-            hidden = sum(layer.outputs for layer, _ in hidden_layers(net))
-            back = [round(exchanged * (1 - count / net.model_size) * hidden) for count in counts]
-            masks, scores = regrowth.units(evidence, block, scores, back)
-        keep = keep_units(net, scores, masks, counts)
+    scores, masks = pruning.operator.score(evidence), block.masks
+    weight_level, size = pruning.operator.level == "weight", net.model_size
+    whole = pruning.granularity == "unit"
+    most = most_unit_zeros(net) if whole else most_zeros(net)
+    deeper = [min(count + round(exchanged * (size - count)), most) for count in counts]
+    if whole:
+        keep = keep_units(net, per_unit(net, scores) if weight_level else scores, masks, deeper)
+    elif weight_level:
+        keep = keep_weights(net, scores, masks, deeper)
     else:
-        size = None if weight_level else block.weights[:, : net.model_size].abs()
-        scores = scores if weight_level else incoming(net, scores)
-        if exchanged:
-            back = [round(exchanged * (net.model_size - count)) for count in counts]
-            masks, scores = regrowth.weights(evidence, block, scores, back)
-        keep = keep_weights(net, scores, masks, counts, ties=size)
+        keep = keep_weights(net, incoming(net, scores), masks, deeper, ties=block.weights[:, :size].abs())
+    if exchanged and whole:
+        wanted, fresh = regrowth.units(evidence, masks)
+        wanted = regrowth.standing(net, wanted, ~removed_units(net, keep))
+        keep = keep_units(net, wanted, torch.ones_like(masks), counts)
+        block.weights += fresh
+    elif exchanged:
+        wanted = regrowth.weights(evidence).masked_fill_(keep[:, :size], torch.inf)
+        keep = keep_weights(net, wanted, torch.ones_like(masks), counts)
+    if exchanged:
+        regrowth.settle(net, block, keep & ~masks)
     cut(net, pruning, block, keep)
 
 

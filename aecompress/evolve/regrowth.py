@@ -1,8 +1,8 @@
 """Regrowth: pruned weights and units come back where the training loss asks for them most.
 
-After RigL (Evci et al. 2020, "Rigging the Lottery", section 3): before each prune a share of what is kept comes back
-from what was pruned and has the largest gradient, and the prune makes room for it. So it works beside any operator's
-score.
+After RigL (Evci et al. 2020, "Rigging the Lottery", section 3): a prune cuts deeper than it is asked to, and the room
+is filled with what has the largest gradient of all that is not kept. So it works beside any operator's score, which
+says what is cut. Unlike there, what was cut just now may be asked for too, and then stays as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aecompress.evolve.operators import Evidence
 from aecompress.evolve.population import Population
-from aecompress.evolve.select import hidden_layers, lowest, removed_units, split_hidden, without_units
+from aecompress.evolve.select import hidden_layers, removed_units, split_hidden
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
 
@@ -24,49 +24,42 @@ def share_at(share: float, end: float, progress: float) -> float:
     return share * (1 + math.cos(math.pi * progress / end)) / 2 if progress < end else 0.0
 
 
-def weights(evidence: Evidence, block: Population, scores: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
-    """The pruned weights with the largest gradients come back, ``counts`` of them per cell or all that have one.
+def weights(evidence: Evidence) -> Tensor:
+    """How much the training loss asks for each weight, pruned or not: its |gradient|, ``[P, model_size]``."""
+    return evidence.gradients().abs_()
 
-    They begin at 0.
 
-    Args:
-        scores: the operator's, ``[P, model_size]``.
+def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """How much the training loss asks for each unit: the norm of the gradient of its outgoing weights, ``[P, U]``.
+
+    A removed unit has no gradient, so each is given fresh incoming weights for the question. Its outgoing weights stay
+    0, so the network computes what it did.
 
     Returns:
-        The masks with them, bool ``[P, n]``, and the scores, in which they go last. The second moments of ``block``
-        become those of the weights around them, in place: a moment of 0 would make their first steps the largest.
+        The scores, 0 for units that cannot be removed, and the fresh weights, ``[P, n]``, 0 elsewhere.
     """
     net = evidence.net
-    asked_for = evidence.gradients().abs_().masked_fill_(block.masks[:, : net.model_size], 0.0)
-    back = torch.zeros_like(block.masks)
-    back[:, : net.model_size] = lowest(-asked_for, counts) & (asked_for > 0)
-    settle(net, block, back)
-    return block.masks | back, scores.masked_fill(back[:, : net.model_size], torch.inf)
-
-
-def units(evidence: Evidence, block: Population, scores: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
-    """The removed hidden units whose outgoing weights would have the largest gradients, were they drawn anew.
-
-    A removed unit has no gradient, so each is given fresh incoming weights for the question, with which the chosen ones
-    come back; outgoing weights begin at 0, so the network computes what it did. Like :func:`weights` otherwise, with
-    scores per unit, ``[P, U]``; also writes the weights of ``block``, in place.
-    """
-    net = evidence.net
-    dead = removed_units(net, block.masks)  # [P, H]
+    dead = removed_units(net, masks)  # [P, H]
     draw = {"generation": evidence.generation, "step": evidence.moment + 1}
     fresh = initial(net.layers, net.layout, evidence.seed, evidence.cells, **draw)
-    fresh = fresh.to(block.weights.dtype).mul_(incoming_of(net, dead))
-    views = net.model_layout.views(evidence.gradients(block.weights + fresh))
-    asked_for = torch.cat([views[reader.name + ".weight"].norm(dim=2) for _, reader in hidden_layers(net)], 1)
-    asked_for.masked_fill_(~dead, 0.0)
-    chosen = lowest(-asked_for, counts) & (asked_for > 0)
-    back = ~without_units(net, chosen) & without_units(net, dead & ~chosen)
-    block.weights += fresh.mul_(incoming_of(net, chosen) & back)
-    settle(net, block, back)
+    fresh = fresh.to(evidence.weights.dtype).mul_(incoming_of(net, dead))
+    views = net.model_layout.views(evidence.gradients(evidence.weights + fresh))
+    readers = dict(hidden_layers(net))
+    parts = [
+        views[readers[layer].name + ".weight"].norm(dim=2)
+        if layer in readers
+        else fresh.new_zeros(fresh.shape[0], layer.outputs)
+        for layer in net.layers
+    ]
+    return torch.cat(parts, 1), fresh
+
+
+def standing(net: Autoencoder, scores: Tensor, kept: Tensor) -> Tensor:
+    """Scores per unit, ``[P, U]``, infinite for the hidden units that are ``kept``, bool ``[P, H]``."""
     by_layer = dict(zip(net.layers, net.split_units(scores.clone()), strict=True))
-    for (layer, _), mine in zip(hidden_layers(net), split_hidden(net, chosen), strict=True):
+    for (layer, _), mine in zip(hidden_layers(net), split_hidden(net, kept), strict=True):
         by_layer[layer].masked_fill_(mine, torch.inf)
-    return block.masks | back, torch.cat(list(by_layer.values()), 1)
+    return torch.cat(list(by_layer.values()), 1)
 
 
 def incoming_of(net: Autoencoder, units: Tensor) -> Tensor:
@@ -82,7 +75,10 @@ def incoming_of(net: Autoencoder, units: Tensor) -> Tensor:
 
 
 def settle(net: Autoencoder, block: Population, back: Tensor) -> None:
-    """Give weights that come ``back``, bool ``[P, n]``, the mean second moment of their tensor. In place."""
+    """Give weights that come ``back``, bool ``[P, n]``, the mean second moment of their tensor's kept ones. In place.
+
+    With a moment of 0 their first steps would be the largest of all.
+    """
     if block.moments is None:
         return
     second, new, kept = (net.layout.views(flat) for flat in (block.moments[1], back, block.masks))

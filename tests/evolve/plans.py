@@ -25,7 +25,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         "tournament": 2, "concept": "best", "shared_batch": False, "prune_first": False, "walk": 1e-3, "batch": 5,
         "optimizer": "fresh-adam", "lasting": False, "granularity": "weight", "target": None, "per_generation": 1,
         "loss": "l1", "ring": True, "block": 2, "order": "high", "noise": "none",
-        "regrowth": 0.0, "targets": None,
+        "regrowth": 0.0, "targets": None, "cells": 4, "dominance": False,
     }  # fmt: skip
     assert set(changes) <= set(s), set(changes) - set(s)
     s |= changes
@@ -34,8 +34,8 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         shape = Shape(s["p"], s["generations"] - (1 if s["ring"] else 0), 2 * s["radius"] + 1 if s["ring"] else 1)
         pruning = Pruning(
             operator=OPERATORS[s["operator"]],
-            curve=None if s["target"] is None and s["targets"] is None else cubic(0.0, 0.75),
-            targets=s["targets"] or (s["target"] or 0.0,) * 16,
+            curves=() if s["target"] is None and s["targets"] is None else (cubic(0.0, 0.75),) * s["cells"],
+            targets=s["targets"] or (s["target"] or 0.0,) * s["cells"],
             chance=schedule(s["schedule"], shape) if s["target"] is None and s["targets"] is None else None,
             granularity=s["granularity"],
             lasting=s["lasting"],
@@ -60,7 +60,14 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         noise_level=0.4,
     )
     ring = Ring(
-        s["radius"], s["asynchronous"], s["tournament"], s["concept"], s["shared_batch"], s["prune_first"], s["walk"]
+        s["radius"],
+        s["asynchronous"],
+        s["tournament"],
+        s["concept"],
+        s["shared_batch"],
+        s["prune_first"],
+        s["dominance"],
+        s["walk"],
     )
     return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"], False, EAGER)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aecompress.evolve import regrowth
 from aecompress.evolve.operators import Evidence
+from aecompress.evolve.plan import Plan
 from aecompress.evolve.population import Population
-from aecompress.evolve.select import keep_units, keep_weights, removed_units, split_hidden
+from aecompress.evolve.pruning import Pruning, gather, prune_to
+from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, removed_units, split_hidden
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.layers import forward
 from aecompress.spec import ModelSpec
@@ -21,9 +25,9 @@ from tests.modules import Plain, row_of
 DEEP = build(ModelSpec(hidden=(9, 8), latent=4, activation="tanh", latent_activation="identity", output="sigmoid"), 12)
 
 
-def pruned(net: Autoencoder | None = None, units: bool = False) -> tuple[Population, Evidence]:
+def pruned(operator: str, net: Autoencoder | None = None, units: bool = False) -> tuple[Plan, Population, Evidence]:
     """Three cells under Adam, two thirds pruned, and what is seen of them."""
-    plan, rows = make_plan(net, optimizer="adam", lasting=True, target=0.5, loss="mse"), make_rows()
+    plan, rows = make_plan(net, operator=operator, optimizer="adam", lasting=True, target=0.5, loss="mse"), make_rows()
     population = make_population(plan, 3)
     draws = torch.Generator().manual_seed(2)
     counts = [plan.net.model_size * 2 // 3] * 3
@@ -34,10 +38,15 @@ def pruned(net: Autoencoder | None = None, units: bool = False) -> tuple[Populat
         masks = keep_weights(plan.net, torch.rand(3, plan.net.model_size, generator=draws), population.masks, counts)
     population.masks.copy_(masks)
     population.weights.mul_(masks)
+    moment_of(population).copy_(torch.rand(masks.shape, generator=draws, dtype=torch.float64) * masks)
+    assert plan.pruning is not None
+    guide = (rows.train, rows.guide)
+    return plan, population, gather(plan.net, plan.pruning, plan.training, population, population.cells, guide, 0)
+
+
+def moment_of(population: Population) -> Tensor:
     assert population.moments is not None
-    population.moments[1].copy_(torch.rand(masks.shape, generator=draws, dtype=torch.float64) * masks)
-    evidence = Evidence(plan.net, population.weights, 5, 3, 0, population.cells, rows=rows.train, loss="mse")
-    return population, evidence
+    return population.moments[1]
 
 
 def test_the_share_falls_from_its_start_to_nothing_at_the_end() -> None:
@@ -48,61 +57,76 @@ def test_the_share_falls_from_its_start_to_nothing_at_the_end() -> None:
     assert values[80:] == [0.0] * 21
 
 
-def test_weights_come_back_by_the_gradient_of_a_single_module() -> None:
-    population, evidence = pruned()
-    before, old = population.masks.clone(), population.moments[1].clone()  # type: ignore[index]
-    scores = torch.rand(3, evidence.net.model_size)
-    masks, ranked = regrowth.weights(evidence, population, scores, [5, 0, 12])
-    assert torch.equal(population.masks, before)
-    for cell, count in enumerate([5, 0, 12]):
-        module, rows = Plain(evidence.net, population.weights[cell]), evidence.batch()[cell]
+def settings(plan: Plan, **changes: Any) -> Pruning:
+    assert plan.pruning is not None
+    return dataclasses.replace(plan.pruning, **changes)
+
+
+@pytest.mark.parametrize("exchanged", [0.2, 0.4])
+def test_weights_give_way_by_score_and_come_back_by_the_gradient_of_a_single_module(exchanged: float) -> None:
+    plan, population, evidence = pruned("magnitude")
+    before, old, weights = population.masks.clone(), moment_of(population).clone(), population.weights.clone()
+    size = plan.net.model_size
+    counts = [size * 2 // 3 + 4, size * 2 // 3, size * 3 // 4]
+    prune_to(plan.net, settings(plan), population, evidence, counts, exchanged)
+    for cell, count in enumerate(counts):
+        module, rows = Plain(plan.net, weights[cell]), evidence.batch()[cell]
         nn.functional.mse_loss(module(rows), rows).backward()
-        size = row_of(module, grad=True).abs().masked_fill(before[cell], 0)
-        back = masks[cell] & ~before[cell]
-        assert set(back.nonzero().flatten().tolist()) == set(size.argsort(descending=True)[:count].tolist())
-        assert bool((ranked[cell][back] == torch.inf).all())
-        assert torch.equal(ranked[cell][~back], scores[cell][~back])
-        moments = population.moments[1][cell]  # type: ignore[index]
-        assert torch.equal(moments[~back], old[cell][~back])
-        for slot in evidence.net.layout.slots.values():
+        gradient = row_of(module, grad=True).abs()
+        kept = size - count - round(exchanged * (size - count))
+        stays = set(weights[cell].abs().argsort(descending=True)[:kept].tolist())
+        rest = sorted(set(range(size)) - stays, key=lambda at: -float(gradient[at]))
+        expected = torch.zeros(size, dtype=torch.bool)
+        expected[sorted(stays) + rest[: size - count - kept]] = True
+        assert torch.equal(population.masks[cell], expected)
+        assert torch.equal(population.weights[cell], weights[cell] * expected)
+        new = expected & ~before[cell]
+        assert bool(new.any())
+        moments = moment_of(population)[cell]
+        assert torch.equal(moments[~new], (old[cell] * expected)[~new])
+        for slot in plan.net.layout.slots.values():
             place = slice(slot.offset, slot.offset + slot.size)
-            if bool(back[place].any()) and bool(before[cell][place].any()):
-                expected = old[cell][place][before[cell][place]].mean()
-                torch.testing.assert_close(moments[place][back[place]], expected.expand(int(back[place].sum())))
-
-
-def test_a_weight_without_a_gradient_does_not_come_back() -> None:
-    population, evidence = pruned()
-    gone = int((~population.masks).sum(1)[0])
-    silent = int((evidence.gradients()[0] == 0)[~population.masks[0]].sum())
-    assert silent
-    masks, _ = regrowth.weights(evidence, population, torch.zeros(3, evidence.net.model_size), [gone] * 3)
-    assert int((~masks[0]).sum()) == silent
+            if bool(new[place].any()) and bool(before[cell][place].any()):
+                mean = old[cell][place][before[cell][place]].mean()
+                torch.testing.assert_close(moments[place][new[place]], mean.expand(int(new[place].sum())))
 
 
 @pytest.mark.parametrize("net", [None, DEEP], ids=["shallow", "deep"])
-def test_units_come_back_with_fresh_inputs_and_the_function_stays(net: Autoencoder | None) -> None:
-    population, evidence = pruned(net, units=True)
-    net = evidence.net
-    before, rows = population.masks.clone(), make_rows().validation
-    out = forward(net.layers, evidence.views, rows.expand(3, -1, -1)).out[-1]
-    dead = removed_units(net, before)
-    counts = [2, 0, int(dead[2].sum())]
-    scores = torch.rand(3, sum(layer.outputs for layer in net.layers))
-    masks, ranked = regrowth.units(evidence, population, scores, counts)
-    assert torch.equal(forward(net.layers, evidence.views, rows.expand(3, -1, -1)).out[-1], out)
-    now = removed_units(net, masks)
-    came = (dead & ~now).sum(1).tolist()
-    assert came == counts if net is DEEP else came[:2] == counts[:2] and came[2] <= counts[2]  # relu may leave none
-    assert not bool((now & ~dead).any())
-    assert bool((before & ~masks).sum() == 0)
-    assert bool((population.weights[~masks] == 0).all())
-    assert int((ranked[0] == torch.inf).sum()) == 2
-    for layer, back in zip([one for one in net.layers if one.name in ("encoder.0", "decoder.0")],
-                           [split_hidden(net, dead & ~now)[i] for i in (0, len(split_hidden(net, dead)) // 2)],
-                           strict=True):  # fmt: skip
-        fresh = net.layout.views(population.weights)[layer.name + ".weight"].abs()
+def test_removed_units_are_asked_for_by_the_gradients_they_would_have(net: Autoencoder | None) -> None:
+    plan, population, evidence = pruned("magnitude", net, units=True)
+    net, rows = plan.net, make_rows().validation.expand(3, -1, -1)
+    dead = removed_units(net, population.masks)
+    scores, fresh = regrowth.units(evidence, population.masks)
+    out = forward(net.layers, evidence.views, rows).out[-1]
+    alike = forward(net.layers, net.layout.views(population.weights + fresh), rows).out[-1]
+    assert torch.equal(out, alike)
+    assert bool((fresh[population.masks] == 0).all())
+    asked = dict(zip(net.layers, net.split_units(scores), strict=True))
+    for (layer, reader), gone in zip(hidden_layers(net), split_hidden(net, dead), strict=True):
         for cell in range(3):
-            assert float(fresh[cell][:, back[cell]].sum()) > 0 or not bool(back[cell].any())
-            assert float(fresh[cell].max()) <= 1 / layer.inputs**0.5
-    assert net is not DEEP or bool(masks[2].all())
+            module, batch = Plain(net, (population.weights + fresh)[cell]), evidence.batch()[cell]
+            nn.functional.mse_loss(module(batch), batch).backward()
+            linears = dict(zip(net.layers, [*module.encoder, *module.decoder], strict=True))
+            gradient = linears[reader].weight.grad
+            assert gradient is not None
+            torch.testing.assert_close(asked[layer][cell], torch.linalg.vector_norm(gradient, dim=0))
+            drawn = linears[layer].weight.detach()[gone[cell]]
+            assert not len(drawn) or 0 < float(drawn.abs().max()) <= layer.inputs**-0.5
+
+
+def test_units_come_back_whole_with_fresh_inputs_and_silent_outputs() -> None:
+    plan, population, evidence = pruned("magnitude", DEEP, units=True)
+    before, weights = removed_units(DEEP, population.masks), population.weights.clone()
+    pruning = settings(plan, granularity="unit")
+    prune_to(DEEP, pruning, population, evidence, [DEEP.model_size // 2] * 3, 0.5)
+    now, views = removed_units(DEEP, population.masks), DEEP.layout.views(population.weights)
+    came = before & ~now
+    assert bool(came.any()) and bool((~before & now).any())
+    for (layer, reader), back in zip(hidden_layers(DEEP), split_hidden(DEEP, came), strict=True):
+        for cell in range(3):
+            assert bool((views[reader.name + ".weight"][cell][back[cell]] == 0).all())
+            assert bool((views[layer.name + ".bias"][cell, 0][back[cell]] != 0).all())
+    stayed = population.masks & (weights != 0)
+    assert torch.equal(population.weights[stayed], weights[stayed])
+    zeros = (~population.masks).sum(1)
+    assert bool((zeros >= DEEP.model_size // 2).all())

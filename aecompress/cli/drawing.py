@@ -1,0 +1,43 @@
+"""Pictures of tables, for --plot."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+
+def check(path: Path) -> None:
+    """Make sure, before any work, that a picture can be drawn.
+
+    Raises:
+        SpecError: no such kind of picture, or matplotlib is not installed.
+    """
+    from aecompress.errors import SpecError
+
+    if path.suffix not in (".svg", ".png"):
+        raise SpecError(f"--plot = {path}: draws .svg and .png; end the name in one of them")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as fault:
+        raise SpecError("--plot: needs matplotlib; pip install 'aecompress[plot]'") from fault
+
+
+def axes(across: str, up: str) -> Any:
+    """Empty axes, both logarithmic."""
+    from matplotlib.figure import Figure
+
+    found = Figure(figsize=(7, 4.5), layout="constrained").subplots()
+    found.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+    found.margins(0.2)
+    found.grid(alpha=0.3, which="both")
+    return found
+
+
+def save(drawn: Any, path: Path) -> None:
+    """Write the picture that axes belong to."""
+    from aecompress.files import write_bytes
+
+    buffer = io.BytesIO()
+    drawn.figure.savefig(buffer, format=path.suffix[1:])
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,62 @@
+"""``aecompress front``: the trade-off that one run found, listed and plotted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aecompress.cli import drawing
+from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.options import Json
+
+
+def front(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run of a ring with budgets.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw it, as .svg or .png (needs the extra plot).", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the pairs that no other beats in both loss and non-zeros, fewest non-zeros first; * is the knee.
+
+    Any of them is exported by `aecompress export RUN --pick`.
+    """
+    with reported():
+        from aecompress.front import knee, load
+
+        if plot is not None:
+            drawing.check(plot)
+        members = load(run)
+        at = knee([(float(member.nonzeros), member.loss) for member in members])
+        if plot is not None:
+            axes = drawing.axes("non-zeros", f"validation {members[0].measure}")
+            across, up = [member.nonzeros for member in members], [member.loss for member in members]
+            axes.plot(across, up, marker="o")
+            axes.scatter(across[at], up[at], s=120, facecolors="none", edgecolors="C3", label="knee")
+            axes.legend()
+            drawing.save(axes, plot)
+        if json:
+            emit_json(
+                {
+                    "members": [
+                        {
+                            "path": str(member.path),
+                            "nonzeros": member.nonzeros,
+                            "sparsity": member.sparsity,
+                            "loss": member.losses,
+                            "measure": member.measure,
+                            "knee": number == at,
+                        }
+                        for number, member in enumerate(members)
+                    ]
+                }
+            )
+            return
+        splits = list(members[0].losses)
+        emit_row("path", "nonzeros", "zeros", *(f"{split}_{members[0].measure}" for split in splits), "knee")
+        for number, member in enumerate(members):
+            losses = (f"{member.losses[split]:.6g}" for split in splits)
+            emit_row(member.path, member.nonzeros, f"{member.sparsity:.2%}", *losses, "*" if number == at else "")

@@ -265,8 +265,9 @@ def settle_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
     budgets = evolve.budgets
     if budgets == "auto" and rule == "dominance":
         steps = evolve.cells - 2
-        kept = [(1 - target) ** (step / steps) for step in range(steps + 1)] + [(1 - target) / 2]
-        budgets = tuple(round(min(1 - share, most_sparse(spec, net)), 6) for share in kept)
+        rise = [1 - (1 - target) ** (step / steps) for step in range(steps)]
+        beyond = max(target, min(1 - (1 - target) / 2, most_sparse(spec, net)))
+        budgets = (*(round(share, 6) for share in rise), target, beyond)
     elif budgets == "auto":
         budgets = "same"
     dense = isinstance(budgets, tuple) and 0.0 in budgets

@@ -60,7 +60,7 @@ class Generation:
     """Share of the weights and biases that are exactly zero."""
     learning_rate: tuple[float, ...]
     parents: tuple[int, ...]
-    """The cell whose individual each cell's individual was copied from."""
+    """The cell whose individual, or under dominance whose encoder, each cell's individual was copied from."""
     order: tuple[int, ...]
     """The cells in the order they were visited, each seeing those before it; empty where all were at once."""
     capacity: tuple[float, ...]
@@ -143,11 +143,12 @@ class Paused:
 
 @dataclass(frozen=True)
 class Front:
-    """The pairs of the last generation that no other beats in both loss and non-zeros, fewest non-zeros first."""
+    """The pairs that no other of the run beats in both loss and non-zeros, fewest non-zeros first."""
 
     kind: ClassVar[str] = "front"
     at: float
     cells: tuple[int, ...]
+    """Whose pair each is; -1 where it was made between two cells after the last generation."""
     losses: tuple[float, ...]
     nonzeros: tuple[int, ...]
 

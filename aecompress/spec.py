@@ -586,6 +586,11 @@ def contradictions(spec: RunSpec) -> list[str]:
 def _pruning_contradictions(prune: PruneSpec) -> list[str]:
     faults = []
     target = prune.target_sparsity
+    if prune.regrowth not in ("auto", 0) and (prune.regrow or drive_of(prune) == "probability"):
+        faults.append(
+            f"prune.regrowth = {prune.regrowth}: exchanges weights under masks that last, on the way to a target; "
+            "leave out prune.regrow and prune.probability, or set it to 0"
+        )
     if prune.operator == "none" and target not in ("auto", 0):
         faults.append(
             f"prune.operator = 'none': cannot reach prune.target_sparsity = {target}; "

@@ -445,8 +445,8 @@ def choose(job: Job, population: Population, found: Archive) -> int:
     if limit < math.inf and sparse:
         rise = min(found.losses[at] for at in sparse) / reference_loss(job, population) - 1
         raise RunError(
-            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair with {1 - most / size:.1%} "
-            f"zeros or more lies {rise:.1%} above the dense model; allow more, ask for fewer zeros, or train longer"
+            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair"
+            f"{f' with {target:.1%} zeros or more' if asked else ''} lies {rise:.1%} above the dense model; allow more, ask for fewer zeros, or train longer"
         )
     raise RunError(f"no cell with {target:.1%} zeros has a finite loss; lower train.learning_rate (--lr) and run again")
 
@@ -570,7 +570,9 @@ def cell_metrics(
     if job.spec.mode != "coevo":
         return counts
     losses = measured(job.net, population.weights, [rows.train], job.plan.measure, poll).losses[0]
-    losses = losses[losses.isfinite()]  # the chosen cell is finite, so some are left
+    losses = losses[losses.isfinite()]
+    if not len(losses):
+        return counts
     name = f"train_{job.plan.measure}_cells"
     return counts | {
         name: float(losses.mean()),

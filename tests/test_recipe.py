@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 
 from aecompress.errors import SpecError
-from aecompress.recipe import Facts, complete
+from aecompress.recipe import Facts, complete, pruning_end
 from aecompress.spec import FIELDS, flatten, resolve
 
+SETTLED_LATER = {
+    "device", "data.scaling", "data.header", "compile", "evolve.budgets", "evolve.rule", "prune.end"
+}  # fmt: skip
 FACTS = Facts(rows=1438, inputs=64, binary=False, unit=True)
 
 
@@ -15,9 +18,7 @@ def test_complete_fills_every_auto_field_and_says_so() -> None:
     done = complete(resolve(), FACTS)
     values = flatten(done.spec.model_dump())
     assert "auto" not in {
-        value
-        for path, value in values.items()
-        if isinstance(value, str) and path not in ("device", "data.scaling", "data.header", "compile")
+        value for path, value in values.items() if isinstance(value, str) and path not in SETTLED_LATER
     }
     assert (done.spec.model.hidden, done.spec.model.latent, done.spec.train.batch) == ((32,), 8, 16)
     assert done.sources["model.hidden"] == "from the data"
@@ -57,3 +58,23 @@ def test_the_default_network_fits_any_width(inputs: int) -> None:
     assert isinstance(spec.model.latent, int)
     assert 1 <= spec.model.latent <= inputs
     assert spec.model.hidden[0] <= 512
+
+
+@pytest.mark.parametrize(
+    ("flags", "target", "end"),
+    [
+        ({}, 0.5, 0.75),
+        ({}, 0.8, 0.75),
+        ({}, 0.9, 0.5995),
+        ({}, 0.98, 0.25),
+        ({}, 0.999, 0.2),
+        ({"prune.end": 0.4}, 0.9, 0.4),
+        ({"prune.start": 0.5}, 0.8, 0.875),
+        ({"prune.regrowth": 0}, 0.98, 0.75),
+        ({"prune.granularity": "unit"}, 0.8, 0.5),
+        ({"train.loss": "bce-then-l1"}, 0.5, 0.2),
+    ],
+)
+def test_the_end_of_pruning_follows_loss_and_target(flags: dict[str, Any], target: float, end: float) -> None:
+    spec = complete(resolve({path: ("flag", value) for path, value in flags.items()}), FACTS).spec
+    assert pruning_end(spec, target) == pytest.approx(end, abs=1e-3)

@@ -34,6 +34,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"prune.operator": "variance", "prune.probability": 0.5, "prune.schedule": "fixed", "train.rate": "walk"},
     {"evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "model.family": "denoising"},
     {"model.family": "variational", "prune.operator": "conjunctive", "prune.granularity": "unit"},
+    {"evolve.rule": "pair"},
+    {"evolve.budgets": [0.0, 0.5, 0.9, 0.95], "prune.granularity": "weight", "prune.operator": "wanda"},
+    {"mode": "canonical", "prune.operator": "taylor", "prune.granularity": "unit", "prune.regrowth": 0.3},
     {"compile": "on"},
     {"compile": "on", "evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "prune.operator": "variance"},
     {"compile": "on", "model.family": "denoising", "evolve.cells": 3},
@@ -66,6 +69,8 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, changes: dict[st
     assert json.loads((tmp_path / "broken" / "run.json").read_text())["status"] == "stopped"
     list(run(prepare_resume(tmp_path / "broken")))
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+    pairs = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole" / "front").rglob("*.safetensors")}
+    assert all((tmp_path / "broken" / one).read_bytes() == (tmp_path / "whole" / one).read_bytes() for one in pairs)
     said = events.current(events.read_log(tmp_path / "broken" / "events.jsonl"))
     generations = [event.generation for event in said if isinstance(event, events.Generation)]
     assert generations == list(range(1, 13))

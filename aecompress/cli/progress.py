@@ -8,8 +8,22 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aecompress.events import Compared, Event, Finished, Generation, Paused, Profiled, Resumed, Saved, Started, Verified
+from aecompress.events import (
+    Compared,
+    Event,
+    Finished,
+    Front,
+    Generation,
+    Paused,
+    Profiled,
+    Resumed,
+    Saved,
+    Started,
+    Verified,
+)
 
+APART = 0.2
+"""Cells that are farther apart in their share of zeros have budgets of their own."""
 PLAIN_LINES = 20
 """Lines a run writes where there is no terminal."""
 
@@ -18,7 +32,7 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
     """Follow a run of ``total`` generations to its end on stderr.
 
     Returns:
-        The events that a summary needs: started, verified, saved, compared, profiled, finished.
+        The events that a summary needs: started, front, verified, saved, compared, profiled, finished.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     kept: list[Event] = []
@@ -37,7 +51,7 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 console.print(f"{word} after generation {event.generation}, as control says")
             if isinstance(event, Generation):
                 advance(event, total)
-            if isinstance(event, Started | Verified | Saved | Compared | Profiled | Finished):
+            if isinstance(event, Front | Started | Verified | Saved | Compared | Profiled | Finished):
                 kept.append(event)
     for line in closing(kept):
         console.print(line, soft_wrap=True)
@@ -52,11 +66,16 @@ def closing(kept: list[Event]) -> Iterator[str]:
             yield (
                 f"verified in onnxruntime: {event.checks} checks passed, largest difference {event.max_difference:.1e}"
             )
+        if isinstance(event, Front) and len(event.cells) > 2:
+            yield (
+                f"front: {len(event.cells)} pairs of {event.nonzeros[0]:,} to {event.nonzeros[-1]:,} non-zeros; "
+                "`aecompress front` lists them, `aecompress export --pick` hands over any of them"
+            )
         if isinstance(event, Started):
             asked = float(event.spec["prune"]["target_sparsity"])
         if isinstance(event, Finished):
             if asked and abs(event.sparsity - asked) > 1 / event.parameters:
-                yield f"asked for {asked:.2%} zeros; whole units came to {event.sparsity:.2%}"
+                yield f"asked for {asked:.2%} zeros; what is handed over has {event.sparsity:.2%}"
             losses = ", ".join(f"{name} {value:.5f}" for name, value in event.metrics.items())
             yield (
                 f"{event.zeros:,} of {event.parameters:,} weights and biases are zero ({event.sparsity:.2%}); "
@@ -104,6 +123,13 @@ def _bar(console: Console):  # type: ignore[no-untyped-def]
 
 
 def describe(event: Generation) -> str:
-    """A generation in one line."""
+    """A generation in one line; of cells with budgets of their own the densest and the sparsest."""
+    ends = min(event.sparsity), max(event.sparsity)
+    if ends[1] - ends[0] > APART:
+        dense, sparse = (event.validation_loss[event.sparsity.index(end)] for end in ends)
+        return (
+            f"validation {event.measure} {dense:.5f} at {ends[0]:.1%} zeros to {sparse:.5f} at {ends[1]:.1%}; "
+            f"{len(event.sparsity)} cells"
+        )
     best = min(event.validation_loss)
     return f"{event.measure} {min(event.train_loss):.5f} train, {best:.5f} validation; {event.reached:.1%} zeros"

@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from aecompress import rng
 from aecompress.evolve.operators import OPERATORS
 from aecompress.evolve.plan import Plan, Poll, Rows, layer_zeros, visit_all
 from aecompress.evolve.population import Population
@@ -28,7 +29,7 @@ BETWEEN = 2
 POLISH = 0.2
 """Share of the peak learning rate that they begin with; it falls to 0 by half a cosine."""
 POLISH_SHARE = 1 / 30
-"""Generations that they are trained, as a share of the run's."""
+"""Steps that they are trained, as a share of the run's."""
 NARROWEST = 0.95
 """Budgets are left alone when the sparser has more than this share of the denser's non-zeros."""
 MADE = -1
@@ -148,8 +149,12 @@ def cut_to(plan: Plan, pruning: Pruning, block: Population, rows: Rows, counts: 
 
 def polish(plan: Plan, block: Population, rows: Rows, poll: Poll) -> None:
     """Train the individuals of ``block`` for a while with a rate that falls to 0; what is pruned stays so. In place."""
-    generations = plan.training.generations
+    generations, count = plan.training.generations, rows.train.shape[0]
     more = max(1, round(POLISH_SHARE * generations))
+    if POLISH_SHARE * generations < 1:  # less than a pass: on some of the rows
+        few = max(round(POLISH_SHARE * generations * count), min(plan.training.batch, count))
+        index = rng.sample(plan.training.seed, "polish", generations, block.cells[:1] * 0, 0, count, few)[0]
+        rows = dataclasses.replace(rows, train=rows.train.index_select(0, index))
 
     def rate(progress: float) -> float:
         return POLISH * (1 + math.cos(math.pi * (progress * (generations + more) - generations) / more)) / 2

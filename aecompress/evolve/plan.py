@@ -230,6 +230,19 @@ def asked(plan: Plan, generation: int) -> float:
     return sum(shares) / len(shares)
 
 
+def measured_apart(plan: Plan, weights: Tensor, parts: list[Tensor], poll: Poll) -> Measured:
+    """Measure individuals ``weights`` ``[P, n]``; where each core trains blocks of its own, each measures its own."""
+    if not plan.apart:
+        return plan.engine.measure(plan.net, weights, parts, plan.measure, poll)
+
+    def one(block: Tensor) -> Measured:
+        return plan.engine.measure(plan.net, block, parts, plan.measure, poll)
+
+    found = workers.each(one, list(torch.split(weights, plan.block)))
+    losses = [torch.cat(values) for values in zip(*(each.losses for each in found), strict=True)]
+    return Measured(losses, torch.cat([each.layer_zeros for each in found]))
+
+
 def report(
     plan: Plan,
     population: Population,
@@ -242,6 +255,6 @@ def report(
     """Measure a population whose generation is complete; sets its fitness in place."""
     seen = rows.validation if population.generation == plan.training.generations else rows.glance
     parts = [rows.sample] if seen is rows.sample else [rows.sample, seen]
-    losses, zeros = plan.engine.measure(plan.net, population.weights, parts, plan.measure, poll)
+    losses, zeros = measured_apart(plan, population.weights, parts, poll)
     population.fitness.copy_(finite_or_inf(losses[-1]))
     return Report(losses[0], losses[-1], zeros, parents, pruned, order or [])

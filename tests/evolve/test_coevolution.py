@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aecompress import rng
 from aecompress.evolve.coevolution import coevolution, visiting_order, waves
+from aecompress.evolve.pruning import zeros_asked
 from aecompress.evolve.ring import fitness, neighbour_losses, offsets, ring_losses, tournament
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
 from tests.evolve.reference import Ring
@@ -182,3 +184,73 @@ def test_cells_without_neighbours_are_all_visited_at_once() -> None:
     assert waves([2, 0, 1], 0) == [[2, 0, 1]]
     assert waves([0, 1, 2, 3], 1) == [[0], [1], [2], [3]]
     assert waves([0, 2, 1, 3], 1) == [[0, 2], [1, 3]]
+
+
+BUDGETS = (0.0, 0.3, 0.6, 0.8)
+
+
+def spliced(net: Any, encoder: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
+    """One individual's parameters from the encoder of one row and the decoder of another."""
+    return torch.cat([encoder[: net.encoder_size], decoder[net.encoder_size :]])
+
+
+@pytest.mark.parametrize("radius", [0, 1])
+def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(radius: int) -> None:
+    plan = make_plan(
+        operator="magnitude", targets=BUDGETS, lasting=True, optimizer="adam", dominance=True, loss="mse",
+        radius=radius, generations=8, walk=0.0,
+    )  # fmt: skip
+    assert plan.pruning is not None
+    net, rows = plan.net, make_rows()
+    population, taken, mixed = make_population(plan), 0, 0
+    population.learning_rate *= torch.tensor([1.0, 0.01, 1.0, 0.01])  # so that some are worth copying
+    for t in range(8):
+        before, parents, made = population, [], []
+        count = min(512, len(rows.validation))
+        index = rng.sample(SEED, "selection", t, torch.tensor([0]), 0, len(rows.validation), count)
+        batch = rows.validation[index[0]]
+
+        def loss(row: torch.Tensor, batch: torch.Tensor = batch) -> float:
+            return float(torch.nn.functional.mse_loss(Plain(net, row)(batch).detach(), batch))
+
+        for cell in range(4):
+            near = [(cell + place) % 4 for place in offsets(radius)]
+            own = before.weights[cell]
+            pairs = {(e, d): loss(spliced(net, before.weights[e], before.weights[d])) for e in near for d in near}
+            del pairs[cell, cell]
+            row, parent = own, cell
+            if pairs:
+                e, d = min(pairs, key=lambda pair: pairs[pair])
+                rival = spliced(net, before.weights[e], before.weights[d])
+                zeros = zeros_asked(net, plan.pruning, [cell], t / 8)[0]
+                open_ = spliced(net, before.masks[e], before.masks[d])
+                if zeros > int((~open_).sum()):
+                    open_ = torch.ones_like(open_)
+                    open_[rival.abs().argsort()[:zeros]] = False
+                    rival = rival * open_
+                if loss(rival) < loss(own) and int(open_.sum()) <= int(before.masks[cell].sum()):
+                    row, parent = rival, e
+                    taken, mixed = taken + 1, mixed + (e != d)
+            made.append(row)
+            parents.append(parent)
+        expected = before.take(torch.arange(4))
+        expected.weights.copy_(torch.stack(made))
+        population, report = coevolution(plan, population, rows, NOTHING)
+        assert report.parents.tolist() == parents, t
+    assert bool(taken) == bool(radius)
+    zeros = (~population.masks).sum(1).tolist()
+    assert zeros == [round(share * net.model_size) for share in BUDGETS]
+    assert bool((population.weights[~population.masks] == 0).all())
+
+
+def test_cells_with_budgets_learn_the_same_in_blocks_of_any_size() -> None:
+    results = []
+    for block in (1, 2, 4):
+        plan = make_plan(
+            operator="magnitude", targets=BUDGETS, lasting=True, optimizer="adam", dominance=True, block=block,
+            regrowth=0.4,
+        )  # fmt: skip
+        results.append(generations(plan, 4)[0])
+    for other in results[1:]:
+        torch.testing.assert_close(other.weights, results[0].weights)
+        assert torch.equal(other.masks, results[0].masks)

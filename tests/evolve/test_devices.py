@@ -30,6 +30,8 @@ CASES: list[dict[str, Any]] = [
     *PUBLISHED,
     *({**case, "asynchronous": True} for case in PUBLISHED),
     *TARGETED,
+    *({**case, "regrowth": 0.5} for case in TARGETED),
+    *({**case, "target": None, "targets": (0.0, 0.3, 0.5, 0.6), "dominance": True} for case in TARGETED),
     {"shared_batch": True, "radius": 2, "noise": "input"},
     {"ring": False, "operator": "variance", "optimizer": "adam", "schedule": "decrease"},
 ]

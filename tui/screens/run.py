@@ -251,7 +251,7 @@ class RunScreen(Screen[None]):
             self.front_shown = front
             table.clear()
             for cell, loss, count in zip(front.cells, front.losses, front.nonzeros, strict=True):
-                table.add_row(str(cell), f"{count:,}", f"{loss:.6g}")
+                table.add_row("made" if cell < 0 else str(cell), f"{count:,}", f"{loss:.6g}")
         self.paint_pair()
 
     def paint_pair(self) -> None:
@@ -265,7 +265,11 @@ class RunScreen(Screen[None]):
             title, front.nonzeros, front.losses, row, ("non-zeros", f"validation {measure}"), True
         )
         total = self.story.started.parameters if self.story.started else 0
-        lines = [f"cell {front.cells[row]}", f"{front.nonzeros[row]:,} of {total:,} not zero"]
+        cell = front.cells[row]
+        lines = [
+            "made between two cells" if cell < 0 else f"cell {cell}",
+            f"{front.nonzeros[row]:,} of {total:,} not zero",
+        ]
         if total:
             lines.append(f"{1 - front.nonzeros[row] / total:.2%} zeros")
         lines.append(f"validation {measure} {front.losses[row]:.6g}")

@@ -1,0 +1,283 @@
+"""Quality at equal training: our recipe against a tuned cubic magnitude schedule, and a ring against separate runs.
+
+    python benchmarks/quality.py MNIST.npz [--parts mnist8,mnist30,clusters,digits,front] [--seeds 3] [--json OUT]
+
+The baseline is what common tools offer at their best: global magnitude, cubic schedule, torch's first weights, Adam
+with warm-up and cosine, its learning rate and the end of its pruning window chosen on validation rows for each work and
+sparsity. Ours is the default recipe with the learning rate chosen on the same rows. The chosen settings are then
+trained with every seed on all training rows, and measured on test rows, which nothing was chosen on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from aecompress.assembly import cells_of, first_population, make_ready, rows_of, threads_for
+from aecompress.data.dataset import Dataset
+from aecompress.evolve.archive import POLISH_SHARE, archive
+from aecompress.evolve.plan import layer_zeros
+from aecompress.evolve.workers import no_denormals
+from aecompress.nets.autoencoder import reconstruction_loss
+from aecompress.spec import resolve
+from aecompress.trip import MODES, Job, prepare
+
+BASELINE = {"model.initial": "torch", "prune.regrowth": 0, "train.betas": [0.9, 0.999]}
+ENDS = (0.5, 0.75)
+PROBE = 6
+"""Passes of the run that tells how many fit into a time."""
+BUDGETS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""Of the front: one per cell, and one per separate run."""
+
+
+class Work(NamedTuple):
+    """A task of the tables."""
+
+    name: str
+    flags: dict[str, Any]
+    tuning: dict[str, Any]
+    """Flags under which settings are chosen: some training rows are kept for validation."""
+    final: dict[str, Any]
+    sparsities: tuple[float, ...]
+    rates: tuple[float, ...]
+    measure: str
+    code: int
+    """Size of the latent code, for PCA."""
+
+
+class Fit(NamedTuple):
+    """One trained model."""
+
+    test: float
+    validation: float
+    nonzeros: int
+    seconds: float
+
+
+def works(mnist: str) -> list[Work]:
+    rows = {"data.source": f"{mnist}:train", "data.test": f"{mnist}:test"}
+    net = {"train.batch": 256, "model.hidden": [256], "model.latent": 64, "compile": "off"}
+    held, whole = {"data.split": [0.9, 0.1, 0.0]}, {"data.split": [1.0, 0.0, 0.0]}
+    rates = (1.2e-2, 1.6e-2, 2.4e-2)
+    clusters = {"data.source": "binary-clusters:10x100x1000", "model.network": "paper", "train.epochs": 200}
+    digits = {"data.source": "digits", "model.hidden": [32], "model.latent": 8}
+    return [
+        Work("mnist8", rows | net | {"train.epochs": 8}, held, whole, (0.0, 0.9, 0.95, 0.98), rates, "mse", 64),
+        Work("mnist30", rows | net | {"train.epochs": 30}, held, whole, (0.0, 0.9, 0.95), (8e-3, 1.2e-2), "mse", 64),
+        Work("clusters", clusters, {}, {}, (0.8, 0.9, 0.93, 0.94), (4e-3, 8e-3, 1.6e-2), "l1", 10),
+        Work("digits", digits, {}, {}, (0.0, 0.9), (4e-3, 8e-3, 1.6e-2), "mse", 8),
+    ]
+
+
+def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[float, float]]:
+    """A run without files: job, last population, archive, and seconds with and without the archive."""
+    asked = {path: ("benchmark", value) for path, value in flags.items()} | {"seed": ("benchmark", seed)}
+    job = prepare(resolve(asked), Path(tempfile.gettempdir()) / "aecompress-quality-never-written")
+    torch.set_num_threads(threads_for(job.plan, cells_of(job.spec), job.device))
+    rows = rows_of(job.spec, job.dataset, job.device)
+    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
+    make_ready(job.plan, lambda: None)
+    start = time.perf_counter()
+    with no_denormals():
+        while population.generation < job.plan.training.generations:
+            population, _ = MODES[job.spec.mode](job.plan, population, rows, lambda: None)
+        generations = time.perf_counter() - start
+        found = archive(job.plan, population, rows, lambda: None)
+    seconds = time.perf_counter() - start
+    torch.set_num_threads(os.cpu_count() or 1)
+    return job, population, found, (seconds, generations)
+
+
+def test_losses(job: Job, weights: torch.Tensor) -> list[float]:
+    """The reported loss of individuals on all test rows."""
+    test = torch.from_numpy(job.dataset.test)
+    losses: list[float] = reconstruction_loss(job.net, job.net.layout.views(weights), test, job.plan.measure).tolist()
+    return losses
+
+
+def fit(flags: dict[str, Any], seed: int, sparsity: float) -> Fit:
+    """One autoencoder, canonical; asserts that it has the zeros that were asked for."""
+    flags = flags | {"mode": "canonical", "prune.target_sparsity": sparsity}
+    if sparsity == 0:
+        flags["prune.operator"] = "none"
+    job, population, _, (seconds, _) = evolved(flags, seed)
+    zeros = int(layer_zeros(job.net, population.weights).sum())
+    assert zeros >= round(sparsity * job.net.model_size), (zeros, sparsity)
+    nonzeros = job.net.model_size - zeros
+    return Fit(test_losses(job, population.weights)[0], float(population.fitness[0]), nonzeros, seconds)
+
+
+def tuned(work: Work, sparsity: float, base: dict[str, Any], ends: tuple[float, ...]) -> dict[str, Any]:
+    """The settings with the lowest loss on validation rows, seed 0."""
+    best, chosen = math.inf, base
+    for rate, end in itertools.product(work.rates, ends or (None,)):
+        if sparsity == 0 and end is not None and end != ends[0]:
+            continue
+        settings = base | {"train.learning_rate": rate} | ({} if end is None else {"prune.end": end})
+        found = fit(work.flags | work.tuning | settings, 0, sparsity)
+        print(f"  {work.name} {sparsity:.0%} {settings} validation {found.validation:.6f}", flush=True)
+        if found.validation < best:
+            best, chosen = found.validation, settings
+    return chosen
+
+
+def flip_rate(dataset: Dataset) -> float:
+    """Share of the test rows' bits that noise turned, where a generated set knows it."""
+    return dataset.notes.get("test_flip_rate", 0.0)
+
+
+def pca(dataset: Dataset, components: int, measure: str) -> float:
+    """Test loss of a PCA with as many components as the code has."""
+    model = PCA(components, random_state=0).fit(dataset.train)
+    out = model.inverse_transform(model.transform(dataset.test))
+    difference = np.clip(out, 0, 1) - dataset.test if measure == "l1" else out - dataset.test
+    return float(np.abs(difference).mean() if measure == "l1" else np.square(difference).mean())
+
+
+def spread(values: list[float]) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.5f} ± {deviation:.5f}"
+
+
+def table(work: Work, seeds: int) -> dict[str, Any]:
+    """Both recipes at every sparsity of one work."""
+    found: dict[str, Any] = {"work": work.name, "rows": []}
+    for sparsity in work.sparsities:
+        settings = {"baseline": tuned(work, sparsity, BASELINE, ENDS), "ours": tuned(work, sparsity, {}, ())}
+        results = {
+            name: [fit(work.flags | work.final | mine, seed, sparsity) for seed in range(seeds)]
+            for name, mine in settings.items()
+        }
+        if work.name == "clusters":
+            floors = []
+            for seed in range(seeds):
+                asked = {path: ("benchmark", value) for path, value in (work.flags | {"seed": seed}).items()}
+                floors.append(flip_rate(prepare(resolve(asked), Path("/nonexistent/never")).dataset))
+            results = {
+                name: [one._replace(test=one.test - floor) for one, floor in zip(fits, floors, strict=True)]
+                for name, fits in results.items()
+            }
+        row = {
+            "sparsity": sparsity,
+            "settings": settings,
+            "test": {name: [one.test for one in fits] for name, fits in results.items()},
+            "seconds": {name: statistics.median(one.seconds for one in fits) for name, fits in results.items()},
+            "nonzeros": results["ours"][0].nonzeros,
+        }
+        row["ratio"] = statistics.fmean(row["test"]["ours"]) / statistics.fmean(row["test"]["baseline"])
+        found["rows"].append(row)
+        print(
+            f"| {work.name} | {sparsity:.0%} | {spread(row['test']['baseline'])} | {spread(row['test']['ours'])} | "
+            f"{row['ratio']:.3f} | {row['seconds']['baseline']:.1f} / {row['seconds']['ours']:.1f} s |",
+            flush=True,
+        )
+    asked = {path: ("benchmark", value) for path, value in (work.flags | work.final).items()}
+    dataset = prepare(resolve(asked), Path("/nonexistent/never")).dataset
+    found["pca"] = pca(dataset, work.code, work.measure) - (flip_rate(dataset) if work.name == "clusters" else 0.0)
+    print(f"| {work.name} | PCA {work.code} | {found['pca']:.5f} | | | |", flush=True)
+    return found
+
+
+def hypervolume(points: list[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Area between the staircase of ``points`` (non-zeros, loss) and the reference point, both axes log10."""
+    area, best = 0.0, math.inf
+    ordered = sorted(point for point in points if point[0] <= reference[0])
+    edges = [math.log10(n) for n, _ in ordered] + [math.log10(reference[0])]
+    for at, (_, loss) in enumerate(ordered):
+        best = min(best, loss)
+        area += (edges[at + 1] - edges[at]) * max(0.0, math.log10(reference[1]) - math.log10(best))
+    return area
+
+
+def front(mnist: str, epochs: int, seeds: int, rate: float) -> dict[str, Any]:
+    """One ring of eight cells against eight separate runs of the same recipe, in half and in all of their time."""
+    work = works(mnist)[0]
+    base = work.flags | work.final | {"train.learning_rate": rate}
+    ring = base | {"mode": "coevo", "evolve.cells": 8, "evolve.budgets": list(BUDGETS), "prune.target_sparsity": 0.9}
+    found: dict[str, Any] = {"work": "front", "epochs": epochs, "seeds": []}
+    for seed in range(seeds):
+        alone = [fit(base | {"train.epochs": epochs}, seed, budget) for budget in BUDGETS]
+        seconds = sum(one.seconds for one in alone)
+        separate = [(float(one.nonzeros), one.test) for one in alone]
+        job, _, _, (_, probe) = evolved(ring | {"train.epochs": PROBE}, seed)
+        reference = (float(job.net.model_size), pca(job.dataset, 1, "mse"))
+        row: dict[str, Any] = {"separate": {"seconds": seconds, "points": separate}}
+        row["separate"]["hypervolume"] = hypervolume(separate, reference)
+        for name, share in (("half", 0.5), ("equal", 1.0)):
+            passes = passes_in(share * seconds, probe / PROBE)
+            row[name] = of_ring(ring | {"train.epochs": passes}, seed, reference)
+        row["alone"] = of_ring(ring | {"train.epochs": row["half"]["passes"], "evolve.radius": 0}, seed, reference)
+        found["seeds"].append(row)
+        for name in ("half", "equal", "alone"):
+            mine = row[name]
+            print(
+                f"| front, seed {seed}, {name} | passes {mine['passes']} | {mine['seconds'] / seconds:.3f} of "
+                f"{seconds:.0f} s | hypervolume {mine['hypervolume']:.4f} of {row['separate']['hypervolume']:.4f} = "
+                f"{mine['hypervolume'] / row['separate']['hypervolume']:.4f} | cells alone "
+                f"{mine['cells'] / row['separate']['hypervolume']:.4f} | {len(mine['points'])} members |",
+                flush=True,
+            )
+    return found
+
+
+def passes_in(seconds: float, generation: float) -> int:
+    """Generations of a ring of eight that take at most ``seconds`` with their archive, of at most 14 more members."""
+    passes = 2
+    while (passes + 1) * (1 + POLISH_SHARE * 14 / 8) * 1.03 * generation <= seconds:
+        passes += 1
+    return passes
+
+
+def of_ring(flags: dict[str, Any], seed: int, reference: tuple[float, float]) -> dict[str, Any]:
+    """The archive of one ring, on test rows."""
+    job, population, found, (seconds, _) = evolved(flags, seed)
+    points = list(zip(map(float, found.nonzeros), test_losses(job, found.members.weights), strict=True))
+    kept = job.net.model_size - layer_zeros(job.net, population.weights).sum(1)
+    cells = list(zip(kept.double().tolist(), test_losses(job, population.weights), strict=True))
+    return {
+        "passes": flags["train.epochs"],
+        "seconds": seconds,
+        "points": points,
+        "cell_points": cells,
+        "hypervolume": hypervolume(points, reference),
+        "cells": hypervolume(cells, reference),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mnist", help="MNIST as .npz with train and test")
+    parser.add_argument("--parts", default="mnist8,mnist30,clusters,digits,front")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--front-epochs", type=int, default=30)
+    parser.add_argument("--front-rate", type=float, default=1.2e-2)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    parts, results = asked.parts.split(","), []
+    print("| work | zeros | baseline | ours | ratio | seconds, baseline / ours |")
+    print("|---|---|---|---|---|---|")
+    for work in works(asked.mnist):
+        if work.name in parts:
+            results.append(table(work, asked.seeds))
+    if "front" in parts:
+        results.append(front(asked.mnist, asked.front_epochs, asked.seeds, asked.front_rate))
+    if asked.json:
+        asked.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Operators and schedules of other packages, as an installed package brings them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aecompress import plugins
+from aecompress.deploy.checkpoint import load_model
+from aecompress.errors import SpecError
+from aecompress.evolve.operators import operator_of
+from aecompress.evolve.schedules import Shape, schedule
+from aecompress.spec import resolve
+
+PACKAGE = Path(__file__).parent / "fixtures" / "plugin"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PACKAGE))
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_package_is_found_and_loaded_only_when_named() -> None:
+    assert plugins.names(plugins.OPERATORS) == ["absent", "signed", "wrong"]
+    assert resolve({"prune.operator": ("--operator", "signed")}).spec.prune.operator == "signed"
+    assert "example_plugin" not in sys.modules
+    assert operator_of("signed").level == "weight"
+    assert [schedule("halfway", Shape(0.5, 4))(t) for t in range(4)] == [0.0, 0.0, 0.5, 0.5]
+    sys.modules.pop("example_plugin")
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(("name", "said"), [("wrong", "is no Operator"), ("absent", "cannot be loaded")])
+def test_a_package_that_is_broken_is_named(name: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        operator_of(name)
+
+
+def test_without_it_the_name_is_refused_with_ours() -> None:
+    with pytest.raises(SpecError, match="'conjunctive' or a plug-in's name, and none is installed"):
+        resolve({"prune.operator": ("--operator", "signed")})
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_wrong_name_beside_it_is_refused_with_theirs() -> None:
+    with pytest.raises(SpecError, match="a plug-in's: halfway"):
+        resolve({"prune.schedule": ("--schedule", "sometimes")})
+
+
+def test_a_run_prunes_by_a_plug_in(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "aecompress", "prune", "binary-clusters:4x10x30", "--hidden", "8", "--latent", "4",
+        "--epochs", "6", "--batch", "8", "--mode", "canonical", "--operator", "signed", "--schedule", "halfway",
+        "--target-sparsity", "0.4", "--regrowth", "0", "--quiet", "-o", str(tmp_path / "r"),
+    ]  # fmt: skip
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    model = load_model(tmp_path / "r" / "model")
+    values = np.concatenate([tensor.ravel() for tensor in model.tensors.values()])
+    assert model.zeros == round(0.4 * model.parameters)
+    assert (values > 0).sum() > 3 * (values < 0).sum()

@@ -533,8 +533,8 @@ def contradictions(spec: RunSpec) -> list[str]:
             faults.append("train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)")
         if drive_of(spec.prune) == "probability" or spec.prune.operator == "variance":
             faults.append(
-                "train.epochs = 0: there is no training to watch; drop prune.probability, and choose prune.operator = "
-                "'magnitude', 'random' or 'conjunctive'"
+                "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator "
+                "than 'variance'"
             )
     if spec.budget != BudgetSpec() and (drive_of(spec.prune) == "probability" or spec.prune.operator == "none"):
         faults.append("budget: is met by pruning to a target; drop prune.probability, and choose a prune.operator")

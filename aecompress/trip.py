@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -326,7 +327,9 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
 
     start = time.perf_counter()
     with no_denormals():
-        found = archive(plan, population, rows, control.poll)
+        found = archive(job.plan, population, rows, control.poll)
+    spent["filling the front"] = time.perf_counter() - start
+    start = time.perf_counter()
     yield events.Front(time.time(), tuple(found.cells), tuple(found.losses), tuple(found.nonzeros))
     if plan.ring is not None and plan.ring.dominance:
         front.save(job.folder, front_models(job, found, control.poll))
@@ -363,15 +366,26 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
 
 
 def timed(engine: Engine, spent: defaultdict[str, float]) -> Engine:
-    """The engine with the time of its training and measuring added to ``spent``; on a GPU that of starting them."""
+    """The engine with the time of its training and measuring added to ``spent``; on a GPU that of starting them.
+
+    Time in which several cores train counts once.
+    """
+
+    lock, inside, since = threading.Lock(), Counter[str](), dict[str, float]()
 
     def clocked(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            start = time.perf_counter()
+            with lock:
+                if not inside[what]:
+                    since[what] = time.perf_counter()
+                inside[what] += 1
             try:
                 return function(*arguments)
             finally:
-                spent[what] += time.perf_counter() - start
+                with lock:
+                    inside[what] -= 1
+                    if not inside[what]:
+                        spent[what] += time.perf_counter() - since[what]
 
         return call
 
@@ -444,9 +458,10 @@ def choose(job: Job, population: Population, found: Archive) -> int:
     sparse = [at for at in range(len(found.losses)) if found.nonzeros[at] <= most]
     if limit < math.inf and sparse:
         rise = min(found.losses[at] for at in sparse) / reference_loss(job, population) - 1
+        which = f" with {target:.1%} zeros or more" if asked else ""
         raise RunError(
-            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair"
-            f"{f' with {target:.1%} zeros or more' if asked else ''} lies {rise:.1%} above the dense model; allow more, ask for fewer zeros, or train longer"
+            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair{which} lies {rise:.1%} above "
+            "the dense model; allow more, ask for fewer zeros, or train longer"
         )
     raise RunError(f"no cell with {target:.1%} zeros has a finite loss; lower train.learning_rate (--lr) and run again")
 

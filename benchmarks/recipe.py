@@ -24,7 +24,10 @@ VARIATIONS: dict[str, list[Any]] = {
     "train.batch": [0.5, 2.0],
     "train.warmup": [0.0, 0.3],
     "train.bce_share": [0.3, 0.7],
-    "prune.end": [0.5, 0.6, 0.9],
+    "train.betas": [(0.9, 0.999)],
+    "model.initial": ["torch", "scaled"],
+    "prune.regrowth": [0.0, 0.2],
+    "prune.end": [0.2, 0.4, 0.6, 0.75, 0.9],
     "prune.start": [0.2],
     "prune.per_generation": [1],
 }

@@ -29,7 +29,7 @@ from sklearn.decomposition import PCA
 
 from aecompress.assembly import cells_of, first_population, make_ready, rows_of, threads_for
 from aecompress.data.dataset import Dataset
-from aecompress.evolve.archive import POLISH_SHARE, archive
+from aecompress.evolve.archive import archive
 from aecompress.evolve.plan import layer_zeros
 from aecompress.evolve.workers import no_denormals
 from aecompress.nets.autoencoder import reconstruction_loss
@@ -41,6 +41,10 @@ ENDS = (0.5, 0.75)
 NEVER = Path(tempfile.gettempdir()) / "aecompress-quality-never-written"
 PROBE = 6
 """Passes of the run that tells how many fit into a time."""
+MARGIN = 1.02
+"""Of that estimate."""
+FRONT_RATES = (8e-3, 1.2e-2, 1.6e-2, 2.4e-2)
+"""Learning rates that both sides of the front choose from, on validation rows."""
 BUDGETS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Of the front: one per cell, and one per separate run."""
 
@@ -105,8 +109,8 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
 
 def test_losses(job: Job, weights: torch.Tensor) -> list[float]:
     """The reported loss of individuals on all test rows."""
-    test = torch.from_numpy(job.dataset.test)
-    losses: list[float] = reconstruction_loss(job.net, job.net.layout.views(weights), test, job.plan.measure).tolist()
+    rows = torch.from_numpy(job.dataset.test)
+    losses: list[float] = reconstruction_loss(job.net, job.net.layout.views(weights), rows, job.plan.measure).tolist()
     return losses
 
 
@@ -215,58 +219,84 @@ def hypervolume(points: list[tuple[float, float]], reference: tuple[float, float
     return area
 
 
-def front(mnist: str, epochs: int, seeds: int, rate: float) -> dict[str, Any]:
-    """One ring of eight cells against eight separate runs of the same recipe, in half and in all of their time."""
+def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
+    """One ring of eight cells against eight separate runs of the same recipe, in half and in all of their time.
+
+    Each side's learning rate, and the ring's for each of its lengths, is the one with the largest hypervolume on
+    validation rows, seed 0.
+    """
     work = works(mnist)[0]
-    base = work.flags | work.final | {"train.learning_rate": rate}
-    ring = base | {"mode": "coevo", "evolve.cells": 8, "evolve.budgets": list(BUDGETS), "prune.target_sparsity": 0.9}
-    found: dict[str, Any] = {"work": "front", "epochs": epochs, "seeds": []}
+    shared = work.flags | {"prune.target_sparsity": 0.9}
+    ring = shared | {"mode": "coevo", "evolve.cells": len(BUDGETS), "evolve.budgets": list(BUDGETS)}
+    probe = of_ring(ring | work.final | {"train.epochs": PROBE}, 0)["seconds"] / PROBE
+    plain = shared | {"train.epochs": epochs}
+    held = {rate: separate_runs(plain | work.tuning | {"train.learning_rate": rate}, 0) for rate in FRONT_RATES}
+    plain["train.learning_rate"] = best_rate("separate", held)
+    time_of_theirs = held[plain["train.learning_rate"]]["seconds"] / work.tuning["data.split"][0]
+    rings = {}
+    for name, share in (("half", 0.5), ("equal", 1.0)):
+        asked = ring | {"train.epochs": max(1, math.floor(share * time_of_theirs / (probe * MARGIN)))}
+        tried = {rate: of_ring(asked | work.tuning | {"train.learning_rate": rate}, 0) for rate in FRONT_RATES}
+        rings[name] = asked | work.final | {"train.learning_rate": best_rate(name, tried)}
+    rings["alone"] = rings["half"] | {"evolve.radius": 0}
+    settings = {name: [asked["train.learning_rate"], asked["train.epochs"]] for name, asked in rings.items()}
+    settings["separate"] = [plain["train.learning_rate"], epochs]
+    found: dict[str, Any] = {"work": "front", "settings": settings, "seeds": []}
     for seed in range(seeds):
-        alone = [fit(base | {"train.epochs": epochs}, seed, budget) for budget in BUDGETS]
-        seconds = sum(one.seconds for one in alone)
-        separate = [(float(one.nonzeros), one.test) for one in alone]
-        job, _, _, (_, probe) = evolved(ring | {"train.epochs": PROBE}, seed)
-        reference = (float(job.net.model_size), pca(job.dataset, 1, "mse"))
-        row: dict[str, Any] = {"separate": {"seconds": seconds, "points": separate}}
-        row["separate"]["hypervolume"] = hypervolume(separate, reference)
-        for name, share in (("half", 0.5), ("equal", 1.0)):
-            passes = passes_in(share * seconds, probe / PROBE)
-            row[name] = of_ring(ring | {"train.epochs": passes}, seed, reference)
-        row["alone"] = of_ring(ring | {"train.epochs": row["half"]["passes"], "evolve.radius": 0}, seed, reference)
+        theirs = separate_runs(plain | work.final, seed)
+        row = {"separate": theirs} | {name: of_ring(asked, seed) for name, asked in rings.items()}
         found["seeds"].append(row)
-        for name in ("half", "equal", "alone"):
+        for name in rings:
             mine = row[name]
             print(
-                f"| front, seed {seed}, {name} | passes {mine['passes']} | {mine['seconds'] / seconds:.3f} of "
-                f"{seconds:.0f} s | hypervolume {mine['hypervolume']:.4f} of {row['separate']['hypervolume']:.4f} = "
-                f"{mine['hypervolume'] / row['separate']['hypervolume']:.4f} | cells alone "
-                f"{mine['cells'] / row['separate']['hypervolume']:.4f} | {len(mine['points'])} members |",
+                f"| front, seed {seed}, {name} | passes {mine['passes']} | {mine['seconds'] / theirs['seconds']:.3f} "
+                f"of {theirs['seconds']:.0f} s | hypervolume {mine['hypervolume']:.4f} of {theirs['hypervolume']:.4f} "
+                f"= {mine['hypervolume'] / theirs['hypervolume']:.4f} | cells alone "
+                f"{mine['cells'] / theirs['hypervolume']:.4f} | {len(mine['points'])} members |",
                 flush=True,
             )
     return found
 
 
-def passes_in(seconds: float, generation: float) -> int:
-    """Generations of a ring of eight that take at most ``seconds`` with their archive, of at most 14 more members."""
-    passes = 2
-    while (passes + 1) * (1 + POLISH_SHARE * 14 / 8) * 1.03 * generation <= seconds:
-        passes += 1
-    return passes
+def best_rate(name: str, tried: dict[float, dict[str, Any]]) -> float:
+    """The rate whose points have the largest hypervolume on validation rows."""
+    for rate, found in tried.items():
+        print(f"  front, {name}, rate {rate} validation hypervolume {found['held']:.4f}", flush=True)
+    return max(tried, key=lambda rate: float(tried[rate]["held"]))
 
 
-def of_ring(flags: dict[str, Any], seed: int, reference: tuple[float, float]) -> dict[str, Any]:
-    """The archive of one ring, on test rows."""
+def separate_runs(flags: dict[str, Any], seed: int) -> dict[str, Any]:
+    """One canonical run per budget."""
+    fits = [fit(flags, seed, budget) for budget in BUDGETS]
+    job = prepare(resolve({path: ("benchmark", value) for path, value in (flags | {"seed": seed}).items()}), NEVER)
+    reference = (float(job.net.model_size), pca(job.dataset, 1, "mse"))
+    points = [(float(one.nonzeros), one.test) for one in fits]
+    held = [(float(one.nonzeros), one.validation) for one in fits]
+    return {
+        "seconds": sum(one.seconds for one in fits),
+        "points": points,
+        "hypervolume": hypervolume(points, reference),
+        "held": hypervolume(held, reference),
+    }
+
+
+def of_ring(flags: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The archive of one ring, on test rows, and (``held``) on the rows the archive was chosen on."""
     job, population, found, (seconds, _) = evolved(flags, seed)
-    points = list(zip(map(float, found.nonzeros), test_losses(job, found.members.weights), strict=True))
-    kept = job.net.model_size - layer_zeros(job.net, population.weights).sum(1)
-    cells = list(zip(kept.double().tolist(), test_losses(job, population.weights), strict=True))
+    reference = (float(job.net.model_size), pca(job.dataset, 1, "mse"))
+
+    def points(nonzeros: list[int], losses: list[float]) -> list[tuple[float, float]]:
+        return list(zip(map(float, nonzeros), losses, strict=True))
+
+    kept = (job.net.model_size - layer_zeros(job.net, population.weights).sum(1)).tolist()
+    members = points(found.nonzeros, test_losses(job, found.members.weights))
     return {
         "passes": flags["train.epochs"],
         "seconds": seconds,
-        "points": points,
-        "cell_points": cells,
-        "hypervolume": hypervolume(points, reference),
-        "cells": hypervolume(cells, reference),
+        "points": members,
+        "hypervolume": hypervolume(members, reference),
+        "cells": hypervolume(points(kept, test_losses(job, population.weights)), reference),
+        "held": hypervolume(points(found.nonzeros, found.losses), reference),
     }
 
 
@@ -295,7 +325,6 @@ def main() -> None:
     parser.add_argument("--parts", default="mnist8,mnist30,clusters,digits,front")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--front-epochs", type=int, default=30)
-    parser.add_argument("--front-rate", type=float, default=1.2e-2)
     parser.add_argument("--picture", type=Path, help="of the front, .svg or .png")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
@@ -306,7 +335,7 @@ def main() -> None:
         if work.name in parts:
             results.append(table(work, asked.seeds))
     if "front" in parts:
-        results.append(front(asked.mnist, asked.front_epochs, asked.seeds, asked.front_rate))
+        results.append(front(asked.mnist, asked.front_epochs, asked.seeds))
         if asked.picture:
             picture(results[-1], asked.picture)
     if asked.json:

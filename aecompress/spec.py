@@ -165,10 +165,6 @@ class EvolveSpec(_Part):
         description="target sparsity of each cell; same: prune.target_sparsity for all; auto: from 0 to beyond it "
         "under dominance, else same",
     )
-    founding: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0,
-        description="share of the run in which cell 0 alone learns, for all to begin as its copies, under dominance",
-    )
     rule: Auto | RuleName = Field(
         "auto",
         description="dominance: a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, "

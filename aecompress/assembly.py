@@ -172,6 +172,7 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         lasting_masks=pruning is not None and pruning.lasting,
         noise={"plain": "none", "denoising": "input", "variational": "latent"}[spec.model.family],
         noise_level=spec.model.noise,
+        walk=learn.walk if learn.rate == "walk" else 0.0,
         products=torch.bfloat16 if spec.precision == "bf16" else None,
     )
     evolve = spec.evolve
@@ -183,7 +184,6 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         shared_batch=evolve.batch == "shared",
         prune_first=evolve.rule == "pair-prune-first",
         dominance=evolve.rule == "dominance",
-        walk=learn.walk if learn.rate == "walk" else 0.0,
     )
     cells = cells_of(spec)
     block, apart = blocks_of(net, cells, training.batch, engine, device)

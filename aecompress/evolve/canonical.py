@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit_all
 from aecompress.evolve.population import Population
+from aecompress.evolve.training import walk_rates
 
 
 def canonical(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Report]:
-    """One generation: a pass of training with its prunes, then the measurement.
+    """One generation: a pass of training with its prunes, the measurement, the walk of the learning rates.
 
     ``last`` stays as it is; the returned population is new.
     """
     new = last.take(last.cells)
     pruned = visit_all(plan, new, list(range(new.weights.shape[0])), rows, poll)
     new.generation += 1
-    return new, report(plan, new, rows, last.cells, pruned, poll)
+    figures = report(plan, new, rows, last.cells, pruned, poll)
+    walk_rates(plan.training, new)
+    return new, figures

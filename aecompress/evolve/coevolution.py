@@ -19,13 +19,12 @@ from aecompress.evolve.ring import (
     selection_batches,
     tournament,
 )
+from aecompress.evolve.training import walk_rates
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
 
 SELECTION_ROWS = 512
 """Validation rows that a generation's selection by dominance looks at."""
-LOWEST_RATE, HIGHEST_RATE = 1e-9, 10.0
-"""Bounds of a walking learning rate."""
 
 
 def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Report]:
@@ -39,10 +38,7 @@ def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[P
     new, parents, pruned, order = evolve(plan, last, rows, poll)
     new.generation += 1
     figures = report(plan, new, rows, parents, pruned, poll, order)
-    if plan.ring.walk:
-        step = rng.normal(plan.training.seed, "rate-walk", last.generation, last.cells, 0, ())
-        new.learning_rate.add_(step.to(new.learning_rate.dtype), alpha=plan.ring.walk)
-        new.learning_rate.clamp_(LOWEST_RATE, HIGHEST_RATE)
+    walk_rates(plan.training, new)
     return new, figures
 
 

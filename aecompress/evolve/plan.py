@@ -86,8 +86,6 @@ class Ring:
     prune_first: bool
     dominance: bool
     """Whether a cell takes the best pair of its neighbourhood only where that beats its own at its own budget."""
-    walk: float
-    """Standard deviation of a generation's step of each cell's learning rate; 0 leaves the rates alone."""
 
 
 @dataclass(frozen=True)

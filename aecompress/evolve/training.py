@@ -24,6 +24,8 @@ Rate = Callable[[float], float]
 
 EPSILON = 1e-8
 """Adam's."""
+LOWEST_RATE, HIGHEST_RATE = 1e-9, 10.0
+"""Bounds of a walking learning rate."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Training:
     noise: str
     """"none", "input" (denoising) or "latent" (variational)."""
     noise_level: float
+    walk: float = 0.0
+    """Standard deviation of a generation's step of each cell's learning rate; 0 leaves the rates alone."""
     products: torch.dtype | None = None
     """Number format of the matrix products where it is not that of the weights: bfloat16."""
 
@@ -63,6 +67,14 @@ def step_size(training: Training, step: int, steps: int) -> tuple[float, float]:
     beta1, beta2 = training.betas
     correction = math.sqrt(1 - beta2 ** (step + 1))
     return rate * correction / (1 - beta1 ** (step + 1)), EPSILON * correction
+
+
+def walk_rates(training: Training, population: Population) -> None:
+    """Let every cell's learning rate take a random step once a generation is complete (ALGORITHMS A4.7). In place."""
+    if training.walk:
+        rates = population.learning_rate
+        step = rng.normal(training.seed, "rate-walk", population.generation - 1, population.cells, 0, ())
+        rates.add_(step.to(rates.dtype), alpha=training.walk).clamp_(LOWEST_RATE, HIGHEST_RATE)
 
 
 def adam(block: Population, grad: Tensor, size: float, epsilon: float, betas: tuple[float, float]) -> None:

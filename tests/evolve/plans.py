@@ -58,6 +58,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         lasting_masks=s["lasting"],
         noise=s["noise"],
         noise_level=0.4,
+        walk=s["walk"],
     )
     ring = Ring(
         s["radius"],
@@ -67,7 +68,6 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         s["shared_batch"],
         s["prune_first"],
         s["dominance"],
-        s["walk"],
     )
     return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"], False, EAGER)
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from aecompress import rng
 from aecompress.evolve.population import Population, new_population
-from aecompress.evolve.training import Training, steps_per_generation, train
+from aecompress.evolve.training import Training, steps_per_generation, train, walk_rates
 from tests.modules import Plain, row_of, small_net
 
 ROWS = torch.rand(23, 12, generator=torch.Generator().manual_seed(0))
@@ -132,3 +132,15 @@ def test_noise_of_a_denoising_pass_depends_on_cell_and_step_only() -> None:
     noisy = trained(training, start)
     assert torch.equal(noisy.weights, trained(training, start).weights)
     assert not torch.equal(noisy.weights, trained(TRAINING, start).weights)
+
+
+def test_a_walk_adds_one_normal_draw_per_cell_and_generation_within_its_bounds() -> None:
+    new = population()
+    new.generation = 3
+    walk_rates(dataclasses.replace(TRAINING, walk=1e-3), new)
+    for cell in range(3):
+        step = rng.normal(5, "rate-walk", 2, torch.tensor([cell]), 0, ())
+        assert new.learning_rate[cell] == pytest.approx(max(0.01 + 1e-3 * float(step), 1e-9), rel=1e-6)
+    before = new.learning_rate.clone()
+    walk_rates(TRAINING, new)
+    assert torch.equal(new.learning_rate, before)

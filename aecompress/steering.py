@@ -55,13 +55,34 @@ def status_of(folder: Path) -> str:
     return "killed" if status == "running" and not is_alive(folder, values) else status
 
 
+def sweep_of(folder: Path) -> dict[str, Any] | None:
+    """What ``sweep.json`` says of the sweep in a folder, killed where it says running but is not; None without one."""
+    try:
+        values = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        if values["status"] == "running" and not _locked(folder / ".lock"):
+            values["status"] = "killed"
+        return {"runs": int(values["runs"]), "finished": len(values["finished"]), "failed": len(values["failed"])} | {
+            "study": str(values["study"]),
+            "status": str(values["status"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def is_alive(folder: Path, status: dict[str, Any]) -> bool:
     """Whether a process writes the run. Of one on another machine, or where files have no locks, nobody can tell."""
     if fcntl is None or status.get("host") != platform.node():
         return True
+    return _locked(folder / "events.jsonl")
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process holds the file alone, as a writer does for as long as it lives; where nobody can tell, True."""
+    if fcntl is None:
+        return True
     try:
-        with (folder / "events.jsonl").open("rb") as log:
-            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the writer holds it alone, for as long as it lives
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except FileNotFoundError:

@@ -359,7 +359,7 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     if over:
         raise RunError(f"{over}; the model is in {job.folder / 'model'} all the same")
     spent["saving, exporting, verifying"] = time.perf_counter() - start
-    spent["selecting and pruning"] = spent.pop("evolving") - spent["training"] - spent["measuring"]
+    spent["selecting and pruning"] = spent.pop("evolving", 0.0) - spent["training"] - spent["measuring"]
     yield events.Profiled(time.time(), dict(spent))
     seconds = time.perf_counter() - began
     yield events.Finished(time.time(), metrics, model.sparsity, model.zeros, model.parameters, seconds)

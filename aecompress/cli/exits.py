@@ -5,12 +5,16 @@ from __future__ import annotations
 import enum
 import json
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from aecompress import errors
+
+IMPATIENT_SECONDS = 0.5
 
 
 class ExitCode(enum.IntEnum):
@@ -53,6 +57,23 @@ def reported() -> Iterator[None]:
         # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(int(ExitCode.FAILED)) from fault
+
+
+def stop_on_signals() -> Callable[[], int | None]:
+    """Tells the first SIGINT or SIGTERM from now on; a second one that is no echo of it ends the program at once."""
+    signals: list[int] = []
+    asked_at = 0.0
+
+    def order(received: int, frame: object) -> None:
+        nonlocal asked_at
+        if signals and time.monotonic() - asked_at > IMPATIENT_SECONDS:
+            os._exit(128 + received)
+        asked_at = asked_at or time.monotonic()
+        signals.append(received)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, order)
+    return lambda: signals[0] if signals else None
 
 
 def say(line: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aecompress import __version__
-from aecompress.cli import bench, control, data, export, front, inspect, prune, spec, verify, watch
+from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
 
 app = typer.Typer(
     name="aecompress",
@@ -24,6 +24,8 @@ app.command("watch")(watch.watch)
 app.command("control")(control.control)
 app.command("export")(export.export)
 app.command("front")(front.front)
+app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("verify")(verify.verify)
 app.command("inspect")(inspect.inspect)

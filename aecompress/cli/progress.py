@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -85,7 +85,11 @@ def closing(kept: list[Event]) -> Iterator[str]:
 
 def before_and_after(event: Compared) -> str:
     """The table of what the files take, in columns."""
-    rows = event.words()
+    return columns(event.words())
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of words as lines: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))

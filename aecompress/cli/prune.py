@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, reported, say
+from aecompress.cli.exits import emit_json, emit_row, reported, say, stop_on_signals
 
 if TYPE_CHECKING:
     from aecompress.events import Event
-
-IMPATIENT_SECONDS = 0.5
 
 
 @options.with_spec
@@ -179,20 +174,7 @@ def follow(
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")
     job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
-    signals: list[int] = []
-    asked_at = 0.0
-
-    def order(received: int, frame: object) -> None:
-        nonlocal asked_at
-        # The second order that is not an echo of the first ends the program at once.
-        if signals and time.monotonic() - asked_at > IMPATIENT_SECONDS:
-            os._exit(128 + received)
-        asked_at = asked_at or time.monotonic()
-        signals.append(received)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, order)
-    with closing(run(job, lambda: signals[0] if signals else None)) as going:
+    with closing(run(job, stop_on_signals())) as going:
         return job.folder, show(going, job.plan.training.generations, quiet)
 
 

@@ -1,0 +1,34 @@
+"""``aecompress report``: a run or a study on one page that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.options import Json
+
+
+def report(
+    where: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="Folder of a run, or of `aecompress sweep`.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Left out: report.html in the folder.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write figures, tables, spec and versions into one HTML file, and each figure as SVG and PNG beside it.
+
+    stdout gets one line per file: kind, path, bytes.
+    """
+    with reported():
+        from aecompress.study.report import write
+
+        files = write(where, output)
+        if json:
+            emit_json({"files": [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files]})
+            return
+        for kind, path in files:
+            emit_row(kind, path, path.stat().st_size)

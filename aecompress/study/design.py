@@ -1,0 +1,228 @@
+"""A study file: groups of runs that differ in some fields of the spec, each with many seeds, and claims about them."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aecompress.errors import SpecError
+from aecompress.spec import PRESETS, Resolved, flatten, read_toml, resolve
+
+Names = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GroupTable(_Part):
+    """``[[group]]``: a group, or with a grid one for each combination of its values."""
+
+    name: str
+    preset: str = ""
+    spec: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Any] = Field(default_factory=dict)
+    expected: float | None = None
+    within: Annotated[float, Field(gt=0)] | None = None
+
+
+class ClaimTable(_Part):
+    """``[[claim]]``: the first group has the lower loss, or both have the same."""
+
+    text: str
+    lower: str = ""
+    higher: str = ""
+    alike: Names | None = None
+
+
+class StudyTable(_Part):
+    """The whole file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    question: str = ""
+    preset: str = "default"
+    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    spec: dict[str, Any] = Field(default_factory=dict)
+    group: Annotated[list[GroupTable], Field(min_length=1)]
+    claim: list[ClaimTable] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    name: str
+    preset: str
+    fields: dict[str, Any]
+    """What the study sets, by dotted path."""
+    expected: float | None
+    """Published mean loss."""
+    within: float | None
+    """Largest difference from it that counts as agreement."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence about two groups: ``first`` has the lower loss, or both have the same."""
+
+    text: str
+    first: str
+    second: str
+    alike: bool
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a study."""
+
+    group: Group
+    seed: int
+    resolved: Resolved
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder."""
+        return f"{slug(self.group.name)}-seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a study file asks for; every spec in it is sound."""
+
+    name: str
+    question: str
+    seeds: tuple[int, ...]
+    groups: tuple[Group, ...]
+    claims: tuple[Claim, ...]
+    trials: tuple[Trial, ...]
+    """Seed by seed, so that a study that is stopped half-way has some of every group."""
+    text: str
+    """The file."""
+
+
+def slug(name: str) -> str:
+    """A group's name as part of a folder's."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file and check the spec of every run in it.
+
+    Raises:
+        SpecError: with every fault, each naming the file, the place and the value.
+    """
+    tables = read_toml(path)
+    try:
+        table = StudyTable.model_validate(tables)
+    except ValidationError as error:
+        raise SpecError([_fault(path, tables, fault) for fault in error.errors()]) from error
+    seeds = tuple(range(1, table.seeds + 1)) if isinstance(table.seeds, int) else tuple(table.seeds)
+    faults = [f"{path}: seeds = {table.seeds}: names a seed twice"] if len(set(seeds)) < len(seeds) else []
+    groups = [group for number, each in enumerate(table.group) for group in _groups(path, table, each, number, faults)]
+    claims = tuple(_claim(path, each, groups, faults) for each in table.claim)
+    folders: dict[str, str] = {}
+    for group in groups:
+        other = folders.setdefault(slug(group.name), group.name)
+        if other is not group.name or not slug(group.name):
+            faults.append(f"{path}: group {group.name!r}: needs a name unlike {other!r} in letters or digits")
+    resolved: dict[str, Resolved] = {}
+    for group in groups:
+        try:
+            shared = flatten(table.spec)
+            flags = {
+                key: (str(path) if shared.get(key) == value else f"{path}, group {group.name!r}", value)
+                for key, value in group.fields.items()
+            }
+            resolved[group.name] = resolve(flags, preset=group.preset)
+        except SpecError as fault:
+            named = f"{path}, group {group.name!r}: "
+            faults += [each if str(path) in each else named + each for each in fault.faults]
+    if faults:
+        raise SpecError(list(dict.fromkeys(faults)))
+    trials = tuple(Trial(group, seed, _seeded(resolved[group.name], seed)) for seed in seeds for group in groups)
+    return Study(table.name, table.question, seeds, tuple(groups), claims, trials, path.read_text(encoding="utf-8"))
+
+
+def _seeded(resolved: Resolved, seed: int) -> Resolved:
+    spec = resolved.spec.model_copy(update={"seed": seed})
+    return Resolved(spec, resolved.sources | {"seed": "the study's seeds"})
+
+
+def _groups(path: Path, study: StudyTable, table: GroupTable, number: int, faults: list[str]) -> list[Group]:
+    """The groups of one table: with a grid, one for each combination, named after its values."""
+    preset = table.preset or study.preset
+    if preset not in PRESETS:
+        faults.append(f"{path}: preset = {preset!r}: no such preset; choose one of {', '.join(PRESETS)}")
+        return []
+    base = flatten(study.spec) | flatten(table.spec)
+    grid = flatten(table.grid)
+    if "seed" in base or "seed" in grid:
+        faults.append(f"{path}: group {table.name!r}: seed is set by seeds; leave it out of spec and grid")
+        return []
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            faults.append(f"{path}: group {table.name!r}: grid {key} = {values!r}: is no list of values; write [a, b]")
+            return []
+    if grid and table.expected is not None:
+        faults.append(f"{path}: group {table.name!r}: expected belongs to one group, not to a grid; write it out")
+    found = []
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        name = ", ".join([table.name, *(str(value) for value in chosen.values())])
+        found.append(Group(name, preset, base | chosen, table.expected, table.within))
+    return found
+
+
+def _claim(path: Path, table: ClaimTable, groups: list[Group], faults: list[str]) -> Claim:
+    alike = table.alike is not None
+    first, second = table.alike if table.alike is not None else (table.lower, table.higher)
+    if alike == bool(table.lower or table.higher) or not (first and second):
+        faults.append(f"{path}: claim {table.text!r}: give lower and higher, or alike = [a, b]")
+    names = [group.name for group in groups]
+    for name in (first, second):
+        if name and name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            cure = f"did you mean {close[0]!r}?" if close else f"the groups are {', '.join(names)}"
+            faults.append(f"{path}: claim {table.text!r}: no group is called {name!r}; {cure}")
+    return Claim(table.text, first, second, alike)
+
+
+def _fault(path: Path, tables: dict[str, Any], fault: Any) -> str:
+    """One fault of the file's form, with the value that is there."""
+    value: Any = tables
+    for step in fault["loc"]:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            break
+    # pydantic also names the branch of a union that it tried, which is no place in the file.
+    where = ".".join(str(step) for step in fault["loc"] if "[" not in str(step) and step != "int")
+    if fault["type"] == "missing":
+        return f"{path}: {where} is missing; write it there"
+    if fault["type"] == "extra_forbidden":
+        known = _known(fault["loc"])
+        return f"{path}: {where} = {value!r}: no such entry; choose one of {', '.join(known)}"
+    return f"{path}: {where} = {value!r}: {fault['msg'].lower()}; correct it there"
+
+
+def _known(place: tuple[Any, ...]) -> list[str]:
+    tables: dict[str, type[_Part]] = {"group": GroupTable, "claim": ClaimTable}
+    return list((tables[str(place[0])] if len(place) > 1 else StudyTable).model_fields)
+
+
+def copied(folder: Path) -> Study:
+    """The study whose runs are in ``folder``.
+
+    Raises:
+        SpecError: the folder holds none, or its file is damaged.
+    """
+    path = folder / "study.toml"
+    if not path.is_file():
+        raise SpecError(f"{folder}: holds no study (no study.toml); name the folder of `aecompress sweep`")
+    return read_study(path)

@@ -1,0 +1,126 @@
+"""What the finished runs of a study say: one value per trial, and their curves, read from the event logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.errors import DataError
+from aecompress.events import Event, Finished, Generation, Started, current, read_log
+from aecompress.study.design import Group, Study
+from aecompress.study.sweep import is_finished
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A run by generation, ``[T]`` or ``[T, P]`` each."""
+
+    loss: Floats
+    """Training loss of every cell, ``[T, P]``."""
+    nonzeros: Floats
+    """Mean over the cells of the parameters that are not zero, ``[T]``."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. Cells share ancestors, so that a trial counts once, with their mean (ALGORITHMS A8)."""
+
+    seed: int
+    folder: Path
+    measure: str
+    loss: float
+    """Reported loss on all training rows after the last generation, mean over the cells."""
+    chosen: float
+    """That of the model that is handed over, on test rows where there are any."""
+    capacity: float
+    """Share of parameters not zero at the lineage's last prune, mean over the cells (ALGORITHMS A7)."""
+    nonzero: float
+    """Share of parameters not zero at the end, mean over the cells."""
+    seconds: float
+    metrics: dict[str, float]
+    spec: dict[str, Any]
+    """The complete spec."""
+    curves: Curves
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A group and its finished trials, in the order of the seeds."""
+
+    group: Group
+    results: tuple[Result, ...]
+
+    @property
+    def losses(self) -> Floats:
+        """One value per trial."""
+        return np.array([result.loss for result in self.results])
+
+    @property
+    def capacities(self) -> Floats:
+        """One value per trial."""
+        return np.array([result.capacity for result in self.results])
+
+
+def outcomes(study: Study, where: Path) -> tuple[Outcome, ...]:
+    """What is finished of a study in ``where``, group by group; groups without a finished run are left out.
+
+    Raises:
+        DataError: no run is finished.
+    """
+    found = []
+    for group in study.groups:
+        trials = [trial for trial in study.trials if trial.group is group]
+        results = tuple(
+            read_result(where / trial.folder, trial.seed) for trial in trials if is_finished(where / trial.folder)
+        )
+        if results:
+            found.append(Outcome(group, results))
+    if not found:
+        raise DataError(f"{where}: none of the study's runs is finished; `aecompress sweep` goes on with it")
+    return tuple(found)
+
+
+def read_run(folder: Path) -> list[Event]:
+    """The events of a run that still hold.
+
+    Raises:
+        DataError: the log is gone or says nothing of a start.
+    """
+    path = folder / "events.jsonl"
+    try:
+        said = current(read_log(path))
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
+    if not any(isinstance(event, Started) for event in said):
+        raise DataError(f"{path}: says nothing of a start; carry the run out again")
+    return said
+
+
+def read_result(folder: Path, seed: int) -> Result:
+    """A finished run's figures.
+
+    Raises:
+        DataError: its log is damaged.
+    """
+    said = read_run(folder)
+    start = next(event for event in said if isinstance(event, Started))
+    past = [event for event in said if isinstance(event, Generation)]
+    ends = [event for event in said if isinstance(event, Finished)]
+    if not past or not ends:
+        raise DataError(f"{folder / 'events.jsonl'}: lacks its end; remove the folder and carry the run out again")
+    metrics, measure, last = ends[-1].metrics, past[-1].measure, past[-1]
+    loss = metrics.get(f"train_{measure}_cells", metrics[f"train_{measure}"])
+    test = metrics.get(f"test_{measure}", metrics[f"train_{measure}"])
+    curves = Curves(
+        np.array([event.train_loss for event in past]),
+        np.array([start.parameters * (1 - fmean(event.sparsity)) for event in past]),
+    )
+    capacity, nonzero = fmean(last.capacity), 1 - fmean(last.sparsity)
+    return Result(seed, folder, measure, loss, test, capacity, nonzero, ends[-1].seconds, metrics, start.spec, curves)

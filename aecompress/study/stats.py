@@ -1,0 +1,140 @@
+"""Statistics over trials: intervals by bootstrap, rank tests with Holm's correction, effect sizes, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from aecompress import rng
+from aecompress.study.design import Claim
+from aecompress.study.results import Outcome
+
+Floats = NDArray[np.float64]
+LEVEL = 0.05
+"""Of significance, after the correction."""
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A group's values in numbers."""
+
+    count: int
+    mean: float
+    median: float
+    spread: float
+    """Standard deviation of the sample; 0 for one value."""
+    low: float
+    """Ends of the 95 % bootstrap interval of the mean."""
+    high: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Test:
+    """Two groups compared, value against value."""
+
+    difference: float
+    """Mean of the first less mean of the second."""
+    low: float
+    """Ends of the 95 % bootstrap interval of the difference."""
+    high: float
+    p: float
+    """Two-sided, uncorrected."""
+    effect: float
+    """Chance that a value of the first is the lower one, ties counting half: 0.5 is no difference, 1 all lower."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, tested; ``test`` is None where one of its groups has fewer than two trials."""
+
+    claim: Claim
+    test: Test | None
+    corrected: float
+    """Holm's p-value over all claims that could be tested."""
+    verdict: str
+
+
+def summary(values: Floats) -> Summary:
+    """Mean, median, spread and interval of one group's values ``[n]``."""
+    low, high = interval((values,), lambda sample, axis: np.mean(sample, axis=axis))
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Summary(
+        len(values), float(values.mean()), float(np.median(values)), spread, low, high,
+        float(values.min()), float(values.max()),
+    )  # fmt: skip
+
+
+def interval(samples: tuple[Floats, ...], statistic: object) -> tuple[float, float]:
+    """Percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13); of single values, what they are."""
+    if min(map(len, samples)) < 2:
+        value = float(statistic(*samples, axis=-1))  # type: ignore[operator]
+        return value, value
+    draws = rng.host(0, "bootstrap")
+    found = stats.bootstrap(
+        samples, statistic, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=draws
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def rank_test(first: Floats, second: Floats) -> Test:
+    """Mann-Whitney's two-sided test with Vargha and Delaney's effect size (2000), of values ``[n]`` and ``[m]``."""
+    found = stats.mannwhitneyu(first, second, alternative="two-sided")
+    higher = float(found.statistic) / (len(first) * len(second))
+    low, high = interval((first, second), lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis))
+    return Test(float(first.mean() - second.mean()), low, high, float(found.pvalue), 1 - higher)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): the k-th smallest of m p-values times m - k + 1, never falling, at most 1."""
+    corrected, largest = [0.0] * len(p), 0.0
+    for place, number in enumerate(sorted(range(len(p)), key=lambda number: p[number])):
+        largest = max(largest, min(1.0, p[number] * (len(p) - place)))
+        corrected[number] = largest
+    return corrected
+
+
+def findings(claims: Sequence[Claim], found: Sequence[Outcome]) -> list[Finding]:
+    """Every claim with its test and verdict; p-values are corrected over the claims."""
+    losses = {outcome.group.name: outcome.losses for outcome in found}
+    tests = [_tested(losses.get(claim.first), losses.get(claim.second)) for claim in claims]
+    corrected = iter(holm([test.p for test in tests if test is not None]))
+    result = []
+    for claim, test in zip(claims, tests, strict=True):
+        p = next(corrected) if test is not None else float("nan")
+        result.append(Finding(claim, test, p, verdict(claim, test, p)))
+    return result
+
+
+def _tested(first: Floats | None, second: Floats | None) -> Test | None:
+    if first is None or second is None or min(len(first), len(second)) < 2:
+        return None
+    return rank_test(first, second)
+
+
+def verdict(claim: Claim, test: Test | None, corrected: float) -> str:
+    """What the trials say of a claim, in words."""
+    if test is None:
+        return "too few trials"
+    if claim.alike:
+        return "they differ" if corrected < LEVEL else "no difference found"
+    if corrected >= LEVEL:
+        return "not shown"
+    return "holds" if test.effect > 0.5 else "the opposite holds"
+
+
+def agreement(outcome: Outcome, mean: float) -> str:
+    """Whether a group's mean is as published, in words; empty where nothing was published."""
+    expected, within = outcome.group.expected, outcome.group.within
+    if expected is None:
+        return ""
+    if within is None:
+        return f"{mean - expected:+.3f}"
+    return "yes" if abs(mean - expected) <= within else f"no, {mean - expected:+.3f}"

@@ -1,0 +1,214 @@
+"""The runs of a study, one after the other or several at once: resumed where they stopped, retried once, never redone.
+
+A run is a pure function of its spec, so that it does not matter who carries it out, or how often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from aecompress import folder as run_folder
+from aecompress.errors import AecompressError, Interrupted, OutputError, RunError
+from aecompress.files import write_text
+from aecompress.spec import Resolved
+from aecompress.steering import order, read_status
+from aecompress.study.design import Study
+from aecompress.trip import Stop, prepare, prepare_resume, run
+
+ATTEMPTS = 2
+"""A run that fails is tried once more."""
+THREADS = "OMP_NUM_THREADS"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that is to be carried out."""
+
+    resolved: Resolved
+    folder: Path
+
+
+@dataclass
+class Progress:
+    """How far a sweep has come: what ``sweep.json`` holds."""
+
+    study: str
+    runs: int
+    workers: int
+    status: str = "running"
+    """running, finished, stopped, or failed when runs have."""
+    finished: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Of the finished ones, those that were before this sweep began."""
+    running: list[str] = field(default_factory=list)
+    retried: dict[str, str] = field(default_factory=dict)
+    """Runs that failed once, with why."""
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    specs: dict[str, str] = field(default_factory=dict)
+    """What each run was asked for: the identity of its spec."""
+
+
+Tell = Callable[[Progress], None]
+Begun = Callable[[Task], None]
+Outcomes = Iterator[tuple[Task, str]]
+"""Tasks as they end, with the fault where they failed."""
+Carrier = Callable[[Iterator[Task], Begun, Stop], Outcomes]
+"""Carries tasks out; raises Interrupted when told to stop, once every run has."""
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs in here take one core: a sweep's runs are many, so that cores are better used side by side."""
+    threads, asked = torch.get_num_threads(), os.environ.get(THREADS)
+    torch.set_num_threads(1)
+    os.environ[THREADS] = "1"
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if asked is None:
+            del os.environ[THREADS]
+        else:
+            os.environ[THREADS] = asked
+
+
+def carry_out(task: Task, stop: Stop = lambda: None) -> str:
+    """Carry one run out, going on from its last checkpoint where it has one; the fault where it fails.
+
+    Raises:
+        Interrupted: it was told to stop.
+    """
+    try:
+        with one_thread():
+            try:
+                resumable = read_status(task.folder)["status"] != "failed" and (task.folder / "checkpoint").is_dir()
+            except AecompressError:  # there is no run yet, or one that died before it could be resumed
+                resumable = False
+            job = prepare_resume(task.folder) if resumable else prepare(task.resolved, task.folder, force=True)
+            for _ in run(job, stop):
+                pass
+    except Interrupted:
+        raise
+    except AecompressError as fault:
+        return str(fault)
+    return ""
+
+
+def serial(tasks: Iterator[Task], begun: Begun, stop: Stop) -> Outcomes:
+    """One run after the other, in this process."""
+    for task in tasks:
+        begun(task)
+        yield task, carry_out(task, stop)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a run that is complete."""
+    try:
+        return str(read_status(folder)["status"]) == "finished"
+    except AecompressError:
+        return False
+
+
+def sweep(study: Study, where: Path, carrier: Carrier, workers: int, stop: Stop, tell: Tell) -> Progress:
+    """Carry out every run of a study that is not finished in ``where``; ``tell`` hears of each change.
+
+    Raises:
+        OutputError: the folder holds something else, or a run that was asked for differently.
+        Interrupted: told to stop; every run that was going on has a checkpoint.
+    """
+    tasks = {trial.folder: Task(trial.resolved, where / trial.folder) for trial in study.trials}
+    progress = Progress(study.name, len(tasks), workers)
+    progress.specs = {name: task.resolved.spec.hash for name, task in tasks.items()}
+    check_folder(where, progress.specs)
+    where.mkdir(parents=True, exist_ok=True)
+    lock = (where / ".lock").open("a")
+    began = time.perf_counter()
+
+    def note() -> None:
+        progress.seconds = time.perf_counter() - began
+        write_text(where / "sweep.json", json.dumps(asdict(progress), indent=1) + "\n")
+        tell(progress)
+
+    with lock:
+        if not run_folder.lock(lock):
+            raise OutputError(f"{where}: another process carries out the study in it; wait for it, or stop it")
+        write_text(where / "study.toml", study.text)
+        progress.skipped = [name for name, task in tasks.items() if is_finished(task.folder)]
+        progress.finished = list(progress.skipped)
+        note()
+        left = [task for name, task in tasks.items() if name not in progress.skipped]
+
+        def begun(task: Task) -> None:
+            progress.running.append(task.folder.name)
+            note()
+
+        try:
+            for _ in range(ATTEMPTS):
+                again = []
+                for task, fault in carrier(iter(left), begun, stop):
+                    name = task.folder.name
+                    progress.running.remove(name)
+                    if not fault:
+                        progress.finished.append(name)
+                    elif name in progress.retried:
+                        progress.failed[name] = fault
+                    else:
+                        progress.retried[name] = fault
+                        again.append(task)
+                    note()
+                left = again
+            progress.status = "failed" if progress.failed else "finished"
+        except BaseException:
+            progress.status = "stopped"
+            raise
+        finally:
+            progress.running = []
+            note()
+    return progress
+
+
+def check_folder(where: Path, specs: dict[str, str]) -> None:
+    """Refuse a folder in which a study must not be carried out.
+
+    Raises:
+        OutputError: it is a file, holds something else, or runs of the same names with other specs.
+    """
+    if where.exists() and not where.is_dir():
+        raise OutputError(f"{where}: is a file; choose a folder with -o")
+    path = where / "sweep.json"
+    if not path.exists():
+        if where.exists() and any(where.iterdir()):
+            raise OutputError(f"{where}: is not empty and holds no study; choose another folder with -o")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["specs"]
+        other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
+    except (ValueError, KeyError, AttributeError) as fault:
+        raise OutputError(f"{path}: is damaged ({fault}); remove it, the runs beside it are kept") from fault
+    if other:
+        raise OutputError(
+            f"{where / other[0]}: holds a run with another spec than the study asks for now; "
+            "choose another folder with -o, or remove that one"
+        )
+
+
+def stop_all(folders: list[Path]) -> None:
+    """Tell runs in other processes to stop; those that ended by themselves are left alone."""
+    for folder in folders:
+        with contextlib.suppress(AecompressError):
+            order(folder, "stop")
+
+
+def failures(progress: Progress) -> RunError:
+    """What a sweep says of runs that failed twice."""
+    lines = [f"{name}: {fault}" for name, fault in progress.failed.items()]
+    return RunError(f"{len(lines)} of {progress.runs} runs failed twice:\n" + "\n".join(lines))

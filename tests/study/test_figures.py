@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aecompress.events import LayerSparsity
+from aecompress.study import figures
+from aecompress.study.design import copied
+from aecompress.study.results import Outcome, outcomes, read_run
+
+
+@pytest.fixture(scope="module")
+def found(finished: Path) -> tuple[Outcome, ...]:
+    return outcomes(copied(finished), finished)
+
+
+def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(found: tuple[Outcome, ...]) -> None:
+    drawn = figures.study_figures(found)
+    assert list(drawn) == ["trials", "loss", "best", "capacity", "size"]
+    for name, (caption, figure) in drawn.items():
+        svg, png = (figures.rendered(figure, kind) for kind in figures.FORMATS)
+        assert b"<svg" in svg and png[:4] == b"\x89PNG" and caption, name
+    again = figures.study_figures(found)
+    assert figures.rendered(again["loss"][1], "svg") == figures.rendered(figures.study_figures(found)["loss"][1], "svg")
+
+
+def test_a_line_is_the_median_over_trials_and_its_band_the_middle_half(found: tuple[Outcome, ...]) -> None:
+    figure = figures.by_generation(found, lambda outcome: outcome.group.name, "loss", "loss")
+    single, ring = figure.axes
+    assert (single.get_title(), ring.get_title()) == ("canonical", "ring, synchronous")
+    for chart, of in ((single, found[:1]), (ring, found[1:])):
+        for line, outcome in zip(chart.get_lines(), of, strict=True):
+            curves = np.stack([result.curves.loss.mean(1) for result in outcome.results])
+            assert line.get_label() == outcome.group.name
+            np.testing.assert_allclose(line.get_ydata(), np.median(curves, axis=0))
+
+
+def test_lines_pool_the_groups_that_share_an_operator(found: tuple[Outcome, ...]) -> None:
+    figure = figures.by_generation(found, lambda outcome: "all", "nonzeros", "non-zeros")
+    ring = figure.axes[1].get_lines()[0].get_ydata()
+    curves = [result.curves.nonzeros for outcome in found[1:] for result in outcome.results]
+    np.testing.assert_allclose(ring, np.median(np.stack(curves), axis=0))
+
+
+def test_every_trial_is_a_dot_and_what_was_published_a_diamond(found: tuple[Outcome, ...]) -> None:
+    (chart,) = figures.trials(found).axes
+    dots = np.concatenate([line.get_xdata() for line in chart.get_lines() if line.get_marker() == "."])
+    assert sorted(dots) == sorted(loss for outcome in found for loss in outcome.losses)
+    (published,) = [line for line in chart.get_lines() if line.get_marker() == "D"]
+    assert published.get_xdata() == [0.5]
+
+
+def test_every_figure_of_a_run_is_drawn(finished: Path) -> None:
+    said = read_run(finished / "ring-random-seed-1")
+    drawn = figures.run_figures(said, {"encoder.0": np.eye(3), "decoder.0": np.zeros((3, 2))})
+    assert list(drawn) == ["loss", "sparsity", "layers", "before_after", "activations", "coverage"]
+    for _, figure in drawn.values():
+        assert figures.rendered(figure, "png")[:4] == b"\x89PNG"
+    assert "activations" not in figures.run_figures(said, {})
+    layers = [event for event in said if isinstance(event, LayerSparsity)]
+    shade = figures.layer_map(layers).axes[0].get_images()[0].get_array()
+    np.testing.assert_allclose(shade[:, -1], np.mean(layers[-1].sparsity, axis=0))
+
+
+def test_coverage_by_hand() -> None:
+    values = np.array([[1.0, 0.0, 0.05], [0.0, -0.5, 0.0]])
+    assert figures.coverage(values) == (2 / 3, 2 / 6)
+    assert figures.coverage(np.zeros((2, 3))) == (0.0, 0.0)

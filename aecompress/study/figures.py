@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.errors import SpecError
-from aecompress.events import Compared, Event, Generation, LayerSparsity
+from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
 from aecompress.study.results import Outcome, Result
 from aecompress.study.stats import summary
 
@@ -225,7 +225,9 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
         drawn["loss"] = ("Loss by generation; thin lines are the cells.", figure)
         figure, (chart,) = canvas(8, 4)
         chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
-        chart.plot(generations, [event.asked for event in past], "k--", label="asked by the schedule, mean")
+        chance = any(isinstance(event, Started) and event.spec["prune"]["drive"] == "probability" for event in said)
+        label = "the schedule's chance to prune" if chance else "asked by the schedule, mean"
+        chart.plot(generations, [event.asked for event in past], "k--", label=label)
         chart.set(xlabel="generation", ylabel="share of zeros")
         chart.legend(frameon=False)
         drawn["sparsity"] = ("Zeros over time; a line for each cell.", figure)
@@ -280,7 +282,7 @@ def sizes_and_times(event: Compared) -> Any:
         shift = (number - (len(event.batches) - 1) / 2) * height
         times = [spent[number] for spent in event.milliseconds]
         right.barh(places + shift, times, height, label=label, color=COLOURS[1 + number % (len(COLOURS) - 1)])
-    right.set(xlabel="milliseconds", xscale="log")
+    right.set(xlabel="milliseconds, one thread")
     for chart in (left, right):
         chart.grid(alpha=0.3, axis="x")
         chart.spines[["top", "right"]].set_visible(False)

@@ -22,6 +22,7 @@ from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Curve, Shape, cubic, schedule, toward_target
 from aecompress.evolve.select import most_unit_zeros, most_zeros
+from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.evolve.training import Training, train
 from aecompress.machine import gib, memory_bytes
 from aecompress.nets.autoencoder import Autoencoder
@@ -95,6 +96,8 @@ def settle_compile(resolved: Resolved, net: Autoencoder, device: torch.device, r
         return resolved
     if device.type != "cpu" or spec.precision == "float64":
         return override(resolved, "compile", "off", f"auto: training is not in float32 on a CPU ({device})")
+    if spec.mode == "coevo" and spec.evolve.rule in ("opponents", "panmictic"):
+        return override(resolved, "compile", "off", f"auto: networks change partners under {spec.evolve.rule!r}")
     seconds = eager_seconds(spec, net, rows)
     if seconds < REPAID_SECONDS:
         return override(resolved, "compile", "off", f"auto: about {seconds:.0f} s of training would not repay it")
@@ -177,12 +180,14 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
     )
     evolve = spec.evolve
     ring = Ring(
-        radius=evolve.radius,
+        topology=TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius),
         asynchronous=evolve.order == "asynchronous",
         tournament=evolve.tournament,
         concept=evolve.concept,
         shared_batch=evolve.batch == "shared",
         prune_first=evolve.rule == "pair-prune-first",
+        opponents=evolve.rule == "opponents",
+        panmictic=evolve.rule == "panmictic",
         dominance=evolve.rule == "dominance",
     )
     cells = cells_of(spec)
@@ -231,7 +236,8 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
     individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
     passing = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.block, cells))
-    needed = cells * individual + passing + value * sum(rows.size for rows in dataset.splits.values())
+    company = cells * members_of(spec) * individual // 2 if spec.evolve.rule == "opponents" else 0
+    needed = cells * individual + company + passing + value * sum(rows.size for rows in dataset.splits.values())
     there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
     if needed > there:
         raise SpecError(
@@ -305,6 +311,12 @@ def budgets_of(spec: RunSpec) -> tuple[float, ...]:
     return (float(spec.prune.target_sparsity),) * cells_of(spec)
 
 
+def members_of(spec: RunSpec) -> int:
+    """Members of a neighbourhood, n of the schedules; in a panmictic population it is 1 (ALGORITHMS A4)."""
+    evolve = spec.evolve
+    return 1 if evolve.rule == "panmictic" else len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)
+
+
 def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     """How a complete spec prunes; None where it does not."""
     prune, generations = spec.prune, generations_of(spec)
@@ -323,7 +335,7 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     shape = Shape(
         float(prune.probability),
         generations - 1 if ring else generations,
-        2 * spec.evolve.radius + 1 if ring else 1,
+        members_of(spec) if ring else 1,
         prune.exponent,
         prune.delay,
     )

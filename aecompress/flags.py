@@ -39,8 +39,9 @@ FLAGS = (
     Flag("--batch", "train.batch", "Rows per step.", NUMBER, "Training"),
     Flag("--lr", "train.learning_rate", "Learning rate.", NUMBER, "Training"),
     Flag("--cells", "evolve.cells", "Cells on the ring.", NUMBER, "Evolution"),
+    Flag("--topology", "evolve.topology", "ring, von-neumann or moore.", panel="Evolution"),
     Flag("--radius", "evolve.radius", "Neighbours on each side.", NUMBER, "Evolution"),
-    Flag("--rule", "evolve.rule", "pair or pair-prune-first.", panel="Evolution"),
+    Flag("--rule", "evolve.rule", "dominance, pair, pair-prune-first, opponents or panmictic.", panel="Evolution"),
     Flag(
         "--operator",
         "prune.operator",

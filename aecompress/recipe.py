@@ -92,7 +92,7 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
         "prune.regrowth": regrowth,
         "prune.regrowth_end": 0.75,
         "prune.per_generation": min(pass_steps, max(1, round(100 / max(epochs, 1))))
-        if epochs and drive == "target"
+        if epochs and drive == "target" and not (spec.mode == "coevo" and spec.evolve.rule == "panmictic")
         else 1,
     }
     if not spec.model.encoder:

@@ -30,7 +30,8 @@ MeasureName = Literal["l1", "mse", "bce", "huber"]
 OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
 ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
 ModeName = Literal["canonical", "coevo"]
-RuleName = Literal["dominance", "pair", "pair-prune-first"]
+RuleName = Literal["dominance", "pair", "pair-prune-first", "opponents", "panmictic"]
+TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
@@ -159,7 +160,12 @@ class EvolveSpec(_Part):
     """The ring of encoders and decoders, under mode coevo."""
 
     cells: Count = Field(4, description="cells on the ring")
-    radius: Annotated[int, Field(ge=0)] = Field(1, description="neighbours on each side")
+    topology: TopologyName = Field(
+        "ring",
+        description="ring; von-neumann: a grid closed to a torus, neighbours right, left, down and up; moore: also "
+        "diagonally; its sides are as near to a square as cells allow",
+    )
+    radius: Annotated[int, Field(ge=0)] = Field(1, description="steps to the farthest neighbour on each side")
     budgets: Auto | Literal["same"] | tuple[Sparsity, ...] = Field(
         "auto",
         description="target sparsity of each cell; same: prune.target_sparsity for all; auto: from 0 to beyond it "
@@ -169,7 +175,8 @@ class EvolveSpec(_Part):
         "auto",
         description="dominance: a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, "
         "where they beat its own; pair: a tournament, then training, then pruning, as published; pair-prune-first: "
-        "pruning before training; auto: dominance where budgets can differ, else pair",
+        "pruning before training; opponents: each of the pair trains with opponents drawn anew for every batch; "
+        "panmictic: every encoder trains with every decoder; auto: dominance where budgets can differ, else pair",
     )
     order: Literal["synchronous", "asynchronous"] = Field(
         "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
@@ -436,6 +443,10 @@ def resolve(
     return Resolved(spec, sources)
 
 
+SPATIAL = tuple(f"evolve.{name}" for name in ("topology", "radius", "order", "tournament", "concept", "batch"))
+"""Fields about neighbours and their selection."""
+
+
 def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
     """Faults of flags that this run would not look at; in a file, which may serve several modes, they are no fault."""
     faults = []
@@ -443,6 +454,8 @@ def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
         if source.startswith("--"):
             if path.startswith("evolve.") and spec.mode == "canonical":
                 faults.append(f"{path} ({source}): one autoencoder has no ring; leave it out, or choose --mode coevo")
+            if path in SPATIAL and spec.mode == "coevo" and spec.evolve.rule == "panmictic":
+                faults.append(f"{path} ({source}): a panmictic population has no space and no selection; leave it out")
             if path == "data.split" and spec.data.source.startswith("binary-clusters"):
                 faults.append(f"{path} ({source}): {spec.data.source} brings its own three splits; leave it out")
     return faults
@@ -547,6 +560,19 @@ def contradictions(spec: RunSpec) -> list[str]:
     if spec.train.loss in ("bce", "bce-then-l1") and output not in ("auto", "sigmoid"):
         faults.append(f"train.loss = {spec.train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output!r}")
     faults += _pruning_contradictions(spec.prune)
+    rule = spec.evolve.rule if spec.mode == "coevo" else ""
+    if rule in ("opponents", "panmictic"):
+        if spec.compile == "on":
+            faults.append(
+                f"compile = 'on': networks that change partners train uncompiled under {rule!r}; leave it out"
+            )
+        if spec.train.epochs == 0:
+            faults.append(f"train.epochs = 0: evolve.rule = {rule!r} is a way of training; choose 'pair'")
+    if rule == "panmictic" and spec.prune.per_generation not in ("auto", 1):
+        faults.append(
+            f"prune.per_generation = {spec.prune.per_generation}: a panmictic population is pruned once all pairs have "
+            "trained; set it to 1"
+        )
     if spec.mode == "coevo" and spec.evolve.rule == "pair-prune-first":
         if spec.prune.operator == "variance":
             faults.append(

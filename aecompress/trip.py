@@ -390,7 +390,8 @@ def timed(engine: Engine, spent: defaultdict[str, float]) -> Engine:
         return call
 
     train, measure = clocked("training", engine.train), clocked("measuring", engine.measure)
-    return dataclasses.replace(engine, train=train, measure=measure)
+    together = clocked("training", engine.together)
+    return dataclasses.replace(engine, train=train, measure=measure, together=together)
 
 
 def has_started(where: Path) -> bool:

@@ -121,3 +121,10 @@ def test_toml_reads_back_to_the_same_spec(tmp_path: Path) -> None:
     assert again.spec == done.spec
     assert again.spec.hash == done.spec.hash
     assert set(flatten(tomllib.loads(file.read_text()))) == set(FIELDS)
+
+
+@pytest.mark.parametrize("rule", ["opponents", "panmictic"])
+def test_a_way_of_training_is_refused_without_training(rule: str) -> None:
+    flags = {"evolve.rule": ("test", rule), "train.epochs": ("test", 0), "model.init": ("test", "m.onnx")}
+    with pytest.raises(SpecError, match="is a way of training"):
+        resolve(flags)

@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit_all
+from aecompress.evolve.pairing import company, panmictic_pass, with_opponents
+from aecompress.evolve.plan import Plan, Poll, Report, Rows, TrainBlock, prune, report, visit_all
 from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import gather, prune_to, zeros_asked
 from aecompress.evolve.ring import (
     fitness,
     neighbour_losses,
-    offsets,
     ring_losses,
     selection_batches,
     tournament,
 )
+from aecompress.evolve.topology import Topology
 from aecompress.evolve.training import walk_rates
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
@@ -33,12 +34,15 @@ def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[P
     ``last`` stays as it is; the returned population is new.
     """
     assert plan.ring is not None
-    apart = one_after_the_other if plan.ring.asynchronous else all_at_once
-    evolve = by_dominance if plan.ring.dominance else apart
+    ring = plan.ring
+    apart = one_after_the_other if ring.asynchronous else all_at_once
+    evolve = everyone if ring.panmictic else by_dominance if ring.dominance else apart
     new, parents, pruned, order = evolve(plan, last, rows, poll)
     new.generation += 1
     figures = report(plan, new, rows, parents, pruned, poll, order)
     walk_rates(plan.training, new)
+    if ring.panmictic:
+        new.learning_rate.fill_(new.learning_rate[0].clone())  # one rate for all
     return new, figures
 
 
@@ -51,13 +55,28 @@ def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited
     ring, cells = plan.ring, last.cells
     assert ring is not None
     batches = selection_batches(plan, last.generation, cells, rows.train)
-    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, ring.radius, plan.measure, poll)
+    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, ring.topology, plan.measure, poll)
     winner = tournament(plan, last.generation, cells, fitness(losses, ring.concept))
-    places = torch.tensor(offsets(ring.radius), device=cells.device)
-    parents = (cells + places[winner]) % cells.shape[0]
+    near = ring.topology.neighbours(cells)
+    parents = near.gather(1, winner[:, None])[:, 0]
     new = last.take(parents)
     remember_selection(plan, new, batches.expand(cells.shape[0], -1, -1))
-    return new, parents, visit_all(plan, new, list(range(cells.shape[0])), rows, poll), []
+
+    def meeting(index: Tensor) -> TrainBlock:
+        return with_opponents(plan, company(last, index, near[index], winner[index]))
+
+    train_of = meeting if ring.opponents else None
+    return new, parents, visit_all(plan, new, list(range(cells.shape[0])), rows, poll, train_of), []
+
+
+def everyone(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
+    """Rule panmictic: no space and no selection; then each encoder is pruned beside the decoder of its number."""
+    new, cells = last.take(last.cells), last.cells
+    if new.spread is not None:
+        new.spread.reset()
+    order = panmictic_pass(plan, new, rows, poll)
+    pruned = prune(plan, new, list(range(cells.shape[0])), cells, rows, 0)
+    return new, cells, pruned, order
 
 
 def by_dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
@@ -74,12 +93,12 @@ def by_dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visite
         plan.training.seed, "selection", last.generation, cells[:1] * 0, 0, rows.validation.shape[0], count
     )
     batch = rows.validation.index_select(0, index[0])[None]
-    losses = finite_or_inf(ring_losses(net, net.layout.views(last.weights), batch, ring.radius, plan.measure, poll))
+    losses = finite_or_inf(ring_losses(net, net.layout.views(last.weights), batch, ring.topology, plan.measure, poll))
     own, members = losses[:, 0, 0].clone(), losses.shape[1]
     losses[:, 0, 0] = torch.inf
     best = losses.flatten(1).argmin(1)
-    places = torch.tensor(offsets(ring.radius), device=cells.device)
-    encoders, decoders = ((cells + places[which]) % cells.shape[0] for which in (best // members, best % members))
+    near = ring.topology.neighbours(cells)
+    encoders, decoders = (near.gather(1, which[:, None])[:, 0] for which in (best // members, best % members))
     rival = last.pair(encoders, decoders, net)
     cut_to_budget(plan, rival, rows)
     out = forward(net.layers, net.layout.views(rival.weights), batch.expand(cells.shape[0], -1, -1)).out[-1]
@@ -121,27 +140,34 @@ def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) ->
     parents = torch.empty_like(cells)
     pruned = [False] * size
     order = visiting_order(plan.training.seed, generation, size)
-    places = torch.tensor(offsets(ring.radius), device=cells.device)
-    for turn in waves(order, ring.radius):
+    for turn in waves(order, ring.topology):
         index = torch.tensor(turn, device=cells.device)
-        members = (index[:, None] + places) % size  # [K, n]
+        members = ring.topology.neighbours(index)  # [K, n]
         losses = neighbour_losses(plan.net, new.weights, members, batches[index], plan.measure, poll)
         winner = tournament(plan, generation, index, fitness(losses, ring.concept))
         parents[index] = members.gather(1, winner[:, None])[:, 0]
+        before = new.take(cells) if ring.opponents else new
+
+        def meeting(
+            part: Tensor, before: Population = before, index: Tensor = index, near: Tensor = members, k: Tensor = winner
+        ) -> TrainBlock:
+            at = (part[:, None] == index).to(torch.int8).argmax(1)
+            return with_opponents(plan, company(before, part, near[at], k[at]))
+
         chosen = dataclasses.replace(new.take(parents[index]), learning_rate=new.learning_rate[index])
         remember_selection(plan, chosen, batches[index])
         new.put(index, chosen)
-        for cell, was in zip(turn, visit_all(plan, new, turn, rows, poll), strict=True):
+        train_of = meeting if ring.opponents else None
+        for cell, was in zip(turn, visit_all(plan, new, turn, rows, poll, train_of), strict=True):
             pruned[cell] = was
     return new, parents, pruned, order
 
 
-def waves(order: list[int], radius: int) -> list[list[int]]:
+def waves(order: list[int], topology: Topology) -> list[list[int]]:
     """The visits of ``order`` in groups: each cell comes after the neighbours before it, and before those after it."""
-    size, turn = len(order), dict[int, int]()
+    turn = dict[int, int]()
     for cell in order:
-        near = {(cell + place) % size for place in offsets(radius)} - {cell}
-        turn[cell] = 1 + max((turn[other] for other in near if other in turn), default=-1)
+        turn[cell] = 1 + max((turn[other] for other in topology.near(cell) if other in turn), default=-1)
     return [[cell for cell in order if turn[cell] == number] for number in range(max(turn.values()) + 1)]
 
 

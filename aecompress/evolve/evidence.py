@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -32,15 +33,29 @@ class Spread:
     count: Tensor
     """``[P, B]``: batches that had a row at the position."""
 
-    def add(self, net: Autoencoder, trace: Trace) -> None:
-        """Take in one batch, in place."""
-        first = 0
-        for values in activations(net, trace):
+    def add(
+        self,
+        net: Autoencoder,
+        trace: Trace,
+        cells: Tensor | None = None,
+        part: Literal["both", "encoder", "decoder"] = "both",
+    ) -> None:
+        """Take in one batch, in place.
+
+        Args:
+            cells: int64 ``[K]``, whose batch it is; each once. None: all.
+            part: whose layers; the batches are counted with the encoder's.
+        """
+        which: Tensor | slice = slice(None) if cells is None else cells
+        first, inner = 0, len(net.encoder)
+        for number, values in enumerate(activations(net, trace)):
             rows, last = values.shape[1], first + values.shape[2]
-            self.total[:, :rows, first:last] += values
-            self.square[:, :rows, first:last] += values.to(self.square.dtype, copy=True).square_()
+            if part == "both" or (part == "encoder") == (number < inner):
+                self.total[which, :rows, first:last] += values
+                self.square[which, :rows, first:last] += values.to(self.square.dtype, copy=True).square_()
             first = last
-        self.count[:, :rows] += 1
+        if part != "decoder":
+            self.count[which, :rows] += 1
 
     def reset(self) -> None:
         """Forget all batches, in place."""

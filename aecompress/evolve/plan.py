@@ -13,8 +13,10 @@ from aecompress.evolve import workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import Pruning, fires, gather, prune_published, prune_to, zeros_asked
 from aecompress.evolve.regrowth import share_at
-from aecompress.evolve.training import Training, steps_per_generation, train
+from aecompress.evolve.topology import Topology
+from aecompress.evolve.training import Step, Training, steps_per_generation, train, train_together
 from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
+from aecompress.nets.layers import Trace
 from aecompress.nets.losses import finite_or_inf
 
 Poll = Callable[[], None]
@@ -57,15 +59,23 @@ def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
     return torch.cat(found)
 
 
+TrainBlock = Callable[[Autoencoder, Training, Population, Tensor, Tensor, range, Poll], None]
+"""Trains a block on some steps of its pass, like :func:`aecompress.evolve.training.train`."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """A way to train and to measure; all ways compute the same, to rounding."""
 
     name: str
-    train: Callable[[Autoencoder, Training, Population, Tensor, Tensor, range, Poll], None]
+    train: TrainBlock
     """Like :func:`aecompress.evolve.training.train`."""
     measure: Callable[[Autoencoder, Tensor, list[Tensor], str, Poll], Measured]
     """Like :func:`measured`."""
+    together: Callable[[Autoencoder, Training, Population, tuple[Tensor, Tensor], Tensor, Tensor, Step], Trace] = (
+        train_together
+    )
+    """Like :func:`aecompress.evolve.training.train_together`."""
     whole_passes: bool = False
     """Whether training takes a core per cell and returns after many steps."""
 
@@ -77,13 +87,17 @@ EAGER = Engine("eager", train, measured)
 class Ring:
     """The fixed numbers of coevolution (ALGORITHMS A4)."""
 
-    radius: int
+    topology: Topology
     asynchronous: bool
     tournament: int
     concept: Literal["best", "mean", "worst"]
     shared_batch: bool
     """One selection batch for the whole ring, or one per cell."""
     prune_first: bool
+    opponents: bool
+    """Whether the networks of the selected pair train with others of the neighbourhood, and not with each other."""
+    panmictic: bool
+    """Whether there is no space: every encoder trains with every decoder."""
     dominance: bool
     """Whether a cell takes the best pair of its neighbourhood only where that beats its own at its own budget."""
 
@@ -140,21 +154,33 @@ class Report:
     """The order in which cells were visited, one after the other; empty where all were at once."""
 
 
-def visit_all(plan: Plan, population: Population, cells: list[int], rows: Rows, poll: Poll) -> list[bool]:
+def visit_all(
+    plan: Plan,
+    population: Population,
+    cells: list[int],
+    rows: Rows,
+    poll: Poll,
+    train_of: Callable[[Tensor], TrainBlock] | None = None,
+) -> list[bool]:
     """One pass over the training rows for some ``cells``, with its prunes, a block at a time.
 
     The cells do not meet. Updates them in ``population``, in place.
 
+    Args:
+        train_of: how the block of some cells trains, where it is not the engine's way.
+
     Returns:
         Which of the cells were pruned.
     """
+    train_of = train_of or (lambda index: plan.engine.train)
     if plan.block >= len(cells) == population.weights.shape[0] and cells == sorted(cells):
-        return visit(plan, population, cells, population.cells, rows, poll)  # all in order: the block is the population
+        index = population.cells  # all in order: the block is the population
+        return visit(plan, population, cells, index, rows, poll, train_of(index))
 
     def one(part: list[int]) -> list[bool]:
         index = torch.tensor(part, device=population.weights.device)
         block = population.pick(index)
-        fired = visit(plan, block, part, index, rows, poll)
+        fired = visit(plan, block, part, index, rows, poll, train_of(index))
         population.put(index, block)
         return fired
 
@@ -163,7 +189,9 @@ def visit_all(plan: Plan, population: Population, cells: list[int], rows: Rows, 
     return [was for part in found for was in part]
 
 
-def visit(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, poll: Poll) -> list[bool]:
+def visit(
+    plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, poll: Poll, train_block: TrainBlock
+) -> list[bool]:
     """The pass of one block, in place; ``index`` is ``cells`` on the device."""
     count = steps_per_generation(rows.train.shape[0], plan.training.batch)
     moments = plan.pruning.per_generation if plan.pruning else 1
@@ -172,11 +200,11 @@ def visit(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
     for moment in range(moments):
         steps = range(round(count * moment / moments), round(count * (moment + 1) / moments))
         if not prune_first:
-            plan.engine.train(plan.net, plan.training, block, index, rows.train, steps, poll)
+            train_block(plan.net, plan.training, block, index, rows.train, steps, poll)
         fired = prune(plan, block, cells, index, rows, moment)
         pruned = [before or now for before, now in zip(pruned, fired, strict=True)]
         if prune_first:
-            plan.engine.train(plan.net, plan.training, block, index, rows.train, steps, poll)
+            train_block(plan.net, plan.training, block, index, rows.train, steps, poll)
     return pruned
 
 

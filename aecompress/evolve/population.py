@@ -72,6 +72,16 @@ class Population:
                 tensor[:, place] = theirs[name][:, place]
         return new
 
+    def put_pair(self, encoders: Tensor, decoders: Tensor, pair: Population, net: Autoencoder) -> None:
+        """Write K individuals made by :meth:`pair` back where they came from, in place; no encoder or decoder twice."""
+        mine, place = self.tensors(), slice(net.encoder_size, net.model_size)
+        rest = [slice(0, net.encoder_size), slice(net.model_size, None)]
+        for name, tensor in pair.tensors().items():
+            if tensor.shape[1:] == self.weights.shape[1:]:
+                mine[name][:, place].index_copy_(0, decoders, tensor[:, place])
+                for part in rest:
+                    mine[name][:, part].index_copy_(0, encoders, tensor[:, part])
+
     def pick(self, cells: Tensor) -> Population:
         """A copy of ``cells`` (int64 ``[K]``) with their rates: the block that is trained together while it is hot."""
         return dataclasses.replace(self.take(cells), learning_rate=self.learning_rate[cells])

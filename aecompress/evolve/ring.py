@@ -1,4 +1,4 @@
-"""The ring: who is whose neighbour, how well encoders and decoders do together, and who wins (ALGORITHMS A4.1-4.3)."""
+"""Selection: how well the encoders and decoders of a neighbourhood do together, and who wins (ALGORITHMS A4.2-4.3)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.evolve.plan import Plan
+from aecompress.evolve.topology import Place, Topology
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
-
-
-def offsets(radius: int) -> list[int]:
-    """Positions of a neighbourhood's members: own cell, then right and left out to ``radius``."""
-    return [0] + [side * distance for distance in range(1, radius + 1) for side in (1, -1)]
 
 
 def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: Tensor) -> Tensor:
@@ -33,14 +29,15 @@ def ring_losses(
     net: Autoencoder,
     weights: Mapping[str, Tensor],
     batches: Tensor,
-    radius: int,
+    topology: Topology,
     measure: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
 
-    Every operation takes the whole ring; neighbours meet by rolling the ring against itself. With one batch for the
-    ring each encoder runs once, and only the 4 radius + 1 distinct distances between encoder and decoder are decoded.
+    Every operation takes all cells; neighbours meet by rolling the cells against themselves. With one batch for all,
+    each encoder runs once, and only the distinct distances between encoder and decoder are decoded: 4 radius + 1 on a
+    ring.
 
     Args:
         weights: ``[P, in, out]`` by name.
@@ -48,29 +45,35 @@ def ring_losses(
         poll: called before every encoder and decoder; may raise to stop.
     """
     size = next(iter(weights.values())).shape[0]
-    members = offsets(radius)
+    members, seen = topology.members, topology.seen_from
     if batches.shape[0] == 1:
         shared = batches.expand(size, -1, -1)
         latent = forward(net.encoder, weights, shared).out[-1]  # [P, B, latent]
         by_distance = {}
-        for distance in {decoder - encoder for encoder in members for decoder in members}:
+        for distance in sorted({topology.distance(encoder, decoder) for encoder in members for decoder in members}):
             poll()
-            out = forward(net.decoder, weights, latent.roll(distance, 0)).out[-1]
-            by_distance[distance] = mean_loss(measure, out, batches).roll(-distance)  # by the encoder's cell
-        pairs = [[by_distance[d - e].roll(-e) for d in members] for e in members]
+            out = forward(net.decoder, weights, seen(latent, opposite(distance))).out[-1]
+            by_distance[distance] = seen(mean_loss(measure, out, batches), distance)  # by the encoder's cell
+        pairs = [[seen(by_distance[topology.distance(e, d)], e) for d in members] for e in members]
         return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
     latents = []
     for e in members:
         poll()
-        latents.append(forward(net.encoder, weights, batches.roll(e, 0)).out[-1].roll(-e, 0))  # by the visited cell
+        code = forward(net.encoder, weights, seen(batches, opposite(e))).out[-1]
+        latents.append(seen(code, e))  # by the visited cell
     codes, count = torch.stack(latents, 1), len(members)  # [P, n, B, latent]
     columns = []
     for d in members:
         poll()
-        out = forward(net.decoder, weights, codes.roll(d, 0).flatten(1, 2)).out[-1]
+        out = forward(net.decoder, weights, seen(codes, opposite(d)).flatten(1, 2)).out[-1]
         out = out.view(size, count, *batches.shape[1:])
-        columns.append(mean_loss(measure, out, batches.roll(d, 0)[:, None]).roll(-d, 0))  # [P, n]
+        columns.append(seen(mean_loss(measure, out, seen(batches, opposite(d))[:, None]), d))  # [P, n]
     return torch.stack(columns, 2)
+
+
+def opposite(place: Place) -> Place:
+    """The way back."""
+    return -place[0], -place[1]
 
 
 def neighbour_losses(

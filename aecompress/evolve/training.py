@@ -17,6 +17,7 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.evolve.population import Population
 from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.layers import Trace
 
 Rate = Callable[[float], float]
 """Share of the base learning rate, from the progress of the run in [0, 1)."""
@@ -182,6 +183,49 @@ def train(
         update(block, own, kept, training, size, epsilon)
         if block.spread is not None:
             block.spread.add(net, trace)
+
+
+class Step(NamedTuple):
+    """Which update of a pass."""
+
+    number: int
+    """The batch's."""
+    of: int
+    """Batches of a pass."""
+    turn: int
+    """Which of the batch's two updates."""
+
+
+def train_together(
+    net: Autoencoder,
+    training: Training,
+    individuals: Population,
+    pairs: tuple[Tensor, Tensor],
+    keys: Tensor,
+    batch: Tensor,
+    step: Step,
+) -> Trace:
+    """One update of K encoders, each with the decoder of some individual. Updates weights and moments in place.
+
+    Args:
+        pairs: whose encoders and whose decoders, int64 ``[K]`` each; none twice.
+        keys: int64 ``[K]``, which key the noise.
+        batch: ``[K, B, D]``.
+
+    Returns:
+        What the layers gave on the batch before the update.
+    """
+    pair = individuals.pair(*pairs, net)
+    own = products_of(pair, training)
+    weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
+    kept = pair.masks.to(pair.weights.dtype) if training.lasting_masks else None
+    generation = pair.generation
+    noise = draw_noise(net, training, generation, keys, 2 * step.number + step.turn, batch)
+    trace = gradient(net, weights, gradients, batch, noise, training.noise_level, training.loss(generation))
+    size, epsilon = step_size(training, generation * step.of + step.number, training.generations * step.of)
+    masked_update(pair, own, kept, training, size, epsilon)
+    individuals.put_pair(*pairs, pair, net)
+    return trace
 
 
 def draw_noise(

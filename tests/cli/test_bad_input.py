@@ -39,6 +39,13 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "unknown schedule": ([CLUSTERS, "--schedule", "linear"], "prune.schedule"),
     "unknown rule": ([CLUSTERS, "--rule", "chaos"], "evolve.rule"),
     "no cells": ([CLUSTERS, "--cells", "0"], "evolve.cells = 0"),
+    "unknown topology": ([CLUSTERS, "--topology", "star"], "evolve.topology"),
+    "opponents compiled": ([CLUSTERS, "--rule", "opponents", "--compile", "on"], "change partners"),
+    "space without space": ([CLUSTERS, "--rule", "panmictic", "--radius", "2"], "has no space"),
+    "panmictic prunes": (
+        [CLUSTERS, "--rule", "panmictic", "--set", "prune.per_generation=2"],
+        "prune.per_generation = 2",
+    ),
     "negative radius": ([CLUSTERS, "--radius", "-1"], "evolve.radius = -1"),
     "target of one": ([CLUSTERS, "--target-sparsity", "1"], "prune.target_sparsity = 1"),
     "target that empties": ([CLUSTERS, "--target-sparsity", "0.9999"], "would empty a layer"),

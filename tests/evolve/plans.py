@@ -11,6 +11,7 @@ from aecompress.evolve.plan import EAGER, Plan, Ring, Rows
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule
+from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.evolve.training import Training
 from aecompress.nets.autoencoder import Autoencoder
 from tests.modules import small_net
@@ -25,13 +26,15 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         "tournament": 2, "concept": "best", "shared_batch": False, "prune_first": False, "walk": 1e-3, "batch": 5,
         "optimizer": "fresh-adam", "lasting": False, "granularity": "weight", "target": None, "per_generation": 1,
         "loss": "l1", "ring": True, "block": 2, "order": "high", "noise": "none",
-        "regrowth": 0.0, "targets": None, "cells": 4, "dominance": False,
+        "regrowth": 0.0, "targets": None, "cells": 4, "dominance": False, "topology": "ring", "opponents": False,
+        "panmictic": False,
     }  # fmt: skip
     assert set(changes) <= set(s), set(changes) - set(s)
     s |= changes
-    pruning = None
+    pruning, topology = None, TOPOLOGIES[s["topology"]](s["cells"], s["radius"])
+    members = 1 if s["panmictic"] or not s["ring"] else len(topology.members)
     if s["operator"] != "none":
-        shape = Shape(s["p"], s["generations"] - (1 if s["ring"] else 0), 2 * s["radius"] + 1 if s["ring"] else 1)
+        shape = Shape(s["p"], s["generations"] - (1 if s["ring"] else 0), members)
         pruning = Pruning(
             operator=OPERATORS[s["operator"]],
             curves=() if s["target"] is None and s["targets"] is None else (cubic(0.0, 0.75),) * s["cells"],
@@ -61,12 +64,14 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         walk=s["walk"],
     )
     ring = Ring(
-        s["radius"],
+        topology,
         s["asynchronous"],
         s["tournament"],
         s["concept"],
         s["shared_batch"],
         s["prune_first"],
+        s["opponents"],
+        s["panmictic"],
         s["dominance"],
     )
     return Plan(net or small_net(), training, pruning, ring if s["ring"] else None, s["loss"], s["block"], False, EAGER)

@@ -112,6 +112,35 @@ def conjunctive_prune(module: Plain, guide: Tensor, seed: int, t: int, cell: int
             linear.bias.data[unit] = 0
 
 
+GRIDS = {4: (2, 2), 6: (2, 3), 7: (1, 7), 12: (3, 4)}
+"""Rows and columns by the number of cells."""
+STEPS = {
+    "von-neumann": [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)],
+    "moore": [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)],
+}
+"""Rows down and columns right to the members of a neighbourhood of radius 1."""
+
+
+def neighbourhood(topology: str, cell: int, size: int, radius: int) -> list[int]:
+    if topology == "ring":
+        places = [0]
+        for distance in range(1, radius + 1):
+            places += [distance, -distance]
+        return [(cell + place) % size for place in places]
+    rows, columns = GRIDS[size]
+    return [
+        (cell // columns + down) % rows * columns + (cell % columns + right) % columns
+        for down, right in STEPS[topology]
+    ]
+
+
+def paired(encoder: Plain, decoder: Plain) -> Plain:
+    """A module that shares the networks of two."""
+    pair = copy.copy(encoder)
+    pair._modules = {**encoder._modules, "decoder": decoder._modules["decoder"]}
+    return pair
+
+
 class Ring:
     """A ring of modules and the visit of one cell, step by step as ALGORITHMS A4 counts them."""
 
@@ -123,6 +152,8 @@ class Ring:
 
     def generation(self, t: int) -> tuple[list[int], list[bool]]:
         size = len(self.centres)
+        if self.s["panmictic"]:
+            return self.epoch(t)
         before = [copy.deepcopy(module) for module in self.centres]
         capacity = list(self.capacity)
         asynchronous = self.s["asynchronous"]
@@ -140,10 +171,7 @@ class Ring:
 
     def visit(self, t: int, cell: int, seen: list[Plain], capacity: list[float]) -> tuple[int, bool]:
         s, size, batch = self.s, len(self.centres), self.s["batch"]
-        places = [0]
-        for distance in range(1, s["radius"] + 1):
-            places += [distance, -distance]
-        members = [(cell + place) % size for place in places]
+        members = neighbourhood(s["topology"], cell, size, s["radius"])
         n = len(members)
         order = rng.permutation(self.seed, "selection", t, one(cell), 0, len(self.rows))[0]
         x = self.rows[order[:batch]]
@@ -158,7 +186,8 @@ class Ring:
             if fitness[rival] <= fitness[winner]:
                 winner = rival
         parent = members[winner]
-        module = copy.deepcopy(seen[parent])
+        company = [copy.deepcopy(seen[member]) for member in members]
+        module = company[winner]
         self.capacity[cell] = capacity[parent]
         stored = [hooked(module, x)]
 
@@ -167,7 +196,14 @@ class Ring:
         if s["prune_first"] and fires:
             self.prune(module, stored, t, cell)
         shuffled = rng.permutation(self.seed, "batches", t, one(cell), 0, len(self.rows))[0]
-        for index in shuffled.split(batch):
+        for step, index in enumerate(shuffled.split(batch)):
+            if s["opponents"]:
+                drawn = rng.integers(self.seed, "opponents", t, one(cell), step, (2,), n)[0].tolist()
+                first = self.update(paired(module, company[drawn[0]]), self.rows[index], self.rates[cell])
+                second = self.update(paired(company[drawn[1]], module), self.rows[index], self.rates[cell])
+                inner = len(module.encoder)
+                stored.append(first[:inner] + second[inner:])
+                continue
             adam = torch.optim.Adam(module.parameters(), lr=self.rates[cell])
             stored.append(hooked(module, self.rows[index]))
             loss(module(self.rows[index]), self.rows[index]).backward()
@@ -177,6 +213,39 @@ class Ring:
             self.prune(module, stored, t, cell)
         self.centres[cell] = module
         return parent, fires
+
+    def update(self, module: Plain, x: Tensor, rate: float) -> list[Tensor]:
+        """One step of a fresh Adam; what the layers gave before it."""
+        seen = hooked(module, x)
+        adam = torch.optim.Adam(module.parameters(), lr=rate)
+        LOSSES[self.s["loss"]](module(x), x).backward()
+        adam.step()
+        adam.zero_grad()
+        return seen
+
+    def epoch(self, t: int) -> tuple[list[int], list[bool]]:
+        """A panmictic population: every encoder with every decoder."""
+        size, inner = len(self.centres), len(self.centres[0].encoder)
+        encoded: list[list[list[Tensor]]] = [[] for _ in range(size)]
+        decoded: list[list[list[Tensor]]] = [[] for _ in range(size)]
+        for e in rng.host(self.seed, "visits", t).permutation(size).tolist():
+            for d in range(size):
+                shuffled = rng.permutation(self.seed, "batches", t, one(e * size + d), 0, len(self.rows))[0]
+                for index in shuffled.split(self.s["batch"]):
+                    pair = paired(self.centres[e], self.centres[d])
+                    seen = self.update(pair, self.rows[index], self.rates[0])
+                    self.update(pair, self.rows[index], self.rates[0])
+                    encoded[e].append(seen[:inner])
+                    decoded[d].append(seen[inner:])
+        strength = schedule(self.s["schedule"], t, self.s["p"], self.s["generations"] - 1, 1)
+        fires = [strength > draw for draw in rng.host(self.seed, "prune", t).random(size)]
+        for cell in range(size):
+            if fires[cell]:
+                stored = [first + second for first, second in zip(encoded[cell], decoded[cell], strict=True)]
+                self.prune(self.centres[cell], stored, t, cell)
+        step = float(rng.normal(self.seed, "rate-walk", t, one(0), 0, ())[0])
+        self.rates = [min(max(self.rates[0] + self.s["walk"] * step, 1e-9), 10.0)] * size
+        return list(range(size)), fires
 
     def prune(self, module: Plain, stored: list[list[Tensor]], t: int, cell: int) -> None:
         with torch.no_grad():

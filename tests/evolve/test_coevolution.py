@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from aecompress import rng
 from aecompress.evolve.coevolution import coevolution, visiting_order, waves
 from aecompress.evolve.pruning import zeros_asked
-from aecompress.evolve.ring import fitness, neighbour_losses, offsets, ring_losses, tournament
+from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, tournament
+from aecompress.evolve.topology import TOPOLOGIES, ring
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
 from tests.evolve.reference import Ring
 from tests.modules import Plain, row_of
@@ -41,16 +42,28 @@ def generations(plan: Any, count: int, size: int = 4) -> tuple[Any, list[Any]]:
         {"radius": 2, "asynchronous": True, "tournament": 1, "schedule": "increase", "p": 0.9},
         {"radius": 0, "loss": "mse", "schedule": "final_n"},
         {"loss": "bce", "schedule": "prune_after"},
+        {"topology": "von-neumann"},
+        {"topology": "von-neumann", "asynchronous": True, "schedule": "population", "p": 1.0, "cells": 6},
+        {"topology": "moore", "operator": "variance", "p": 0.9},
+        {"topology": "moore", "asynchronous": True, "cells": 12, "operator": "conjunctive"},
+        {"opponents": True},
+        {"opponents": True, "asynchronous": True, "block": 1},
+        {"opponents": True, "operator": "variance", "p": 0.9, "radius": 2, "cells": 7},
+        {"opponents": True, "operator": "conjunctive", "topology": "von-neumann", "block": 9},
+        {"panmictic": True},
+        {"panmictic": True, "operator": "variance", "p": 0.9, "cells": 3},
+        {"panmictic": True, "operator": "conjunctive", "schedule": "population", "p": 1.0, "cells": 1},
     ],
     ids=str,
 )
 def test_whole_generations_equal_the_plain_reference(changes: dict[str, Any]) -> None:
     plan = make_plan(**changes)
     assert plan.ring is not None
-    population, rows = make_population(plan), make_rows()
+    population, rows = make_population(plan, changes.get("cells", 4)), make_rows()
     settings = {
         "lr": 0.01, "walk": 1e-3, "batch": 5, "p": 0.6, "schedule": "fixed", "generations": 4, "operator": "random",
         "radius": 1, "tournament": 2, "concept": "best", "asynchronous": False, "prune_first": False, "loss": "l1",
+        "topology": "ring", "opponents": False, "panmictic": False,
     } | changes  # fmt: skip
     ring = Ring([Plain(plan.net, row) for row in population.weights], rows.train, rows.guide, SEED, settings)
     fired = 0
@@ -60,34 +73,31 @@ def test_whole_generations_equal_the_plain_reference(changes: dict[str, Any]) ->
         assert report.parents.tolist() == parents
         assert report.pruned == pruned
         fired += sum(pruned)
-        for cell in range(4):
-            torch.testing.assert_close(population.weights[cell], row_of(ring.centres[cell]), rtol=1e-6, atol=1e-8)
+        for cell, module in enumerate(ring.centres):
+            torch.testing.assert_close(population.weights[cell], row_of(module), rtol=1e-6, atol=1e-8)
         assert population.learning_rate.tolist() == pytest.approx(ring.rates, rel=1e-6)
         assert population.capacity.tolist() == pytest.approx(ring.capacity)
     assert fired
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 12])
 @pytest.mark.parametrize("shared", [True, False])
-def test_losses_of_all_pairs_equal_a_loop(size: int, shared: bool) -> None:
-    plan = make_plan(radius=2)
+@pytest.mark.parametrize("kind", ["ring", "von-neumann", "moore"])
+def test_losses_of_all_pairs_equal_a_loop(size: int, shared: bool, kind: str) -> None:
+    plan, topology = make_plan(), TOPOLOGIES[kind](size, 2 if kind == "ring" else 1)
     population, rows = make_population(plan, size), make_rows()
     batches = torch.stack([rows.train[cell : cell + 5] for cell in range(1 if shared else size)])
-    got = ring_losses(plan.net, plan.net.layout.views(population.weights), batches, 2, "l1")
+    got = ring_losses(plan.net, plan.net.layout.views(population.weights), batches, topology, "l1")
     modules = [Plain(plan.net, row) for row in population.weights]
     for cell in range(size):
         x = batches[0 if shared else cell]
-        members = [(cell + place) % size for place in offsets(2)]
+        members = topology.neighbours(torch.tensor([cell]))[0].tolist()
         expected = [[(modules[d].decode(modules[e].encode(x)) - x).abs().mean() for d in members] for e in members]
         torch.testing.assert_close(got[cell], torch.tensor(expected, dtype=torch.float64))
         places = torch.tensor([members])
         alone = neighbour_losses(plan.net, population.weights, places, x[None], "l1")[0]
         torch.testing.assert_close(alone, got[cell])
-
-
-def test_neighbours_are_right_then_left_out_to_the_radius() -> None:
-    assert offsets(3) == [0, 1, -1, 2, -2, 3, -3]
 
 
 def test_a_pair_with_a_loss_that_is_not_finite_never_wins() -> None:
@@ -152,7 +162,7 @@ def test_the_last_generation_is_left_whole(asynchronous: bool) -> None:
 
 
 def test_the_walk_of_the_learning_rate_stays_in_its_bounds() -> None:
-    plan = make_plan(operator="none", walk=100.0)
+    plan = make_plan(operator="none", walk=100.0, cells=7)
     population, _ = generations(plan, 1, size=7)
     assert set(population.learning_rate.tolist()) == {1e-9, 10.0}
 
@@ -172,18 +182,18 @@ def test_block_size_changes_nothing_but_rounding() -> None:
 
 @given(st.permutations(list(range(9))), st.integers(0, 5))
 def test_waves_keep_every_neighbours_turn_and_hold_no_two_neighbours(order: list[int], radius: int) -> None:
-    groups = waves(order, radius)
+    groups = waves(order, ring(9, radius))
     turn = {cell: number for number, group in enumerate(groups) for cell in group}
     assert sorted(turn) == list(range(9))
     for cell in order:
-        for other in {(cell + place) % 9 for place in offsets(radius)} - {cell}:
+        for other in {(cell + place) % 9 for place in range(-radius, radius + 1)} - {cell}:
             assert (turn[other] < turn[cell]) == (order.index(other) < order.index(cell))
 
 
 def test_cells_without_neighbours_are_all_visited_at_once() -> None:
-    assert waves([2, 0, 1], 0) == [[2, 0, 1]]
-    assert waves([0, 1, 2, 3], 1) == [[0], [1], [2], [3]]
-    assert waves([0, 2, 1, 3], 1) == [[0, 2], [1, 3]]
+    assert waves([2, 0, 1], ring(3, 0)) == [[2, 0, 1]]
+    assert waves([0, 1, 2, 3], ring(4, 1)) == [[0], [1], [2], [3]]
+    assert waves([0, 2, 1, 3], ring(4, 1)) == [[0, 2], [1, 3]]
 
 
 BUDGETS = (0.0, 0.3, 0.6, 0.8)
@@ -214,7 +224,7 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
             return float(torch.nn.functional.mse_loss(Plain(net, row)(batch).detach(), batch))
 
         for cell in range(4):
-            near = [(cell + place) % 4 for place in offsets(radius)]
+            near = [(cell + place) % 4 for place in ((0, 1, -1) if radius else (0,))]
             own = before.weights[cell]
             pairs = {(e, d): loss(spliced(net, before.weights[e], before.weights[d])) for e in near for d in near}
             del pairs[cell, cell]

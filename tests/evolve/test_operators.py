@@ -72,7 +72,7 @@ def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer
 ) -> None:
     plan = make_plan(
         operator=name, granularity=granularity, target=0.7, lasting=True, optimizer="adam", ring=ring,
-        per_generation=2, regrowth=regrowth,
+        per_generation=2, regrowth=regrowth, cells=3,
     )  # fmt: skip
     returned = 0
     population, rows = make_population(plan, 3 if ring else 1), make_rows()

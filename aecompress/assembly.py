@@ -14,6 +14,8 @@ import torch
 
 from aecompress import rng
 from aecompress.data.dataset import Dataset
+from aecompress.data.interactions import PREFIX, SparseRows
+from aecompress.data.interactions import Rows as DataRows
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve import workers
 from aecompress.evolve.operators import operator_of
@@ -26,6 +28,7 @@ from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.evolve.training import Training, train
 from aecompress.machine import gib, memory_bytes
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.rows import RowSet, SparseTensor, picked
 from aecompress.recipe import can_regrow, pruning_end
 from aecompress.spec import Resolved, RunSpec, measure_of, override
 
@@ -98,6 +101,8 @@ def settle_compile(resolved: Resolved, net: Autoencoder, device: torch.device, r
         return override(resolved, "compile", "off", f"auto: training is not in float32 on a CPU ({device})")
     if spec.mode == "coevo" and spec.evolve.rule in ("opponents", "panmictic"):
         return override(resolved, "compile", "off", f"auto: networks change partners under {spec.evolve.rule!r}")
+    if spec.data.source.startswith(PREFIX):
+        return override(resolved, "compile", "off", "auto: rows of interactions are trained uncompiled")
     seconds = eager_seconds(spec, net, rows)
     if seconds < REPAID_SECONDS:
         return override(resolved, "compile", "off", f"auto: about {seconds:.0f} s of training would not repay it")
@@ -399,8 +404,8 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
     Guide rows come from the split the spec names, or the nearest one that has rows.
     """
 
-    def moved(rows: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(rows).to(device, DTYPES[spec.precision])
+    def moved(rows: DataRows) -> RowSet:
+        return on_device(rows, device, DTYPES[spec.precision])
 
     splits = dataset.splits
     train = moved(dataset.train)
@@ -413,12 +418,21 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
     return Rows(train, sample, validation, glance, guide)
 
 
-def sampled(rows: torch.Tensor, beside: int, seed: int, purpose: str) -> torch.Tensor:
+def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:
+    """Rows as tensors on a device; interactions stay sparse."""
+    if isinstance(rows, SparseRows):
+        starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
+        return SparseTensor(starts, places, rows.inputs, dtype)
+    return torch.from_numpy(rows).to(device, dtype)
+
+
+def sampled(rows: RowSet, beside: int, seed: int, purpose: str) -> RowSet:
     """Rows to measure each generation on: so few that it costs a small part of training on ``beside`` rows."""
     count = min(max(beside // 10, MEASURE_ROWS[0]), MEASURE_ROWS[1])
     if count >= len(rows):
         return rows
-    return rows[np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))]
+    index = np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))
+    return picked(rows, torch.from_numpy(index).to(rows.device))
 
 
 RAREST = 1e-3

@@ -15,6 +15,7 @@ import numpy as np
 
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
+from aecompress.data.interactions import few
 from aecompress.deploy import checkpoint, graph, measure, pack, variants, verify
 from aecompress.deploy.checkpoint import Floats, LayerShape, Model
 from aecompress.deploy.compact import chain_of, compact
@@ -37,6 +38,7 @@ PLAIN_KINDS = {
     "config": "config.json",
     "weights": "model.safetensors",
     "rows": "rows.safetensors",
+    "inputs": "inputs.txt",
     "encoder": "encoder.onnx",
     "decoder": "decoder.onnx",
     "autoencoder": "autoencoder.onnx",
@@ -51,6 +53,10 @@ class Handed:
     files: dict[str, Path]
     compared: events.Compared | None = None
     """None where the verification failed."""
+
+
+VERIFIED = "verified"
+"""Names the loss on the few rows that stand for a sparse set when files are verified and compared."""
 
 
 def hand_over(
@@ -76,7 +82,7 @@ def hand_over(
     temporary.mkdir(parents=True)
     name, export = measure_of(spec.train.loss), spec.export
     split = split_of(dataset)
-    rows = dataset.splits[split]
+    rows = few(dataset.splits[split])
     checkpoint.save_model(temporary, model)
     if export.rows:
         checkpoint.save_rows(temporary / "rows.safetensors", rows[: export.rows])
@@ -90,14 +96,17 @@ def hand_over(
     for part, chain in chains.items():
         proto = graph.build(chain, part, export.opset, about, scaling=scaling)
         write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
-    loss = model.about["metrics"][f"{split}_{name}"]
+    metrics = model.about["metrics"]
+    loss = metrics.get(f"{VERIFIED}_{name}", metrics[f"{split}_{name}"])
+    if dataset.inputs:
+        write_text(temporary / "inputs.txt", "".join(f"{name}\n" for name in dataset.inputs))
     expected = verify.expectations(model, rows, poll)
     verification = verify.verify_set(
         temporary, model, rows, export.tolerance, {name: loss}, export.loss_tolerance, poll, expected
     )
     outcome = variants.Outcome()
     if verification.passed:
-        source = variants.Source(model, chains, expected, rows, dataset.train)
+        source = variants.Source(model, chains, expected, rows, few(dataset.train))
         request = variants.Request(
             export.opset, about, name, export.values, export.variant_loss, export.tolerance, scaling, export.quantile
         )
@@ -268,7 +277,7 @@ def detection(model: Model, dataset: Dataset, name: str) -> dict[str, float]:
         return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    errors = variants.row_errors(model, dataset.test, variants.score_measure(name))
+    errors = variants.row_errors(model, few(dataset.test), variants.score_measure(name))
     return {
         "test_auroc": float(roc_auc_score(dataset.labels, errors)),
         "test_average_precision": float(average_precision_score(dataset.labels, errors)),

@@ -31,6 +31,8 @@ class Facts:
     """All scaled training values are 0 or 1."""
     unit: bool
     """All scaled training values lie in [0, 1]."""
+    sparse: bool = False
+    """Rows are interactions, of which nearly all are 0."""
 
 
 def default_hidden(inputs: int) -> int:
@@ -43,8 +45,13 @@ def default_batch(rows: int) -> int:
     return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
 
 
-def default_loss(family: str, binary: bool, unit: bool) -> LossName:
-    """bce for the variational family on rows in [0, 1] (ALGORITHMS A2), bce-then-l1 for the others on 0/1, else mse."""
+def default_loss(family: str, binary: bool, unit: bool, sparse: bool = False) -> LossName:
+    """bce for the variational family on rows in [0, 1] (ALGORITHMS A2), bce-then-l1 for the others on 0/1, else mse.
+
+    Of interactions, of which l1 would rather foretell none at all, bce.
+    """
+    if sparse and unit:
+        return "bce"
     if family == "variational":
         return "bce" if unit else "mse"
     return "bce-then-l1" if binary else "mse"
@@ -69,7 +76,7 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     batch = default_batch(facts.rows) if spec.train.batch == "auto" else spec.train.batch
     pass_steps = -(-facts.rows // batch)
     epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
-    loss = default_loss(spec.model.family, facts.binary and sigmoid, facts.unit and sigmoid)
+    loss = default_loss(spec.model.family, facts.binary and sigmoid, facts.unit and sigmoid, facts.sparse)
     loss = loss if spec.train.loss == "auto" else spec.train.loss
     drive = drive_of(spec.prune)
     regrown = can_regrow(spec) and spec.prune.granularity == "weight"

@@ -74,7 +74,9 @@ class DataSpec(_Part):
     """Where the rows come from and how they are split and scaled."""
 
     source: str = Field(
-        "digits", description="digits, binary-clusters:CxRxD, a .npy, .npz[:key], .csv or .csv.gz file, or - for stdin"
+        "digits",
+        description="digits, binary-clusters:CxRxD, a .npy, .npz[:key], .csv or .csv.gz file, - for stdin, or "
+        "interactions:FILE, a CSV file of user,item pairs",
     )
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
     columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
@@ -560,6 +562,20 @@ def contradictions(spec: RunSpec) -> list[str]:
     if spec.train.loss in ("bce", "bce-then-l1") and output not in ("auto", "sigmoid"):
         faults.append(f"train.loss = {spec.train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output!r}")
     faults += _pruning_contradictions(spec.prune)
+    if spec.data.source.startswith("interactions:"):
+        faults += [
+            f"{path} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
+            for path, value, plain in (
+                ("data.key", spec.data.key, ""),
+                ("data.val", spec.data.val, ""),
+                ("data.test", spec.data.test, ""),
+                ("data.labels", spec.data.labels, ""),
+                ("data.scaling", spec.data.scaling, spec.data.scaling if spec.data.scaling == "none" else "auto"),
+            )
+            if value != plain
+        ]
+        if spec.compile == "on":
+            faults.append("compile = 'on': rows of interactions are trained uncompiled; leave it out")
     rule = spec.evolve.rule if spec.mode == "coevo" else ""
     if rule in ("opponents", "panmictic"):
         if spec.compile == "on":

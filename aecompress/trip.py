@@ -26,6 +26,7 @@ from aecompress.assembly import (
     find_device,
     first_population,
     make_ready,
+    on_device,
     plan_of,
     rows_of,
     settle_budgets,
@@ -33,6 +34,7 @@ from aecompress.assembly import (
     threads_for,
 )
 from aecompress.data.dataset import Dataset, Scaling, checked, load
+from aecompress.data.interactions import SparseRows, few
 from aecompress.data.sources import STDIN, read, read_array
 from aecompress.deploy import checkpoint, foreign
 from aecompress.deploy.checkpoint import LayerShape, Model, load_model
@@ -44,17 +46,29 @@ from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.plan import Engine, Plan, Report, Rows, asked, layer_zeros, measured
 from aecompress.evolve.population import Population, load_tensors
 from aecompress.evolve.workers import no_denormals
-from aecompress.handover import Handed, detection, file_bytes, hand_over, over_budget, within_budget
+from aecompress.handover import (
+    VERIFIED,
+    Handed,
+    detection,
+    file_bytes,
+    hand_over,
+    over_budget,
+    split_of,
+    within_budget,
+)
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss, state_dict
 from aecompress.nets.foreign import read_state_dict
 from aecompress.nets.layers import Layer, forward
 from aecompress.nets.losses import LOSSES
+from aecompress.ranking import ranking
 from aecompress.recipe import complete
 from aecompress.spec import Resolved, RunSpec, measure_of, override, resolve, to_toml
 from aecompress.steering import new_folder, read_status
 
 MODES = {"canonical": canonical, "coevo": coevolution}
 PREVIEW_ROWS = 4
+PREVIEW_INPUTS = 20_000
+"""Wider rows are not shown: their pictures would fill the log."""
 PREVIEWS = 20
 """Previews over a whole run."""
 
@@ -507,7 +521,9 @@ def generation_events(
     if cut:
         yield events.Pruned(now, number, tuple(cut), tuple(sum(zeros[cell]) for cell in cut))
     best = best_cell(job, population)
-    if number == plan.training.generations or number % max(1, plan.training.generations // PREVIEWS) == 0:
+    if net.layers[0].inputs <= PREVIEW_INPUTS and (
+        number == plan.training.generations or number % max(1, plan.training.generations // PREVIEWS) == 0
+    ):
         shown = rows.validation[:PREVIEW_ROWS]
         weights = net.layout.views(population.weights[best : best + 1])
         out = forward(net.layers, weights, shown[None]).out[-1][0]
@@ -535,7 +551,7 @@ def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Mod
     """The archive's pairs with their losses on validation and test rows."""
     losses = {"validation": found.losses}
     if "test" in job.dataset.splits:
-        test = torch.from_numpy(job.dataset.test).to(found.members.weights)
+        test = on_device(job.dataset.test, job.device, found.members.weights.dtype)
         losses["test"] = measured(job.net, found.members.weights, [test], job.plan.measure, poll).losses[0].tolist()
     return [
         model_of(job, row, {"losses": {split: values[at] for split, values in losses.items()}})
@@ -567,9 +583,15 @@ def final_metrics(
         measures.append("huber")
     result = {}
     for split, part in dataset.splits.items():
-        rows = torch.from_numpy(part).to(row.device)
+        rows = on_device(part, row.device, torch.float32)
         for measure in measures:
             result[f"{split}_{measure}"] = float(reconstruction_loss(net, weights, rows, measure, poll)[0])
+    if isinstance(dataset.test, SparseRows):
+        part = few(dataset.splits[split_of(dataset)])
+        seen, measure = torch.from_numpy(part).to(row.device), measure_of(spec.train.loss)
+        result[f"{VERIFIED}_{measure}"] = float(reconstruction_loss(net, weights, seen, measure, poll)[0])
+        scores = ranking(net, weights, dataset.test, spec.seed, poll)
+        result |= {f"test_{name}": value for name, value in scores.items()}
     return result
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress import rng
+from aecompress.data.interactions import PREFIX, Rows, SparseRows, few, read_interactions
 from aecompress.data.sources import STDIN, Array, Raw, file_and_key, read, read_array
 from aecompress.errors import DataError
 from aecompress.recipe import Facts
@@ -41,9 +42,9 @@ class Dataset:
     """Scaled float32 rows ``[N, D]`` per split; validation and test may have no rows."""
 
     name: str
-    train: Floats
-    validation: Floats
-    test: Floats
+    train: Rows
+    validation: Rows
+    test: Rows
     row_shape: tuple[int, ...]
     scaling: Scaling
     fingerprint: str
@@ -54,9 +55,11 @@ class Dataset:
     """0 or 1 (anomaly) for each test row."""
     stdin: Array | None = None
     """The rows of standard input as they came: a resume cannot read them again."""
+    inputs: tuple[str, ...] = ()
+    """What the inputs stand for, where they have names: the items of interactions."""
 
     @property
-    def splits(self) -> dict[str, Floats]:
+    def splits(self) -> dict[str, Rows]:
         """The splits that have rows, by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: rows for name, rows in parts.items() if len(rows)}
@@ -64,6 +67,8 @@ class Dataset:
     @property
     def facts(self) -> Facts:
         """What the spec's "auto" fields depend on."""
+        if isinstance(self.train, SparseRows):
+            return Facts(len(self.train), self.train.inputs, binary=True, unit=True, sparse=True)
         unit = bool(self.train.min() >= 0 and self.train.max() <= 1)
         binary = unit and bool(np.isin(self.train, (0, 1)).all())
         return Facts(len(self.train), self.train.shape[1], binary, unit)
@@ -79,6 +84,8 @@ def load(spec: DataSpec, seed: int, stdin: Array | None = None, directory: Path 
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together.
     """
+    if spec.source.startswith(PREFIX):
+        return interactions(spec, seed, directory)
     raw = (
         Raw("stdin", stdin)
         if stdin is not None
@@ -128,6 +135,29 @@ def load(spec: DataSpec, seed: int, stdin: Array | None = None, directory: Path 
         raw.notes,
         own_labels(spec, len(parts["test"]), directory) if spec.labels else None,
         raw.train if spec.source == STDIN else None,
+    )
+
+
+def interactions(spec: DataSpec, seed: int, directory: Path) -> Dataset:
+    """The users of a CSV file of interactions, split at random by ``seed``.
+
+    Raises:
+        DataError: they cannot be read, or are too few.
+    """
+    users, items = read_interactions(spec.source, spec.columns, spec.header, directory)
+    cuts = np.round(np.cumsum(spec.split) * len(users)).astype(int)
+    order = rng.host(seed, "split").permutation(len(users))
+    train, validation, test, _ = (users.pick(np.sort(part)) for part in np.split(order, cuts))
+    if len(train) < 2:
+        raise DataError(f"{spec.source}: leaves {len(train)} training rows; at least 2 are needed")
+    digest = hashlib.sha256()
+    for part in (train, validation, test):
+        digest.update(part.starts.tobytes() + part.places.tobytes())
+    name = Path(spec.source.removeprefix(PREFIX)).name.partition(".")[0]
+    notes = {"interactions": float(len(users.places)), "density": len(users.places) / (len(users) * users.inputs)}
+    whole = Scaling("none", 0.0, 1.0)
+    return Dataset(
+        name, train, validation, test, (users.inputs,), whole, digest.hexdigest()[:16], notes, inputs=tuple(items)
     )
 
 
@@ -223,10 +253,12 @@ def write_npz(dataset: Dataset, path: Path) -> None:
     """
     if path.suffix != ".npz":
         raise DataError(f"{path}: the splits are written as one .npz file; end the name in .npz")
+    if isinstance(dataset.train, SparseRows):
+        raise DataError(f"{path}: interactions are kept sparse and not written as dense arrays; keep their CSV file")
     temporary = path.with_name(f".{path.stem}.part.npz")
     shape = dataset.row_shape
     try:
-        arrays: dict[str, Any] = {name: rows.reshape(-1, *shape) for name, rows in dataset.splits.items()}
+        arrays: dict[str, Any] = {name: few(rows).reshape(-1, *shape) for name, rows in dataset.splits.items()}
         np.savez(temporary, **arrays)
         temporary.replace(path)
     except OSError as fault:

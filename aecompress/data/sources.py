@@ -82,6 +82,8 @@ def read(
         if key:
             raise DataError(f"-: standard input holds one array, so leave out the key {key!r}")
         return Raw("stdin", read_stdin(columns, header))
+    if source.startswith("interactions:"):
+        raise DataError(f"{source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
     path, inner = file_and_key(source, directory)
     return Raw(path.name.partition(".")[0], read_array(path, inner or key, columns, header))
 

@@ -23,6 +23,7 @@ from aecompress.evolve.pruning import Pruning, cut, gather
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.nets.autoencoder import reconstruction_loss
 from aecompress.nets.losses import finite_or_inf
+from aecompress.nets.rows import picked
 
 BETWEEN = 2
 """Members that are made between two budgets."""
@@ -154,7 +155,7 @@ def polish(plan: Plan, block: Population, rows: Rows, poll: Poll) -> None:
     if POLISH_SHARE * generations < 1:  # less than a pass: on some of the rows
         few = max(round(POLISH_SHARE * generations * count), min(plan.training.batch, count))
         index = rng.sample(plan.training.seed, "polish", generations, block.cells[:1] * 0, 0, count, few)[0]
-        rows = dataclasses.replace(rows, train=rows.train.index_select(0, index))
+        rows = dataclasses.replace(rows, train=picked(rows.train, index))
 
     def rate(progress: float) -> float:
         return POLISH * (1 + math.cos(math.pi * (progress * (generations + more) - generations) / more)) / 2

@@ -42,6 +42,7 @@ from aecompress.evolve import plan, workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.training import Products, Training, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.rows import RowSet
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -615,13 +616,17 @@ def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
 
 
 def measured(
-    net: Autoencoder, weights: Tensor, parts: list[Tensor], measure: str, poll: Callable[[], None]
+    net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], measure: str, poll: Callable[[], None]
 ) -> plan.Measured:
     """What :func:`aecompress.evolve.plan.measured` does, a cell per core."""
     if measure == "bce":
         return plan.measured(net, weights, parts, measure, poll)
     layers, floats = table([(layer.inputs, layer.outputs, layer.activation) for layer in net.layers])
-    own, sources, loss = weights.numpy(), [part.numpy() for part in parts], LOSSES.index(measure)
+    own, sources, loss = (
+        weights.numpy(),
+        [part.numpy() for part in parts if isinstance(part, Tensor)],
+        LOSSES.index(measure),
+    )
     ends = np.cumsum(net.layer_sizes)
 
     def one(cell: int) -> tuple[list[float], list[int]]:
@@ -663,7 +668,7 @@ def train(
     training: Training,
     block: Population,
     cells: Tensor,
-    rows: Tensor,
+    rows: RowSet,
     steps: range,
     poll: Callable[[], None],
 ) -> None:
@@ -686,6 +691,7 @@ def train(
     sums_of = [np.zeros((len(cells), 1, 1))] * 2 + [np.zeros((len(cells), 1))]
     if spread is not None:
         sums_of = [spread.total.numpy(), spread.square.numpy(), spread.count.numpy()]
+    assert isinstance(rows, Tensor)  # interactions are trained uncompiled
     source = rows.numpy()
     loss = LOSSES.index(training.loss(generation))
     stride = max(1, CALL_FLOP // (6 * net.layout.size * batch))

@@ -20,6 +20,7 @@ from aecompress.evolve.evidence import Spread, idle, incoming
 from aecompress.evolve.select import TINY, lowest
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
+from aecompress.nets.rows import RowSet
 
 GUIDING_ROWS = 256
 """Training rows that are drawn where a score or regrowth looks at gradients or at the inputs of layers."""
@@ -40,9 +41,9 @@ class Evidence:
     """int64 ``[P]``, the cell indices."""
     spread: Spread | None = None
     """Activations since the last prune; present when the operator needs "spread"."""
-    guide: Tensor | None = None
+    guide: RowSet | None = None
     """``[G, D]``: rows that guide rows are drawn from; present when the operator needs "guide"."""
-    rows: Tensor | None = None
+    rows: RowSet | None = None
     """``[N, D]``: training rows."""
     loss: str = "mse"
     """The training loss, whose gradient is asked for."""
@@ -66,7 +67,8 @@ class Evidence:
         assert self.rows is not None
         shape, high = (GUIDING_ROWS,), self.rows.shape[0]
         index = rng.integers(self.seed, "guiding", self.generation, self.cells, self.moment, shape, high)
-        return self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+        drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+        return drawn
 
     def gradients(self, weights: Tensor | None = None) -> Tensor:
         """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.

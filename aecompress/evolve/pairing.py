@@ -13,6 +13,7 @@ from aecompress.evolve.plan import Plan, Poll, Rows, TrainBlock
 from aecompress.evolve.population import Population
 from aecompress.evolve.training import Step, Training, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.rows import RowSet
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def with_opponents(plan: Plan, met: Company) -> TrainBlock:
     """
 
     def train(
-        net: Autoencoder, training: Training, block: Population, cells: Tensor, rows: Tensor, steps: range, poll: Poll
+        net: Autoencoder, training: Training, block: Population, cells: Tensor, rows: RowSet, steps: range, poll: Poll
     ) -> None:
         generation, batch_size = block.generation, training.batch
         count = steps_per_generation(rows.shape[0], batch_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from aecompress.evolve.training import Step, Training, steps_per_generation, tra
 from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.nets.layers import Trace
 from aecompress.nets.losses import finite_or_inf
+from aecompress.nets.rows import RowSet
 
 Poll = Callable[[], None]
 """Called before every batch; raises to stop the run there."""
@@ -36,7 +37,7 @@ class Measured(NamedTuple):
     """``[P, layers]``: weights and biases that are exactly 0."""
 
 
-def measured(net: Autoencoder, weights: Tensor, parts: list[Tensor], measure: str, poll: Poll) -> Measured:
+def measured(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], measure: str, poll: Poll) -> Measured:
     """Losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros.
 
     A few cells at a time, so that memory stays bounded.
@@ -59,7 +60,7 @@ def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-TrainBlock = Callable[[Autoencoder, Training, Population, Tensor, Tensor, range, Poll], None]
+TrainBlock = Callable[[Autoencoder, Training, Population, Tensor, RowSet, range, Poll], None]
 """Trains a block on some steps of its pass, like :func:`aecompress.evolve.training.train`."""
 
 
@@ -70,7 +71,7 @@ class Engine:
     name: str
     train: TrainBlock
     """Like :func:`aecompress.evolve.training.train`."""
-    measure: Callable[[Autoencoder, Tensor, list[Tensor], str, Poll], Measured]
+    measure: Callable[[Autoencoder, Tensor, Sequence[RowSet], str, Poll], Measured]
     """Like :func:`measured`."""
     together: Callable[[Autoencoder, Training, Population, tuple[Tensor, Tensor], Tensor, Tensor, Step], Trace] = (
         train_together
@@ -124,15 +125,15 @@ class Plan:
 class Rows:
     """Scaled rows on the device."""
 
-    train: Tensor
+    train: RowSet
     """``[N, D]``."""
-    sample: Tensor
+    sample: RowSet
     """``[S, D]``: training rows that a generation's training loss is measured on; the final metrics use all."""
-    validation: Tensor
+    validation: RowSet
     """``[V, D]``; the sample where the run has no others."""
-    glance: Tensor
+    glance: RowSet
     """``[G, D]``: validation rows that a generation is measured on; the last one is measured on all."""
-    guide: Tensor
+    guide: RowSet
     """``[G, D]``: where guide rows are drawn."""
 
 
@@ -256,7 +257,7 @@ def asked(plan: Plan, generation: int) -> float:
     return sum(shares) / len(shares)
 
 
-def measured_apart(plan: Plan, weights: Tensor, parts: list[Tensor], poll: Poll) -> Measured:
+def measured_apart(plan: Plan, weights: Tensor, parts: Sequence[RowSet], poll: Poll) -> Measured:
     """Measure individuals ``weights`` ``[P, n]``; where each core trains blocks of its own, each measures its own."""
     if not plan.apart:
         return plan.engine.measure(plan.net, weights, parts, plan.measure, poll)

@@ -17,6 +17,7 @@ from aecompress.evolve.schedules import Curve, Schedule
 from aecompress.evolve.select import keep_units, keep_weights, most_unit_zeros, most_zeros, per_unit, removed_units
 from aecompress.evolve.training import Training
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.rows import RowSet
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def gather(
     training: Training,
     block: Population,
     cells: Tensor,
-    rows: tuple[Tensor, Tensor],
+    rows: tuple[RowSet, RowSet],
     moment: int,
 ) -> Evidence:
     """What the operator may look at, for the cells of ``block``; ``rows`` are those to train on and guide rows."""

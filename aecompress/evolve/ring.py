@@ -13,9 +13,10 @@ from aecompress.evolve.topology import Place, Topology
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
+from aecompress.nets.rows import RowSet
 
 
-def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: Tensor) -> Tensor:
+def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: RowSet) -> Tensor:
     """One fresh random batch per cell, ``[P, B, D]``; one for all, ``[1, B, D]``, where the ring shares it."""
     ring = plan.ring
     assert ring is not None

@@ -18,6 +18,7 @@ from aecompress import rng
 from aecompress.evolve.population import Population
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import Trace
+from aecompress.nets.rows import RowSet
 
 Rate = Callable[[float], float]
 """Share of the base learning rate, from the progress of the run in [0, 1)."""
@@ -152,7 +153,7 @@ def train(
     training: Training,
     block: Population,
     cells: Tensor,
-    rows: Tensor,
+    rows: RowSet,
     steps: range,
     poll: Callable[[], None],
     update: Update = masked_update,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, Trace, backward, forward, write_gradient
 from aecompress.nets.losses import mean_loss, output_delta
+from aecompress.nets.rows import RowSet, chunks
 from aecompress.spec import ModelSpec
 
 
@@ -156,7 +157,7 @@ def _variational_gradient(
 def reconstruction_loss(
     net: Autoencoder,
     weights: Mapping[str, Tensor],
-    rows: Tensor,
+    rows: RowSet,
     measure: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
@@ -168,7 +169,7 @@ def reconstruction_loss(
     population = next(iter(weights.values())).shape[0]
     chunk = min(max((1 << 20) // (population * rows.shape[1]), 64), 4096)
     total = torch.zeros(population, dtype=rows.dtype, device=rows.device)
-    for part in torch.split(rows, chunk):
+    for part in chunks(rows, chunk):
         poll()
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
         total += mean_loss(measure, out, part) * (part.shape[0] / rows.shape[0])

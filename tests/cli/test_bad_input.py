@@ -39,6 +39,8 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "unknown schedule": ([CLUSTERS, "--schedule", "linear"], "prune.schedule"),
     "unknown rule": ([CLUSTERS, "--rule", "chaos"], "evolve.rule"),
     "no cells": ([CLUSTERS, "--cells", "0"], "evolve.cells = 0"),
+    "interactions with labels": (["interactions:p.csv", "--labels", "l.npy"], "interactions are split by user"),
+    "interactions that are not there": (["interactions:p.csv"], "p.csv: cannot be read"),
     "unknown topology": ([CLUSTERS, "--topology", "star"], "evolve.topology"),
     "opponents compiled": ([CLUSTERS, "--rule", "opponents", "--compile", "on"], "change partners"),
     "space without space": ([CLUSTERS, "--rule", "panmictic", "--radius", "2"], "has no space"),

@@ -1,0 +1,69 @@
+"""Rows on the device: dense tensors, or 0/1 rows of which only a batch is ever dense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SparseTensor:
+    """N rows of D zeros and ones as the places of the ones; ``index_select`` and slices give dense rows."""
+
+    starts: Tensor
+    """int64 ``[N + 1]``: row i's ones are at ``places[starts[i]:starts[i + 1]]``."""
+    places: Tensor
+    """int32 ``[ones]``."""
+    inputs: int
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return self.starts.shape[0] - 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(N, D)``."""
+        return len(self), self.inputs
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.places.device
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """The rows ``index`` (int64 ``[K]``), dense ``[K, D]``."""
+        assert dim == 0
+        some = self.pick(index)
+        dense = torch.zeros((len(some), self.inputs), dtype=self.dtype, device=self.device)
+        owners = torch.repeat_interleave(torch.arange(len(some), device=self.device), some.starts.diff())
+        dense[owners, some.places] = 1
+        return dense
+
+    def __getitem__(self, which: slice) -> Tensor:
+        return self.index_select(0, torch.arange(*which.indices(len(self)), device=self.device))
+
+    def pick(self, index: Tensor) -> SparseTensor:
+        """The rows ``index``, sparse."""
+        counts = self.starts[index + 1] - self.starts[index]
+        starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        within = torch.arange(int(starts[-1]), device=self.device) - starts[:-1].repeat_interleave(counts)
+        places = self.places[self.starts[index].repeat_interleave(counts) + within]
+        return SparseTensor(starts, places, self.inputs, self.dtype)
+
+
+RowSet = Tensor | SparseTensor
+"""``[N, D]``."""
+
+
+def picked(rows: RowSet, index: Tensor) -> RowSet:
+    """The rows ``index``, of the same kind."""
+    return rows.pick(index) if isinstance(rows, SparseTensor) else rows.index_select(0, index)
+
+
+def chunks(rows: RowSet, size: int) -> Iterator[Tensor]:
+    """All rows in order, dense, ``size`` at a time."""
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]

@@ -41,6 +41,18 @@ class Child:
         return text or f"the run ended with exit code {code}"
 
 
+def report(folder: Path) -> str:
+    """Write the page of a run; what was said where that failed, else nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "aecompress", "report", str(folder)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stderr.strip() or f"the report ended with exit code {done.returncode}"
+
+
 def start(arguments: list[str], folder: Path) -> Child:
     """Start ``aecompress`` with ``arguments``, detached from this terminal; its run writes ``folder``."""
     with tempfile.NamedTemporaryFile(prefix="aecompress-", suffix=".log", delete=False) as said:

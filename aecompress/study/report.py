@@ -85,12 +85,15 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
     activations, without = layer_activations(where)
     facts = [
         ("status", status_of(where)),
-        ("data", f"{status['dataset']['name']}, {', '.join(f'{n:,} {split}' for split, n in start.rows.items())} rows"),
+        (
+            "data",
+            f"{start.spec['data']['source']}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
+        ),
         ("parameters", f"{start.parameters:,} in {start.cells} cell(s)"),
         ("generations", f"{start.generations:,}"),
         ("trained", start.engine),
-        ("seed", str(status["seed"])),
-        ("device", f"{start.device} on {status['host']}"),
+        ("seed", str(start.spec["seed"])),
+        ("device", f"{start.device} on {status.get('host', 'an unknown machine')}"),
     ]
     tables = []
     for event in said:

@@ -168,14 +168,23 @@ def test_choosing_a_pair_of_the_front_shows_its_figures(recorded: Path) -> None:
     drive(recorded, steps)
 
 
-def test_a_path_is_copied_and_a_report_is_asked_for(recorded: Path) -> None:
+def test_a_path_is_copied_and_a_report_is_written_and_opened(recorded: Path) -> None:
+    opened: list[str] = []
+
     async def steps(app: Any, pilot: Pilot[None]) -> None:
         await pilot.press("4")
         await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 8)
         await pilot.press("down", "y")
         assert app.clipboard == str(recorded / "model" / "model.safetensors")
+        app.open_url = opened.append
         await pilot.press("o")
-        await until(pilot, lambda: "there is none yet" in text_of(app))
+        await until(pilot, lambda: bool(opened), patience=60)
+        assert opened == [(recorded / "report.html").resolve().as_uri()]
+        assert "<title>coevo-digits</title>" in (recorded / "report.html").read_text()
+        (recorded / "report.html").unlink()
+        (recorded / "report.html").mkdir()
+        await pilot.press("o")
+        await until(pilot, lambda: any("cannot be written" in n.message for n in app._notifications), patience=60)
 
     drive(recorded, steps)
 
@@ -252,6 +261,20 @@ def test_the_list_of_runs_opens_one_and_comes_back(recorded: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and "zeros by layer" in text_of(app))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+    drive(Path("runs"), steps)
+
+
+def test_the_list_of_runs_shows_how_far_a_sweep_is(recorded: Path) -> None:
+    progress = {"study": "paper", "status": "stopped", "runs": 12, "finished": ["a", "b", "c"], "failed": {"d": "why"}}
+    (Path("runs") / "sweep.json").write_text(json.dumps(progress))
+
+    async def steps(app: Any, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "3 of 12 runs, 1 failed, stopped" in text_of(app))
+        assert "paper  █████░░░░░░░░░░░░░░░" in text_of(app)
+        progress["finished"] = list("abcdefghijkl")
+        (Path("runs") / "sweep.json").write_text(json.dumps(progress | {"status": "finished", "failed": {}}))
+        await until(pilot, lambda: "12 of 12 runs, finished" in text_of(app))
 
     drive(Path("runs"), steps)
 

@@ -25,7 +25,7 @@ from aecompress.errors import AecompressError
 from aecompress.events import Failed, Finished, Front, Stopped
 from aecompress.steering import order
 
-from .. import draw
+from .. import draw, process
 from ..follow import Batch, follow
 from ..story import SUMMARIES, Story, tell
 from ..widgets import (
@@ -367,11 +367,19 @@ class RunScreen(Screen[None]):
         self.notify(path, title="copied", markup=False)
 
     def action_report(self) -> None:
-        report = self.folder / "report.html"
-        if report.is_file():
-            self.app.open_url(report.resolve().as_uri())
+        self.notify("writing the report", markup=False)
+        self.write_report()
+
+    @work(thread=True, exclusive=True, group="report", exit_on_error=False)
+    def write_report(self) -> None:
+        fault = process.report(self.folder)
+        self.app.call_from_thread(self.show_report, fault)
+
+    def show_report(self, fault: str) -> None:
+        if fault:
+            self.notify(fault, severity="error", markup=False)
         else:
-            self.notify(f"{report}: there is none yet", severity="warning", markup=False)
+            self.app.open_url((self.folder / "report.html").resolve().as_uri())
 
     def action_back(self) -> None:
         self.app.show_runs(self.folder.parent)  # type: ignore[attr-defined]

@@ -19,12 +19,14 @@ from textual.worker import get_current_worker
 
 from aecompress.errors import DataError
 from aecompress.events import Finished, Generation, from_json
-from aecompress.steering import status_of
+from aecompress.steering import status_of, sweep_of
 
 from .. import draw
 from ..story import SUMMARIES
 
 LOOK_SECONDS = 2.0
+SWEEP_BAR = 20
+"""Characters of a sweep's bar."""
 TAIL = 200_000
 """Bytes at the end of a log in which the last generation is looked for."""
 
@@ -88,11 +90,29 @@ def _ago(seconds: float) -> str:
     return f"{max(int(seconds), 0)} s ago"
 
 
+def find_sweeps(parent: Path) -> str:
+    """How far the studies at ``parent`` and one level further down are, in words; empty where there are none."""
+    try:
+        inner = sorted(entry for entry in parent.iterdir() if entry.is_dir())
+    except OSError:
+        return ""
+    told = []
+    for folder in [parent, *inner]:
+        found = sweep_of(folder)
+        if found is not None:
+            done, total = found["finished"], found["runs"]
+            failed = f", {found['failed']} failed" if found["failed"] else ""
+            bar = "█" * (SWEEP_BAR * done // max(total, 1))
+            told.append(f"{found['study']}  {bar:░<{SWEEP_BAR}}  {done} of {total} runs{failed}, {found['status']}")
+    return "\n".join(told)
+
+
 @dataclass
 class Listed(Message):
     """The list was read again."""
 
     runs: list[Run]
+    sweeps: str
 
 
 class RunsScreen(Screen[None]):
@@ -110,6 +130,7 @@ class RunsScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Text.assemble(("Runs", "bold"), f" under {self.runs}"), id="head")
+        yield Static(id="sweeps")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Static("No runs here yet: n starts one.", id="none")
         yield Footer()
@@ -124,14 +145,16 @@ class RunsScreen(Screen[None]):
     def look(self) -> None:
         worker = get_current_worker()
         while not worker.is_cancelled:
-            self.post_message(Listed(find_runs(self.runs, time.time())))
+            self.post_message(Listed(find_runs(self.runs, time.time()), find_sweeps(self.runs)))
             for _ in range(int(LOOK_SECONDS / 0.1)):
                 if worker.is_cancelled:
                     return
                 time.sleep(0.1)
 
     def on_listed(self, message: Listed) -> None:
-        table = self.query_one(DataTable)
+        table, sweeps = self.query_one(DataTable), self.query_one("#sweeps", Static)
+        sweeps.update(Text(message.sweeps))
+        sweeps.display = bool(message.sweeps)
         self.query_one("#none").display = not message.runs
         table.display = bool(message.runs)
         if message.runs == self.listed:

@@ -33,6 +33,7 @@ from aecompress.evolve.archive import archive
 from aecompress.evolve.plan import layer_zeros
 from aecompress.evolve.workers import no_denormals
 from aecompress.nets.autoencoder import reconstruction_loss
+from aecompress.nets.layers import forward
 from aecompress.spec import resolve
 from aecompress.trip import MODES, Job, prepare
 
@@ -319,6 +320,33 @@ def picture(found: dict[str, Any], path: Path) -> None:
     axes.figure.savefig(path)
 
 
+def reconstructions(mnist: str, found: dict[str, Any], path: Path) -> None:
+    """Some test digits, and what ours and the baseline make of them at every sparsity of ``found``, seed 0."""
+    from matplotlib.figure import Figure
+
+    work, shown = works(mnist)[0], slice(0, 200, 20)
+    lines: list[tuple[str, np.ndarray]] = []
+    for row in found["rows"]:
+        for name in ("ours", "baseline") if row["sparsity"] else ("ours",):
+            flags = work.flags | work.final | row["settings"][name] | {"train.epochs": work.flags["train.epochs"]}
+            flags |= {"mode": "canonical", "prune.target_sparsity": row["sparsity"]}
+            flags |= {} if row["sparsity"] else {"prune.operator": "none"}
+            job, population, _, _ = evolved(flags, 0)
+            rows = torch.from_numpy(job.dataset.test[shown])
+            out = forward(job.net.layers, job.net.layout.views(population.weights), rows[None]).out[-1][0].numpy()
+            lines = lines or [("test rows", rows.numpy())]
+            loss = test_losses(job, population.weights)[0]
+            lines.append((f"{name}, {row['sparsity']:.0%} zeros\nmse {loss:.4f}", out))
+    figure = Figure(figsize=(9, 0.85 * len(lines)), layout="constrained")
+    charts = figure.subplots(len(lines), len(lines[0][1]))
+    for line, (name, images) in zip(charts, lines, strict=True):
+        for chart, image in zip(line, images, strict=True):
+            chart.imshow(image.reshape(28, 28), cmap="gray", vmin=0, vmax=1)
+            chart.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mnist", help="MNIST as .npz with train and test")
@@ -326,6 +354,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--front-epochs", type=int, default=30)
     parser.add_argument("--picture", type=Path, help="of the front, .svg or .png")
+    parser.add_argument("--reconstructions", type=Path, help="of test digits, .png; needs the part mnist8")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     parts, results = asked.parts.split(","), []
@@ -334,6 +363,8 @@ def main() -> None:
     for work in works(asked.mnist):
         if work.name in parts:
             results.append(table(work, asked.seeds))
+            if work.name == "mnist8" and asked.reconstructions:
+                reconstructions(asked.mnist, results[-1], asked.reconstructions)
     if "front" in parts:
         results.append(front(asked.mnist, asked.front_epochs, asked.seeds))
         if asked.picture:

@@ -9,6 +9,11 @@ import pytest
 from aecompress.deploy.checkpoint import load_model
 from aecompress.deploy.reference import reconstruct
 from aecompress.spec import resolve
+from aecompress.study.design import read_study
+from aecompress.study.report import write
+from aecompress.study.results import outcomes
+from aecompress.study.stats import findings
+from aecompress.study.sweep import serial, sweep
 from aecompress.trip import prepare, run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -45,3 +50,40 @@ def test_the_loader_without_this_package_gives_the_same_rows(tmp_path: Path) -> 
     got = runpy.run_path(str(script))["reconstruct"](tmp_path / "r" / "model", raw)
     scaled = (raw - np.array(model.scaling["offset"])) / np.array(model.scaling["divisor"])
     np.testing.assert_allclose(got, reconstruct(model, scaled.astype(np.float32))[1], atol=1e-6)
+
+
+STUDIES = sorted((EXAMPLES / "studies").glob("*.toml"))
+SIZES = {
+    "canonical": (19, 30), "instances": (16, 30), "networks": (12, 30), "paper": (18, 10), "reduced": (8, 6),
+    "rules": (14, 10), "schedules": (19, 30),
+}  # fmt: skip
+"""Groups and seeds."""
+
+
+def test_the_example_studies_were_found() -> None:
+    assert [path.stem for path in STUDIES] == sorted(SIZES) and len(STUDIES) == 7
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_example_study_is_sound(path: Path) -> None:
+    study = read_study(path)
+    assert (len(study.groups), len(study.seeds)) == SIZES[path.stem] and study.name == path.stem
+    assert len(study.trials) == len(study.groups) * len(study.seeds) and study.question and study.claims
+
+
+def test_the_smallest_example_study_runs(tmp_path: Path) -> None:
+    text = (EXAMPLES / "studies" / "reduced.toml").read_text()
+    short = text.replace("train.epochs = 100", "train.epochs = 3").replace("seeds = 6", "seeds = 2")
+    assert short.count("= 3\n") == 1 and "seeds = 2" in short
+    (tmp_path / "reduced.toml").write_text(short)
+    study = read_study(tmp_path / "reduced.toml")
+    progress = sweep(study, tmp_path / "r", serial, 1, lambda: None, lambda progress: None)
+    assert (len(progress.finished), progress.status) == (16, "finished")
+    found = outcomes(study, tmp_path / "r")
+    assert [len(outcome.results) for outcome in found] == [2] * 8
+    assert {finding.verdict for finding in findings(study.claims, found)} <= {
+        "holds",
+        "not shown",
+        "the opposite holds",
+    }
+    assert write(tmp_path / "r")[0][1].stat().st_size > 10_000

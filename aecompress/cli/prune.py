@@ -44,6 +44,14 @@ def prune(
     profile: Annotated[
         bool, typer.Option("--profile", help="Tell where the time of the run went.", rich_help_panel="Output")
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also record the run in tensorboard or mlflow (extras of those names); may be repeated.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel="Output")] = False,
     tui: Annotated[
@@ -67,7 +75,7 @@ def prune(
         elif tui:
             said = watched(resolved, output, resume)
         else:
-            said = follow(resolved, output, force, resume, no_rows, quiet)
+            said = follow(resolved, output, force, resume, no_rows, quiet, track or [])
         if profile:
             tell_profile(said[1])
         result = summary(said)
@@ -164,18 +172,21 @@ def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Pa
 
 
 def follow(
-    resolved: Any, output: Path | None, force: bool, resume: Path | None, no_rows: bool, quiet: bool
+    resolved: Any, output: Path | None, force: bool, resume: Path | None, no_rows: bool, quiet: bool, track: list[str]
 ) -> tuple[Path, list[Event]]:
     """Carry the run out, showing progress; SIGINT and SIGTERM stop it."""
+    from aecompress import trackers
     from aecompress.cli.progress import show
     from aecompress.spec import override
     from aecompress.trip import prepare, prepare_resume, run
 
+    trackers.check(track)
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")
     job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
     with closing(run(job, stop_on_signals())) as going:
-        return job.folder, show(going, job.plan.training.generations, quiet)
+        told = trackers.tracked(going, track, job.folder) if track else going
+        return job.folder, show(told, job.plan.training.generations, quiet)
 
 
 def summary(finished: tuple[Path, list[Event]]) -> dict[str, Any]:

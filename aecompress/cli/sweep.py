@@ -13,7 +13,7 @@ from aecompress.cli.progress import columns
 
 if TYPE_CHECKING:
     from aecompress.study.stats import Finding
-    from aecompress.study.sweep import Progress
+    from aecompress.study.sweep import Progress, Tell
 
 
 def sweep(
@@ -35,6 +35,7 @@ def sweep(
     with reported():
         from aecompress.study import cluster, results, stats
         from aecompress.study.design import read_study
+        from aecompress.study.report import groups_table
         from aecompress.study.sweep import failures, serial
         from aecompress.study.sweep import sweep as carry_out
 
@@ -43,14 +44,13 @@ def sweep(
         carrier = serial if workers == 1 else cluster.carrier(workers)
         progress = carry_out(asked, where, carrier, workers, stop_on_signals(), shown(quiet))
         found = results.outcomes(asked, where) if progress.finished else ()
-        table = [(outcome, stats.summary(outcome.losses)) for outcome in found]
         findings = stats.findings(asked.claims, found)
         if json:
             emit_json(
                 {
                     "study": str(where),
                     "runs": {result.folder.name: result.metrics for outcome in found for result in outcome.results},
-                    "groups": {outcome.group.name: vars(numbers) for outcome, numbers in table},
+                    "groups": {outcome.group.name: vars(stats.summary(outcome.losses)) for outcome in found},
                     "findings": [told(finding) for finding in findings],
                     "failed": progress.failed,
                     "seconds": progress.seconds,
@@ -61,23 +61,9 @@ def sweep(
                 for result in outcome.results:
                     size = sum(path.stat().st_size for path in result.folder.rglob("*") if path.is_file())
                     emit_row("run", result.folder, size)
-        if not quiet:
-            words = [("group", "trials", "mean", "median", "spread", "95 % of the mean", "published", "agrees")]
-            for outcome, of in table:
-                expected = outcome.group.expected
-                words.append(
-                    (
-                        outcome.group.name,
-                        str(of.count),
-                        f"{of.mean:.4f}",
-                        f"{of.median:.4f}",
-                        f"{of.spread:.4f}",
-                        f"{of.low:.4f} to {of.high:.4f}",
-                        "" if expected is None else f"{expected:g}",
-                        stats.agreement(outcome, of.mean),
-                    )
-                )
-            say(columns(words))
+        if found and not quiet:
+            table = groups_table(found)
+            say(columns([tuple(table["head"]), *map(tuple, table["rows"])]))
             for finding in findings:
                 p = "" if finding.test is None else f" (p = {finding.corrected:.3g})"
                 say(f"{finding.claim.text}: {finding.verdict}{p}")
@@ -93,23 +79,24 @@ def told(finding: Finding) -> dict[str, Any]:
     return {"claim": claim.text, "first": claim.first, "second": claim.second, "verdict": finding.verdict} | numbers
 
 
-def shown(quiet: bool) -> Any:
-    """A line on stderr for every run that ended."""
-    seen: set[str] = set()
+def shown(quiet: bool) -> Tell:
+    """A line on stderr for every run that ended, failed, or was there already."""
+    told: set[str] = set()
+
+    def once(line: str, key: str) -> None:
+        if key not in told and not quiet:
+            say(line)
+        told.add(key)
 
     def tell(progress: Progress) -> None:
-        if not seen and progress.skipped and not quiet:
-            say(f"{progress.study}: {len(progress.skipped)} of {progress.runs} runs are there already")
-        seen.update(progress.skipped)
-        done = len(progress.finished) + len(progress.failed)
-        for name, word in [
-            *((name, "finished") for name in progress.finished),
-            *((f"{name} ", f"failed and is tried again: {why}") for name, why in progress.retried.items()),
-            *((name, f"failed again: {why}") for name, why in progress.failed.items()),
-        ]:
-            if name not in seen:
-                seen.add(name)
-                if not quiet:
-                    say(f"{done}/{progress.runs} {name.strip()} {word} ({progress.seconds:.0f} s)")
+        if progress.skipped:
+            once(f"{progress.study}: {len(progress.skipped)} of {progress.runs} runs are there already", "skipped")
+        count = f"{len(progress.finished) + len(progress.failed)}/{progress.runs}"
+        for name in progress.finished[len(progress.skipped) :]:
+            once(f"{count} {name} finished ({progress.seconds:.0f} s)", f"{name} finished")
+        for name, why in progress.retried.items():
+            once(f"{count} {name} failed and is tried again: {why}", f"{name} retried")
+        for name, why in progress.failed.items():
+            once(f"{count} {name} failed again: {why}", f"{name} failed")
 
     return tell

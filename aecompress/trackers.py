@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -69,7 +70,7 @@ def mlflow(folder: Path, start: int) -> Iterator[Record]:
     note.write_text(run, encoding="utf-8")
 
     def write(values: dict[str, float], generation: int) -> None:
-        stamp = library.utils.time.get_current_time_millis()
+        stamp = int(time.time() * 1000)
         client.log_batch(run, [library.entities.Metric(n, v, stamp, generation) for n, v in values.items()])
 
     def describe(spec: dict[str, Any]) -> None:

@@ -33,7 +33,10 @@ Bytes = NDArray[np.uint8]
 MIN_OPSET = 18
 VALUES = ("float32", "float16", "int8", "int4")
 """How values may be stored, the exact one first."""
-GRIDS = ("int8", "int4")
+STEPS = {"int8": 127, "int7": 64}
+"""Levels on each side of 0. int7 is for integer arithmetic: processors without VNNI add two products of a byte and a
+weight in 16 bits, which 2 x 255 x 64 still fits."""
+GRIDS = (*STEPS, "int4")
 """Values that stand for levels of a :class:`Grid`, which matrices have."""
 INDEXES = ("dense", "bitmask", "gaps4", "gaps8")
 """How the places of non-zero values may be stored."""
@@ -91,7 +94,7 @@ class Grid(NamedTuple):
     scale: NDArray[np.float16]
     """``[out]``, or ``[1]`` where outputs have few weights each."""
     levels: Floats
-    """Rising; -127 to 127 for int8, a codebook of 16 for int4."""
+    """Rising; whole numbers on both sides of 0 for int8 and int7, a codebook of 16 for int4."""
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Index of the nearest level of ``values`` ``[..., out]``."""
@@ -110,9 +113,10 @@ def grid_of(tensor: Floats, values: str) -> Grid | None:
     if values not in GRIDS or tensor.ndim < 2:
         return None
     along = 0 if np.count_nonzero(tensor) >= SHARED * tensor.shape[1] else None
-    if values == "int8":
-        scale = up16(np.abs(tensor).max(axis=along).reshape(-1) / 127)
-        return Grid(scale, np.arange(-127, 128, dtype=np.float32))
+    if values in STEPS:
+        most = STEPS[values]
+        scale = up16(np.abs(tensor).max(axis=along).reshape(-1) / most)
+        return Grid(scale, np.arange(-most, most + 1, dtype=np.float32))
     count = np.maximum(np.count_nonzero(tensor, axis=along), 1)
     scale = up16(np.sqrt(np.square(tensor, dtype=np.float64).sum(axis=along) / count).reshape(-1))
     scaled = tensor / scale.astype(np.float32)

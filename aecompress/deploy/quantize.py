@@ -37,10 +37,10 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
 
 
 def quantised(layer: Dense, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
-    """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int8 grid."""
+    """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int7 grid."""
     grid = grids[f"{layer.name}.weight"]
     scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
-    return (grid.codes(layer.weight) - 127).astype(np.int8), np.ascontiguousarray(scale)
+    return (grid.codes(layer.weight) - len(grid.levels) // 2).astype(np.int8), np.ascontiguousarray(scale)
 
 
 def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:

@@ -184,7 +184,7 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
     expected = source.expected if request.scaling is None else verify.unscaled(source.expected, request.scaling)
     at_least = replace(request, opset=max(request.opset, quantize.MIN_OPSET))
     for part, chain in source.chains.items():
-        near, grids = rounding.compensated(chain, fed(source, part), "int8")
+        near, grids = rounding.compensated(chain, fed(source, part), "int7")
         seen = quantize.ranges(near, fed(source, part))
         right = loss_with(source, part, chain, request.measure)
         candidates = {}

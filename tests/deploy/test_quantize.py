@@ -36,7 +36,7 @@ ROWS = np.random.default_rng(1).random((300, 40), dtype=np.float32)
 
 
 def grids_of(chain: Chain) -> dict[str, pack.Grid]:
-    found = {f"{layer.name}.weight": pack.grid_of(layer.weight, "int8") for layer in chain.layers}
+    found = {f"{layer.name}.weight": pack.grid_of(layer.weight, "int7") for layer in chain.layers}
     return {name: grid for name, grid in found.items() if grid is not None}
 
 
@@ -93,7 +93,18 @@ def test_ranges_are_those_of_the_chain_and_hold_zero() -> None:
 def test_weights_are_rounded_to_their_outputs_scale() -> None:
     layer = chain_like().layers[0]
     codes, scale = quantize.quantised(layer, grids_of(chain_like()))
-    assert (np.abs(codes).max(0) == 127).all()
+    assert (np.abs(codes).max(0) == 64).all()
     assert (np.abs(codes * scale - layer.weight) <= scale * 0.5001).all()
     dead = Chain(3, (Dense("a", np.zeros((3, 2), np.float32), np.zeros(2, np.float32), "relu"),))
     assert not quantize.quantised(dead.layers[0], grids_of(dead))[0].any()
+
+
+@each
+def test_the_largest_products_do_not_saturate_where_two_are_added_in_sixteen_bits(method: str) -> None:
+    largest = np.full((40, 8), 0.5, np.float32)
+    chain = Chain(40, (Dense("layer.0", largest, np.zeros(8, np.float32), "identity"),))
+    rows = np.ones((4, 40), np.float32)
+    seen = quantize.ranges(chain, rows)
+    made = quantize.METHODS[method](seen, grids_of(chain))
+    got = output(graph.build(chain, "autoencoder", 21, {}, made), rows)
+    np.testing.assert_allclose(got, np.full((4, 8), 20.0), rtol=0.01)

@@ -75,6 +75,7 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
         "train.epochs": 1000,
         "train.loss": "l1",
         "train.optimizer": case.rule,
+        "train.betas": [0.9, 0.999],
         "train.rate": "walk",
         "train.learning_rate": RATE,
         "prune.operator": "none",

@@ -72,6 +72,10 @@ class Spread:
         """A copy, with cell i's sums those of cell ``parents[i]``."""
         return Spread(self.total[parents], self.square[parents], self.count[parents])
 
+    def part(self, first: int, last: int) -> Spread:
+        """The sums of cells ``first`` to ``last - 1`` as views."""
+        return Spread(self.total[first:last], self.square[first:last], self.count[first:last])
+
 
 def no_spread(net: Autoencoder, size: int, batch: int, device: torch.device) -> Spread:
     """Sums over no batches for ``size`` cells."""

@@ -174,11 +174,12 @@ def visit_all(
         Which of the cells were pruned.
     """
     train_of = train_of or (lambda index: plan.engine.train)
-    if plan.block >= len(cells) == population.weights.shape[0] and cells == sorted(cells):
-        index = population.cells  # all in order: the block is the population
-        return visit(plan, population, cells, index, rows, poll, train_of(index))
 
     def one(part: list[int]) -> list[bool]:
+        first, last = part[0], part[0] + len(part)
+        if part == list(range(first, last)):
+            index = torch.arange(first, last, device=population.weights.device)
+            return visit(plan, population.part(first, last), part, index, rows, poll, train_of(index))
         index = torch.tensor(part, device=population.weights.device)
         block = population.pick(index)
         fired = visit(plan, block, part, index, rows, poll, train_of(index))

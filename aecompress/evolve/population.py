@@ -86,6 +86,20 @@ class Population:
         """A copy of ``cells`` (int64 ``[K]``) with their rates: the block that is trained together while it is hot."""
         return dataclasses.replace(self.take(cells), learning_rate=self.learning_rate[cells])
 
+    def part(self, first: int, last: int) -> Population:
+        """Cells ``first`` to ``last - 1`` as views: what is done to them in place is done to this population."""
+        moments, here = self.moments, slice(first, last)
+        return Population(
+            weights=self.weights[here],
+            masks=self.masks[here],
+            moments=None if moments is None else (moments[0][here], moments[1][here]),
+            learning_rate=self.learning_rate[here],
+            fitness=self.fitness[here],
+            capacity=self.capacity[here],
+            spread=None if self.spread is None else self.spread.part(first, last),
+            generation=self.generation,
+        )
+
     def put(self, cells: Tensor, block: Population) -> None:
         """Write a picked block back into its ``cells``, in place."""
         mine = self.tensors()

@@ -81,7 +81,9 @@ class DataSpec(_Part):
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
     columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
     header: Literal["auto", "yes", "no"] = Field(
-        "auto", description="whether the first line of CSV names the columns; auto: when one of its cells is no number"
+        "auto",
+        description="whether the first line of CSV names the columns; auto: when one of its cells is no number, "
+        "and of interactions when its first is user, userid, user_id or uid",
     )
     split: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="shares of train, validation and test rows")
     val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")

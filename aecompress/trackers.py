@@ -26,10 +26,11 @@ NOTE = ".mlflow"
 def numbers(event: Event) -> dict[str, float]:
     """What an event has to plot, by name; values that are not finite are left out."""
     if isinstance(event, Generation):
+        train, held = ([loss for loss in of if math.isfinite(loss)] for of in (event.train_loss, event.validation_loss))
         found = {
-            f"train_{event.measure}_best": min(event.train_loss),
-            f"train_{event.measure}_mean": sum(event.train_loss) / len(event.train_loss),
-            f"validation_{event.measure}_best": min(event.validation_loss),
+            f"train_{event.measure}_best": min(train, default=math.nan),
+            f"train_{event.measure}_mean": sum(train) / len(train) if train else math.nan,
+            f"validation_{event.measure}_best": min(held, default=math.nan),
             "sparsity": event.reached,
             "sparsity_asked": event.asked,
             "learning_rate": sum(event.learning_rate) / len(event.learning_rate),

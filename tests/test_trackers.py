@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import subprocess
@@ -35,6 +36,15 @@ def test_tensorboard_has_what_the_log_says(tmp_path: Path) -> None:
     assert told[f"validation_{measure}_best"] == pytest.approx(best)
     (end,) = [event for event in SAID if isinstance(event, Finished)]
     assert told["zeros"] == {PAST[-1].generation: end.zeros}
+
+
+def test_a_lost_cell_leaves_the_others_numbers() -> None:
+    lost = dataclasses.replace(PAST[0], train_loss=(math.nan, 0.5, 0.7), validation_loss=(0.5, math.nan, math.inf))
+    told, measure = trackers.numbers(lost), lost.measure
+    assert told[f"train_{measure}_best"] == told[f"validation_{measure}_best"] == 0.5
+    assert told[f"train_{measure}_mean"] == pytest.approx(0.6)
+    gone = trackers.numbers(dataclasses.replace(PAST[0], train_loss=(math.nan,), validation_loss=(math.nan,)))
+    assert f"train_{measure}_best" not in gone and "sparsity" in gone
 
 
 def test_a_resumed_run_replaces_what_no_longer_holds(tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ def reported() -> Iterator[None]:
         # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(int(ExitCode.FAILED)) from fault
+    except OSError as fault:
+        where = f"{fault.filename}: " if fault.filename else ""
+        say(f"aecompress: {where}{fault.strerror or fault}; see to the disk, then the same command again, or --resume")
+        raise SystemExit(int(ExitCode.FAILED)) from fault
 
 
 def stop_on_signals() -> Callable[[], int | None]:

@@ -21,6 +21,10 @@ FEW = 512
 """Rows of a sparse set that are made dense where some stand for all: files are verified on them."""
 
 
+USER_NAMES = ("user", "users", "userid", "user_id", "user id", "uid")
+"""First cells that make the first line a header."""
+
+
 @dataclass(frozen=True)
 class SparseRows:
     """N rows of D zeros and ones, kept as the places of the ones; looks like an array where it has to."""
@@ -81,7 +85,8 @@ def read_interactions(source: str, columns: str, header: str, directory: Path) -
     Args:
         source: ``interactions:FILE``.
         columns: two names or numbers, user then item; empty: the first two.
-        header: whether the first line names the columns; auto: when its first cell begins with "user".
+        header: whether the first line names the columns; auto: when its first cell is a usual name of users
+            (:data:`USER_NAMES`).
 
     Raises:
         DataError: naming the file, the line and the cure.
@@ -92,13 +97,13 @@ def read_interactions(source: str, columns: str, header: str, directory: Path) -
     rows, places = array("q"), array("q")
     try:
         with path.open("rb") as data, text_of(path, data) as file:
-            lines = csv.reader(file)
+            lines = csv.reader(file, delimiter=separator(file))
             chosen: tuple[int, int] | None = None
             for cells in lines:
                 if not cells:
                     continue
                 if chosen is None:
-                    named = header == "yes" or (header == "auto" and cells[0].strip().lower().startswith("user"))
+                    named = header == "yes" or (header == "auto" and cells[0].strip().lower() in USER_NAMES)
                     chosen = two_columns(path, columns, [cell.strip() for cell in cells], named)
                     if named:
                         continue
@@ -126,6 +131,13 @@ def text_of(path: Path, data: BinaryIO) -> TextIO:
     """The text of a file, unpacked where its name ends in .gz."""
     unpacked = gzip.GzipFile(fileobj=data) if path.suffix == ".gz" else data
     return io.TextIOWrapper(cast(BinaryIO, unpacked), encoding="utf-8-sig", newline="")
+
+
+def separator(file: TextIO) -> str:
+    """What stands between the cells: a tab where the first line has one, as in the Million Song triplets."""
+    first = file.readline()
+    file.seek(0)
+    return "\t" if "\t" in first else ","
 
 
 def two_columns(path: Path, columns: str, first: list[str], named: bool) -> tuple[int, int]:

@@ -33,12 +33,13 @@ class GroupTable(_Part):
 
 
 class ClaimTable(_Part):
-    """``[[claim]]``: the first group has the lower loss, or both have the same."""
+    """``[[claim]]``: the first group has the lower loss, or both have the same, to ``within``."""
 
     text: str
     lower: str = ""
     higher: str = ""
     alike: Names | None = None
+    within: Annotated[float, Field(gt=0)] | None = None
 
 
 class StudyTable(_Part):
@@ -74,7 +75,8 @@ class Claim:
     text: str
     first: str
     second: str
-    alike: bool
+    within: float | None = None
+    """Of a likeness, the largest difference that still counts as alike; None where the claim is of an order."""
 
 
 @dataclass(frozen=True)
@@ -184,13 +186,15 @@ def _claim(path: Path, table: ClaimTable, groups: list[Group], faults: list[str]
     first, second = table.alike if table.alike is not None else (table.lower, table.higher)
     if alike == bool(table.lower or table.higher) or not (first and second):
         faults.append(f"{path}: claim {table.text!r}: give lower and higher, or alike = [a, b]")
+    if alike != (table.within is not None):
+        faults.append(f"{path}: claim {table.text!r}: within is the largest difference that is still alike; give both")
     names = [group.name for group in groups]
     for name in (first, second):
         if name and name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             cure = f"did you mean {close[0]!r}?" if close else f"the groups are {', '.join(names)}"
             faults.append(f"{path}: claim {table.text!r}: no group is called {name!r}; {cure}")
-    return Claim(table.text, first, second, alike)
+    return Claim(table.text, first, second, table.within)
 
 
 def _fault(path: Path, tables: dict[str, Any], fault: Any) -> str:

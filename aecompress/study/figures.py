@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aecompress.errors import SpecError
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
+from aecompress.spec import flatten
 from aecompress.study.results import Outcome, Result
 from aecompress.study.stats import summary
 
@@ -18,9 +19,13 @@ Floats = NDArray[np.float64]
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
 """Tol's bright scheme, told apart by colour-blind readers too."""
 DASHES = ("-", "--", ":")
-MANY = 12
+MANY = 8
 """Lines that one chart can bear."""
+WIDTH = 7.0
+"""Of every figure, in inches."""
 FORMATS = ("svg", "png")
+LEGEND = {"fontsize": "small", "loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2, "frameon": False}
+"""Under a chart."""
 
 
 def available() -> None:
@@ -35,12 +40,12 @@ def available() -> None:
         raise SpecError("report: needs matplotlib for its figures; pip install 'aecompress[plot]'") from fault
 
 
-def canvas(width: float, height: float, across: int = 1) -> tuple[Any, list[Any]]:
-    """A figure with ``across`` charts side by side; inches."""
+def canvas(height: float, down: int = 1) -> tuple[Any, list[Any]]:
+    """A figure with charts under each other, of ``height`` inches each, so that a narrow screen can show them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, across, squeeze=False, sharey=True)[0]
+    figure = Figure(figsize=(WIDTH, height * down), layout="constrained")
+    axes = figure.subplots(down, 1, squeeze=False)[:, 0]
     for chart in axes:
         chart.grid(alpha=0.3)
         chart.spines[["top", "right"]].set_visible(False)
@@ -63,12 +68,46 @@ def family(outcome: Outcome) -> str:
     return "canonical" if spec["mode"] == "canonical" else f"ring, {spec['evolve']['order']}"
 
 
-def families(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """The groups by what their runs are."""
-    sorted_: dict[str, list[Outcome]] = {}
+Charts = dict[str, dict[str, Outcome]]
+"""Titles of charts, and the groups on each by the name they have there."""
+
+
+def charts_of(found: Sequence[Outcome], same: str = "", lines: str = "") -> Charts:
+    """Which groups are drawn together.
+
+    Every group is on some chart, on none with more than :data:`MANY`, and never one line with another.
+
+    Args:
+        same: a field of the spec that is the same for all groups of a chart; groups that do not prune are on each.
+        lines: the field that tells a chart's groups apart; their names, where it does not.
+    """
+    split: dict[str, list[Outcome]] = {}
     for outcome in found:
-        sorted_.setdefault(family(outcome), []).append(outcome)
-    return sorted_
+        split.setdefault(family(outcome), []).append(outcome)
+    charts: Charts = {}
+    for kind, outcomes in split.items():
+        plain = [outcome for outcome in outcomes if field_of(outcome, "prune.operator") == "none"] if same else []
+        parts: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            if outcome not in plain:
+                parts.setdefault(f"{kind}, {field_of(outcome, same)}" if same else kind, []).append(outcome)
+        for title, part in parts.items():
+            whole = plain + part
+            names = [field_of(outcome, lines) if lines and outcome in part else "" for outcome in whole]
+            called = {
+                name if name and names.count(name) == 1 else outcome.group.name: outcome
+                for name, outcome in zip(names, whole, strict=True)
+            }
+            pages = -(-len(called) // MANY)
+            for page in range(pages):
+                number = f" ({page + 1} of {pages})" if pages > 1 else ""
+                charts[title + number] = dict(list(called.items())[page * MANY : (page + 1) * MANY])
+    return charts
+
+
+def field_of(outcome: Outcome, path: str) -> str:
+    """A field of a group's spec by dotted path, as a word."""
+    return str(flatten(outcome.results[0].spec)[path])
 
 
 def style(number: int) -> dict[str, str]:
@@ -85,35 +124,35 @@ def band(chart: Any, curves: Sequence[Floats], label: str, number: int) -> None:
     chart.fill_between(generations, low, high, alpha=0.2, linewidth=0, color=style(number)["color"])
 
 
-def by_generation(found: Sequence[Outcome], key: Callable[[Outcome], str], curve: str, label: str) -> Any:
-    """Median over trials and the middle half of them, by generation: a chart for each family, a line for each key.
+def by_generation(charts: Charts, curve: str, label: str) -> Any:
+    """Median over trials and the middle half of them, by generation: a chart for each title, a line for each group.
 
     Args:
-        key: the groups of which are drawn as one line.
         curve: "loss" (mean over the cells) or "nonzeros".
     """
-    kinds = families(found)
-    figure, charts = canvas(max(7.0, 4.5 * len(kinds)), 4.6, len(kinds))
-    for chart, (name, outcomes) in zip(charts, kinds.items(), strict=True):
-        keys = list(dict.fromkeys(key(outcome) for outcome in outcomes))
-        for number, each in enumerate(keys[:MANY]):
-            results = [result for outcome in outcomes if key(outcome) == each for result in outcome.results]
-            band(chart, [values_of(result, curve) for result in results], each, number)
-        chart.set(xlabel="generation", title=name)
-        chart.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
-    charts[0].set_ylabel(label)
+    figure, drawn = canvas(4.2, len(charts))
+    for chart, (title, groups) in zip(drawn, charts.items(), strict=True):
+        for number, (name, outcome) in enumerate(groups.items()):
+            band(chart, [values_of(result, curve) for result in outcome.results], name, number)
+        lengths = [len(result.curves.nonzeros) for outcome in groups.values() for result in outcome.results]
+        if max(lengths) > 3 * min(lengths):
+            chart.set_xscale("log")
+        chart.set(xlabel="generation", ylabel=label, title=title)
+        chart.legend(**LEGEND)
     return figure
 
 
 def values_of(result: Result, curve: str) -> Floats:
-    """A curve ``[T]`` of a run, the mean over its cells."""
-    values: Floats = result.curves.loss.mean(1) if curve == "loss" else result.curves.nonzeros
-    return values
+    """A curve ``[T]`` of a run, the mean over its cells; of the loss, over those that are not lost."""
+    if curve == "nonzeros":
+        return result.curves.nonzeros
+    loss = np.ma.masked_invalid(result.curves.loss).mean(1)
+    return np.asarray(np.ma.filled(loss, np.nan), dtype=np.float64)
 
 
 def capacity_boxes(found: Sequence[Outcome]) -> Any:
     """Boxes of the capacity of every trial, as published, and crosses at the parameters not zero at the end."""
-    figure, (chart,) = canvas(8, 1.2 + 0.36 * len(found))
+    figure, (chart,) = canvas(1.2 + 0.36 * len(found))
     places = np.arange(len(found), 0, -1)
     boxes = chart.boxplot(
         [outcome.capacities for outcome in found], positions=places, orientation="horizontal", widths=0.6,
@@ -125,13 +164,13 @@ def capacity_boxes(found: Sequence[Outcome]) -> Any:
     chart.plot(ends, places, "kx", label="not zero at the end, mean")
     chart.set(xlabel="capacity: share not zero at the lineage's last prune", xlim=(-0.02, 1.02))
     chart.set_yticks(places, [outcome.group.name for outcome in found])
-    chart.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25 - 0.4 / len(found)), frameon=False)
+    figure.legend(loc="outside lower center", fontsize="small", frameon=False)
     return figure
 
 
 def trials(found: Sequence[Outcome]) -> Any:
     """Every trial as a dot, the mean with its interval as a bar, the published mean as a diamond."""
-    figure, (chart,) = canvas(8, 1.4 + 0.36 * len(found))
+    figure, (chart,) = canvas(1.4 + 0.36 * len(found))
     expected = [(outcome.group.expected, place) for place, outcome in enumerate(reversed(found), 1)]
     for place, outcome in enumerate(reversed(found), 1):
         colour = COLOURS[(len(found) - place) % len(COLOURS)]
@@ -143,62 +182,53 @@ def trials(found: Sequence[Outcome]) -> Any:
     known = [(value, place) for value, place in expected if value is not None]
     if known:
         chart.plot(*zip(*known, strict=True), "D", color="black", fillstyle="none", label="published mean")
-        chart.legend(
-            fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25 - 0.4 / len(found)), frameon=False
-        )
-    chart.set(xlabel=f"training {found[0].results[0].measure}, mean over the cells; bar: 95 % of the mean")
+        figure.legend(loc="outside lower center", fontsize="small", frameon=False)
+    chart.set(xlabel=f"training {found[0].measure}, mean over the cells; bar: 95 % of the mean")
     chart.set_yticks(range(1, len(found) + 1), [outcome.group.name for outcome in reversed(found)])
     return figure
 
 
 def best_of_each(found: Sequence[Outcome]) -> Any:
     """The curve of the best trial of the best group of each operator, its cells as thin lines."""
-    kinds = families(found)
-    figure, charts = canvas(max(7.0, 4.5 * len(kinds)), 4.6, len(kinds))
-    for chart, (name, outcomes) in zip(charts, kinds.items(), strict=True):
-        best: dict[str, Outcome] = {}
-        for outcome in outcomes:
-            operator = str(outcome.results[0].spec["prune"]["operator"])
-            if operator not in best or outcome.losses.mean() < best[operator].losses.mean():
-                best[operator] = outcome
-        for number, outcome in enumerate(best.values()):
+    best: dict[tuple[str, str], Outcome] = {}
+    for outcome in sorted(found, key=lambda outcome: float(outcome.losses.mean())):
+        best.setdefault((family(outcome), field_of(outcome, "prune.operator")), outcome)
+    charts = charts_of([outcome for outcome in found if outcome in best.values()])
+    figure, drawn = canvas(4.2, len(charts))
+    for chart, (title, groups) in zip(drawn, charts.items(), strict=True):
+        for number, (name, outcome) in enumerate(groups.items()):
             result = min(outcome.results, key=lambda result: result.loss)
             generations, colour = np.arange(1, len(result.curves.loss) + 1), style(number)["color"]
             chart.plot(generations, result.curves.loss, color=colour, alpha=0.2, linewidth=0.8)
-            label = f"{outcome.group.name}, seed {result.seed}"
-            chart.plot(generations, result.curves.loss.mean(1), label=label, **style(number))
-        chart.set(xlabel="generation", title=name)
-        chart.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, frameon=False)
-    charts[0].set_ylabel(f"training {found[0].results[0].measure}")
+            chart.plot(generations, values_of(result, "loss"), label=f"{name}, seed {result.seed}", **style(number))
+        chart.set(xlabel="generation", ylabel=f"training {found[0].measure}", title=title)
+        chart.legend(**LEGEND)
     return figure
 
 
 def study_figures(found: Sequence[Outcome]) -> dict[str, tuple[str, Any]]:
     """Every figure of a study: file name, caption and figure."""
-    measure = found[0].results[0].measure
-    loss = f"training {measure}, mean over the cells"
+    loss, every = f"training {found[0].measure}", charts_of(found)
     drawn = {
         "trials": ("Every trial, the mean of its group and what was published.", trials(found)),
         "loss": (
-            "Loss by generation: median over trials, and the middle half of them.",
-            by_generation(found, lambda outcome: outcome.group.name, "loss", loss),
+            "Loss by generation, mean over the cells: median over trials, and the middle half of them.",
+            by_generation(every, "loss", loss),
         ),
     }
-    for field in ("operator", "schedule"):
-        pruned = [outcome for outcome in found if outcome.results[0].spec["prune"]["operator"] != "none"]
-        shown = found if field == "operator" else pruned
-        values = {outcome.results[0].spec["prune"][field] for outcome in shown}
-        if 1 < len(values) < len(shown):
+    for field, other in (("operator", "schedule"), ("schedule", "operator")):
+        charts = charts_of(found, f"prune.{other}", f"prune.{field}")
+        if len({field_of(outcome, f"prune.{field}") for outcome in found}) > 1 and len(charts) > len(every):
             drawn[f"loss_by_{field}"] = (
-                f"Loss by generation and {field}: median over all trials with it, and the middle half of them.",
-                by_generation(shown, lambda o, f=field: str(o.results[0].spec["prune"][f]), "loss", loss),  # type: ignore[misc]
+                f"Loss by generation and {field}, a chart for each {other}: median over trials, and the middle half.",
+                by_generation(charts, "loss", loss),
             )
     drawn |= {
         "best": ("The best trial of the best group of each operator; thin lines are its cells.", best_of_each(found)),
         "capacity": ("Capacity of every trial.", capacity_boxes(found)),
         "size": (
             "Network size over time: parameters that are not zero, mean over the cells.",
-            by_generation(found, lambda outcome: outcome.group.name, "nonzeros", "non-zeros"),
+            by_generation(every, "nonzeros", "non-zeros"),
         ),
     }
     return drawn
@@ -214,7 +244,7 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
     drawn: dict[str, tuple[str, Any]] = {}
     if past:
         generations = [event.generation for event in past]
-        figure, (chart,) = canvas(8, 4)
+        figure, (chart,) = canvas(4)
         losses = np.array([event.train_loss for event in past])
         chart.plot(generations, losses, color=COLOURS[0], alpha=0.35, linewidth=0.8)
         chart.plot(generations, np.nanmin(losses, axis=1), color=COLOURS[0], label="training, best cell")
@@ -223,7 +253,7 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
         chart.set(xlabel="generation", ylabel=past[-1].measure, yscale="log")
         chart.legend(frameon=False)
         drawn["loss"] = ("Loss by generation; thin lines are the cells.", figure)
-        figure, (chart,) = canvas(8, 4)
+        figure, (chart,) = canvas(4)
         chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
         chance = any(isinstance(event, Started) and event.spec["prune"]["drive"] == "probability" for event in said)
         label = "the schedule's chance to prune" if chance else "asked by the schedule, mean"
@@ -251,7 +281,7 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
 
 def layer_map(layers: Sequence[LayerSparsity]) -> Any:
     """Layers down, generations across, zeros as shade."""
-    figure, (chart,) = canvas(8, 1.2 + 0.4 * len(layers[-1].layers))
+    figure, (chart,) = canvas(1.2 + 0.4 * len(layers[-1].layers))
     values = np.array([np.mean(event.sparsity, axis=0) for event in layers]).T
     first, last = layers[0].generation, layers[-1].generation
     image = chart.imshow(
@@ -269,7 +299,7 @@ def sizes_and_times(event: Compared) -> Any:
     """Bytes and milliseconds of every file, the dense model's first."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1.4 + 0.42 * len(event.files)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(event.files)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(event.files))
     left.barh(places, event.bytes, color=COLOURS[0])
@@ -294,7 +324,7 @@ def activation_maps(activations: dict[str, Floats]) -> Any:
     """A map for each layer: units across, rows down."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 0.5 + 1.25 * len(activations)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.25 * len(activations)), layout="constrained")
     charts = figure.subplots(len(activations), 1, squeeze=False)[:, 0]
     for chart, (name, values) in zip(charts, activations.items(), strict=True):
         largest = float(np.abs(values).max()) or 1.0
@@ -321,7 +351,7 @@ def coverage(values: Floats) -> tuple[float, float]:
 
 def coverage_bars(activations: dict[str, Floats]) -> Any:
     """Both shares, for each layer."""
-    figure, (chart,) = canvas(8, 1.2 + 0.45 * len(activations))
+    figure, (chart,) = canvas(1.2 + 0.45 * len(activations))
     places = np.arange(len(activations))
     shares = [coverage(values) for values in activations.values()]
     chart.barh(places - 0.2, [some for some, _ in shares], 0.4, color=COLOURS[0], label="on at least one row")

@@ -26,7 +26,6 @@ from aecompress.study import figures
 from aecompress.study.design import copied
 from aecompress.study.results import Outcome, outcomes, read_run
 from aecompress.study.stats import Finding, agreement, findings, summary
-from aecompress.study.sweep import is_finished
 
 Floats = NDArray[np.float64]
 Table = dict[str, Any]
@@ -48,14 +47,17 @@ def write(where: Path, output: Path | None = None) -> Made:
     figures.available()
     page, drawn = of_study(where) if is_study else of_run(where)
     output = output or where / "report.html"
+    if output.is_dir():
+        raise OutputError(f"{output}: is a folder; name the page in it, as in {output / 'report.html'}")
+    beside = output.with_name("figures" if output.stem == "report" else f"{output.stem}-figures")
     made: Made = []
     try:
-        (output.parent / "figures").mkdir(parents=True, exist_ok=True)
+        beside.mkdir(parents=True, exist_ok=True)
         pictures = []
         for name, (caption, figure) in drawn.items():
             for kind in figures.FORMATS:
                 data = figures.rendered(figure, kind)
-                path = output.parent / "figures" / f"{name}.{kind}"
+                path = beside / f"{name}.{kind}"
                 write_bytes(path, data)
                 made.append((f"figure-{kind}", path))
                 if kind == "svg":
@@ -114,7 +116,7 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
             rows = [(w, f"{s:.2f}", f"{s / total:.1%}") for w, s in sorted(event.seconds.items(), key=lambda i: -i[1])]
             tables.append(table("Where the time went", ("what", "seconds", "share"), rows))
     tables.append(spec_table(start.spec, status.get("sources", {})))
-    tables.append(versions_table(status))
+    tables.append(versions_table([status]))
     page = {
         "title": start.run,
         "lead": "One run of aecompress: what was asked, what came out, and what the files take.",
@@ -150,9 +152,10 @@ def of_study(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
     if study.claims:
         tables.insert(0, findings_table(findings(study.claims, found)))
     tables.append(compression_table(found))
-    tables.append(differences_table(found))
-    specs = [trial for trial in study.trials if is_finished(where / trial.folder)]
-    tables.append(versions_table(read_status(where / specs[0].folder)))
+    if handed_over := before_and_after_tables(found):
+        tables.append(handed_over)
+    tables += spec_tables(found)
+    tables.append(versions_table([read_status(result.folder) for outcome in found for result in outcome.results]))
     missing = len(study.trials) - done
     page = {
         "title": study.name,
@@ -183,9 +186,9 @@ def groups_table(found: Sequence[Outcome]) -> Table:
             )
         )  # fmt: skip
     head = ("group", "trials", "mean", "median", "spread", "95 % of the mean", "range", "published", "agrees")
-    measure = found[0].results[0].measure
+    measures = " or ".join(dict.fromkeys(outcome.measure for outcome in found))
     note = (
-        f"Training {measure} after the last generation, one value a trial: the mean over its cells, which share "
+        f"Training {measures} after the last generation, one value a trial: the mean over its cells, which share "
         "ancestors. Spread: standard deviation. Interval: percentile bootstrap, 10,000 resamples."
     )
     return table("Groups", head, rows, note)
@@ -196,7 +199,7 @@ def findings_table(found: Sequence[Finding]) -> Table:
     rows = []
     for finding in found:
         test, claim = finding.test, finding.claim
-        pair = f"{claim.first} {'=' if claim.alike else '<'} {claim.second}"
+        pair = f"{claim.first} {'<' if claim.within is None else '='} {claim.second}"
         if test is None:
             rows.append((claim.text, finding.verdict, pair, "", "", "", ""))
             continue
@@ -208,8 +211,9 @@ def findings_table(found: Sequence[Finding]) -> Table:
         )  # fmt: skip
     head = ("claim", "verdict", "compared", "difference of the means", "p", "p, corrected", "effect")
     note = (
-        "Two-sided Mann-Whitney tests over trials, p-values corrected by Holm over all claims, 0.05. Difference: with "
-        "its 95 % bootstrap interval. Effect: chance that a trial of the first group has the lower loss (Vargha and "
+        "Two-sided Mann-Whitney tests over trials, 0.05; p-values of orders (<) corrected by Holm over all of them. "
+        "Difference: with its 95 % bootstrap interval; two groups are alike (=) to a margin when the whole interval is "
+        "within it. Effect: chance that a trial of the first group has the lower loss (Vargha and "
         "Delaney); 0.5 is no difference."
     )
     return table("Findings", head, rows, note)
@@ -236,25 +240,39 @@ def compression_table(found: Sequence[Outcome]) -> Table:
     return table("Compression", head, rows, note)
 
 
-def differences_table(found: Sequence[Outcome]) -> Table:
-    """The fields of the complete specs that are not the same in all groups."""
+def before_and_after_tables(found: Sequence[Outcome]) -> Table | None:
+    """What each group's best trial handed over, beside its dense model; None where no run compared them."""
+    rows: list[tuple[str, ...]] = []
+    head: Sequence[str] = ()
+    for outcome in found:
+        best = min(outcome.results, key=lambda result: result.loss)
+        for event in read_run(best.folder):
+            if isinstance(event, Compared):
+                head, *lines = event.words()
+                rows += [(f"{outcome.group.name}, seed {best.seed}", *line) for line in lines]
+    note = "The trial of each group with the lowest loss."
+    return table("Before and after", ("group", *head), rows, note) if rows else None
+
+
+def spec_tables(found: Sequence[Outcome]) -> list[Table]:
+    """The fields of the complete specs that are not the same in all groups, and those that are."""
     specs = [flatten(outcome.results[0].spec) for outcome in found]
     ring = [spec["mode"] == "coevo" for spec in specs]
-    fields = []
+    differ, same = [], []
     for field in specs[0]:
-        values = {
-            json.dumps(spec.get(field))
-            for spec, has in zip(specs, ring, strict=True)
-            if has or not field.startswith("evolve.")
-        }
-        if len(values) > 1 and field != "seed":
-            fields.append(field)
+        values = [
+            spec.get(field) for spec, has in zip(specs, ring, strict=True) if has or not field.startswith("evolve.")
+        ]
+        if field != "seed" and len({json.dumps(value) for value in values}) > 1:
+            differ.append(field)
+        elif values and field != "seed":
+            same.append((field, word(values[0])))
     rows = [
         [outcome.group.name]
-        + ["" if field.startswith("evolve.") and not has else word(spec.get(field)) for field in fields]
+        + ["" if field.startswith("evolve.") and not has else word(spec.get(field)) for field in differ]
         for outcome, spec, has in zip(found, specs, ring, strict=True)
     ]
-    return table("What differs", ["group", *fields], rows, "All other fields are the same in every group.")
+    return [table("What differs", ["group", *differ], rows), table("What is the same", ("field", "value"), same)]
 
 
 def spec_table(spec: Mapping[str, Any], sources: Mapping[str, str]) -> Table:
@@ -270,7 +288,10 @@ def word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def versions_table(status: Mapping[str, Any]) -> Table:
-    """What the run was carried out with."""
-    rows = [("python", str(status.get("python", ""))), *((n, str(v)) for n, v in status.get("versions", {}).items())]
-    return table("Versions", ("package", "version"), rows)
+def versions_table(statuses: Sequence[Mapping[str, Any]]) -> Table:
+    """What the runs were carried out with; more than one version where they were not the same."""
+    seen: dict[str, dict[str, None]] = {}
+    for status in statuses:
+        for name, version in {"python": status.get("python", ""), **status.get("versions", {})}.items():
+            seen.setdefault(name, {})[str(version)] = None
+    return table("Versions", ("package", "version"), [(name, ", ".join(found)) for name, found in seen.items()])

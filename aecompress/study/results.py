@@ -44,6 +44,7 @@ class Result:
     nonzero: float
     """Share of parameters not zero at the end, mean over the cells."""
     seconds: float
+    """From the first to the last generation, and what came after it; what an interruption lost is not counted."""
     metrics: dict[str, float]
     spec: dict[str, Any]
     """The complete spec."""
@@ -56,6 +57,11 @@ class Outcome:
 
     group: Group
     results: tuple[Result, ...]
+
+    @property
+    def measure(self) -> str:
+        """What its losses are."""
+        return self.results[0].measure
 
     @property
     def losses(self) -> Floats:
@@ -123,4 +129,5 @@ def read_result(folder: Path, seed: int) -> Result:
         np.array([start.parameters * (1 - fmean(event.sparsity)) for event in past]),
     )
     capacity, nonzero = fmean(last.capacity), 1 - fmean(last.sparsity)
-    return Result(seed, folder, measure, loss, test, capacity, nonzero, ends[-1].seconds, metrics, start.spec, curves)
+    seconds = max(ends[-1].seconds, sum(event.seconds for event in past))  # the end knows of the last resume only
+    return Result(seed, folder, measure, loss, test, capacity, nonzero, seconds, metrics, start.spec, curves)

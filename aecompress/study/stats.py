@@ -53,12 +53,12 @@ class Test:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, tested; ``test`` is None where one of its groups has fewer than two trials."""
+    """A claim, tested; ``test`` is None where a group has fewer than two trials, or the two cannot be compared."""
 
     claim: Claim
     test: Test | None
     corrected: float
-    """Holm's p-value over all claims that could be tested."""
+    """Holm's p-value over all claims of an order that could be tested; of a likeness the plain one."""
     verdict: str
 
 
@@ -102,29 +102,42 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def findings(claims: Sequence[Claim], found: Sequence[Outcome]) -> list[Finding]:
-    """Every claim with its test and verdict; p-values are corrected over the claims."""
-    losses = {outcome.group.name: outcome.losses for outcome in found}
-    tests = [_tested(losses.get(claim.first), losses.get(claim.second)) for claim in claims]
-    corrected = iter(holm([test.p for test in tests if test is not None]))
+    """Every claim with its test and verdict.
+
+    p-values are corrected over the claims of an order. A likeness is shown by the interval of the difference, which a
+    correction would make easier to show, not harder.
+    """
+    groups = {outcome.group.name: outcome for outcome in found}
+    tests = [_tested(groups.get(claim.first), groups.get(claim.second)) for claim in claims]
+    orders = [
+        test.p for claim, test in zip(claims, tests, strict=True) if isinstance(test, Test) and claim.within is None
+    ]
+    corrected = iter(holm(orders))
     result = []
     for claim, test in zip(claims, tests, strict=True):
-        p = next(corrected) if test is not None else float("nan")
-        result.append(Finding(claim, test, p, verdict(claim, test, p)))
+        if isinstance(test, str):
+            result.append(Finding(claim, None, float("nan"), test))
+        else:
+            p = next(corrected) if claim.within is None else test.p
+            result.append(Finding(claim, test, p, verdict(claim, test, p)))
     return result
 
 
-def _tested(first: Floats | None, second: Floats | None) -> Test | None:
-    if first is None or second is None or min(len(first), len(second)) < 2:
-        return None
-    return rank_test(first, second)
-
-
-def verdict(claim: Claim, test: Test | None, corrected: float) -> str:
-    """What the trials say of a claim, in words."""
-    if test is None:
+def _tested(first: Outcome | None, second: Outcome | None) -> Test | str:
+    """The test, or why there is none."""
+    if first is None or second is None or min(len(first.results), len(second.results)) < 2:
         return "too few trials"
-    if claim.alike:
-        return "they differ" if corrected < LEVEL else "no difference found"
+    if first.measure != second.measure:
+        return f"{first.measure} and {second.measure} cannot be compared"
+    return rank_test(first.losses, second.losses)
+
+
+def verdict(claim: Claim, test: Test, corrected: float) -> str:
+    """What the trials say of a claim, in words."""
+    if claim.within is not None:
+        if -claim.within < test.low and test.high < claim.within:
+            return f"alike to {claim.within:g}"
+        return "they differ" if corrected < LEVEL else "not decided"
     if corrected >= LEVEL:
         return "not shown"
     return "holds" if test.effect > 0.5 else "the opposite holds"

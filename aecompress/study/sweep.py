@@ -54,7 +54,7 @@ class Progress:
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     specs: dict[str, str] = field(default_factory=dict)
-    """What each run was asked for: the identity of its spec."""
+    """What each run was asked for, those of earlier forms of the study too: the identity of its spec."""
 
 
 Tell = Callable[[Progress], None]
@@ -100,6 +100,8 @@ def carry_out(task: Task, stop: Stop = lambda: None) -> str:
         raise
     except AecompressError as fault:
         return str(fault)
+    except Exception as fault:  # whatever befell one run, the others are carried out
+        return f"{type(fault).__name__}: {fault}"
     return ""
 
 
@@ -127,8 +129,8 @@ def sweep(study: Study, where: Path, carrier: Carrier, workers: int, stop: Stop,
     """
     tasks = {trial.folder: Task(trial.resolved, where / trial.folder) for trial in study.trials}
     progress = Progress(study.name, len(tasks), workers)
-    progress.specs = {name: task.resolved.spec.hash for name, task in tasks.items()}
-    check_folder(where, progress.specs)
+    asked = {name: task.resolved.spec.hash for name, task in tasks.items()}
+    progress.specs = check_folder(where, asked) | asked
     where.mkdir(parents=True, exist_ok=True)
     lock = (where / ".lock").open("a")
     began = time.perf_counter()
@@ -176,8 +178,8 @@ def sweep(study: Study, where: Path, carrier: Carrier, workers: int, stop: Stop,
     return progress
 
 
-def check_folder(where: Path, specs: dict[str, str]) -> None:
-    """Refuse a folder in which a study must not be carried out.
+def check_folder(where: Path, specs: dict[str, str]) -> dict[str, str]:
+    """Refuse a folder in which a study must not be carried out; what the runs in it were asked for.
 
     Raises:
         OutputError: it is a file, holds something else, or runs of the same names with other specs.
@@ -186,11 +188,11 @@ def check_folder(where: Path, specs: dict[str, str]) -> None:
         raise OutputError(f"{where}: is a file; choose a folder with -o")
     path = where / "sweep.json"
     if not path.exists():
-        if where.exists() and any(where.iterdir()):
+        if where.exists() and any(where.iterdir()) and not (where / "study.toml").exists():
             raise OutputError(f"{where}: is not empty and holds no study; choose another folder with -o")
-        return
+        return {}
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))["specs"]
+        before: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["specs"]
         other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
     except (ValueError, KeyError, AttributeError) as fault:
         raise OutputError(f"{path}: is damaged ({fault}); remove it, the runs beside it are kept") from fault
@@ -199,6 +201,7 @@ def check_folder(where: Path, specs: dict[str, str]) -> None:
             f"{where / other[0]}: holds a run with another spec than the study asks for now; "
             "choose another folder with -o, or remove that one"
         )
+    return before
 
 
 def stop_all(folders: list[Path]) -> None:

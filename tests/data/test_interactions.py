@@ -57,6 +57,22 @@ def test_a_file_of_pairs_becomes_rows_of_users(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "users"),
+    [
+        ("uid,sid\na,1\nb,2\n", 2),
+        ("User_ID,song\na,1\nb,2\n", 2),
+        ("user1,1\nuser2,2\n", 2),
+        ("a\t1\t3\nb\t2\t1\nc,d\t1\t2\n", 3),
+    ],
+    ids=["uid", "user_id", "users called user", "tabs, as the Million Song triplets"],
+)
+def test_a_header_is_known_by_its_name_and_tabs_by_being_there(tmp_path: Path, text: str, users: int) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    rows, items = read_interactions("interactions:p.csv", "", "auto", tmp_path)
+    assert len(rows) == users and items == ["1", "2"]
+
+
+@pytest.mark.parametrize(
     ("text", "columns", "says"),
     [
         (None, "", "cannot be read"),

@@ -32,6 +32,7 @@ higher = "one"
 [[claim]]
 text = "both are the same"
 alike = ["ring, random, fixed", "ring, variance, fixed"]
+within = 0.02
 """
 
 
@@ -57,7 +58,7 @@ def test_a_grid_makes_a_group_of_every_combination_and_seeds_a_run_of_every_grou
     assert last.resolved.spec.prune.regrow is PRESETS["paper-coevo-sync"]["prune"]["regrow"]
     assert last.folder == "ring-variance-fixed-seed-5"
     assert study.groups[0].expected == 0.5 and study.groups[0].within == 0.1
-    assert [claim.alike for claim in study.claims] == [False, True]
+    assert [claim.within for claim in study.claims] == [None, 0.02]
 
 
 def test_a_number_of_seeds_means_seeds_from_one(tmp_path: Path) -> None:
@@ -83,6 +84,8 @@ def test_a_number_of_seeds_means_seeds_from_one(tmp_path: Path) -> None:
         ('higher = "one"', 'higher = "won"', "did you mean 'one'?"),
         ('higher = "one"', "", "give lower and higher"),
         ('higher = "one"', 'higher = "one"\nalike = ["one", "one"]', "give lower and higher"),
+        ("within = 0.02", "", "give both"),
+        ('higher = "one"', 'higher = "one"\nwithin = 0.1', "give both"),
         ('name = "ring"', 'name = "one"\nexpected = 0.1', "not to a grid"),
         ('name = "one"', 'name = "RING, random fixed"', "in letters or digits"),
         ("[[group]]", "[[group", "is not TOML"),

@@ -7,8 +7,8 @@ import pytest
 
 from aecompress.events import LayerSparsity
 from aecompress.study import figures
-from aecompress.study.design import copied
-from aecompress.study.results import Outcome, outcomes, read_run
+from aecompress.study.design import Group, copied
+from aecompress.study.results import Curves, Outcome, Result, outcomes, read_run
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(fo
 
 
 def test_a_line_is_the_median_over_trials_and_its_band_the_middle_half(found: tuple[Outcome, ...]) -> None:
-    figure = figures.by_generation(found, lambda outcome: outcome.group.name, "loss", "loss")
+    figure = figures.by_generation(figures.charts_of(found), "loss", "loss")
     single, ring = figure.axes
     assert (single.get_title(), ring.get_title()) == ("canonical", "ring, synchronous")
     for chart, of in ((single, found[:1]), (ring, found[1:])):
@@ -37,11 +37,34 @@ def test_a_line_is_the_median_over_trials_and_its_band_the_middle_half(found: tu
             np.testing.assert_allclose(line.get_ydata(), np.median(curves, axis=0))
 
 
-def test_lines_pool_the_groups_that_share_an_operator(found: tuple[Outcome, ...]) -> None:
-    figure = figures.by_generation(found, lambda outcome: "all", "nonzeros", "non-zeros")
-    ring = figure.axes[1].get_lines()[0].get_ydata()
-    curves = [result.curves.nonzeros for outcome in found[1:] for result in outcome.results]
-    np.testing.assert_allclose(ring, np.median(np.stack(curves), axis=0))
+def called(name: str, operator: str, schedule: str, seeds: int = 1) -> Outcome:
+    spec = {"mode": "canonical", "prune": {"operator": operator, "schedule": schedule}}
+    curves = Curves(np.array([[0.5, np.nan], [0.3, 0.1]]), np.array([9.0, 8.0]))
+    results = [Result(seed, Path("x"), "l1", 0.2, 0.2, 1.0, 1.0, 0.0, {}, spec, curves) for seed in range(seeds)]
+    return Outcome(Group(name, "default", {}, None, None), tuple(results))
+
+
+def test_every_group_is_drawn_and_none_pooled_with_another() -> None:
+    grid = [called(f"{o}, {s}", o, s) for o in ("random", "variance", "wanda") for s in ("fixed", "increase", "cubic")]
+    groups = [
+        called("plain", "none", "cubic"),
+        called("slow", "none", "cubic"),
+        *grid,
+        called("twin", "random", "fixed"),
+    ]
+    every = figures.charts_of(groups)
+    assert [len(chart) for chart in every.values()] == [8, 4] and "canonical (1 of 2)" in every
+    assert [outcome for chart in every.values() for outcome in chart.values()] == groups
+    by_operator = figures.charts_of(groups, "prune.schedule", "prune.operator")
+    assert list(by_operator) == ["canonical, fixed", "canonical, increase", "canonical, cubic"]
+    assert list(by_operator["canonical, fixed"]) == ["plain", "slow", "random, fixed", "variance", "wanda", "twin"]
+    assert list(by_operator["canonical, cubic"]) == ["plain", "slow", "random", "variance", "wanda"]
+    by_schedule = figures.charts_of(groups, "prune.operator", "prune.schedule")
+    assert list(by_schedule["canonical, wanda"]) == ["plain", "slow", "fixed", "increase", "cubic"]
+    drawn = figures.study_figures(groups)
+    assert list(drawn) == ["trials", "loss", "loss_by_operator", "loss_by_schedule", "best", "capacity", "size"]
+    lines = drawn["loss"][1].axes[0].get_lines()
+    np.testing.assert_allclose(lines[0].get_ydata(), [0.5, 0.2])  # the mean of the cells that are not lost
 
 
 def test_every_trial_is_a_dot_and_what_was_published_a_diamond(found: tuple[Outcome, ...]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -77,30 +78,39 @@ LOW, HIGH = [float(i) / 100 for i in range(10)], [0.5 + float(i) / 100 for i in 
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "alike", "verdict"),
+    ("first", "second", "within", "verdict"),
     [
-        (LOW, HIGH, False, "holds"),
-        (HIGH, LOW, False, "the opposite holds"),
-        (LOW, LOW, False, "not shown"),
-        (LOW, HIGH, True, "they differ"),
-        (LOW, LOW, True, "no difference found"),
-        (LOW, [0.5], False, "too few trials"),
-        (LOW, [], False, "too few trials"),
+        (LOW, HIGH, None, "holds"),
+        (HIGH, LOW, None, "the opposite holds"),
+        (LOW, LOW, None, "not shown"),
+        (LOW, HIGH, 0.2, "they differ"),
+        (LOW, HIGH, 0.7, "alike to 0.7"),
+        (LOW, LOW, 0.05, "alike to 0.05"),
+        (LOW, LOW, 0.01, "not decided"),
+        (LOW, [0.5], None, "too few trials"),
+        (LOW, [], 0.1, "too few trials"),
     ],
 )
-def test_a_verdict(first: list[float], second: list[float], alike: bool, verdict: str) -> None:
+def test_a_verdict(first: list[float], second: list[float], within: float | None, verdict: str) -> None:
     groups = [outcome(name, values) for name, values in (("a", first), ("b", second)) if values]
-    (found,) = findings([Claim("a is lower", "a", "b", alike)], groups)
+    (found,) = findings([Claim("a is lower", "a", "b", within)], groups)
     assert found.verdict == verdict
     assert (found.test is None) == math.isnan(found.corrected)
 
 
 def test_p_values_are_corrected_over_the_claims_that_could_be_tested() -> None:
     groups = [outcome("a", LOW), outcome("b", HIGH), outcome("c", [0.1])]
-    claims = [Claim("1", "a", "b", False), Claim("2", "a", "c", False), Claim("3", "b", "a", False)]
+    claims = [Claim("1", "a", "b"), Claim("2", "a", "c"), Claim("3", "b", "a"), Claim("4", "a", "b", 0.1)]
     found = findings(claims, groups)
     plain = scipy_stats.mannwhitneyu(LOW, HIGH).pvalue
-    assert [finding.corrected for finding in found if finding.test] == pytest.approx([2 * plain, 2 * plain])
+    assert [finding.corrected for finding in found if finding.test] == pytest.approx([2 * plain, 2 * plain, plain])
+
+
+def test_losses_of_different_measures_are_not_compared() -> None:
+    other = outcome("b", HIGH)
+    other = dataclasses.replace(other, results=tuple(dataclasses.replace(r, measure="mse") for r in other.results))
+    (found,) = findings([Claim("1", "a", "b")], [outcome("a", LOW), other])
+    assert found.test is None and found.verdict == "l1 and mse cannot be compared"
 
 
 def test_agreement_with_what_was_published() -> None:

@@ -7,18 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from aecompress.errors import Interrupted, OutputError
-from aecompress.events import Finished, Resumed, read_log
+from aecompress.events import Event, Finished, Resumed, read_log
 from aecompress.evolve.workers import cores
 from aecompress.steering import read_status, sweep_of
 from aecompress.study import sweep as module
 from aecompress.study.design import copied
 from aecompress.study.sweep import Progress, Task, one_thread, serial, sweep
+from aecompress.trip import Job
 from tests.study.conftest import TINY, tiny
 
 SILENT: Callable[[Progress], None] = lambda progress: None  # noqa: E731
@@ -93,6 +94,36 @@ def test_a_run_that_cannot_learn_fails_with_its_own_sentence(tmp_path: Path) -> 
     progress = sweep(tiny(tmp_path, text.replace("seeds = 3", "seeds = 1")), tmp_path / "t", serial, 1, NOBODY, SILENT)
     assert len(progress.failed) + len(progress.finished) == 3
     assert all("learning_rate" in fault for fault in progress.failed.values())
+
+
+def test_whatever_befalls_one_run_the_others_are_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.run
+
+    def failing(job: Job, stop: Callable[[], int | None]) -> Iterator[Event]:
+        if job.folder.name == "one-seed-2":
+            raise OSError(28, "No space left on device")
+        yield from real(job, stop)
+
+    monkeypatch.setattr(module, "run", failing)
+    progress = sweep(tiny(tmp_path), tmp_path / "tiny", serial, 1, NOBODY, SILENT)
+    assert progress.failed == {"one-seed-2": "OSError: [Errno 28] No space left on device"}
+    assert len(progress.finished) == 8
+
+
+def test_a_group_that_comes_back_with_another_spec_is_not_taken_for_done(tmp_path: Path) -> None:
+    text, where = TINY.replace("seeds = 3", "seeds = 1"), tmp_path / "tiny"
+    sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT)
+    start, end = text.index('[[group]]\nname = "one"'), text.index('[[group]]\nname = "ring"')
+    without = (text[:start] + text[end:]).split("[[claim]]")[0]
+    sweep(tiny(tmp_path, without), where, serial, 1, NOBODY, SILENT)
+    changed = text.replace('spec = { prune.operator = "none" }', 'spec = { prune.operator = "none", train.epochs = 5 }')
+    with pytest.raises(OutputError, match="one-seed-1: holds a run with another spec"):
+        sweep(tiny(tmp_path, changed), where, serial, 1, NOBODY, SILENT)
+    (where / "sweep.json").write_text("{")
+    with pytest.raises(OutputError, match="is damaged"):
+        sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT)
+    (where / "sweep.json").unlink()
+    assert len(sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT).skipped) == 3
 
 
 def test_a_folder_with_other_things_or_another_study_is_refused(finished: Path, tmp_path: Path) -> None:

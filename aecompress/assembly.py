@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from aecompress.data.interactions import PREFIX, SparseRows
 from aecompress.data.interactions import Rows as DataRows
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve import workers
-from aecompress.evolve.operators import operator_of
+from aecompress.evolve.operators import OPERATORS, operator_of
 from aecompress.evolve.plan import EAGER, Engine, Plan, Ring, Rows, measured
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
@@ -29,7 +29,7 @@ from aecompress.evolve.training import Training, train
 from aecompress.machine import gib, memory_bytes
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet, SparseTensor, picked
-from aecompress.recipe import can_regrow, pruning_end
+from aecompress.recipe import FROM_DATA, can_regrow, pruning_end
 from aecompress.spec import Resolved, RunSpec, measure_of, override
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
@@ -291,6 +291,11 @@ def settle_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
         raise SpecError(
             f"evolve.budgets = {list(budgets)}: gives {len(budgets)} for {evolve.cells} cells; give each one"
         )
+    if isinstance(budgets, tuple) and max(budgets) < target:
+        raise SpecError(
+            f"evolve.budgets = {list(budgets)}: none reaches prune.target_sparsity = {target}; give a cell that much, "
+            f"or ask for --target-sparsity {max(budgets)}"
+        )
     if isinstance(budgets, tuple) and rule != "dominance":
         raise SpecError(
             f"evolve.budgets = {list(budgets)}: cells can differ under evolve.rule = 'dominance', not {rule!r}"
@@ -305,6 +310,25 @@ def settle_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
     if evolve.budgets == "auto":
         resolved = override(resolved, "evolve.budgets", budgets, "from the target")
     return resolved
+
+
+def settle_limit(resolved: Resolved, splits: Collection[str]) -> Resolved:
+    """Say how sparse a model within the largest loss increase must be, where that is "auto".
+
+    Raises:
+        SpecError: there are no validation rows to keep the limit on.
+    """
+    spec, source = resolved.spec, resolved.sources["prune.target_sparsity"]
+    if spec.budget.max_loss_increase and "validation" not in splits:
+        raise SpecError(
+            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: is kept on validation rows, and there are "
+            "none; give data.split a share for them, or --val"
+        )
+    if spec.budget.min_sparsity != "auto":
+        return resolved
+    asked = spec.budget.max_loss_increase and spec.prune.drive == "target" and source != FROM_DATA
+    least = spec.prune.target_sparsity if asked else 0.0
+    return override(resolved, "budget.min_sparsity", least, "the target asked for" if asked else "no target asked for")
 
 
 def budgets_of(spec: RunSpec) -> tuple[float, ...]:
@@ -344,7 +368,13 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         prune.exponent,
         prune.delay,
     )
-    curves: tuple[Curve, ...] = ()
+    operator, curves = operator_of(prune.operator), tuple[Curve, ...]()
+    if prune.drive == "probability" and operator.published is None:
+        able = ", ".join(name for name, each in OPERATORS.items() if each.published)
+        raise SpecError(
+            f"prune.operator = {prune.operator!r}: has no published form, so a probability cannot drive it; leave out "
+            f"prune.probability (--probability) and prune to a target, or choose one of {able}"
+        )
     if prune.drive == "probability":
         chance = schedule(prune.schedule, shape)
     elif prune.schedule == "cubic":
@@ -352,7 +382,7 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     else:
         curves = (toward_target(prune.schedule, shape, generations),) * len(targets)
     return Pruning(
-        operator=operator_of(prune.operator),
+        operator=operator,
         curves=curves,
         targets=targets,
         chance=chance if prune.drive == "probability" else None,

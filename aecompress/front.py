@@ -25,12 +25,17 @@ class Member:
     parameters: int
     measure: str
     losses: dict[str, float]
-    """Of the reported measure, by split."""
+    """Of the reported measure, by split: validation, or train where the run had no validation rows, and test."""
 
     @property
     def loss(self) -> float:
         """On validation rows; where the run had none, on training rows."""
-        return self.losses["validation"]
+        return self.losses[self.split]
+
+    @property
+    def split(self) -> str:
+        """The rows of :attr:`loss`."""
+        return "validation" if "validation" in self.losses else "train"
 
     @property
     def sparsity(self) -> float:
@@ -93,6 +98,24 @@ def knee(points: Sequence[tuple[float, float]]) -> int:
     return max(range(len(points)), key=lambda at: below(points[at]))
 
 
+def parsed(asked: str) -> tuple[str, float]:
+    """What ``--pick`` asks for: knee (and nothing), sparsity, loss or bytes, and the value.
+
+    Raises:
+        SpecError: it names none of these.
+    """
+    if asked.strip() == "knee":
+        return "knee", math.nan
+    match = re.fullmatch(r"\s*(sparsity\s*=|loss\s*<=|bytes\s*<=)\s*([0-9.eE+-]+)\s*", asked)
+    try:
+        value = float(match.group(2)) if match else math.nan
+    except ValueError:
+        value = math.nan
+    if not match or math.isnan(value):
+        raise SpecError(f"--pick {asked}: write {PICKS}")
+    return match.group(1).rstrip("<= ").strip(), value
+
+
 def pick(members: Sequence[Member], asked: str, size_of: Callable[[Member], int]) -> Member:
     """The member that ``asked`` names.
 
@@ -105,19 +128,13 @@ def pick(members: Sequence[Member], asked: str, size_of: Callable[[Member], int]
     Raises:
         SpecError: it names none of these, or no member meets it.
     """
-    if asked.strip() == "knee":
+    kind, value = parsed(asked)
+    if kind == "knee":
         return members[knee([(float(member.nonzeros), member.loss) for member in members])]
-    match = re.fullmatch(r"\s*(sparsity\s*=|loss\s*<=|bytes\s*<=)\s*([0-9.eE+-]+)\s*", asked)
-    try:
-        value = float(match.group(2)) if match else math.nan
-    except ValueError:
-        value = math.nan
-    if not match or math.isnan(value):
-        raise SpecError(f"--pick {asked}: write {PICKS}")
-    kind = match.group(1).rstrip("<= ").strip()
     if kind == "loss":
         good = [member for member in members if member.loss <= value]
-        reached = f"the lowest validation loss is {min(member.loss for member in members):.6g}"
+        lowest = min(members, key=lambda member: member.loss)
+        reached = f"the lowest {lowest.split} loss is {lowest.loss:.6g}"
         chosen = min(good, key=lambda member: member.nonzeros, default=None)
     else:
         if kind == "sparsity":

@@ -24,6 +24,7 @@ from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.files import write_bytes, write_text
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.losses import LOSSES
+from aecompress.recipe import FROM_DATA
 from aecompress.spec import ExportSpec, Resolved, RunSpec, measure_of, override
 
 Poll = Callable[[], None]
@@ -52,7 +53,9 @@ class Handed:
     verification: verify.Verification
     files: dict[str, Path]
     compared: events.Compared | None = None
-    """None where the verification failed."""
+    """None where the verification failed, or the files are too large."""
+    smallest: int = 0
+    """Bytes of the smallest autoencoder file."""
 
 
 VERIFIED = "verified"
@@ -67,6 +70,7 @@ def hand_over(
     poll: Poll,
     final: Path | None = None,
     compacted: bool = True,
+    most_bytes: float = math.inf,
 ) -> Handed:
     """Write a model folder under a temporary name, verify it, and rename it into place only if it passed.
 
@@ -75,6 +79,7 @@ def hand_over(
         model: with the metrics of its run in ``about``.
         final: the model folder; None: ``model`` in the run folder.
         compacted: False: plain files with all layers as large as they were trained.
+        most_bytes: of the smallest autoencoder file; where it has more, nothing is kept.
     """
     final = final or run / "model"
     temporary = final.with_name(f".{final.name}.part")
@@ -120,6 +125,10 @@ def hand_over(
         write_text(run / "verification-failed.json", text)
         shutil.rmtree(temporary)
         return Handed(verification, {})
+    smallest = min(path.stat().st_size for path in temporary.glob("autoencoder*.onnx"))
+    if smallest > most_bytes:
+        shutil.rmtree(temporary)
+        return Handed(verification, {}, None, smallest)
     write_text(temporary / "verification.json", text)
     compared = before_and_after(temporary, model, rows, name, loss, outcome, poll)
     write_text(temporary / "README.md", model_card(model, dataset, spec, verification, compared))
@@ -128,7 +137,7 @@ def hand_over(
     temporary.replace(final)
     kinds = PLAIN_KINDS | outcome.files | {"verification": "verification.json", "card": "README.md"}
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Handed(verification, files, compared)
+    return Handed(verification, files, compared, smallest)
 
 
 def within_budget(
@@ -140,10 +149,7 @@ def within_budget(
         SpecError: no sparsity meets the budget.
     """
     spec, size = resolved.spec, net.model_size
-    if (
-        not (spec.budget.max_params or spec.budget.max_bytes)
-        or resolved.sources["prune.target_sparsity"] != "from the data"
-    ):
+    if not (spec.budget.max_params or spec.budget.max_bytes) or resolved.sources["prune.target_sparsity"] != FROM_DATA:
         return resolved
     needed = max(0.0, 1 - spec.budget.max_params / size) if spec.budget.max_params else 0.0
     if spec.budget.max_bytes:

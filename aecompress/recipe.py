@@ -12,6 +12,8 @@ from typing import Any
 from aecompress.errors import SpecError
 from aecompress.spec import LossName, Resolved, RunSpec, drive_of, flatten, nest
 
+FROM_DATA = "from the data"
+"""The source of a value that nobody asked for."""
 NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
     "paper": ((30,), 10),
     "paper-small": ((30,), 2),
@@ -107,7 +109,7 @@ def complete(resolved: Resolved, facts: Facts) -> Resolved:
     values, sources = flatten(spec.model_dump()), dict(resolved.sources)
     for path, value in recipe.items():
         if values[path] == "auto":
-            values[path], sources[path] = value, "from the data"
+            values[path], sources[path] = value, FROM_DATA
     done = Resolved(RunSpec.model_validate(nest(values)), sources)
     faults = unsuitable(done.spec, facts)
     if faults:

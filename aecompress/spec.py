@@ -245,6 +245,11 @@ class BudgetSpec(_Part):
         description="most that the validation loss may lie above that of a dense model of the same run, as a share or "
         "like 5%; of the pairs that keep to it the sparsest is taken, unless a target is asked for",
     )
+    min_sparsity: Auto | Sparsity = Field(
+        "auto",
+        description="least share of zeros of a model within max_loss_increase; auto: the target where one is asked "
+        "for, else 0",
+    )
 
 
 class ExportSpec(_Part):

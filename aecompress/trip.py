@@ -31,6 +31,7 @@ from aecompress.assembly import (
     rows_of,
     settle_budgets,
     settle_compile,
+    settle_limit,
     threads_for,
 )
 from aecompress.data.dataset import Dataset, Scaling, checked, load
@@ -155,6 +156,7 @@ def _job(
     net = build(resolved.spec.model, dataset.train.shape[1])
     resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
     resolved = settle_budgets(resolved, net)
+    resolved = settle_limit(resolved, dataset.splits)
     resolved = settle_compile(resolved, net, device, len(dataset.train))
     check_half(resolved.spec, device)
     plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, device))
@@ -451,29 +453,28 @@ def best_cell(job: Job, population: Population) -> int:
 def choose(job: Job, population: Population, found: Archive) -> int:
     """Which pair of the archive is handed over: the lowest validation loss with the zeros asked for.
 
-    Under a largest loss increase only pairs that keep to it count, and without a target of the user's own it is the
-    sparsest of them.
+    Under a largest loss increase only pairs that keep to it count, and without a least sparsity it is the sparsest of
+    them.
 
     Raises:
         RunError: there is none.
     """
     best_cell(job, population)  # says so where every cell is lost
     spec, size = job.spec, job.net.model_size
-    target = float(spec.prune.target_sparsity) if spec.prune.drive == "target" else 0.0
-    most, limit = size - round(target * size), math.inf
-    asked = job.resolved.sources["prune.target_sparsity"] != "from the data"
+    target, limit = float(spec.prune.target_sparsity) if spec.prune.drive == "target" else 0.0, math.inf
     if spec.budget.max_loss_increase:
         limit = (1 + spec.budget.max_loss_increase) * reference_loss(job, population)
-        most = most if asked else size - 1
+        target = float(spec.budget.min_sparsity)
+    most = min(size - round(target * size), size - 1) if limit < math.inf else size - round(target * size)
     good = [at for at, loss in enumerate(found.losses) if found.nonzeros[at] <= most and loss <= limit]
-    if good and limit < math.inf and not asked:
+    if good and limit < math.inf and not target:
         return good[0]
     if good:
         return min(good, key=lambda at: found.losses[at])
     sparse = [at for at in range(len(found.losses)) if found.nonzeros[at] <= most]
     if limit < math.inf and sparse:
         rise = min(found.losses[at] for at in sparse) / reference_loss(job, population) - 1
-        which = f" with {target:.1%} zeros or more" if asked else ""
+        which = f" with {target:.1%} zeros or more" if target else ""
         raise RunError(
             f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair{which} lies {rise:.1%} above "
             "the dense model; allow more, ask for fewer zeros, or train longer"
@@ -549,7 +550,7 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
 
 def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Model]:
     """The archive's pairs with their losses on validation and test rows."""
-    losses = {"validation": found.losses}
+    losses = {"validation" if "validation" in job.dataset.splits else "train": found.losses}
     if "test" in job.dataset.splits:
         test = on_device(job.dataset.test, job.device, found.members.weights.dtype)
         losses["test"] = measured(job.net, found.members.weights, [test], job.plan.measure, poll).losses[0].tolist()
@@ -633,13 +634,13 @@ def export_again(
     Args:
         pick: which member of the run's front (:func:`aecompress.front.pick`); None: the model that the run chose.
         flags: dotted path -> (the flag as the user wrote it, text) of export fields.
-        output: the model folder; None: that of the run.
+        output: the model folder; None: that of the run, or of the member.
         dense: leave all layers as large as they were trained.
 
     Raises:
         AecompressError: the run has no model, a flag is wrong, the rows are gone, or a file does not verify.
     """
-    model, status = load_model(where / "model"), read_status(where)
+    status = read_status(where)
     resolved = resolve(flags, file=where / "spec.toml")
     spec = resolved.spec
     if output is not None:
@@ -649,22 +650,39 @@ def export_again(
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was made with; restore them")
     if pick is not None:
-        model = picked(where, pick, spec, dataset)
-    handed = hand_over(where, model, dataset, spec, lambda: None, output, not dense)
+        handed = hand_over_picked(where, pick, spec, dataset, output, dense)
+    else:
+        handed = hand_over(where, load_model(where / "model"), dataset, spec, lambda: None, output, not dense)
     if not handed.verification.passed:
         raise unverified(handed)
     return handed
 
 
-def picked(where: Path, asked: str, spec: RunSpec, dataset: Dataset) -> Model:
-    """The member of a run's front that ``asked`` names, with the metrics of a model that is handed over."""
+def hand_over_picked(
+    where: Path, asked: str, spec: RunSpec, dataset: Dataset, output: Path | None, dense: bool
+) -> Handed:
+    """Hand over the member of a run's front that ``asked`` names; a limit of bytes holds for the file written."""
+    kind, value = front.parsed(asked)
+    members, most = front.load(where), value if kind == "bytes" else math.inf
+    known: dict[Path, int] = {}
 
     def size_of(member: front.Member) -> int:
-        model = load_model(member.path)
-        return file_bytes(model.layers, model.tensors, spec.export)
+        if member.path not in known:
+            model = load_model(member.path)
+            known[member.path] = file_bytes(model.layers, model.tensors, spec.export)
+        return known[member.path]
 
-    member = front.pick(front.load(where), asked, size_of)
-    model = load_model(member.path)
+    while True:
+        member = front.pick(members, asked, size_of)
+        model = with_metrics(load_model(member.path), spec, dataset)
+        handed = hand_over(where, model, dataset, spec, lambda: None, output or member.path, not dense, most)
+        if not handed.verification.passed or handed.smallest <= most:
+            return handed
+        known[member.path] = handed.smallest  # more than was estimated: another member, or none
+
+
+def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
+    """A member of the front with the metrics of a model that is handed over."""
     net = build(spec.model, dataset.train.shape[1])
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name].T)).reshape(-1) for name in net.model_layout.slots])
     metrics = final_metrics(net, dataset, spec, row, lambda: None)

@@ -12,6 +12,7 @@ import pytest
 
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, SpecError
+from aecompress.events import Generation, read_log
 from aecompress.front import Member, knee, load, pick
 
 SMALL = ["digits", "--hidden", "16", "--latent", "6", "--epochs", "12", "--cells", "4", "--quiet"]
@@ -111,6 +112,11 @@ def test_any_member_is_exported_without_another_run(ran: Path, tmp_path: Path) -
     assert model.about["metrics"]["test_mse"] == pytest.approx(sparsest.losses["test"], rel=1e-5)
     assert aecompress("verify", tmp_path / "m" / "autoencoder.onnx", tmp_path / "m").returncode == 0
     assert (ran / "model" / "model.safetensors").read_bytes() == before
+    before_pick = load(ran)
+    done = aecompress("export", ran, "--pick", "knee")
+    assert done.returncode == 0, done.stderr
+    assert f"{ran / 'front'}" in done.stdout and load(ran) == before_pick
+    assert (ran / "model" / "model.safetensors").read_bytes() == before
     assert aecompress("export", ran, "--pick", "bytes<=7").returncode == 2
     size = (tmp_path / "m" / "autoencoder.packed.onnx").stat().st_size + 400
     done = aecompress("export", ran, "--pick", f"bytes<={size}", "--variants", "packed", "-o", tmp_path / "n")
@@ -145,15 +151,57 @@ def test_without_a_target_the_sparsest_within_the_limit_is_taken(tmp_path: Path)
     dense = model.about["metrics"]["validation_mse"] / (1 + model.about["metrics"]["validation_loss_increase"])
     good = [one.nonzeros for one in found if one.loss <= 1.3 * dense * (1 + 1e-6)]
     assert model.parameters - model.zeros == min(good)
+    # The spec that the run wrote asks for the same.
+    done = aecompress("prune", "--spec", tmp_path / "r" / "spec.toml", "-o", tmp_path / "again", "--quiet")
+    assert done.returncode == 0, done.stderr
+    again, first = (tmp_path / name / "model" / "model.safetensors" for name in ("again", "r"))
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_the_dense_cell_stays_a_dense_model(tmp_path: Path) -> None:
+    for seed in ("0", "2", "3"):
+        done = aecompress("prune", *SMALL, "--target-sparsity", "0.8", "--seed", seed, "-o", tmp_path / seed)
+        assert done.returncode == 0, done.stderr
+        said = read_log(tmp_path / seed / "events.jsonl")
+        assert {event.sparsity[0] for event in said if isinstance(event, Generation)} == {0.0}
+
+
+def test_after_a_missed_limit_the_front_is_there_all_the_same(tmp_path: Path) -> None:
+    done = aecompress(
+        "prune", *SMALL, "--max-loss-increase", "0.0001%", "--target-sparsity", "0.8", "-o", tmp_path / "r"
+    )
+    assert done.returncode == 1 and not (tmp_path / "r" / "model").exists()
+    done = aecompress("export", tmp_path / "r", "--pick", "knee")
+    assert done.returncode == 0, done.stderr
+    (folder,) = {Path(line.split("\t")[1]).parent for line in done.stdout.splitlines()}
+    assert folder in [one.path for one in load(tmp_path / "r")]
+    assert aecompress("verify", folder / "autoencoder.onnx", folder).returncode == 0
+    assert not (tmp_path / "r" / "model").exists()
+
+
+def test_a_limit_of_bytes_holds_for_the_file_that_is_written(tmp_path: Path) -> None:
+    flags = ["--variants", "packed", "--set", "export.variant_loss=0.000001"]
+    done = aecompress("prune", *SMALL, *flags, "--target-sparsity", "0.8", "-o", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    # Estimated with values in eight bits, which lose more than is allowed here.
+    for most in (4200, 3000):
+        done = aecompress("export", tmp_path / "r", "--pick", f"bytes<={most}", "-o", tmp_path / str(most))
+        if done.returncode == 0:
+            assert min(path.stat().st_size for path in (tmp_path / str(most)).glob("autoencoder*.onnx")) <= most
+        else:
+            assert done.returncode == 2 and "no member of the front meets it" in done.stderr
+            assert not (tmp_path / str(most)).exists()
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--set", "evolve.budgets=[0.5,0.9]"], "gives 2 for 4 cells"),
-        (["--set", "evolve.budgets=[0.1,0.2,0.3,0.4]", "--rule", "pair"], "can differ under evolve.rule = 'dominance'"),
+        (["--set", "evolve.budgets=[0.1,0.2,0.3,0.9]", "--rule", "pair"], "can differ under evolve.rule = 'dominance'"),
         (["--rule", "dominance", "--set", "evolve.order=asynchronous"], "in synchronous order"),
         (["--rule", "pair", "--max-loss-increase", "5%"], "needs a dense cell"),
+        (["--set", "evolve.budgets=[0,0.5,0.6,0.7]"], "none reaches prune.target_sparsity = 0.8"),
+        (["--max-loss-increase", "5%", "--set", "data.split=[0.8,0,0.2]"], "kept on validation rows"),
         (["--max-loss-increase", "five"], "budget.max_loss_increase"),
         (["--set", "evolve.budgets=[0,0.5,0.9,1.5]"], "evolve.budgets"),
         (["--regrowth", "2"], "prune.regrowth"),

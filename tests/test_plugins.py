@@ -27,7 +27,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_an_installed_package_is_found_and_loaded_only_when_named() -> None:
-    assert plugins.names(plugins.OPERATORS) == ["absent", "signed", "wrong"]
+    assert plugins.names(plugins.OPERATORS) == ["absent", "short", "signed", "wrong"]
     assert resolve({"prune.operator": ("--operator", "signed")}).spec.prune.operator == "signed"
     assert "example_plugin" not in sys.modules
     assert operator_of("signed").level == "weight"
@@ -42,6 +42,12 @@ def test_a_package_that_is_broken_is_named(name: str, said: str) -> None:
         operator_of(name)
 
 
+@pytest.mark.usefixtures("installed")
+def test_a_schedule_that_is_no_function_is_named() -> None:
+    with pytest.raises(SpecError, match="no function that makes"):
+        schedule("number", Shape(0.5, 4))
+
+
 def test_without_it_the_name_is_refused_with_ours() -> None:
     with pytest.raises(SpecError, match="'conjunctive' or a plug-in's name, and none is installed"):
         resolve({"prune.operator": ("--operator", "signed")})
@@ -49,17 +55,27 @@ def test_without_it_the_name_is_refused_with_ours() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_a_wrong_name_beside_it_is_refused_with_theirs() -> None:
-    with pytest.raises(SpecError, match="a plug-in's: halfway"):
+    with pytest.raises(SpecError, match="a plug-in's: halfway, number"):
         resolve({"prune.schedule": ("--schedule", "sometimes")})
 
 
-def test_a_run_prunes_by_a_plug_in(tmp_path: Path) -> None:
+def pruned_by(operator: str, where: Path) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "aecompress", "prune", "binary-clusters:4x10x30", "--hidden", "8", "--latent", "4",
-        "--epochs", "6", "--batch", "8", "--mode", "canonical", "--operator", "signed", "--schedule", "halfway",
-        "--target-sparsity", "0.4", "--regrowth", "0", "--quiet", "-o", str(tmp_path / "r"),
+        "--epochs", "6", "--batch", "8", "--mode", "canonical", "--operator", operator, "--schedule", "halfway",
+        "--target-sparsity", "0.4", "--regrowth", "0", "--quiet", "-o", str(where),
     ]  # fmt: skip
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True)
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True)
+
+
+def test_scores_of_another_shape_are_told_to_whoever_brings_them(tmp_path: Path) -> None:
+    done = pruned_by("short", tmp_path / "r")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "one per weight would be [1, " in done.stderr
+
+
+def test_a_run_prunes_by_a_plug_in(tmp_path: Path) -> None:
+    done = pruned_by("signed", tmp_path / "r")
     assert done.returncode == 0, done.stderr
     model = load_model(tmp_path / "r" / "model")
     values = np.concatenate([tensor.ravel() for tensor in model.tensors.values()])

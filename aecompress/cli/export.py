@@ -15,7 +15,12 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="RUN|FILE.onnx", help="A finished run, or a packed file.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Model folder, or plain file; left out: RUN/model.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            show_default=False,
+            help="Model folder, or plain file; left out: RUN/model, or the picked member's folder in RUN/front.",
+        ),
     ] = None,
     variants: Annotated[
         str | None,

@@ -32,7 +32,7 @@ def front(
         members = load(run)
         at = knee([(float(member.nonzeros), member.loss) for member in members])
         if plot is not None:
-            axes = drawing.axes("non-zeros", f"validation {members[0].measure}")
+            axes = drawing.axes("non-zeros", f"{members[0].split} {members[0].measure}")
             across, up = [member.nonzeros for member in members], [member.loss for member in members]
             axes.plot(across, up, marker="o")
             axes.scatter(across[at], up[at], s=120, facecolors="none", edgecolors="C3", label="knee")

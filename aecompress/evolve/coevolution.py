@@ -104,6 +104,8 @@ def by_dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visite
     out = forward(net.layers, net.layout.views(rival.weights), batch.expand(cells.shape[0], -1, -1)).out[-1]
     kept = (last.masks.sum(1), rival.masks.sum(1))
     wins = (finite_or_inf(mean_loss(plan.measure, out, batch)) < own) & (kept[1] <= kept[0])
+    if plan.pruning is not None:
+        wins &= torch.tensor(plan.pruning.targets, device=wins.device) > 0  # the dense cell is what others compare with
     new = last.take(cells)
     for name, tensor in rival.tensors().items():
         mine = new.tensors()[name]

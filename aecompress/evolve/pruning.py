@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
+from aecompress.errors import RunError
 from aecompress.evolve import regrowth
 from aecompress.evolve.evidence import incoming
 from aecompress.evolve.operators import Evidence, Operator
@@ -95,7 +96,7 @@ def prune_to(
     Args:
         exchanged: share of what is kept that is cut beyond that, for what the training loss asks for most.
     """
-    scores, masks = pruning.operator.score(evidence), block.masks
+    scores, masks = scored(net, pruning, block, evidence), block.masks
     weight_level, size = pruning.operator.level == "weight", net.model_size
     whole = pruning.granularity == "unit"
     most = most_unit_zeros(net) if whole else most_zeros(net)
@@ -117,6 +118,22 @@ def prune_to(
     if exchanged:
         regrowth.settle(net, block, keep & ~masks)
     cut(net, pruning, block, keep)
+
+
+def scored(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence) -> Tensor:
+    """The operator's scores.
+
+    Raises:
+        RunError: they have not the shape that its level asks for.
+    """
+    scores, level = pruning.operator.score(evidence), pruning.operator.level
+    wanted = (block.weights.shape[0], net.model_size if level == "weight" else sum(each.outputs for each in net.layers))
+    if tuple(scores.shape) != wanted:
+        raise RunError(
+            f"prune.operator: its score is {list(scores.shape)}, one per {level} would be {list(wanted)}; correct the "
+            "package that brings it"
+        )
+    return scores
 
 
 def prune_published(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence) -> None:

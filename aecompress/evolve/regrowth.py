@@ -25,8 +25,14 @@ def share_at(share: float, end: float, progress: float) -> float:
 
 
 def weights(evidence: Evidence) -> Tensor:
-    """How much the training loss asks for each weight, pruned or not: its |gradient|, ``[P, model_size]``."""
-    return evidence.gradients().abs_()
+    """How much the training loss asks for each weight, pruned or not: its |gradient|, ``[P, model_size]``.
+
+    Where it asks for none, as of units that are never active, what a weight is now decides: from -1 for a 0, which
+    would stay one, up to 0.
+    """
+    asked = evidence.gradients().abs_()
+    worth = evidence.weights[:, : asked.shape[1]].abs().add_(1).reciprocal_().neg_()
+    return torch.where(asked > 0, asked, worth)
 
 
 def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,10 @@ def schedule(name: str, shape: Shape) -> Schedule:
     built: Callable[[Shape], Schedule] = SCHEDULES.get(name) or plugins.load(
         plugins.SCHEDULES, "prune.schedule", name, list(SCHEDULES)
     )
-    return fixed(shape) if shape.final == 0 else built(shape)
+    made = fixed(shape) if shape.final == 0 or not callable(built) else built(shape)
+    if not callable(built) or not callable(made):
+        raise SpecError(f"prune.schedule = {name!r}: its package brings no function that makes s(t); ask its author")
+    return made
 
 
 def toward_target(name: str, shape: Shape, generations: int) -> Curve:

@@ -48,12 +48,13 @@ def keep_weights(
 ) -> Tensor:
     """The masks after pruning cell i to exactly ``counts[i]`` zeros over encoder and decoder together.
 
-    Weights already pruned stay pruned; the best weight of every layer stays, so that no layer is emptied.
+    A cell that has more already stays as it is. Weights already pruned stay pruned; the best weight of every layer
+    stays, so that no layer is emptied.
 
     Args:
         scores: ``[P, model_size]``, lower goes first; NaN goes last.
         masks: bool ``[P, n]``, True = kept.
-        counts: zeros of each cell afterwards; at least those there are, at most :func:`most_zeros`.
+        counts: zeros of each cell afterwards, where it has no more than that now; at most :func:`most_zeros`.
         ties: ``[P, model_size]``, decides among equal scores, lower goes first.
 
     Returns:
@@ -68,7 +69,7 @@ def keep_weights(
         rank = part if ties is None else ties[:, place].masked_fill(part < part.amax(1, keepdim=True), -torch.inf)
         part.scatter_(1, rank.argmax(1, keepdim=True), torch.inf)
     result = masks.clone()
-    result[:, : net.model_size] = ~lowest(scores, counts, ties)
+    result[:, : net.model_size] &= ~lowest(scores, counts, ties)
     return result
 
 

@@ -238,7 +238,7 @@ def hypervolume(points: list[tuple[float, float]], reference: tuple[float, float
 def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     """One ring of eight cells against eight separate runs of the same recipe, in half and in all of their time.
 
-    The learning rate of every separate run is the one with the lowest loss on validation rows at its budget; the ring's,
+    The learning rate of a separate run is the one with the lowest loss on validation rows at its budget; the ring's,
     for each of its lengths, the one with the largest hypervolume there; seed 0.
     """
     work = works(mnist)[0]

@@ -1,96 +1,151 @@
-"""The experiment behind the default recipe: one field of the spec varied at a time, validation loss, mean of the seeds.
+"""The experiment behind the default recipe: one field of the spec varied at a time, mean of the seeds.
 
-    python benchmarks/recipe.py [--seeds 3] [--mnist FILE.npz] > table.md
+    python benchmarks/recipe.py [--works digits,clusters,mnist] [--seeds 3] [--mnist FILE.npz] > table.md
 
-Every run is a normal run of the package; the validation rows decide, the test rows are only reported.
+The validation rows decide; the test rows are only reported. Rows in brackets are no fields of the spec: what was tried
+beside it and left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from pathlib import Path
+import dataclasses
+import math
 from typing import Any
 
 import torch
+from quality import NEVER
 
-from aecompress.events import Finished
+from aecompress.assembly import cells_of, first_population, make_ready, rows_of, threads_for
+from aecompress.evolve.canonical import canonical
+from aecompress.evolve.plan import Plan
+from aecompress.evolve.workers import no_denormals
+from aecompress.nets.autoencoder import reconstruction_loss
 from aecompress.spec import resolve
-from aecompress.trip import prepare, run
+from aecompress.trip import Job, prepare
 
 VARIATIONS: dict[str, list[Any]] = {
     "model.latent_activation": ["relu"],
+    "model.initial": ["torch", "scaled"],
     "train.learning_rate": [0.002, 0.004, 0.016],
     "train.batch": [0.5, 2.0],
     "train.warmup": [0.0, 0.3],
     "train.bce_share": [0.3, 0.7],
     "train.betas": [(0.9, 0.999)],
-    "model.initial": ["torch", "scaled"],
+    "prune.operator": ["magnitude-layer", "wanda", "taylor"],
     "prune.regrowth": [0.0, 0.2],
     "prune.end": [0.2, 0.4, 0.6, 0.75, 0.9],
     "prune.start": [0.2],
     "prune.per_generation": [1],
+    "(rate raised again after the last exchange)": [0.1, 0.3],
+    "(weights averaged over the last)": [0.1, 0.25],
 }
 
 
-def final(work: dict[str, Any], changes: dict[str, Any], seed: int) -> tuple[float, float]:
+def raised(plan: Plan, share: float) -> Plan:
+    """The plan with the rate's cosine ended at the last exchange, and begun again there at ``share`` of its peak."""
+    training = plan.training
+    assert plan.pruning is not None
+    end = plan.pruning.regrowth_end if plan.pruning.regrowth else 0.75
+
+    def rate(progress: float) -> float:
+        if progress < end:
+            return training.rate(progress / end)
+        return share * (1 + math.cos(math.pi * (progress - end) / (1 - end))) / 2
+
+    return dataclasses.replace(plan, training=dataclasses.replace(training, rate=rate))
+
+
+def trained(job: Job, plan: Plan, averaged: float) -> torch.Tensor:
+    """Parameters ``[1, n]`` after a run without files; the mean of those of its last generations, cut as the last one.
+
+    Args:
+        averaged: share of the generations that the mean is of; 0: the last one alone.
+    """
+    rows = rows_of(job.spec, job.dataset, job.device)
+    population = first_population(job.spec, job.net, job.dataset, job.device)
+    make_ready(plan, lambda: None)
+    torch.set_num_threads(threads_for(plan, cells_of(job.spec), job.device))
+    generations, kept = plan.training.generations, []
+    with no_denormals():
+        while population.generation < generations:
+            population, _ = canonical(plan, population, rows, lambda: None)
+            if population.generation > (1 - averaged) * generations or population.generation == generations:
+                kept.append(population.weights)
+    return torch.stack(kept).mean(0) * population.masks
+
+
+def losses(work: dict[str, Any], path: str, value: Any, seed: int) -> tuple[float, float]:
     """Validation and test loss of one run, in its own measure."""
-    with tempfile.TemporaryDirectory() as folder:
-        flags = {
-            path: ("benchmark", value) for path, value in {"mode": "canonical", **work, **changes, "seed": seed}.items()
-        }
-        factor = flags.pop("train.batch", ("", 1.0))[1]
-        job = prepare(resolve(flags), Path(folder) / "run")
-        if factor != 1:
-            flags["train.batch"] = ("benchmark", int(job.spec.train.batch * factor))
-            job = prepare(resolve(flags), Path(folder) / "run")
-        measure = "l1" if job.spec.train.loss == "bce-then-l1" else "mse"
-        end = next(event for event in run(job) if isinstance(event, Finished))
-        shift = [job.dataset.notes.get(f"{split}_flip_rate", 0.0) for split in ("validation", "test")]
-        return (
-            end.metrics[f"validation_{measure}"] - shift[0],
-            end.metrics[f"test_{measure}"] - shift[1],
+    fields = {"mode": "canonical", **work, "seed": seed} | ({} if path.startswith("(") else {path: value})
+    flags = {path: ("benchmark", value) for path, value in fields.items()}
+    factor = flags.pop("train.batch", ("", 1.0))[1]
+    job = prepare(resolve(flags), NEVER)
+    if factor != 1:
+        flags["train.batch"] = ("benchmark", int(job.spec.train.batch * factor))
+        job = prepare(resolve(flags), NEVER)
+    plan = raised(job.plan, value) if path.startswith("(rate") else job.plan
+    weights = trained(job, plan, value if path.startswith("(weights") else 0.0)
+    views, found = job.net.layout.views(weights), []
+    for split, part in (("validation", job.dataset.validation), ("test", job.dataset.test)):
+        loss = float(reconstruction_loss(job.net, views, torch.from_numpy(part), plan.measure)[0])
+        found.append(loss - job.dataset.notes.get(f"{split}_flip_rate", 0.0))
+    return found[0], found[1]
+
+
+def works(mnist: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Title and fields of each work."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {
+        "digits": ("digits, 80 % zeros, mse", {"data.source": "digits"}),
+        "clusters": (
+            "binary-clusters:10x100x1000, 1000-30-10-30-1000, 100 passes, 90 % zeros, l1 above the flip rate",
+            {
+                "data.source": "binary-clusters:10x100x1000",
+                "model.hidden": [30],
+                "model.latent": 10,
+                "train.epochs": 100,
+                "prune.target_sparsity": 0.9,
+            },
+        ),
+    }
+    if mnist:
+        found["mnist"] = (
+            "MNIST, 784-256-64-256-784, 8 passes, 90 % zeros, mse",
+            {
+                "data.source": mnist,
+                "data.key": "train",
+                "data.split": [0.9, 0.1, 0.0],
+                "data.test": mnist + ":test",
+                "model.hidden": [256],
+                "model.latent": 64,
+                "train.epochs": 8,
+                "prune.target_sparsity": 0.9,
+            },
         )
+    return found
 
 
 def main() -> None:
-    """Print one Markdown table per data set."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print one Markdown table per work."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--works", default="digits,clusters,mnist")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--mnist", help="mnist.npz with arrays train and test")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    works: dict[str, dict[str, Any]] = {
-        "digits, 80 % zeros, mse": {"data.source": "digits"},
-        "binary-clusters:10x100x1000, 1000-30-10-30-1000, 100 passes, 80 % zeros, l1 above the flip rate": {
-            "data.source": "binary-clusters:10x100x1000",
-            "model.hidden": [30],
-            "model.latent": 10,
-            "train.epochs": 100,
-        },
-    }
-    if arguments.mnist:
-        works["MNIST, 784-256-64-256-784, 8 passes, 90 % zeros, mse"] = {
-            "data.source": arguments.mnist,
-            "data.key": "train",
-            "data.split": [0.9, 0.1, 0.0],
-            "data.test": arguments.mnist + ":test",
-            "model.hidden": [256],
-            "model.latent": 64,
-            "train.epochs": 8,
-            "prune.target_sparsity": 0.9,
-        }
-    for title, work in works.items():
-        seeds = range(1 if "MNIST" in title else arguments.seeds)
+    asked = parser.parse_args()
+    for name, (title, work) in works(asked.mnist).items():
+        if name not in asked.works.split(","):
+            continue
+        seeds = range(1 if name == "mnist" else asked.seeds)
         print(f"\n### {title}\n\n| field | value | validation | test |\n|---|---|---|---|", flush=True)
-        cases = [("(the recipe)", None)] + [(path, value) for path, values in VARIATIONS.items() for value in values]
+        cases = [("seed", None)] + [(path, value) for path, values in VARIATIONS.items() for value in values]
         for path, value in cases:
-            if path == "train.bce_share" and "binary" not in title:
+            if path == "train.bce_share" and name != "clusters":
                 continue
-            results = [final(work, {} if value is None else {path: value}, seed) for seed in seeds]
+            results = [losses(work, path, seed if value is None else value, seed) for seed in seeds]
             validation, test = (sum(column) / len(results) for column in zip(*results, strict=True))
+            label = "(the recipe)" if value is None else path
             shown = "" if value is None else f"{value:g} x" if path == "train.batch" else value
-            print(f"| {path} | {shown} | {validation:.5f} | {test:.5f} |", flush=True)
+            print(f"| {label} | {shown} | {validation:.5f} | {test:.5f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from aecompress.errors import SpecError
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
 from aecompress.spec import flatten
+from aecompress.study.design import slug
 from aecompress.study.results import Outcome, Result
 from aecompress.study.stats import summary
 
@@ -24,8 +26,8 @@ MANY = 8
 WIDTH = 7.0
 """Of every figure, in inches."""
 FORMATS = ("svg", "png")
-LEGEND = {"fontsize": "small", "loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2, "frameon": False}
-"""Under a chart."""
+WRAP = 32
+"""Letters of a group's name on a line."""
 
 
 def available() -> None:
@@ -40,16 +42,15 @@ def available() -> None:
         raise SpecError("report: needs matplotlib for its figures; pip install 'aecompress[plot]'") from fault
 
 
-def canvas(height: float, down: int = 1) -> tuple[Any, list[Any]]:
-    """A figure with charts under each other, of ``height`` inches each, so that a narrow screen can show them."""
+def canvas(height: float) -> tuple[Any, Any]:
+    """A figure of ``height`` inches with one chart."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height * down), layout="constrained")
-    axes = figure.subplots(down, 1, squeeze=False)[:, 0]
-    for chart in axes:
-        chart.grid(alpha=0.3)
-        chart.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    chart = figure.subplots()
+    chart.grid(alpha=0.3)
+    chart.spines[["top", "right"]].set_visible(False)
+    return figure, chart
 
 
 def rendered(figure: Any, kind: str) -> bytes:
@@ -124,22 +125,32 @@ def band(chart: Any, curves: Sequence[Floats], label: str, number: int) -> None:
     chart.fill_between(generations, low, high, alpha=0.2, linewidth=0, color=style(number)["color"])
 
 
-def by_generation(charts: Charts, curve: str, label: str) -> Any:
-    """Median over trials and the middle half of them, by generation: a chart for each title, a line for each group.
+def by_generation(title: str, groups: dict[str, Outcome], curve: str, label: str) -> Any:
+    """Median over trials and the middle half of them, by generation: a line for each group.
 
     Args:
         curve: "loss" (mean over the cells) or "nonzeros".
     """
-    figure, drawn = canvas(4.2, len(charts))
-    for chart, (title, groups) in zip(drawn, charts.items(), strict=True):
-        for number, (name, outcome) in enumerate(groups.items()):
-            band(chart, [values_of(result, curve) for result in outcome.results], name, number)
-        lengths = [len(result.curves.nonzeros) for outcome in groups.values() for result in outcome.results]
-        if max(lengths) > 3 * min(lengths):
-            chart.set_xscale("log")
-        chart.set(xlabel="generation", ylabel=label, title=title)
-        chart.legend(**LEGEND)
+    figure, chart = canvas(4.6)
+    for number, (name, outcome) in enumerate(groups.items()):
+        band(chart, [values_of(result, curve) for result in outcome.results], name, number)
+    lengths = [len(result.curves.nonzeros) for outcome in groups.values() for result in outcome.results]
+    if max(lengths) > 3 * min(lengths):
+        chart.set_xscale("log")
+    chart.set(xlabel="generation", ylabel=label, title=title)
+    legend(figure, groups)
     return figure
+
+
+def legend(figure: Any, names: Iterable[str] = ()) -> None:
+    """Under the chart, in two columns where the names are short."""
+    columns = 1 if max(map(len, names), default=0) > WRAP else 2
+    figure.legend(loc="outside lower center", ncols=columns, fontsize="small", frameon=False)
+
+
+def wrapped(found: Sequence[Outcome]) -> list[str]:
+    """The groups' names on lines short enough for the side of a chart."""
+    return [textwrap.fill(outcome.group.name, WRAP) for outcome in found]
 
 
 def values_of(result: Result, curve: str) -> Floats:
@@ -152,7 +163,7 @@ def values_of(result: Result, curve: str) -> Floats:
 
 def capacity_boxes(found: Sequence[Outcome]) -> Any:
     """Boxes of the capacity of every trial, as published, and crosses at the parameters not zero at the end."""
-    figure, (chart,) = canvas(1.2 + 0.36 * len(found))
+    figure, chart = canvas(1.2 + 0.36 * len(found))
     places = np.arange(len(found), 0, -1)
     boxes = chart.boxplot(
         [outcome.capacities for outcome in found], positions=places, orientation="horizontal", widths=0.6,
@@ -162,15 +173,15 @@ def capacity_boxes(found: Sequence[Outcome]) -> Any:
         box.set(facecolor=COLOURS[number % len(COLOURS)], alpha=0.6)
     ends = [np.mean([result.nonzero for result in outcome.results]) for outcome in found]
     chart.plot(ends, places, "kx", label="not zero at the end, mean")
-    chart.set(xlabel="capacity: share not zero at the lineage's last prune", xlim=(-0.02, 1.02))
-    chart.set_yticks(places, [outcome.group.name for outcome in found])
-    figure.legend(loc="outside lower center", fontsize="small", frameon=False)
+    chart.set(xlabel="capacity", xlim=(-0.02, 1.02))
+    chart.set_yticks(places, wrapped(found))
+    legend(figure)
     return figure
 
 
 def trials(found: Sequence[Outcome]) -> Any:
     """Every trial as a dot, the mean with its interval as a bar, the published mean as a diamond."""
-    figure, (chart,) = canvas(1.4 + 0.36 * len(found))
+    figure, chart = canvas(1.4 + 0.36 * len(found))
     expected = [(outcome.group.expected, place) for place, outcome in enumerate(reversed(found), 1)]
     for place, outcome in enumerate(reversed(found), 1):
         colour = COLOURS[(len(found) - place) % len(COLOURS)]
@@ -182,55 +193,64 @@ def trials(found: Sequence[Outcome]) -> Any:
     known = [(value, place) for value, place in expected if value is not None]
     if known:
         chart.plot(*zip(*known, strict=True), "D", color="black", fillstyle="none", label="published mean")
-        figure.legend(loc="outside lower center", fontsize="small", frameon=False)
-    chart.set(xlabel=f"training {found[0].measure}, mean over the cells; bar: 95 % of the mean")
-    chart.set_yticks(range(1, len(found) + 1), [outcome.group.name for outcome in reversed(found)])
+        legend(figure)
+    chart.set(xlabel=f"training {found[0].measure}")
+    chart.set_yticks(range(1, len(found) + 1), wrapped(found)[::-1])
     return figure
 
 
-def best_of_each(found: Sequence[Outcome]) -> Any:
-    """The curve of the best trial of the best group of each operator, its cells as thin lines."""
+def best_of_each(title: str, groups: dict[str, Outcome]) -> Any:
+    """The curve of the best trial of each group, its cells as thin lines."""
+    figure, chart = canvas(4.6)
+    for number, (name, outcome) in enumerate(groups.items()):
+        result = min(outcome.results, key=lambda result: result.loss)
+        generations, colour = np.arange(1, len(result.curves.loss) + 1), style(number)["color"]
+        chart.plot(generations, result.curves.loss, color=colour, alpha=0.2, linewidth=0.8)
+        chart.plot(generations, values_of(result, "loss"), label=f"{name}, seed {result.seed}", **style(number))
+    chart.set(xlabel="generation", ylabel=f"training {result.measure}", title=title)
+    legend(figure, groups)
+    return figure
+
+
+def best_groups(found: Sequence[Outcome]) -> list[Outcome]:
+    """The group of each family and operator with the lowest loss."""
     best: dict[tuple[str, str], Outcome] = {}
     for outcome in sorted(found, key=lambda outcome: float(outcome.losses.mean())):
         best.setdefault((family(outcome), field_of(outcome, "prune.operator")), outcome)
-    charts = charts_of([outcome for outcome in found if outcome in best.values()])
-    figure, drawn = canvas(4.2, len(charts))
-    for chart, (title, groups) in zip(drawn, charts.items(), strict=True):
-        for number, (name, outcome) in enumerate(groups.items()):
-            result = min(outcome.results, key=lambda result: result.loss)
-            generations, colour = np.arange(1, len(result.curves.loss) + 1), style(number)["color"]
-            chart.plot(generations, result.curves.loss, color=colour, alpha=0.2, linewidth=0.8)
-            chart.plot(generations, values_of(result, "loss"), label=f"{name}, seed {result.seed}", **style(number))
-        chart.set(xlabel="generation", ylabel=f"training {found[0].measure}", title=title)
-        chart.legend(**LEGEND)
-    return figure
+    return [outcome for outcome in found if outcome in best.values()]
 
 
 def study_figures(found: Sequence[Outcome]) -> dict[str, tuple[str, Any]]:
     """Every figure of a study: file name, caption and figure."""
     loss, every = f"training {found[0].measure}", charts_of(found)
+    spread = "median over trials, and the middle half of them."
     drawn = {
-        "trials": ("Every trial, the mean of its group and what was published.", trials(found)),
-        "loss": (
-            "Loss by generation, mean over the cells: median over trials, and the middle half of them.",
-            by_generation(every, "loss", loss),
-        ),
+        "trials": (
+            "Every trial, mean over its cells; the mean of each group with its 95 % interval, and what was published.",
+            trials(found),
+        )
     }
+    for title, groups in every.items():
+        caption = f"Loss by generation, {title}, mean over the cells: {spread}"
+        drawn[f"loss-{slug(title)}"] = caption, by_generation(title, groups, "loss", loss)
     for field, other in (("operator", "schedule"), ("schedule", "operator")):
-        charts = charts_of(found, f"prune.{other}", f"prune.{field}")
-        if len({field_of(outcome, f"prune.{field}") for outcome in found}) > 1 and len(charts) > len(every):
-            drawn[f"loss_by_{field}"] = (
-                f"Loss by generation and {field}, a chart for each {other}: median over trials, and the middle half.",
-                by_generation(charts, "loss", loss),
-            )
-    drawn |= {
-        "best": ("The best trial of the best group of each operator; thin lines are its cells.", best_of_each(found)),
-        "capacity": ("Capacity of every trial.", capacity_boxes(found)),
-        "size": (
-            "Network size over time: parameters that are not zero, mean over the cells.",
-            by_generation(every, "nonzeros", "non-zeros"),
-        ),
-    }
+        for title, groups in charts_of(found, f"prune.{other}", f"prune.{field}").items():
+            pruned = [outcome for outcome in groups.values() if field_of(outcome, "prune.operator") != "none"]
+            told_apart = len({field_of(outcome, f"prune.{field}") for outcome in pruned}) > 1
+            names = {outcome.group.name for outcome in groups.values()}
+            if told_apart and all(names != {one.group.name for one in each.values()} for each in every.values()):
+                caption = f"Loss by generation and {field}, {title}: {spread}"
+                drawn[f"loss-by-{field}-{slug(title)}"] = caption, by_generation(title, groups, "loss", loss)
+    for title, groups in charts_of(best_groups(found)).items():
+        caption = f"The best trial of the best group of each operator, {title}; thin lines are its cells."
+        drawn[f"best-{slug(title)}"] = caption, best_of_each(title, groups)
+    drawn["capacity"] = (
+        "Capacity of every trial: share of the parameters not zero at the lineage's last prune.",
+        capacity_boxes(found),
+    )
+    for title, groups in every.items():
+        caption = f"Network size over time, {title}: parameters that are not zero, mean over the cells."
+        drawn[f"size-{slug(title)}"] = caption, by_generation(title, groups, "nonzeros", "non-zeros")
     return drawn
 
 
@@ -244,7 +264,7 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
     drawn: dict[str, tuple[str, Any]] = {}
     if past:
         generations = [event.generation for event in past]
-        figure, (chart,) = canvas(4)
+        figure, chart = canvas(4)
         losses = np.array([event.train_loss for event in past])
         chart.plot(generations, losses, color=COLOURS[0], alpha=0.35, linewidth=0.8)
         chart.plot(generations, np.nanmin(losses, axis=1), color=COLOURS[0], label="training, best cell")
@@ -253,7 +273,7 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
         chart.set(xlabel="generation", ylabel=past[-1].measure, yscale="log")
         chart.legend(frameon=False)
         drawn["loss"] = ("Loss by generation; thin lines are the cells.", figure)
-        figure, (chart,) = canvas(4)
+        figure, chart = canvas(4)
         chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
         chance = any(isinstance(event, Started) and event.spec["prune"]["drive"] == "probability" for event in said)
         label = "the schedule's chance to prune" if chance else "asked by the schedule, mean"
@@ -281,7 +301,7 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
 
 def layer_map(layers: Sequence[LayerSparsity]) -> Any:
     """Layers down, generations across, zeros as shade."""
-    figure, (chart,) = canvas(1.2 + 0.4 * len(layers[-1].layers))
+    figure, chart = canvas(1.2 + 0.4 * len(layers[-1].layers))
     values = np.array([np.mean(event.sparsity, axis=0) for event in layers]).T
     first, last = layers[0].generation, layers[-1].generation
     image = chart.imshow(
@@ -351,7 +371,7 @@ def coverage(values: Floats) -> tuple[float, float]:
 
 def coverage_bars(activations: dict[str, Floats]) -> Any:
     """Both shares, for each layer."""
-    figure, (chart,) = canvas(1.2 + 0.45 * len(activations))
+    figure, chart = canvas(1.2 + 0.45 * len(activations))
     places = np.arange(len(activations))
     shares = [coverage(values) for values in activations.values()]
     chart.barh(places - 0.2, [some for some, _ in shares], 0.4, color=COLOURS[0], label="on at least one row")

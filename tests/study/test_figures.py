@@ -18,19 +18,24 @@ def found(finished: Path) -> tuple[Outcome, ...]:
 
 def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(found: tuple[Outcome, ...]) -> None:
     drawn = figures.study_figures(found)
-    assert list(drawn) == ["trials", "loss", "best", "capacity", "size"]
+    assert list(drawn) == [
+        "trials", "loss-canonical", "loss-ring-synchronous", "best-canonical", "best-ring-synchronous", "capacity",
+        "size-canonical", "size-ring-synchronous",
+    ]  # fmt: skip
     for name, (caption, figure) in drawn.items():
         svg, png = (figures.rendered(figure, kind) for kind in figures.FORMATS)
         assert b"<svg" in svg and png[:4] == b"\x89PNG" and caption, name
     again = figures.study_figures(found)
-    assert figures.rendered(again["loss"][1], "svg") == figures.rendered(figures.study_figures(found)["loss"][1], "svg")
+    for name, (_, figure) in figures.study_figures(found).items():
+        assert figures.rendered(again[name][1], "svg") == figures.rendered(figure, "svg"), name
 
 
 def test_a_line_is_the_median_over_trials_and_its_band_the_middle_half(found: tuple[Outcome, ...]) -> None:
-    figure = figures.by_generation(figures.charts_of(found), "loss", "loss")
-    single, ring = figure.axes
-    assert (single.get_title(), ring.get_title()) == ("canonical", "ring, synchronous")
-    for chart, of in ((single, found[:1]), (ring, found[1:])):
+    charts = figures.charts_of(found)
+    assert list(charts) == ["canonical", "ring, synchronous"]
+    for (title, groups), of in zip(charts.items(), (found[:1], found[1:]), strict=True):
+        (chart,) = figures.by_generation(title, groups, "loss", "loss").axes
+        assert chart.get_title() == title
         for line, outcome in zip(chart.get_lines(), of, strict=True):
             curves = np.stack([result.curves.loss.mean(1) for result in outcome.results])
             assert line.get_label() == outcome.group.name
@@ -62,8 +67,11 @@ def test_every_group_is_drawn_and_none_pooled_with_another() -> None:
     by_schedule = figures.charts_of(groups, "prune.operator", "prune.schedule")
     assert list(by_schedule["canonical, wanda"]) == ["plain", "slow", "fixed", "increase", "cubic"]
     drawn = figures.study_figures(groups)
-    assert list(drawn) == ["trials", "loss", "loss_by_operator", "loss_by_schedule", "best", "capacity", "size"]
-    lines = drawn["loss"][1].axes[0].get_lines()
+    assert [name for name in drawn if "loss-by" in name] == [
+        "loss-by-operator-canonical-fixed", "loss-by-operator-canonical-increase", "loss-by-operator-canonical-cubic",
+        "loss-by-schedule-canonical-random", "loss-by-schedule-canonical-variance", "loss-by-schedule-canonical-wanda",
+    ]  # fmt: skip
+    lines = drawn["loss-canonical-1-of-2"][1].axes[0].get_lines()
     np.testing.assert_allclose(lines[0].get_ydata(), [0.5, 0.2])  # the mean of the cells that are not lost
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import math
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
@@ -130,16 +131,41 @@ def uncompilable() -> str:
     return ""
 
 
+@functools.cache
+def half_gain() -> float:
+    """How many times as fast as in float32 a product is in bfloat16 on this processor; measured, some 20 ms.
+
+    A processor may have the instructions and still be slower with them, as those with AVX-512 and no AMX.
+    """
+    best = {}
+    for kind in (torch.float32, torch.bfloat16):
+        matrix = torch.ones((512, 512), dtype=kind)
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            torch.mm(matrix, matrix)
+            times.append(time.perf_counter() - start)
+        best[kind] = min(times)
+    return best[torch.float32] / best[torch.bfloat16]
+
+
 def check_half(spec: RunSpec, device: torch.device) -> None:
-    """Refuse products in bfloat16 where the device has none.
+    """Refuse products in bfloat16 where the device has none, or is slower with them.
 
     Raises:
         DeviceError: it would be slower than float32.
     """
+    if spec.precision != "bf16":
+        return
     cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     has = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu if device.type == "cpu" else False
-    if spec.precision == "bf16" and not has:
+    if not has:
         raise DeviceError(f"precision = 'bf16': {device} computes no products in bfloat16; choose float32")
+    if device.type == "cpu" and half_gain() < 1:
+        raise DeviceError(
+            f"precision = 'bf16': on this processor a product in bfloat16 takes {1 / half_gain():.1f} times as long as "
+            "in float32; choose float32"
+        )
 
 
 def find_device(name: str) -> torch.device:

@@ -75,12 +75,23 @@ def test_without_a_compiler_auto_falls_back_and_on_is_refused(monkeypatch: pytes
         assembly.uncompilable.cache_clear()
 
 
-def test_compiled_training_and_half_precision_are_refused_where_they_are_not() -> None:
+def test_compiled_training_and_half_precision_are_refused_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="compiled training is for CPUs"):
         engine_of(settled(compile="on")[0].spec, torch.device("cuda:0"))
     half, _ = settled(precision="bf16")
     with pytest.raises(DeviceError, match="computes no products in bfloat16"):
         check_half(half.spec, torch.device("mps"))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(assembly, "half_gain", lambda: 0.5)
+    with pytest.raises(DeviceError, match="in bfloat16 takes 2.0 times as long"):
+        check_half(half.spec, CPU)
+    check_half(settled()[0].spec, CPU)
+    monkeypatch.setattr(assembly, "half_gain", lambda: 2.0)
+    check_half(half.spec, CPU)
+
+
+def test_the_gain_of_half_precision_is_measured() -> None:
+    assert 0.01 < assembly.half_gain() < 100
 
 
 def test_the_expected_time_grows_with_every_size() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torchmetrics.functional.retrieval import retrieval_normalized_dcg, retrieval_recall
 
 from aecompress import rng
 from aecompress.data.interactions import SparseRows
@@ -45,6 +44,8 @@ def ranking(
         weights: of one individual, ``[1, in, out]`` by name.
         rows: users that the model was not trained on.
     """
+    from torchmetrics.functional.retrieval import retrieval_normalized_dcg, retrieval_recall  # more than a second
+
     held = held_out(rows, seed)
     names = [*(f"recall@{k}" for k in RECALL_AT), f"ndcg@{GAIN_AT}"]
     found: dict[str, list[float]] = {name: [] for name in names}

@@ -155,6 +155,8 @@ def sweep(study: Study, where: Path, carrier: Carrier, workers: int, stop: Stop,
 
         try:
             for _ in range(ATTEMPTS):
+                if not left:  # starting workers takes seconds
+                    break
                 again = []
                 for task, fault in carrier(iter(left), begun, stop):
                     name = task.folder.name

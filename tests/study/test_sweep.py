@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,13 @@ def test_a_folder_with_other_things_or_another_study_is_refused(finished: Path, 
     with pytest.raises(OutputError, match="another spec"):
         sweep(other, finished, serial, 1, NOBODY, SILENT)
     assert copied(finished).trials[0].resolved.spec.train.epochs == 4
+
+
+def test_nothing_is_started_where_nothing_is_left(finished: Path) -> None:
+    def carrier(tasks: Iterator[Task], begun: Callable[[Task], None], stop: Callable[[], None]) -> Iterator[Any]:
+        raise AssertionError("workers were started")
+
+    assert len(sweep(tiny(finished.parent), finished, carrier, 2, NOBODY, SILENT).skipped) == 9
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -554,8 +554,14 @@ def contradictions(spec: RunSpec) -> list[str]:
                 "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator "
                 "than 'variance'"
             )
-    if spec.budget != BudgetSpec() and (drive_of(spec.prune) == "probability" or spec.prune.operator == "none"):
+    limits = spec.budget.max_params or spec.budget.max_bytes or spec.budget.max_loss_increase
+    if limits and (drive_of(spec.prune) == "probability" or spec.prune.operator == "none"):
         faults.append("budget: is met by pruning to a target; drop prune.probability, and choose a prune.operator")
+    if spec.budget.min_sparsity not in ("auto", 0) and not spec.budget.max_loss_increase:
+        faults.append(
+            f"budget.min_sparsity = {spec.budget.min_sparsity}: is asked of models within budget.max_loss_increase; "
+            "give that too, or ask for prune.target_sparsity"
+        )
     if spec.prune.start >= (1 if spec.prune.end == "auto" else spec.prune.end):
         faults.append(
             f"prune.start = {spec.prune.start} and prune.end = {spec.prune.end}: pruning must start before it ends"

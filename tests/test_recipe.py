@@ -9,7 +9,8 @@ from aecompress.recipe import Facts, complete, pruning_end
 from aecompress.spec import FIELDS, flatten, resolve
 
 SETTLED_LATER = {
-    "device", "data.scaling", "data.header", "compile", "evolve.budgets", "evolve.rule", "prune.end"
+    "device", "data.scaling", "data.header", "compile", "evolve.budgets", "evolve.rule", "prune.end",
+    "budget.min_sparsity",
 }  # fmt: skip
 FACTS = Facts(rows=1438, inputs=64, binary=False, unit=True)
 

@@ -229,7 +229,7 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
             pairs = {(e, d): loss(spliced(net, before.weights[e], before.weights[d])) for e in near for d in near}
             del pairs[cell, cell]
             row, parent = own, cell
-            if pairs:
+            if pairs and BUDGETS[cell]:  # the dense cell stays dense
                 e, d = min(pairs, key=lambda pair: pairs[pair])
                 rival = spliced(net, before.weights[e], before.weights[d])
                 zeros = zeros_asked(net, plan.pruning, [cell], t / 8)[0]
@@ -249,7 +249,9 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
         assert report.parents.tolist() == parents, t
     assert bool(taken) == bool(radius)
     zeros = (~population.masks).sum(1).tolist()
-    assert zeros == [round(share * net.model_size) for share in BUDGETS]
+    asked = [round(share * net.model_size) for share in BUDGETS]
+    assert zeros == asked if not radius else all(have >= least for have, least in zip(zeros, asked, strict=True))
+    assert zeros[0] == 0  # the dense cell stays dense; others may have taken a sparser pair, with its zeros
     assert bool((population.weights[~population.masks] == 0).all())
 
 

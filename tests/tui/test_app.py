@@ -184,7 +184,7 @@ def test_a_path_is_copied_and_a_report_is_written_and_opened(recorded: Path) -> 
         (recorded / "report.html").unlink()
         (recorded / "report.html").mkdir()
         await pilot.press("o")
-        await until(pilot, lambda: any("cannot be written" in n.message for n in app._notifications), patience=60)
+        await until(pilot, lambda: any("is a folder" in n.message for n in app._notifications), patience=60)
 
     drive(recorded, steps)
 

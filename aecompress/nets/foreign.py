@@ -28,15 +28,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name an existing file") from fault
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-    ) as fault:
+    except DAMAGE as fault:
         said = " ".join(str(fault).split())[:120]
         raise DataError(
             f"{path}: holds more than tensors, or is damaged ({said}); save it with torch.save(model.state_dict(), ...)"

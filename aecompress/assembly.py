@@ -78,7 +78,8 @@ def engine_of(spec: RunSpec, device: torch.device) -> Engine:
 
     if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= FUSED_BATCH:
         return Engine("compiled passes", fused.train, fused.measured, whole_passes=True)
-    return Engine("compiled updates", functools.partial(train, update=fused.masked_update), measured)
+    steps = functools.partial(train, update=fused.masked_update, gradient=fused.gradient)
+    return Engine("compiled steps", steps, measured)
 
 
 def make_ready(plan: Plan, poll: Callable[[], None]) -> None:

@@ -98,6 +98,7 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
     """A run without files: job, last population, archive, and seconds with and without the archive."""
     asked = {path: ("benchmark", value) for path, value in flags.items()} | {"seed": ("benchmark", seed)}
     job = prepare(resolve(asked), NEVER)
+    threads = torch.get_num_threads()
     torch.set_num_threads(threads_for(job.plan, cells_of(job.spec), job.device))
     rows = rows_of(job.spec, job.dataset, job.device)
     population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
@@ -109,7 +110,7 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
         generations = time.perf_counter() - start
         found = archive(job.plan, population, rows, lambda: None)
     seconds = time.perf_counter() - start
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     return job, population, found, (seconds, generations)
 
 
@@ -370,6 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mnist", help="MNIST as .npz with train and test")
     parser.add_argument("--parts", default="mnist8,mnist30,clusters,digits,front")
+    parser.add_argument("--zeros", help="only these sparsities of each work, as 0,0.9")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--front-epochs", type=int, default=30)
     parser.add_argument("--picture", type=Path, help="of the front, .svg or .png")
@@ -380,6 +382,8 @@ def main() -> None:
     print("| work | zeros | baseline | ours | ratio | seconds, baseline / ours | ours at equal wall clock |")
     print("|---|---|---|---|---|---|---|")
     for work in works(asked.mnist):
+        if asked.zeros:
+            work = work._replace(sparsities=tuple(map(float, asked.zeros.split(","))))
         if work.name in parts:
             results.append(table(work, asked.seeds))
             if work.name == "mnist8" and asked.reconstructions:

@@ -59,7 +59,7 @@ def test_asking_decides_and_large_steps_get_compiled_updates() -> None:
     assert (asked.spec.compile, asked.sources["compile"]) == ("on", "test")
     large, _ = settled(compile="on", train__batch=256)
     noisy, _ = settled(compile="on", model__family="denoising")
-    assert engine_of(large.spec, CPU).name == engine_of(noisy.spec, CPU).name == "compiled updates"
+    assert engine_of(large.spec, CPU).name == engine_of(noisy.spec, CPU).name == "compiled steps"
 
 
 def test_without_a_compiler_auto_falls_back_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

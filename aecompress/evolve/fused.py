@@ -1,4 +1,4 @@
-"""Training of small steps on a CPU: whole passes over the rows in one compiled loop, a cell at a time.
+"""Training on a CPU in compiled loops: whole passes of small steps, and all of a large step but its matrix products.
 
 At batch 5 a step of a 60,000-parameter autoencoder is some ten microseconds of arithmetic; calling a tensor library for
 each of its parts costs several times that. Here a cell's weights (and moments) are copied into a buffer that stays in
@@ -11,6 +11,10 @@ Every matrix is kept with its longer side contiguous, which makes all three prod
     kept [in, out]   forward is `sums` over rows     backward is `dots` with rows
     kept [out, in]   forward is `dots` with rows     backward is `sums` over rows
 
+A large step leaves its products to torch (`gradient`). What lies between two of them, bias and activation, loss, the
+way back through an activation and the sums of the biases, is one loop over values that are still hot; mask and update
+(`masked_update`) are one loop over the weights.
+
 The loops are compiled by numba for the machine they run on, and the compiled code is kept between processes.
 """
 
@@ -19,12 +23,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import operator
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -33,7 +39,7 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -41,7 +47,9 @@ from aecompress import rng
 from aecompress.evolve import plan, workers
 from aecompress.evolve.population import Population
 from aecompress.evolve.training import Products, Training, step_size, steps_per_generation
+from aecompress.nets import autoencoder
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
 
 Floats = NDArray[np.float32]
@@ -729,38 +737,231 @@ def update_part(  # type: ignore[no-untyped-def]
             adam_row(weights[now], grad[now], first[now], second[now], size, epsilon, rest1, beta2, rest2)
 
 
+def wide(value):  # type: ignore[no-untyped-def]
+    """A number as float32, from itself or from the bits of a bfloat16 one, which are the upper half of it."""
+
+
+@overload(wide)
+def _wide(value):  # type: ignore[no-untyped-def]
+    if value == types.int16:
+        return lambda value: np.int32(np.int32(value) << np.int32(16)).view(np.float32)
+    return lambda value: value
+
+
+def put(row, place, value):  # type: ignore[no-untyped-def]
+    """``row[place] = value``; where the row holds bits of bfloat16, rounded to the nearest of them, ties to even."""
+
+
+@overload(put)
+def _put(row, place, value):  # type: ignore[no-untyped-def]
+    if row.dtype != types.int16:
+        return lambda row, place, value: operator.setitem(row, place, value)
+
+    def rounded(row, place, value):  # type: ignore[no-untyped-def]
+        bits = np.float32(value).view(np.int32)
+        row[place] = np.int16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
+
+    return rounded
+
+
 @compiled
 def update_part_half(  # type: ignore[no-untyped-def]
     lasting, fresh, weights, copy, half_grad, kept, first, second, size, epsilon, rest1, beta2, rest2
 ):
-    """:func:`update_part` from a bfloat16 gradient, renewing a bfloat16 copy of the weights; both as their bits, int16.
-
-    A bfloat16 is the upper half of a float32; rounding is to the nearest, ties to even.
-    """
-    bits = np.empty(STRETCH, np.int32)
-    grad = bits.view(np.float32)
+    """:func:`update_part` from a bfloat16 gradient, renewing a bfloat16 copy of the weights; both as their bits."""
+    grad = np.empty(STRETCH, np.float32)
     for start in range(0, weights.shape[0], STRETCH):
         now = slice(start, min(start + STRETCH, weights.shape[0]))
-        length = now.stop - now.start
-        slopes, own, low = half_grad[now], weights[now].view(np.int32), copy[now]
-        for c in range(length):
-            bits[c] = np.int32(slopes[c]) << np.int32(16)
-        update_part(
-            lasting,
-            fresh,
-            weights[now],
-            grad[:length],
-            kept[now],
-            first[now],
-            second[now],
-            size,
-            epsilon,
-            rest1,
-            beta2,
-            rest2,
-        )
-        for c in range(length):
-            low[c] = np.int16((own[c] + np.int32(0x7FFF) + ((own[c] >> np.int32(16)) & np.int32(1))) >> np.int32(16))
+        own, slopes, new, low = grad[: now.stop - now.start], half_grad[now], weights[now], copy[now]
+        for c in range(own.shape[0]):
+            own[c] = wide(slopes[c])
+        update_part(lasting, fresh, new, own, kept[now], first[now], second[now], size, epsilon, rest1, beta2, rest2)
+        for c in range(own.shape[0]):
+            put(low, c, new[c])
+
+
+@compiled
+def settle(kind, pre, out, bias, first, last):  # type: ignore[no-untyped-def]
+    """Add ``bias`` ``[1, w]`` to a layer's products ``pre`` ``[B, w]`` and activate, in columns first to last.
+
+    ``out`` is ``pre`` unless the activation is gelu, whose backward pass asks for both.
+    """
+    width = last - first
+    line, done = np.empty((1, width), np.float32), np.empty((1, width), np.float32)
+    add, powers = np.empty(width, np.float32), np.empty(width, np.int32)
+    for c in range(width):
+        add[c] = wide(bias[0, first + c])
+    for b in range(pre.shape[0]):
+        x, sums_of = pre[b][first:last], line[0]
+        if kind == IDENTITY:
+            for c in range(width):
+                put(x, c, wide(x[c]) + add[c])
+        elif kind == RELU:
+            for c in range(width):
+                value = wide(x[c]) + add[c]
+                kept = np.float32(0) if value < 0 else value
+                put(x, c, kept)
+        else:
+            for c in range(width):
+                sums_of[c] = wide(x[c]) + add[c]
+            activate(kind, width, line, done, powers)
+            y, values = out[b][first:last], done[0]
+            for c in range(width):
+                put(x, c, sums_of[c])
+            for c in range(width):
+                put(y, c, values[c])
+
+
+@compiled
+def settle_loss(kind, loss, scale, pre, target, delta, bias, slopes, first, last):  # type: ignore[no-untyped-def]
+    """The end of the forward pass and the start of the backward one, in columns first to last.
+
+    Adds ``bias`` ``[1, D]`` to the last layer's products ``pre`` ``[B, D]``; writes there the gradient of ``scale``
+    times the summed loss against ``target``, float32 ``[B, D]``, into ``delta`` and that of the bias into ``slopes``.
+    """
+    width = last - first
+    line, done, goal, grad = [np.empty((1, width), np.float32) for _ in range(4)]
+    add, total, powers = np.empty(width, np.float32), np.zeros(width, np.float32), np.empty(width, np.int32)
+    for c in range(width):
+        add[c] = wide(bias[0, first + c])
+    for b in range(pre.shape[0]):
+        x, d, sums_of, slope = pre[b][first:last], delta[b][first:last], line[0], grad[0]
+        for c in range(width):
+            sums_of[c] = wide(x[c]) + add[c]
+        for c in range(width):
+            put(x, c, sums_of[c])
+        copy_row(target[b][first:last], goal[0])
+        activate(kind, width, line, done, powers)
+        loss_gradient(loss, kind, line, done, goal, scale, grad)
+        for c in range(width):
+            put(d, c, slope[c])
+            total[c] += slope[c]
+    for c in range(width):
+        put(slopes[0], first + c, total[c])
+
+
+@compiled
+def settle_back(kind, grad, pre, out, slopes, first, last):  # type: ignore[no-untyped-def]
+    """:func:`through` a layer's activation in columns first to last of ``grad`` ``[B, w]``, in place.
+
+    The gradient of the layer's bias goes into ``slopes`` ``[1, w]``.
+    """
+    width = last - first
+    line, before, after = [np.empty((1, width), np.float32) for _ in range(3)]
+    total = np.zeros(width, np.float32)
+    for b in range(grad.shape[0]):
+        g, x, y = grad[b][first:last], pre[b][first:last], out[b][first:last]
+        if kind == IDENTITY:
+            for c in range(width):
+                total[c] += wide(g[c])
+        elif kind == RELU:
+            for c in range(width):
+                slope = wide(g[c]) if wide(y[c]) > 0 else np.float32(0)
+                put(g, c, slope)
+                total[c] += slope
+        else:
+            behind, sums_of, values = line[0], before[0], after[0]
+            for c in range(width):
+                behind[c] = wide(g[c])
+                sums_of[c] = wide(x[c])
+                values[c] = wide(y[c])
+            through(kind, line, before, after)
+            for c in range(width):
+                put(g, c, behind[c])
+                total[c] += behind[c]
+    for c in range(width):
+        put(slopes[0], first + c, total[c])
+
+
+class Room(threading.local):
+    """Memory for the values of a step, which a thread keeps for its next one."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Room for ``shape`` in the number format of ``like``; what was taken last by that name is overwritten."""
+        held, size = self.kept.get(name), math.prod(shape)
+        if held is None or held.dtype != like.dtype or held.numel() < size:
+            held = self.kept[name] = like.new_empty(size)
+        return held[:size].view(shape)
+
+
+ROOM = Room()
+
+
+def product(name: str, left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right``, ``[P, B, k] [P, k, m]``, in the room of that name; of one cell as a plain product."""
+    out = ROOM.take(name, (*left.shape[:2], right.shape[2]), left)
+    if left.shape[0] == 1:
+        torch.mm(left[0], right[0], out=out[0])
+    else:
+        torch.bmm(left, right, out=out)
+    return out
+
+
+def in_columns(kernel: Callable[..., None], flags: tuple[Any, ...], *tensors: Tensor) -> None:
+    """Run a kernel on every cell of ``tensors`` ``[P, ., w]``, and unless its work is small on all cores.
+
+    bfloat16 tensors are given as their bits.
+    """
+    cells, _, width = tensors[0].shape
+    arrays = [(t.view(torch.int16) if t.dtype == torch.bfloat16 else t).numpy() for t in tensors]
+    alone = tensors[0].numel() < 2 * SHARE or torch.get_num_threads() == 1  # or each core has its own block
+    stretch = width if alone else padded(-(-width // workers.cores()))
+
+    def one(place: tuple[int, int]) -> None:
+        kernel(*flags, *(array[place[0]] for array in arrays), place[1], min(place[1] + stretch, width))
+
+    places = [(cell, first) for cell in range(cells) for first in range(0, width, stretch)]
+    if alone:
+        for place in places:
+            one(place)
+    else:
+        workers.each(one, places)
+
+
+def gradient(
+    net: Autoencoder,
+    weights: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    rows: Tensor,
+    noise: Tensor | None,
+    noise_level: float,
+    loss: str,
+) -> Trace:
+    """What :func:`aecompress.nets.autoencoder.gradient` does, with all between two matrix products in one loop.
+
+    Returns:
+        The forward pass but for the last layer's output, which the loss alone sees; overwritten by the thread's next
+        call.
+    """
+    if net.log_variance is not None:
+        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss)
+    kinds = [ACTIVATIONS.index(layer.activation) for layer in net.layers]
+    names, last = [layer.name for layer in net.layers], len(net.layers) - 1
+    inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
+    inputs = inputs.to(weights[names[0] + ".weight"].dtype)
+    trace = Trace([], [])
+    for at, name in enumerate(names):
+        pre = product(f"pre {at}", trace.out[-1] if at else inputs, weights[name + ".weight"])
+        trace.pre.append(pre)
+        if at < last:
+            out = ROOM.take(f"out {at}", tuple(pre.shape), pre) if kinds[at] == GELU else pre
+            in_columns(settle, (kinds[at],), pre, out, weights[name + ".bias"])
+            trace.out.append(out)
+    delta = ROOM.take("delta", tuple(inputs.shape), inputs)
+    flags = (kinds[last], LOSSES.index(loss), np.float32(1 / (rows.shape[1] * rows.shape[2])))
+    biases = weights[names[last] + ".bias"], gradients[names[last] + ".bias"]
+    in_columns(settle_loss, flags, trace.pre[-1], rows, delta, *biases)
+    for at in range(last, -1, -1):
+        below = trace.out[at - 1] if at else inputs
+        torch.bmm(below.transpose(1, 2), delta, out=gradients[names[at] + ".weight"])
+        if at:
+            delta = product(f"delta {at}", delta, weights[names[at] + ".weight"].transpose(1, 2))
+            slopes = gradients[names[at - 1] + ".bias"]
+            in_columns(settle_back, (kinds[at - 1],), delta, trace.pre[at - 1], trace.out[at - 1], slopes)
+    return trace
 
 
 def masked_update(
@@ -812,6 +1013,11 @@ def warm() -> None:
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
     update_part(False, True, row, row, mask, row, row, one, one, one, one, one)
     update_part_half(False, True, row, half, half, mask, row, row, one, one, one, one, one)
+    rows = np.zeros((1, 2), np.float32)
+    for coded in (rows, np.zeros((1, 2), np.int16)):
+        settle(RELU, coded, coded, coded, 0, 2)
+        settle_loss(RELU, MSE, one, coded, rows, coded, coded, coded, 0, 2)
+        settle_back(RELU, coded, coded, coded, coded, 0, 2)
 
 
 def compile_ahead(poll: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ product and the update rule one function of `UPDATES`, under each other in `mask
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -146,6 +146,8 @@ def products_of(block: Population, training: Training) -> Products:
 
 Update = Callable[[Population, Products, Tensor | None, Training, float, float], None]
 """Like :func:`masked_update`."""
+Gradient = Callable[[Autoencoder, Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor | None, float, str], Trace]
+"""Like :func:`aecompress.nets.autoencoder.gradient`."""
 
 
 def train(
@@ -157,6 +159,7 @@ def train(
     steps: range,
     poll: Callable[[], None],
     update: Update = masked_update,
+    gradient: Gradient = gradient,
 ) -> None:
     """Train every cell of ``block`` on batches ``steps`` of its own shuffled pass over ``rows`` ``[N, D]``.
 

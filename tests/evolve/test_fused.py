@@ -16,9 +16,10 @@ import torch
 from scipy.special import expit
 
 from aecompress.evolve import fused, plan, training
+from aecompress.evolve.evidence import activations
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder, build, gradient
 from aecompress.spec import ModelSpec
 
 CPU = torch.device("cpu")
@@ -172,6 +173,71 @@ def test_a_compiled_update_equals_an_eager_one(optimizer: str, half: bool) -> No
     assert_equal(ends[1], ends[0], 1e-5)
 
 
+def settled(net: Autoencoder, cells: int, half: bool, loss: str, make: Any, rows: int = 13) -> tuple[Any, torch.Tensor]:
+    """The forward pass and the gradient, float32, of a few cells on a few noisy rows."""
+    draw = torch.Generator().manual_seed(5)
+    weights = 0.3 * torch.randn(cells, net.layout.size, generator=draw)
+    batch, noise = torch.rand(2, cells, rows, ROWS.shape[1], generator=draw)
+    weights = weights.to(torch.bfloat16) if half else weights
+    slopes = torch.full_like(weights, torch.nan)
+    views = net.layout.views(slopes)
+    trace = make(
+        net, net.layout.views(weights), views, batch, noise[..., : net.latent] if variational(net) else noise, 0.1, loss
+    )
+    return trace, slopes.float()
+
+
+def variational(net: Autoencoder) -> bool:
+    return net.log_variance is not None
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("loss", fused.LOSSES)
+@pytest.mark.parametrize("output", ["identity", "sigmoid"])
+@pytest.mark.parametrize("hidden", fused.ACTIVATIONS)
+def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss: str, half: bool) -> None:
+    plain = net_of("tanh", output)
+    first = dataclasses.replace(plain.encoder[0], activation=hidden)  # any, where layers are given one by one
+    net = dataclasses.replace(plain, encoder=(first, plain.encoder[1]))
+    for cells in (1, 3):
+        seen, got = settled(net, cells, half, loss, fused.gradient)
+        known, wanted = settled(net, cells, half, loss, gradient)
+        for one, other in zip(activations(net, seen), activations(net, known), strict=True):
+            torch.testing.assert_close(one.float(), other.float(), rtol=0, atol=0.05 if half else 1e-5)
+        # In bfloat16 a value near its target may come to lie on its other side, which turns that slope of l1 around.
+        apart = (got - wanted).abs()
+        assert float(apart.mean() if half else apart.max()) < (1e-2 if half else 3e-6) * float(wanted.abs().max())
+
+
+def test_a_variational_gradient_is_the_eager_one() -> None:
+    spec = ModelSpec(
+        hidden=(9,), latent=5, latent_activation="identity", output="sigmoid", activation="relu", family="variational"
+    )
+    net = build(spec, ROWS.shape[1])
+    assert torch.equal(*(settled(net, 2, False, "mse", make)[1] for make in (fused.gradient, gradient)))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_cores_that_share_a_layer_s_columns_compute_the_same_bits(half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = net_of(hidden="gelu")
+    _, alone = settled(net, 2, half, "mse", fused.gradient)
+    shares = []
+    monkeypatch.setattr(fused, "SHARE", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(fused.workers, "cores", lambda: 2)
+    monkeypatch.setattr(fused.workers, "each", lambda one, places: shares.append(len([one(place) for place in places])))
+    assert torch.equal(settled(net, 2, half, "mse", fused.gradient)[1], alone)
+    assert max(shares) == 2 * 2  # of two cells, two shares of whole cache lines
+
+
+def test_a_step_takes_no_new_memory_for_what_layers_give() -> None:
+    net = net_of(hidden="gelu")
+    first, _ = settled(net, 2, False, "mse", fused.gradient)
+    kept = [tensor.data_ptr() for tensor in first.pre + first.out]
+    smaller, _ = settled(net, 2, False, "mse", fused.gradient, rows=7)
+    assert [tensor.data_ptr() for tensor in smaller.pre + smaller.out] == kept
+
+
 def test_half_precision_products_learn_what_float32_learns() -> None:
     net, population = net_of(), start(net_of(), "adam")
     full, low = (
@@ -193,7 +259,10 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
-    functions = (fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.update_part_half)
+    functions = (
+        fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.update_part_half, fused.settle,
+        fused.settle_loss, fused.settle_back,
+    )  # fmt: skip
     fused.warm()
     before = [len(function.signatures) for function in functions]
     for optimizer in ("adam", "fresh-adam"):
@@ -203,7 +272,7 @@ def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
             for spread in (population.spread, None):
                 passed(fused.train, net, rule, dataclasses.replace(population, spread=spread))
             for products in (None, torch.bfloat16):
-                large = functools.partial(training.train, update=fused.masked_update)
+                large = functools.partial(training.train, update=fused.masked_update, gradient=fused.gradient)
                 passed(large, net, dataclasses.replace(rule, products=products), population)
             fused.measured(net, population.weights, [ROWS], loss, NOTHING)
     assert [len(function.signatures) for function in functions] == before

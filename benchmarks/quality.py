@@ -46,7 +46,7 @@ FURTHER = 4
 NEVER = Path(tempfile.gettempdir()) / "aecompress-quality-never-written"
 PROBE = 6
 """Passes of the run that tells how many fit into a time."""
-MARGIN = 1.05
+MARGIN = 1.1
 """Of that estimate."""
 FRONT_RATES = (8e-3, 1.2e-2, 1.6e-2, 2.4e-2, 3.2e-2)
 """Learning rates that both sides of the front choose from, on validation rows."""

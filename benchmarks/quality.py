@@ -18,6 +18,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +49,8 @@ PROBE = 6
 """Passes of the run that tells how many fit into a time."""
 MARGIN = 1.1
 """Of that estimate."""
-FRONT_RATES = (8e-3, 1.2e-2, 1.6e-2, 2.4e-2, 3.2e-2)
-"""Learning rates that both sides of the front choose from, on validation rows."""
+FRONT_RATES = (1.2e-2, 1.6e-2, 2.4e-2)
+"""Learning rates that both sides of the front begin with."""
 BUDGETS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Of the front: one per cell, and one per separate run."""
 
@@ -134,30 +135,32 @@ def fit(flags: dict[str, Any], seed: int, sparsity: float) -> Fit:
     return Fit(test_losses(job, population.weights)[0], float(population.fitness[0]), nonzeros, seconds, passes)
 
 
-def tuned(work: Work, sparsity: float, base: dict[str, Any], ends: tuple[float, ...]) -> dict[str, Any]:
-    """The settings with the lowest loss on validation rows, seed 0."""
-    losses: dict[float, float] = {}
-    best, chosen = math.inf, base
-
-    def try_rate(rate: float) -> None:
-        nonlocal best, chosen
-        losses[rate] = math.inf
-        for end in (ends if sparsity else ()) or (None,):
-            settings = base | {"train.learning_rate": rate} | ({} if end is None else {"prune.end": end})
-            found = fit(work.flags | work.tuning | settings, 0, sparsity)
-            print(f"  {work.name} {sparsity:.0%} {settings} validation {found.validation:.6f}", flush=True)
-            losses[rate] = min(losses[rate], found.validation)
-            if found.validation < best:
-                best, chosen = found.validation, settings
-
-    for rate in work.rates:
-        try_rate(rate)
+def climbed(rates: tuple[float, ...], loss_at: Callable[[float], float]) -> None:
+    """Call ``loss_at`` with each rate, and with further ones while the lowest loss is at the first or the last."""
+    losses = {rate: loss_at(rate) for rate in rates}
     for _ in range(FURTHER):
         at = min(losses, key=lambda rate: losses[rate])
         if min(losses) < at < max(losses):
             break
-        try_rate(float(f"{at * STEP if at == max(losses) else at / STEP:.3g}"))
-    return chosen
+        further = float(f"{at * STEP if at == max(losses) else at / STEP:.3g}")
+        losses[further] = loss_at(further)
+
+
+def tuned(work: Work, sparsity: float, base: dict[str, Any], ends: tuple[float, ...]) -> tuple[dict[str, Any], Fit]:
+    """The settings with the lowest loss on validation rows, seed 0, and what they gave."""
+    found: list[tuple[dict[str, Any], Fit]] = []
+
+    def loss_at(rate: float) -> float:
+        tried = []
+        for end in (ends if sparsity else ()) or (None,):
+            settings = base | {"train.learning_rate": rate} | ({} if end is None else {"prune.end": end})
+            tried.append((settings, fit(work.flags | work.tuning | settings, 0, sparsity)))
+            print(f"  {work.name} {sparsity:.0%} {settings} validation {tried[-1][1].validation:.6f}", flush=True)
+        found.extend(tried)
+        return min(one.validation for _, one in tried)
+
+    climbed(work.rates, loss_at)
+    return min(found, key=lambda pair: pair[1].validation)
 
 
 def flip_rate(dataset: Dataset) -> float:
@@ -182,7 +185,7 @@ def table(work: Work, seeds: int) -> dict[str, Any]:
     """Both recipes at every sparsity of one work."""
     found: dict[str, Any] = {"work": work.name, "rows": []}
     for sparsity in work.sparsities:
-        settings = {"baseline": tuned(work, sparsity, BASELINE, ENDS), "ours": tuned(work, sparsity, {}, ())}
+        settings = {"baseline": tuned(work, sparsity, BASELINE, ENDS)[0], "ours": tuned(work, sparsity, {}, ())[0]}
         results = {
             name: [fit(work.flags | work.final | mine, seed, sparsity) for seed in range(seeds)]
             for name, mine in settings.items()
@@ -242,23 +245,18 @@ def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     The learning rate of a separate run is the one with the lowest loss on validation rows at its budget; the ring's,
     for each of its lengths, the one with the largest hypervolume there; seed 0.
     """
-    work = works(mnist)[0]
-    shared = work.flags | {"prune.target_sparsity": 0.9}
+    shared = works(mnist)[0].flags | {"prune.target_sparsity": 0.9}
+    work = works(mnist)[0]._replace(name="front", flags=shared | {"train.epochs": epochs}, rates=FRONT_RATES)
     ring = shared | {"mode": "coevo", "evolve.cells": len(BUDGETS), "evolve.budgets": list(BUDGETS)}
     probe = of_ring(ring | work.final | {"train.epochs": PROBE}, 0)["seconds"] / PROBE
-    plain = shared | {"train.epochs": epochs}
-    held = {
-        budget: {rate: fit(plain | work.tuning | {"train.learning_rate": rate}, 0, budget) for rate in FRONT_RATES}
-        for budget in BUDGETS
-    }
-    rates = {budget: min(tried, key=lambda rate: tried[rate].validation) for budget, tried in held.items()}
+    held = {budget: tuned(work, budget, {}, ()) for budget in BUDGETS}
+    rates = {budget: settings["train.learning_rate"] for budget, (settings, _) in held.items()}
     print(f"  front, separate runs, rates {rates}", flush=True)
-    time_of_theirs = sum(held[budget][rate].seconds for budget, rate in rates.items()) / work.tuning["data.split"][0]
+    time_of_theirs = sum(one.seconds for _, one in held.values()) / work.tuning["data.split"][0]
     rings = {}
     for name, share in (("half", 0.5), ("equal", 1.0)):
         asked = ring | {"train.epochs": max(1, math.floor(share * time_of_theirs / (probe * MARGIN)))}
-        tried = {rate: of_ring(asked | work.tuning | {"train.learning_rate": rate}, 0) for rate in FRONT_RATES}
-        rings[name] = asked | work.final | {"train.learning_rate": best_rate(name, tried)}
+        rings[name] = asked | work.final | {"train.learning_rate": best_rate(name, asked | work.tuning)}
     rings["alone"] = rings["half"] | {"evolve.radius": 0}
     settings: dict[str, Any] = {
         name: [asked["train.learning_rate"], asked["train.epochs"]] for name, asked in rings.items()
@@ -266,7 +264,7 @@ def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     settings["separate"] = [list(rates.values()), epochs]
     found: dict[str, Any] = {"work": "front", "settings": settings, "seeds": []}
     for seed in range(seeds):
-        theirs = separate_runs(plain | work.final, rates, seed)
+        theirs = separate_runs(work.flags | work.final, rates, seed)
         row = {"separate": theirs} | {name: of_ring(asked, seed) for name, asked in rings.items()}
         found["seeds"].append(row)
         for name in rings:
@@ -281,11 +279,17 @@ def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     return found
 
 
-def best_rate(name: str, tried: dict[float, dict[str, Any]]) -> float:
+def best_rate(name: str, flags: dict[str, Any]) -> float:
     """The rate whose points have the largest hypervolume on validation rows."""
-    for rate, found in tried.items():
-        print(f"  front, {name}, rate {rate} validation hypervolume {found['held']:.4f}", flush=True)
-    return max(tried, key=lambda rate: float(tried[rate]["held"]))
+    found: dict[float, float] = {}
+
+    def loss_at(rate: float) -> float:
+        found[rate] = float(of_ring(flags | {"train.learning_rate": rate}, 0)["held"])
+        print(f"  front, {name}, rate {rate} validation hypervolume {found[rate]:.4f}", flush=True)
+        return -found[rate]
+
+    climbed(FRONT_RATES, loss_at)
+    return max(found, key=lambda rate: found[rate])
 
 
 def separate_runs(flags: dict[str, Any], rates: dict[float, float], seed: int) -> dict[str, Any]:

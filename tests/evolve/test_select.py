@@ -4,6 +4,7 @@ import itertools
 
 import hypothesis
 import hypothesis.strategies as st
+import numpy as np
 import torch
 from torch.nn.utils import prune
 
@@ -13,6 +14,7 @@ from aecompress.evolve.select import (
     hidden_layers,
     keep_units,
     keep_weights,
+    kth_lowest,
     lowest,
     most_unit_zeros,
     most_zeros,
@@ -34,6 +36,22 @@ def test_lowest_is_exactly_a_stable_sort(case: tuple[list[int], int]) -> None:
     got = lowest(torch.tensor([scores], dtype=torch.float32), [count])[0]
     expected = sorted(range(len(scores)), key=lambda index: (scores[index], index))[:count]
     assert got.nonzero().flatten().tolist() == sorted(expected)
+
+
+@hypothesis.given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=4),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_the_kth_lowest_of_many_is_that_of_a_sort(seed: int, ties: list[float], share: float, place: float) -> None:
+    draws = np.random.default_rng(seed)
+    values = (draws.standard_normal(70_001) * np.exp(draws.normal(0, 10, 70_001))).astype(np.float32)
+    equal = draws.random(len(values)) < share
+    values[equal] = draws.choice(np.array(ties, np.float32), int(equal.sum()))
+    k = 1 + int(place * (len(values) - 1))
+    assert kth_lowest(values, k) == np.sort(values)[k - 1]
 
 
 def test_magnitude_zeros_are_those_of_torch_global_unstructured() -> None:

@@ -45,8 +45,8 @@ STEP = 1.5
 FURTHER = 4
 """Most rates tried beyond them."""
 NEVER = Path(tempfile.gettempdir()) / "aecompress-quality-never-written"
-PROBE = 6
-"""Passes of the run that tells how many fit into a time."""
+PROBES = 2, 8
+"""Passes of two runs that tell how many fit into a time: prunes and archive cost the same however many there are."""
 MARGIN = 1.1
 """Of that estimate."""
 FRONT_RATES = (1.2e-2, 1.6e-2, 2.4e-2)
@@ -248,14 +248,18 @@ def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     shared = works(mnist)[0].flags | {"prune.target_sparsity": 0.9}
     work = works(mnist)[0]._replace(name="front", flags=shared | {"train.epochs": epochs}, rates=FRONT_RATES)
     ring = shared | {"mode": "coevo", "evolve.cells": len(BUDGETS), "evolve.budgets": list(BUDGETS)}
-    probe = of_ring(ring | work.final | {"train.epochs": PROBE}, 0)["seconds"] / PROBE
+    short, long = (of_ring(ring | work.final | {"train.epochs": passes}, 0)["seconds"] for passes in PROBES)
+    each = (long - short) / (PROBES[1] - PROBES[0])
+    once = max(short - PROBES[0] * each, 0.0)
+    print(f"  front, a ring's pass takes {each:.1f} s, what is done once {once:.1f} s", flush=True)
     held = {budget: tuned(work, budget, {}, ()) for budget in BUDGETS}
     rates = {budget: settings["train.learning_rate"] for budget, (settings, _) in held.items()}
     print(f"  front, separate runs, rates {rates}", flush=True)
     time_of_theirs = sum(one.seconds for _, one in held.values()) / work.tuning["data.split"][0]
     rings = {}
     for name, share in (("half", 0.5), ("equal", 1.0)):
-        asked = ring | {"train.epochs": max(1, math.floor(share * time_of_theirs / (probe * MARGIN)))}
+        passes = max(1, math.floor((share * time_of_theirs / MARGIN - once) / each))
+        asked = ring | {"train.epochs": passes}
         rings[name] = asked | work.final | {"train.learning_rate": best_rate(name, asked | work.tuning)}
     rings["alone"] = rings["half"] | {"evolve.radius": 0}
     settings: dict[str, Any] = {

@@ -294,6 +294,7 @@ def picture(found: Mapping[str, Any], out: Path) -> None:
 
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import NullFormatter
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     for form, mark in (("float32", "o"), ("int8", "s"), ("int4", "^")):
@@ -325,6 +326,7 @@ def picture(found: Mapping[str, Any], out: Path) -> None:
             rows = key[2:] + (" row" if key == "ms1" else " rows")
             right.plot([one[key] for one in dots], [one["mse"] for one in dots], style, label=f"{label}, {rows}", ms=4)
     right.set(xscale="log", xlabel="ms of a call, one thread", title="Time")
+    right.xaxis.set_minor_formatter(NullFormatter())
     for axis in (left, right):
         axis.grid(alpha=0.3, which="both")
     left.legend(fontsize=7)

@@ -49,7 +49,7 @@ from aecompress.evolve.population import Population
 from aecompress.evolve.training import Products, Training, step_size, steps_per_generation
 from aecompress.nets import autoencoder
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.nets.layers import Trace
+from aecompress.nets.layers import Trace, product
 from aecompress.nets.rows import RowSet
 
 Floats = NDArray[np.float32]
@@ -66,9 +66,9 @@ STRETCH = 2048
 MEASURE_ROWS = 5
 """Rows that are evaluated together, so that their values stay in the nearest cache."""
 LINE = 16
+"""Floats of a cache line: rows are padded to whole lines."""
 NEAREST = 3
 """The cache nearest to the core, as `llvm.prefetch` counts them."""
-"""Floats of a cache line: rows are padded to whole lines."""
 
 ONE, HALF = np.float32(1), np.float32(0.5)
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -806,8 +806,9 @@ def settle(kind, pre, out, bias, first, last):  # type: ignore[no-untyped-def]
                 sums_of[c] = wide(x[c]) + add[c]
             activate(kind, width, line, done, powers)
             y, values = out[b][first:last], done[0]
-            for c in range(width):
-                put(x, c, sums_of[c])
+            if kind == GELU:
+                for c in range(width):
+                    put(x, c, sums_of[c])
             for c in range(width):
                 put(y, c, values[c])
 
@@ -890,14 +891,18 @@ class Room(threading.local):
 ROOM = Room()
 
 
-def product(name: str, left: Tensor, right: Tensor) -> Tensor:
-    """``left @ right``, ``[P, B, k] [P, k, m]``, in the room of that name; of one cell as a plain product."""
-    out = ROOM.take(name, (*left.shape[:2], right.shape[2]), left)
-    if left.shape[0] == 1:
-        torch.mm(left[0], right[0], out=out[0])
+def on_cores(function: Callable[[tuple[int, int]], None], places: list[tuple[int, int]], values: int) -> None:
+    """Call ``function`` with every place, on all cores unless ``values`` are few or each core has its own block."""
+    if divided(values):
+        workers.each(function, places)
     else:
-        torch.bmm(left, right, out=out)
-    return out
+        for place in places:
+            function(place)
+
+
+def divided(values: int) -> bool:
+    """Whether so many values are worth the handing over to other cores, and those are free."""
+    return values >= 2 * SHARE and torch.get_num_threads() > 1
 
 
 def in_columns(kernel: Callable[..., None], flags: tuple[Any, ...], *tensors: Tensor) -> None:
@@ -907,18 +912,13 @@ def in_columns(kernel: Callable[..., None], flags: tuple[Any, ...], *tensors: Te
     """
     cells, _, width = tensors[0].shape
     arrays = [(t.view(torch.int16) if t.dtype == torch.bfloat16 else t).numpy() for t in tensors]
-    alone = tensors[0].numel() < 2 * SHARE or torch.get_num_threads() == 1  # or each core has its own block
-    stretch = width if alone else padded(-(-width // workers.cores()))
+    values = tensors[0].numel()
+    stretch = padded(-(-width // workers.cores())) if divided(values) else width
 
     def one(place: tuple[int, int]) -> None:
         kernel(*flags, *(array[place[0]] for array in arrays), place[1], min(place[1] + stretch, width))
 
-    places = [(cell, first) for cell in range(cells) for first in range(0, width, stretch)]
-    if alone:
-        for place in places:
-            one(place)
-    else:
-        workers.each(one, places)
+    on_cores(one, [(cell, first) for cell in range(cells) for first in range(0, width, stretch)], values)
 
 
 def gradient(
@@ -944,7 +944,9 @@ def gradient(
     inputs = inputs.to(weights[names[0] + ".weight"].dtype)
     trace = Trace([], [])
     for at, name in enumerate(names):
-        pre = product(f"pre {at}", trace.out[-1] if at else inputs, weights[name + ".weight"])
+        below = trace.out[-1] if at else inputs
+        room = ROOM.take(f"pre {at}", (*below.shape[:2], net.layers[at].outputs), below)
+        pre = product(below, weights[name + ".weight"], room)
         trace.pre.append(pre)
         if at < last:
             out = ROOM.take(f"out {at}", tuple(pre.shape), pre) if kinds[at] == GELU else pre
@@ -958,7 +960,8 @@ def gradient(
         below = trace.out[at - 1] if at else inputs
         torch.bmm(below.transpose(1, 2), delta, out=gradients[names[at] + ".weight"])
         if at:
-            delta = product(f"delta {at}", delta, weights[names[at] + ".weight"].transpose(1, 2))
+            room = ROOM.take(f"delta {at}", tuple(below.shape), below)
+            delta = product(delta, weights[names[at] + ".weight"].transpose(1, 2), room)
             slopes = gradients[names[at - 1] + ".bias"]
             in_columns(settle_back, (kinds[at - 1],), delta, trace.pre[at - 1], trace.out[at - 1], slopes)
     return trace
@@ -992,11 +995,7 @@ def masked_update(
             update_part(kept is not None, fresh, weights[cell, now], slopes[cell, now], *rest)
 
     places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
-    if weights.size < 2 * SHARE or torch.get_num_threads() == 1:  # few, or each core has its own block
-        for place in places:
-            one(place)
-    else:
-        workers.each(one, places)
+    on_cores(one, places, weights.size)
 
 
 def warm() -> None:

@@ -147,9 +147,15 @@ def write_gradient(layer: Layer, gradients: Mapping[str, Tensor], below: Tensor,
     torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """``left @ right``, ``[P, B, k] [P, k, m]``; of one cell as a plain product, which is faster in bfloat16."""
-    return torch.mm(left[0], right[0])[None] if left.shape[0] == 1 else torch.bmm(left, right)
+def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """``left @ right``, ``[P, B, k] [P, k, m]``; of one cell as a plain product, which is faster in bfloat16.
+
+    Args:
+        out: ``[P, B, m]``, where the result goes; else into new memory.
+    """
+    if left.shape[0] > 1:
+        return torch.bmm(left, right, out=out)
+    return torch.mm(left[0], right[0], out=None if out is None else out[0])[None]
 
 
 def backward(

@@ -257,11 +257,10 @@ def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     print(f"  front, separate runs, rates {rates}", flush=True)
     time_of_theirs = sum(one.seconds for _, one in held.values()) / work.tuning["data.split"][0]
     rings = {}
-    for name, share in (("half", 0.5), ("equal", 1.0)):
+    for name, share, more in (("half", 0.5, {}), ("equal", 1.0, {}), ("alone", 0.5, {"evolve.radius": 0})):
         passes = max(1, math.floor((share * time_of_theirs / MARGIN - once) / each))
-        asked = ring | {"train.epochs": passes}
+        asked = ring | more | {"train.epochs": passes}
         rings[name] = asked | work.final | {"train.learning_rate": best_rate(name, asked | work.tuning)}
-    rings["alone"] = rings["half"] | {"evolve.radius": 0}
     settings: dict[str, Any] = {
         name: [asked["train.learning_rate"], asked["train.epochs"]] for name, asked in rings.items()
     }

@@ -40,6 +40,8 @@ from aecompress.trip import MODES, Job, prepare
 
 BASELINE = {"model.initial": "torch", "prune.regrowth": 0, "train.betas": [0.9, 0.999]}
 ENDS = (0.25, 0.5, 0.75)
+BEYOND = {0.25: 0.1, 0.75: 0.9}
+"""The end of pruning that is tried as well where the first or the last of the three is the best."""
 STEP = 1.5
 """From one learning rate to the next, beyond those that every work begins with."""
 FURTHER = 4
@@ -151,13 +153,20 @@ def tuned(work: Work, sparsity: float, base: dict[str, Any], ends: tuple[float, 
     found: list[tuple[dict[str, Any], Fit]] = []
 
     def loss_at(rate: float) -> float:
-        tried = []
-        for end in (ends if sparsity else ()) or (None,):
+        losses: dict[float | None, float] = {}
+
+        def attempt(end: float | None) -> None:
             settings = base | {"train.learning_rate": rate} | ({} if end is None else {"prune.end": end})
-            tried.append((settings, fit(work.flags | work.tuning | settings, 0, sparsity)))
-            print(f"  {work.name} {sparsity:.0%} {settings} validation {tried[-1][1].validation:.6f}", flush=True)
-        found.extend(tried)
-        return min(one.validation for _, one in tried)
+            found.append((settings, fit(work.flags | work.tuning | settings, 0, sparsity)))
+            losses[end] = found[-1][1].validation
+            print(f"  {work.name} {sparsity:.0%} {settings} validation {losses[end]:.6f}", flush=True)
+
+        for end in (ends if sparsity else ()) or (None,):
+            attempt(end)
+        best = min(losses, key=lambda end: losses[end])
+        if best in BEYOND:
+            attempt(BEYOND[best])
+        return min(losses.values())
 
     climbed(work.rates, loss_at)
     return min(found, key=lambda pair: pair[1].validation)

@@ -250,7 +250,8 @@ def blocks_of(net: Autoencoder, cells: int, batch: int, engine: Engine, device: 
         return cells, False
     individual = 4 * net.layout.size
     if engine.whole_passes:
-        return max(PASS_BYTES // individual, workers.cores()), False
+        turns = max(PASS_BYTES // individual // workers.cores(), 1)
+        return turns * workers.cores(), False  # so that no core waits at the end of a block
     block = max(1, BLOCK_BYTES // individual)
     apart = cells > 1 and 6 * net.layout.size * batch * min(block, cells) >= ONE_THREAD_FLOP
     return (min(block, -(-cells // workers.cores())), True) if apart else (block, False)

@@ -111,6 +111,8 @@ def test_blocks_fit_a_cache_and_leave_no_core_without_work() -> None:
     assert blocks_of(small, 10, 5, EAGER, torch.device("cuda")) == (10, False)
     passes = engine_of(settled(compile="on")[0].spec, CPU)
     assert blocks_of(small, 10, 5, passes, CPU)[0] >= 10
+    for net in (small, large):
+        assert blocks_of(net, 10, 5, passes, CPU)[0] % workers.cores() == 0
     plan = plan_of(settled(compile="on")[0].spec, small, CPU, passes)
     assert (plan.engine, plan.apart) == (passes, False)
 

@@ -24,6 +24,8 @@ from aecompress.nets.rows import RowSet
 
 GUIDING_ROWS = 256
 """Training rows that are drawn where a score or regrowth looks at gradients or at the inputs of layers."""
+GRADIENT_VALUES = 1 << 20
+"""Values of training rows whose gradients are taken together on a CPU, so that layers' outputs stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,18 @@ class Evidence:
         """Uniform draws ``[P, size]`` of this prune."""
         return rng.uniform(self.seed, purpose, self.generation, self.cells, self.moment, (size,))
 
-    def batch(self) -> Tensor:
-        """Training rows ``[P, R, D]``, each cell's own, drawn with replacement."""
+    def batch(self, first: int = 0, last: int | None = None) -> Tensor:
+        """Training rows ``[P, R, D]``, each cell's own, drawn with replacement; all of them where there are no more.
+
+        Args:
+            first, last: the rows of these cells alone, ``last`` excluded.
+        """
         assert self.rows is not None
-        shape, high = (GUIDING_ROWS,), self.rows.shape[0]
-        index = rng.integers(self.seed, "guiding", self.generation, self.cells, self.moment, shape, high)
+        cells, there = self.cells[first:last], self.rows.shape[0]
+        if there <= GUIDING_ROWS:
+            every = self.rows.index_select(0, torch.arange(there, device=cells.device))
+            return every.expand(cells.shape[0], -1, -1)
+        index = rng.integers(self.seed, "guiding", self.generation, cells, self.moment, (GUIDING_ROWS,), there)
         drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return drawn
 
@@ -79,10 +88,15 @@ class Evidence:
             weights: ``[P, n]``; None: those the operator sees.
         """
         weights = self.weights if weights is None else weights
-        found = torch.zeros_like(weights)
-        net, batch = self.net, self.batch()
-        none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
-        gradient(net, net.layout.views(weights), net.layout.views(found), batch, none, 0.0, self.loss)
+        found, net, cells = torch.zeros_like(weights), self.net, self.cells.shape[0]
+        together = cells
+        if weights.device.type == "cpu":
+            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.layers[0].inputs), 1)
+        for first in range(0, cells, together):
+            batch, part = self.batch(first, first + together), slice(first, first + together)
+            none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
+            mine, into = net.layout.views(weights[part]), net.layout.views(found[part])
+            gradient(net, mine, into, batch, none, 0.0, self.loss)
         return found[:, : net.model_size]
 
     def idle(self) -> Tensor:

@@ -26,6 +26,8 @@ Poll = Callable[[], None]
 
 MEASURE_CELLS = 16
 """Cells of one evaluation."""
+SHARED_PRUNE = 200_000
+"""Weights of a block from which cores share its pruning: below, handing it over costs more than it brings."""
 
 
 class Measured(NamedTuple):
@@ -211,7 +213,24 @@ def visit(
 
 
 def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, moment: int) -> list[bool]:
-    """Prune the block as its schedule asks at this moment of the generation, in place; tells which cells were."""
+    """Prune the block as its schedule asks at this moment of the generation, in place; tells which cells were.
+
+    Where training shares a block's cells among the cores, pruning does.
+    """
+    share = len(cells)
+    if plan.engine.whole_passes and block.weights.numel() >= SHARED_PRUNE:
+        share = -(-share // workers.cores())
+
+    def some(first: int) -> list[bool]:
+        last = min(first + share, len(cells))
+        return prune_here(plan, block.part(first, last), cells[first:last], index[first:last], rows, moment)
+
+    found = workers.each(some, range(0, len(cells), share))
+    return [was for part in found for was in part]
+
+
+def prune_here(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, moment: int) -> list[bool]:
+    """The same with this core alone."""
     pruning, generation = plan.pruning, block.generation
     nobody = [False] * len(cells)
     if pruning is None:

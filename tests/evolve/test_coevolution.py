@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aecompress import rng
+from aecompress.evolve import plan as plan_module
+from aecompress.evolve import workers
 from aecompress.evolve.coevolution import coevolution, visiting_order, waves
+from aecompress.evolve.plan import prune_here
 from aecompress.evolve.pruning import zeros_asked
 from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, tournament
 from aecompress.evolve.topology import TOPOLOGIES, ring
@@ -257,14 +261,28 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
     assert bool((population.weights[~population.masks] == 0).all())
 
 
-def test_cells_with_budgets_learn_the_same_in_blocks_of_any_size() -> None:
-    results = []
-    for block in (1, 2, 4):
+def test_cells_with_budgets_learn_the_same_in_blocks_of_any_size_and_pruned_by_any_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan_module, "SHARED_PRUNE", 0)
+    by, results = set[int](), []
+
+    def noted(*arguments: Any) -> list[bool]:
+        by.add(len(arguments[2]))
+        return prune_here(*arguments)
+
+    for block, shared in ((1, False), (2, False), (4, False), (4, True)):
         plan = make_plan(
             operator="magnitude", targets=BUDGETS, lasting=True, optimizer="adam", dominance=True, block=block,
             regrowth=0.4,
         )  # fmt: skip
+        if shared:
+            by.clear()
+            monkeypatch.setattr(plan_module, "prune_here", noted)
+            monkeypatch.setattr(workers, "cores", lambda: 3)
+            plan = dataclasses.replace(plan, engine=dataclasses.replace(plan.engine, whole_passes=True))
         results.append(generations(plan, 4)[0])
+    assert by == {2}
     for other in results[1:]:
         torch.testing.assert_close(other.weights, results[0].weights)
         assert torch.equal(other.masks, results[0].masks)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from aecompress.evolve import operators
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
-from aecompress.evolve.operators import OPERATORS, Evidence
+from aecompress.evolve.operators import GUIDING_ROWS, OPERATORS, Evidence
 from aecompress.evolve.plan import visit_all
 from aecompress.evolve.pruning import fires, gather, prune_published
 from aecompress.evolve.select import keep_weights
@@ -146,14 +147,26 @@ def test_published_forms_equal_slow_loops(name: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["l1", "mse", "bce"])
-def test_scores_of_training_rows_equal_those_of_single_modules(loss: str) -> None:
+@pytest.mark.parametrize("many", [False, True], ids=["all rows", "drawn rows"])
+@pytest.mark.parametrize("together", [1, 3, 4])
+def test_scores_of_training_rows_equal_those_of_single_modules(
+    loss: str, many: bool, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, population, seen = evidence("taylor", [0, 1, 2, 3])
-    seen = dataclasses.replace(seen, loss=loss)
+    monkeypatch.setattr(operators, "GRADIENT_VALUES", together * GUIDING_ROWS * 12)
+    there = make_rows().train
+    if many:
+        there = there[torch.randint(len(there), (GUIDING_ROWS + 1,), generator=torch.Generator().manual_seed(4))]
+    seen = dataclasses.replace(seen, loss=loss, rows=there)
     gradients, tests = seen.gradients(), OPERATORS["taylor"].score(seen)
     inputs = OPERATORS["wanda"].score(seen)
     rows = seen.batch()
-    assert bool((rows[0, :, None] == make_rows().train[None]).all(2).any(1).all())
-    assert not torch.equal(rows[0], rows[1])
+    if many:
+        assert rows.shape == (4, GUIDING_ROWS, 12)
+        assert bool((rows[0, :, None] == there[None]).all(2).any(1).all())
+        assert not torch.equal(rows[0], rows[1])
+    else:
+        assert torch.equal(rows, there.expand(4, -1, -1))
     for cell in range(4):
         module = Plain(plan.net, population.weights[cell])
         out = module(rows[cell])

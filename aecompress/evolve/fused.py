@@ -61,8 +61,6 @@ ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
 IDENTITY, RELU, LEAKY, GELU, TANH, SIGMOID = range(6)
 LOSSES = ("l1", "mse", "bce", "huber")
 L1, MSE, BCE, HUBER = range(4)
-STRETCH = 2048
-"""Weights whose update stays in the nearest cache between mask and rule."""
 MEASURE_ROWS = 5
 """Rows that are evaluated together, so that their values stay in the nearest cache."""
 LINE = 16
@@ -128,6 +126,44 @@ def prefetch(row):  # type: ignore[no-untyped-def]
     """Bring a row of the next batch nearer, while this one is worked on."""
     for c in range(0, row.shape[0], LINE):
         _prefetch(row, c)  # type: ignore[call-arg]  # numba gives the context itself
+
+
+def wide(value):  # type: ignore[no-untyped-def]
+    """A number as float32, from itself or from the bits of a bfloat16 one, which are the upper half of it."""
+
+
+@overload(wide)
+def _wide(value):  # type: ignore[no-untyped-def]
+    if value == types.int16:
+        return lambda value: np.int32(np.int32(value) << np.int32(16)).view(np.float32)
+    return lambda value: value
+
+
+def put(row, place, value):  # type: ignore[no-untyped-def]
+    """``row[place] = value``; where the row holds bits of bfloat16, rounded to the nearest of them, ties to even."""
+
+
+@overload(put)
+def _put(row, place, value):  # type: ignore[no-untyped-def]
+    if row.dtype != types.int16:
+        return lambda row, place, value: operator.setitem(row, place, value)
+
+    def rounded(row, place, value):  # type: ignore[no-untyped-def]
+        bits = np.float32(value).view(np.int32)
+        row[place] = np.int16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
+
+    return rounded
+
+
+def renew(copy, place, value):  # type: ignore[no-untyped-def]
+    """:func:`put` where ``copy`` holds bits of bfloat16; else it is the weights themselves, which are already new."""
+
+
+@overload(renew)
+def _renew(copy, place, value):  # type: ignore[no-untyped-def]
+    if copy.dtype == types.int16:
+        return lambda copy, place, value: put(copy, place, value)
+    return lambda copy, place, value: None
 
 
 @compiled
@@ -272,29 +308,37 @@ def gradient_row(factors, lines, r, grad):  # type: ignore[no-untyped-def]
             grad[c] += f0 * x0[c]
 
 
-@compiled
-def mask_row(grad, mask):  # type: ignore[no-untyped-def]
-    """The mask: a pruned weight has no gradient. In place."""
-    for c in range(grad.shape[0]):
-        grad[c] *= mask[c]
-
-
 @estimating
-def adam_row(weights, grad, first, second, size, epsilon, rest1, beta2, rest2):  # type: ignore[no-untyped-def]
-    """The update of :func:`aecompress.evolve.training.adam`, in place."""
-    for c in range(grad.shape[0]):
-        moment = first[c] + rest1 * (grad[c] - first[c])
-        square = beta2 * second[c] + rest2 * (grad[c] * grad[c])
+def adam_row(  # type: ignore[no-untyped-def]
+    weights, copy, slopes, mask, lasting, first, second, size, epsilon, rest1, beta2, rest2
+):
+    """The mask and the update of :func:`aecompress.evolve.training.adam` from the gradient ``slopes``, in place.
+
+    The gradient may be the bits of bfloat16; then so is ``copy``, which is renewed with the weights.
+    """
+    for c in range(weights.shape[0]):
+        slope = wide(slopes[c])
+        if lasting:
+            slope *= mask[c]  # a pruned weight has no gradient
+        moment = first[c] + rest1 * (slope - first[c])
+        square = beta2 * second[c] + rest2 * (slope * slope)
         first[c] = moment
         second[c] = square
-        weights[c] -= size * (moment / (np.sqrt(square) + epsilon))
+        value = weights[c] - size * (moment / (np.sqrt(square) + epsilon))
+        weights[c] = value
+        renew(copy, c, value)
 
 
 @compiled
-def fresh_adam_row(weights, grad, size, epsilon):  # type: ignore[no-untyped-def]
-    """The update of :func:`aecompress.evolve.training.fresh_adam`, in place."""
-    for c in range(grad.shape[0]):
-        weights[c] -= size * (grad[c] / (abs(grad[c]) + epsilon))
+def fresh_adam_row(weights, copy, slopes, mask, lasting, size, epsilon):  # type: ignore[no-untyped-def]
+    """The same with the update of :func:`aecompress.evolve.training.fresh_adam`."""
+    for c in range(weights.shape[0]):
+        slope = wide(slopes[c])
+        if lasting:
+            slope *= mask[c]
+        value = weights[c] - size * (slope / (abs(slope) + epsilon))
+        weights[c] = value
+        renew(copy, c, value)
 
 
 @compiled
@@ -318,13 +362,12 @@ def update(  # type: ignore[no-untyped-def]
         update_fresh_of_five(matrix, factors, lines, size, epsilon)
         return
     for r in range(matrix.shape[0]):
+        row = matrix[r]
         gradient_row(factors, lines, r, grad)
-        if lasting:
-            mask_row(grad, masks[r])
         if fresh:
-            fresh_adam_row(matrix[r], grad, size, epsilon)
+            fresh_adam_row(row, row, grad, masks[r], lasting, size, epsilon)
         else:
-            adam_row(matrix[r], grad, firsts[r], seconds[r], size, epsilon, rest1, beta2, rest2)
+            adam_row(row, row, grad, masks[r], lasting, firsts[r], seconds[r], size, epsilon, rest1, beta2, rest2)
 
 
 @compiled
@@ -724,60 +767,13 @@ def train(
 
 @compiled
 def update_part(  # type: ignore[no-untyped-def]
-    lasting, fresh, weights, grad, kept, first, second, size, epsilon, rest1, beta2, rest2
+    lasting, fresh, weights, copy, slopes, mask, first, second, size, epsilon, rest1, beta2, rest2
 ):
-    """Mask and update a stretch of a cell's row, in pieces that stay in the nearest cache; in place."""
-    for start in range(0, weights.shape[0], STRETCH):
-        now = slice(start, min(start + STRETCH, weights.shape[0]))
-        if lasting:
-            mask_row(grad[now], kept[now])
-        if fresh:
-            fresh_adam_row(weights[now], grad[now], size, epsilon)
-        else:
-            adam_row(weights[now], grad[now], first[now], second[now], size, epsilon, rest1, beta2, rest2)
-
-
-def wide(value):  # type: ignore[no-untyped-def]
-    """A number as float32, from itself or from the bits of a bfloat16 one, which are the upper half of it."""
-
-
-@overload(wide)
-def _wide(value):  # type: ignore[no-untyped-def]
-    if value == types.int16:
-        return lambda value: np.int32(np.int32(value) << np.int32(16)).view(np.float32)
-    return lambda value: value
-
-
-def put(row, place, value):  # type: ignore[no-untyped-def]
-    """``row[place] = value``; where the row holds bits of bfloat16, rounded to the nearest of them, ties to even."""
-
-
-@overload(put)
-def _put(row, place, value):  # type: ignore[no-untyped-def]
-    if row.dtype != types.int16:
-        return lambda row, place, value: operator.setitem(row, place, value)
-
-    def rounded(row, place, value):  # type: ignore[no-untyped-def]
-        bits = np.float32(value).view(np.int32)
-        row[place] = np.int16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
-
-    return rounded
-
-
-@compiled
-def update_part_half(  # type: ignore[no-untyped-def]
-    lasting, fresh, weights, copy, half_grad, kept, first, second, size, epsilon, rest1, beta2, rest2
-):
-    """:func:`update_part` from a bfloat16 gradient, renewing a bfloat16 copy of the weights; both as their bits."""
-    grad = np.empty(STRETCH, np.float32)
-    for start in range(0, weights.shape[0], STRETCH):
-        now = slice(start, min(start + STRETCH, weights.shape[0]))
-        own, slopes, new, low = grad[: now.stop - now.start], half_grad[now], weights[now], copy[now]
-        for c in range(own.shape[0]):
-            own[c] = wide(slopes[c])
-        update_part(lasting, fresh, new, own, kept[now], first[now], second[now], size, epsilon, rest1, beta2, rest2)
-        for c in range(own.shape[0]):
-            put(low, c, new[c])
+    """Mask and update a stretch of a cell's row in one loop; in place."""
+    if fresh:
+        fresh_adam_row(weights, copy, slopes, mask, lasting, size, epsilon)
+    else:
+        adam_row(weights, copy, slopes, mask, lasting, first, second, size, epsilon, rest1, beta2, rest2)
 
 
 @compiled
@@ -985,14 +981,8 @@ def masked_update(
 
     def one(place: tuple[int, int]) -> None:
         cell, now = place[0], slice(place[1], place[1] + stretch)
-        rest = (
-            masks[cell, now], first[cell, now], second[cell, now], rates[cell], np.float32(epsilon),
-            rest1, beta2, rest2,
-        )  # fmt: skip
-        if own.half:
-            update_part_half(kept is not None, fresh, weights[cell, now], copy[cell, now], slopes[cell, now], *rest)
-        else:
-            update_part(kept is not None, fresh, weights[cell, now], slopes[cell, now], *rest)
+        rows = (row[cell, now] for row in (weights, copy, slopes, masks, first, second))
+        update_part(kept is not None, fresh, *rows, rates[cell], np.float32(epsilon), rest1, beta2, rest2)
 
     places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
     on_cores(one, places, weights.size)
@@ -1010,8 +1000,8 @@ def warm() -> None:
     measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
-    update_part(False, True, row, row, mask, row, row, one, one, one, one, one)
-    update_part_half(False, True, row, half, half, mask, row, row, one, one, one, one, one)
+    for coded in (row, half):
+        update_part(False, True, row, coded, coded, mask, row, row, one, one, one, one, one)
     rows = np.zeros((1, 2), np.float32)
     for coded in (rows, np.zeros((1, 2), np.int16)):
         settle(RELU, coded, coded, coded, 0, 2)

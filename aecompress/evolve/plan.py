@@ -28,6 +28,8 @@ MEASURE_CELLS = 16
 """Cells of one evaluation."""
 SHARED_PRUNE = 200_000
 """Weights of a block from which cores share its pruning: below, handing it over costs more than it brings."""
+PRUNED_TOGETHER = 1 << 20
+"""Weights that a core then prunes together: more take memory and no less time."""
 
 
 class Measured(NamedTuple):
@@ -219,7 +221,7 @@ def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
     """
     share = len(cells)
     if plan.engine.whole_passes and block.weights.numel() >= SHARED_PRUNE:
-        share = -(-share // workers.cores())
+        share = min(-(-share // workers.cores()), max(PRUNED_TOGETHER // plan.net.layout.size, 1))
 
     def some(first: int) -> list[bool]:
         last = min(first + share, len(cells))

@@ -260,7 +260,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.update_part_half, fused.settle,
+        fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.settle,
         fused.settle_loss, fused.settle_back,
     )  # fmt: skip
     fused.warm()

@@ -308,6 +308,20 @@ def gradient_row(factors, lines, r, grad):  # type: ignore[no-untyped-def]
             grad[c] += f0 * x0[c]
 
 
+@intrinsic
+def joined(context, first, second, added):  # type: ignore[no-untyped-def]
+    """``first * second + added``, rounded once where the processor can.
+
+    Of two products that are added, a compiler is free to join either, and does not choose alike in every loop.
+    """
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()] * 3)
+        return builder.call(builder.module.declare_intrinsic("llvm.fmuladd", [ir.FloatType()], kind), values)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
 @estimating
 def adam_row(  # type: ignore[no-untyped-def]
     weights, copy, slopes, mask, lasting, first, second, size, epsilon, rest1, beta2, rest2
@@ -321,7 +335,7 @@ def adam_row(  # type: ignore[no-untyped-def]
         if lasting:
             slope *= mask[c]  # a pruned weight has no gradient
         moment = first[c] + rest1 * (slope - first[c])
-        square = beta2 * second[c] + rest2 * (slope * slope)
+        square: Any = joined(beta2, second[c], rest2 * (slope * slope))  # type: ignore[call-arg]  # as above
         first[c] = moment
         second[c] = square
         value = weights[c] - size * (moment / (np.sqrt(square) + epsilon))
@@ -970,19 +984,19 @@ def masked_update(
     fresh = training.optimizer == "fresh-adam"
     rest1, beta2, rest2 = decays(training)
     weights = block.weights.numpy()
-    slopes, copy = (
-        part.view(torch.int16).numpy() if own.half else part.numpy() for part in (own.gradient, own.weights)
-    )
-    masks = block.masks.numpy()
+    slopes, copy = (part.view(torch.int16 if own.half else part.dtype).numpy() for part in (own.gradient, own.weights))
     first, second = (weights, weights) if block.moments is None else (moment.numpy() for moment in block.moments)
+    masks, numbers = block.masks.numpy(), (np.float32(epsilon), rest1, beta2, rest2)
     rates = block.learning_rate.numpy() * np.float32(size)
     length = weights.shape[1]
     stretch = max(SHARE, -(-length // workers.cores()))
 
     def one(place: tuple[int, int]) -> None:
-        cell, now = place[0], slice(place[1], place[1] + stretch)
-        rows = (row[cell, now] for row in (weights, copy, slopes, masks, first, second))
-        update_part(kept is not None, fresh, *rows, rates[cell], np.float32(epsilon), rest1, beta2, rest2)
+        at = place[0], slice(place[1], place[1] + stretch)
+        update_part(
+            kept is not None, fresh, weights[at], copy[at], slopes[at], masks[at], first[at], second[at],
+            rates[place[0]], *numbers,
+        )  # fmt: skip
 
     places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
     on_cores(one, places, weights.size)
@@ -1000,8 +1014,8 @@ def warm() -> None:
     measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
-    for coded in (row, half):
-        update_part(False, True, row, coded, coded, mask, row, row, one, one, one, one, one)
+    for line in (row, half):
+        update_part(False, True, row, line, line, mask, row, row, one, one, one, one, one)
     rows = np.zeros((1, 2), np.float32)
     for coded in (rows, np.zeros((1, 2), np.int16)):
         settle(RELU, coded, coded, coded, 0, 2)

@@ -289,6 +289,32 @@ def test_compiled_code_is_kept_between_processes(tmp_path: Path) -> None:
     assert process.stdout.split() == ["1", "0"]
 
 
+UPDATE = """
+import hashlib
+import numpy as np
+from aecompress.evolve import fused
+
+draws = np.random.default_rng(0)
+for kind in (np.float32, np.int16):
+    weights, first = (draws.standard_normal(5000).astype(np.float32) for _ in range(2))
+    slopes = draws.standard_normal(5000).astype(np.float32)
+    slopes = slopes if kind == np.float32 else (slopes.view(np.int32) >> 16).astype(np.int16)
+    copy, second, mask = slopes.copy(), first * first, draws.random(5000) > 0.3
+    numbers = (np.float32(number) for number in (0.1, 1e-8, 0.1, 0.999, 0.001))
+    fused.update_part(True, False, weights, copy, slopes, mask, first, second, *numbers)
+    print(hashlib.sha256(weights.tobytes() + first.tobytes() + second.tobytes() + copy.tobytes()).hexdigest())
+"""
+
+
+def test_an_update_gives_the_same_bits_compiled_now_and_loaded(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", UPDATE]
+    said = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    ]
+    assert said[0] == said[1] and len(said[0].split()) == 2
+
+
 def test_compiling_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(fused.train_cell.stats), "cache_path", str(tmp_path), raising=False)
 

@@ -709,8 +709,6 @@ def measured(
     return plan.Measured(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
 
 
-SHARE = 1 << 17
-"""Weights below which handing a share to another core costs more than it brings."""
 CALL_FLOP = 500_000_000
 """Floating-point operations of one call into the loop: some tens of milliseconds, after which a stop is obeyed."""
 
@@ -780,10 +778,10 @@ def train(
 
 
 @compiled
-def update_part(  # type: ignore[no-untyped-def]
+def update_row(  # type: ignore[no-untyped-def]
     lasting, fresh, weights, copy, slopes, mask, first, second, size, epsilon, rest1, beta2, rest2
 ):
-    """Mask and update a stretch of a cell's row in one loop; in place."""
+    """Mask and update a cell's row in one loop; in place."""
     if fresh:
         fresh_adam_row(weights, copy, slopes, mask, lasting, size, epsilon)
     else:
@@ -791,18 +789,18 @@ def update_part(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def settle(kind, pre, out, bias, first, last):  # type: ignore[no-untyped-def]
-    """Add ``bias`` ``[1, w]`` to a layer's products ``pre`` ``[B, w]`` and activate, in columns first to last.
+def settle(kind, pre, out, bias):  # type: ignore[no-untyped-def]
+    """Add ``bias`` ``[1, w]`` to a layer's products ``pre`` ``[B, w]`` and activate.
 
     ``out`` is ``pre`` unless the activation is gelu, whose backward pass asks for both.
     """
-    width = last - first
+    width = pre.shape[1]
     line, done = np.empty((1, width), np.float32), np.empty((1, width), np.float32)
     add, powers = np.empty(width, np.float32), np.empty(width, np.int32)
     for c in range(width):
-        add[c] = wide(bias[0, first + c])
+        add[c] = wide(bias[0, c])
     for b in range(pre.shape[0]):
-        x, sums_of = pre[b][first:last], line[0]
+        x, sums_of = pre[b], line[0]
         if kind == IDENTITY:
             for c in range(width):
                 put(x, c, wide(x[c]) + add[c])
@@ -815,7 +813,7 @@ def settle(kind, pre, out, bias, first, last):  # type: ignore[no-untyped-def]
             for c in range(width):
                 sums_of[c] = wide(x[c]) + add[c]
             activate(kind, width, line, done, powers)
-            y, values = out[b][first:last], done[0]
+            y, values = out[b], done[0]
             if kind == GELU:
                 for c in range(width):
                     put(x, c, sums_of[c])
@@ -824,44 +822,44 @@ def settle(kind, pre, out, bias, first, last):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def settle_loss(kind, loss, scale, pre, target, delta, bias, slopes, first, last):  # type: ignore[no-untyped-def]
-    """The end of the forward pass and the start of the backward one, in columns first to last.
+def settle_loss(kind, loss, scale, pre, target, delta, bias, slopes):  # type: ignore[no-untyped-def]
+    """The end of the forward pass and the start of the backward one.
 
     Adds ``bias`` ``[1, D]`` to the last layer's products ``pre`` ``[B, D]``; writes there the gradient of ``scale``
     times the summed loss against ``target``, float32 ``[B, D]``, into ``delta`` and that of the bias into ``slopes``.
     """
-    width = last - first
+    width = pre.shape[1]
     line, done, goal, grad = [np.empty((1, width), np.float32) for _ in range(4)]
     add, total, powers = np.empty(width, np.float32), np.zeros(width, np.float32), np.empty(width, np.int32)
     for c in range(width):
-        add[c] = wide(bias[0, first + c])
+        add[c] = wide(bias[0, c])
     for b in range(pre.shape[0]):
-        x, d, sums_of, slope = pre[b][first:last], delta[b][first:last], line[0], grad[0]
+        x, d, sums_of, slope = pre[b], delta[b], line[0], grad[0]
         for c in range(width):
             sums_of[c] = wide(x[c]) + add[c]
         for c in range(width):
             put(x, c, sums_of[c])
-        copy_row(target[b][first:last], goal[0])
+        copy_row(target[b], goal[0])
         activate(kind, width, line, done, powers)
         loss_gradient(loss, kind, line, done, goal, scale, grad)
         for c in range(width):
             put(d, c, slope[c])
             total[c] += slope[c]
     for c in range(width):
-        put(slopes[0], first + c, total[c])
+        put(slopes[0], c, total[c])
 
 
 @compiled
-def settle_back(kind, grad, pre, out, slopes, first, last):  # type: ignore[no-untyped-def]
-    """:func:`through` a layer's activation in columns first to last of ``grad`` ``[B, w]``, in place.
+def settle_back(kind, grad, pre, out, slopes):  # type: ignore[no-untyped-def]
+    """:func:`through` a layer's activation, of ``grad`` ``[B, w]`` in place.
 
     The gradient of the layer's bias goes into ``slopes`` ``[1, w]``.
     """
-    width = last - first
+    width = grad.shape[1]
     line, before, after = [np.empty((1, width), np.float32) for _ in range(3)]
     total = np.zeros(width, np.float32)
     for b in range(grad.shape[0]):
-        g, x, y = grad[b][first:last], pre[b][first:last], out[b][first:last]
+        g, x, y = grad[b], pre[b], out[b]
         if kind == IDENTITY:
             for c in range(width):
                 total[c] += wide(g[c])
@@ -881,7 +879,7 @@ def settle_back(kind, grad, pre, out, slopes, first, last):  # type: ignore[no-u
                 put(g, c, behind[c])
                 total[c] += behind[c]
     for c in range(width):
-        put(slopes[0], first + c, total[c])
+        put(slopes[0], c, total[c])
 
 
 class Room(threading.local):
@@ -901,34 +899,14 @@ class Room(threading.local):
 ROOM = Room()
 
 
-def on_cores(function: Callable[[tuple[int, int]], None], places: list[tuple[int, int]], values: int) -> None:
-    """Call ``function`` with every place, on all cores unless ``values`` are few or each core has its own block."""
-    if divided(values):
-        workers.each(function, places)
-    else:
-        for place in places:
-            function(place)
+def of_each(kernel: Callable[..., None], flags: tuple[Any, ...], *tensors: Tensor) -> None:
+    """Run a kernel on every cell of ``tensors`` ``[P, ., w]``; bfloat16 ones are given as their bits.
 
-
-def divided(values: int) -> bool:
-    """Whether so many values are worth the handing over to other cores, and those are free."""
-    return values >= 2 * SHARE and torch.get_num_threads() > 1
-
-
-def in_columns(kernel: Callable[..., None], flags: tuple[Any, ...], *tensors: Tensor) -> None:
-    """Run a kernel on every cell of ``tensors`` ``[P, ., w]``, and unless its work is small on all cores.
-
-    bfloat16 tensors are given as their bits.
+    On this core alone: the library's threads still wait, busily, on the others for its next product.
     """
-    cells, _, width = tensors[0].shape
     arrays = [(t.view(torch.int16) if t.dtype == torch.bfloat16 else t).numpy() for t in tensors]
-    values = tensors[0].numel()
-    stretch = padded(-(-width // workers.cores())) if divided(values) else width
-
-    def one(place: tuple[int, int]) -> None:
-        kernel(*flags, *(array[place[0]] for array in arrays), place[1], min(place[1] + stretch, width))
-
-    on_cores(one, [(cell, first) for cell in range(cells) for first in range(0, width, stretch)], values)
+    for cell in zip(*arrays, strict=True):
+        kernel(*flags, *cell)
 
 
 def gradient(
@@ -960,12 +938,12 @@ def gradient(
         trace.pre.append(pre)
         if at < last:
             out = ROOM.take(f"out {at}", tuple(pre.shape), pre) if kinds[at] == GELU else pre
-            in_columns(settle, (kinds[at],), pre, out, weights[name + ".bias"])
+            of_each(settle, (kinds[at],), pre, out, weights[name + ".bias"])
             trace.out.append(out)
     delta = ROOM.take("delta", tuple(inputs.shape), inputs)
     flags = (kinds[last], LOSSES.index(loss), np.float32(1 / (rows.shape[1] * rows.shape[2])))
     biases = weights[names[last] + ".bias"], gradients[names[last] + ".bias"]
-    in_columns(settle_loss, flags, trace.pre[-1], rows, delta, *biases)
+    of_each(settle_loss, flags, trace.pre[-1], rows, delta, *biases)
     for at in range(last, -1, -1):
         below = trace.out[at - 1] if at else inputs
         torch.bmm(below.transpose(1, 2), delta, out=gradients[names[at] + ".weight"])
@@ -973,33 +951,26 @@ def gradient(
             room = ROOM.take(f"delta {at}", tuple(below.shape), below)
             delta = product(delta, weights[names[at] + ".weight"].transpose(1, 2), room)
             slopes = gradients[names[at - 1] + ".bias"]
-            in_columns(settle_back, (kinds[at - 1],), delta, trace.pre[at - 1], trace.out[at - 1], slopes)
+            of_each(settle_back, (kinds[at - 1],), delta, trace.pre[at - 1], trace.out[at - 1], slopes)
     return trace
 
 
 def masked_update(
     block: Population, own: Products, kept: Tensor | None, training: Training, size: float, epsilon: float
 ) -> None:
-    """What :func:`aecompress.evolve.training.masked_update` does, in one pass over the memory, on all cores."""
+    """What :func:`aecompress.evolve.training.masked_update` does, in one pass over the memory."""
     fresh = training.optimizer == "fresh-adam"
     rest1, beta2, rest2 = decays(training)
     weights = block.weights.numpy()
     slopes, copy = (part.view(torch.int16 if own.half else part.dtype).numpy() for part in (own.gradient, own.weights))
     first, second = (weights, weights) if block.moments is None else (moment.numpy() for moment in block.moments)
-    masks, numbers = block.masks.numpy(), (np.float32(epsilon), rest1, beta2, rest2)
+    masks = block.masks.numpy()
     rates = block.learning_rate.numpy() * np.float32(size)
-    length = weights.shape[1]
-    stretch = max(SHARE, -(-length // workers.cores()))
-
-    def one(place: tuple[int, int]) -> None:
-        at = place[0], slice(place[1], place[1] + stretch)
-        update_part(
-            kept is not None, fresh, weights[at], copy[at], slopes[at], masks[at], first[at], second[at],
-            rates[place[0]], *numbers,
+    for cell in range(len(weights)):
+        update_row(
+            kept is not None, fresh, weights[cell], copy[cell], slopes[cell], masks[cell], first[cell], second[cell],
+            rates[cell], np.float32(epsilon), rest1, beta2, rest2,
         )  # fmt: skip
-
-    places = [(cell, start) for cell in range(len(weights)) for start in range(0, length, stretch)]
-    on_cores(one, places, weights.size)
 
 
 def warm() -> None:
@@ -1015,12 +986,12 @@ def warm() -> None:
     load(layers, row, aligned(1, floats)[0])
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
     for line in (row, half):
-        update_part(False, True, row, line, line, mask, row, row, one, one, one, one, one)
+        update_row(False, True, row, line, line, mask, row, row, one, one, one, one, one)
     rows = np.zeros((1, 2), np.float32)
     for coded in (rows, np.zeros((1, 2), np.int16)):
-        settle(RELU, coded, coded, coded, 0, 2)
-        settle_loss(RELU, MSE, one, coded, rows, coded, coded, coded, 0, 2)
-        settle_back(RELU, coded, coded, coded, coded, 0, 2)
+        settle(RELU, coded, coded, coded)
+        settle_loss(RELU, MSE, one, coded, rows, coded, coded, coded)
+        settle_back(RELU, coded, coded, coded, coded)
 
 
 def compile_ahead(poll: Callable[[], None]) -> None:

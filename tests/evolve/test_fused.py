@@ -217,19 +217,6 @@ def test_a_variational_gradient_is_the_eager_one() -> None:
     assert torch.equal(*(settled(net, 2, False, "mse", make)[1] for make in (fused.gradient, gradient)))
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_cores_that_share_a_layer_s_columns_compute_the_same_bits(half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = net_of(hidden="gelu")
-    _, alone = settled(net, 2, half, "mse", fused.gradient)
-    shares = []
-    monkeypatch.setattr(fused, "SHARE", 0)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(fused.workers, "cores", lambda: 2)
-    monkeypatch.setattr(fused.workers, "each", lambda one, places: shares.append(len([one(place) for place in places])))
-    assert torch.equal(settled(net, 2, half, "mse", fused.gradient)[1], alone)
-    assert max(shares) == 2 * 2  # of two cells, two shares of whole cache lines
-
-
 def test_a_step_takes_no_new_memory_for_what_layers_give() -> None:
     net = net_of(hidden="gelu")
     first, _ = settled(net, 2, False, "mse", fused.gradient)
@@ -260,7 +247,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        fused.train_cell, fused.measure_cell, fused.load, fused.update_part, fused.settle,
+        fused.train_cell, fused.measure_cell, fused.load, fused.update_row, fused.settle,
         fused.settle_loss, fused.settle_back,
     )  # fmt: skip
     fused.warm()
@@ -301,7 +288,7 @@ for kind in (np.float32, np.int16):
     slopes = slopes if kind == np.float32 else (slopes.view(np.int32) >> 16).astype(np.int16)
     copy, second, mask = slopes.copy(), first * first, draws.random(5000) > 0.3
     numbers = (np.float32(number) for number in (0.1, 1e-8, 0.1, 0.999, 0.001))
-    fused.update_part(True, False, weights, copy, slopes, mask, first, second, *numbers)
+    fused.update_row(True, False, weights, copy, slopes, mask, first, second, *numbers)
     print(hashlib.sha256(weights.tobytes() + first.tobytes() + second.tobytes() + copy.tobytes()).hexdigest())
 """
 

@@ -214,9 +214,9 @@ def timed(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def product_rate() -> float:
+def product_rate(dtype: torch.dtype = torch.float32) -> float:
     """Floating-point operations per second of a 2048 cube product, at the better of one and two threads."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    a, b = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype)
     best = 0.0
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -363,6 +363,7 @@ def half(mnist: str) -> None:
             {
                 "seconds": median,
                 "bf16_gain": median["float32"] / median["bf16"],
+                "product_gain": product_rate(torch.bfloat16) / rate,
                 "share_of_product_rate": products / median["float32"] / rate,
                 "final_loss": losses,
                 "loss_ratio": losses["bf16"] / losses["float32"],

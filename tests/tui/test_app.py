@@ -168,6 +168,25 @@ def test_choosing_a_pair_of_the_front_shows_its_figures(recorded: Path) -> None:
     drive(recorded, steps)
 
 
+def test_files_that_come_while_the_result_is_open_are_chosen_by_keys(recorded: Path) -> None:
+    log = recorded / "events.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if '"saved"' in line)
+    log.write_text("".join(lines[:first]))
+
+    async def steps(app: Any, pilot: Pilot[None]) -> None:
+        await pilot.press("4")
+        files = app.screen.query_one("#files", DataTable)
+        await until(pilot, lambda: not files.display and app.focused is None)
+        with log.open("a") as more:
+            more.writelines(lines[first:])
+        await until(pilot, lambda: files.row_count == 8 and app.focused is files)
+        await pilot.press("down")
+        assert files.cursor_row == 1
+
+    drive(recorded, steps)
+
+
 def test_a_path_is_copied_and_a_report_is_written_and_opened(recorded: Path) -> None:
     opened: list[str] = []
 
@@ -189,13 +208,19 @@ def test_a_path_is_copied_and_a_report_is_written_and_opened(recorded: Path) -> 
     drive(recorded, steps)
 
 
-def test_rows_that_are_no_images_are_drawn_as_curves(recorded: Path) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["there", "comes-later"])
+def test_rows_that_are_no_images_are_drawn_as_curves(recorded: Path, late: bool) -> None:
     log = recorded / "events.jsonl"
-    log.write_text(log.read_text().replace('"row_shape": [8, 8]', '"row_shape": [64]'))
+    words = log.read_text().replace('"row_shape": [8, 8]', '"row_shape": [64]')
+    log.write_text("" if late else words)
 
     async def steps(app: Any, pilot: Pilot[None]) -> None:
         await pilot.press("2")
+        if late:
+            await until(pilot, lambda: "No preview yet" in text_of(app))
+            log.write_text(words)
         await until(pilot, lambda: "row 0: mse" in text_of(app) and "output" in text_of(app))
+        assert app.focused.id == "previews"  # keys go where the curves are from the first moment
         await pilot.press("end")
         await until(pilot, lambda: "row 3: mse" in text_of(app))
 

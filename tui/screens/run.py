@@ -18,7 +18,7 @@ from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, DataTable, Footer, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
 from textual.worker import get_current_worker
 
 from aecompress.errors import AecompressError
@@ -110,10 +110,9 @@ class RunScreen(Screen[None]):
                         for name in CHARTS:
                             yield Chart(id=f"chart-{name}", classes="chart")
                 yield Told()
-            with TabPane("2 Pictures", id="pictures"), ContentSwitcher(initial="images", id="shown"):
-                with Frame(id="images"):
-                    yield Pictures(id="blocks")
-                yield VerticalScroll(id="curves")
+            with TabPane("2 Pictures", id="pictures"), Frame(id="previews"):
+                yield Pictures(id="blocks")
+                yield Vertical(id="curves")
             with TabPane("3 Front", id="front"), Horizontal():
                 yield Scatter(id="scatter")
                 with Vertical(id="pairs"):
@@ -218,15 +217,13 @@ class RunScreen(Screen[None]):
         shape = story.started.row_shape if story.started else ()
         measure = story.latest.measure if story.latest else "loss"
         images = story.preview is None or draw.image_shape(shape) is not None
-        self.query_one("#shown", ContentSwitcher).current = "images" if images else "curves"
+        blocks, curves = self.query_one(Pictures), self.query_one("#curves")
+        blocks.display, curves.display = images, not images
         if images:
             few = self.app.console.color_system in (None, "standard")
-            room = self.query_one("#images").size
-            self.query_one(Pictures).show(story.preview, shape, measure, not (few or self.shades), room)
+            blocks.show(story.preview, shape, measure, not (few or self.shades), self.query_one("#previews").size)
         elif story.preview is not None:
-            curves = self.query_one("#curves")
-            for _ in range(len(self.query(Rows)), len(story.preview.rows)):
-                curves.mount(Rows())
+            curves.mount_all(Rows() for _ in range(len(self.query(Rows)), len(story.preview.rows)))
             for number, widget in enumerate(self.query(Rows)):
                 widget.draw(story.preview, number, measure)
 
@@ -282,7 +279,10 @@ class RunScreen(Screen[None]):
             table.clear()
             for saved in story.saved.values():
                 table.add_row(Text(saved.file), Text(saved.path), f"{saved.bytes:,}", key=saved.path)
-        table.display = bool(story.saved)
+        if table.display != bool(story.saved):
+            table.display = bool(story.saved)
+            if self.focused is None:  # it took the focus before there were files, and lost it when it was hidden
+                self.call_after_refresh(table.focus)
         self.query_one("#compared", Static).update(before_and_after(story, self.size.width >= WIDE))
         self.query_one("#profile", Static).update(profile(story))
 
@@ -319,8 +319,7 @@ class RunScreen(Screen[None]):
 
     def action_tab(self, name: str) -> None:
         self.query_one(TabbedContent).active = name
-        pictures = "#" + str(self.query_one("#shown", ContentSwitcher).current)
-        focus = {"run": "#ring", "pictures": pictures, "front": "#pairs-table", "result": "#files"}[name]
+        focus = {"run": "#ring", "pictures": "#previews", "front": "#pairs-table", "result": "#files"}[name]
         self.query_one(focus).focus()
 
     def action_colour(self) -> None:

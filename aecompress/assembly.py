@@ -41,8 +41,8 @@ PASS_BYTES = 16_000_000
 """Weights of the cells that are copied out for compiled passes."""
 
 
-FUSED_BATCH = 32
-"""Rows per step up to which whole compiled passes beat a library's matrix products."""
+PASS_ROWS = ((64, math.inf), (128, 32), (math.inf, 16))
+"""Narrow sides of the widest layer, and rows per step up to which whole compiled passes beat a library's products."""
 REPAID_SECONDS = 30.0
 """Training that repays the compiler's ten seconds, which are paid once on a machine."""
 MEASURE_ROWS = 64, 10_000
@@ -61,7 +61,7 @@ def threads_for(plan: Plan, cells: int, device: torch.device) -> int:
     return 1 if alone and device.type == "cpu" else torch.get_num_threads()
 
 
-def engine_of(spec: RunSpec, device: torch.device) -> Engine:
+def engine_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Engine:
     """How blocks are trained and measured; ``compile`` is settled.
 
     Raises:
@@ -76,7 +76,9 @@ def engine_of(spec: RunSpec, device: torch.device) -> Engine:
         raise DeviceError(f"compile = 'on': {fault}; set it to auto or off")
     from aecompress.evolve import fused
 
-    if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= FUSED_BATCH:
+    narrow = max(min(layer.inputs, layer.outputs) for layer in net.layers)
+    rows = next(most for width, most in PASS_ROWS if narrow <= width)
+    if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= rows:
         return Engine("compiled passes", fused.train, fused.measured, whole_passes=True)
     steps = functools.partial(train, update=fused.masked_update, gradient=fused.gradient)
     return Engine("compiled steps", steps, measured)

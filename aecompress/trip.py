@@ -159,7 +159,7 @@ def _job(
     resolved = settle_limit(resolved, dataset.splits)
     resolved = settle_compile(resolved, net, device, len(dataset.train))
     check_half(resolved.spec, device)
-    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, device))
+    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
     check_memory(plan, resolved.spec, dataset, device)
     return Job(resolved, dataset, net, plan, device, where, directory, resumed, init)
 

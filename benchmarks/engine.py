@@ -84,7 +84,8 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
     if case.cells > 1:
         flags["evolve.cells"] = case.cells
     spec = resolve({path: ("benchmark", value) for path, value in flags.items()}).spec
-    plan = plan_of(spec, build(spec.model, work["inputs"]), CPU, engine_of(spec, CPU))
+    net = build(spec.model, work["inputs"])
+    plan = plan_of(spec, net, CPU, engine_of(spec, net, CPU))
     masked = dataclasses.replace(plan.training, lasting_masks=case.rule == "adam")
     return dataclasses.replace(plan, training=masked)
 

@@ -23,7 +23,7 @@ from aecompress.evolve import workers
 from aecompress.evolve.plan import EAGER
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.recipe import Facts, complete
-from aecompress.spec import Resolved, resolve
+from aecompress.spec import Resolved, RunSpec, resolve
 from tests.evolve.plans import make_plan
 
 CPU = torch.device("cpu")
@@ -36,6 +36,11 @@ def settled(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resol
     return settle_compile(resolved, net, CPU, rows), net
 
 
+def settled_on() -> tuple[RunSpec, Autoencoder]:
+    resolved, net = settled(compile="on")
+    return resolved.spec, net
+
+
 def test_a_small_step_takes_one_thread_and_a_large_one_all() -> None:
     plan = make_plan()
     assert threads_for(plan, 4, CPU) == 1
@@ -45,21 +50,38 @@ def test_a_small_step_takes_one_thread_and_a_large_one_all() -> None:
 
 
 def test_a_long_run_is_compiled_and_a_short_one_is_not_and_the_spec_says_why() -> None:
-    long, _ = settled()
+    long, net = settled()
     short, _ = settled(train__epochs=2)
     assert (long.spec.compile, short.spec.compile) == ("on", "off")
     assert "without it" in long.sources["compile"] and "would not repay it" in short.sources["compile"]
-    assert engine_of(long.spec, CPU).name == "compiled passes"
-    assert engine_of(short.spec, CPU) is EAGER
+    assert engine_of(long.spec, net, CPU).name == "compiled passes"
+    assert engine_of(short.spec, net, CPU) is EAGER
 
 
 def test_asking_decides_and_large_steps_get_compiled_updates() -> None:
     assert settled(compile="off")[0].spec.compile == "off"
     asked, _ = settled(compile="on", train__epochs=2)
     assert (asked.spec.compile, asked.sources["compile"]) == ("on", "test")
-    large, _ = settled(compile="on", train__batch=256)
-    noisy, _ = settled(compile="on", model__family="denoising")
-    assert engine_of(large.spec, CPU).name == engine_of(noisy.spec, CPU).name == "compiled steps"
+    noisy, net = settled(compile="on", model__family="denoising")
+    assert engine_of(noisy.spec, net, CPU).name == "compiled steps"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "batch", "name"),
+    [
+        ([30], 256, "passes"),
+        ([64], 10_000, "passes"),
+        ([65], 33, "steps"),
+        ([128], 32, "passes"),
+        ([129], 32, "steps"),
+        ([2000], 16, "passes"),  # a layer of 1000 by 2000 is 1000 narrow
+        ([2000], 17, "steps"),
+        ([64, 65, 64], 33, "passes"),  # 65 by 64 is 64 narrow
+    ],
+)
+def test_narrow_layers_or_few_rows_are_trained_in_whole_passes(hidden: list[int], batch: int, name: str) -> None:
+    asked, net = settled(compile="on", train__batch=batch, model__hidden=hidden)
+    assert engine_of(asked.spec, net, CPU).name == f"compiled {name}"
 
 
 def test_without_a_compiler_auto_falls_back_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,14 +92,14 @@ def test_without_a_compiler_auto_falls_back_and_on_is_refused(monkeypatch: pytes
         assert fallen.spec.compile == "off"
         assert "numba cannot be imported" in fallen.sources["compile"]
         with pytest.raises(DeviceError, match="compile = 'on': numba cannot be imported"):
-            engine_of(settled(compile="on")[0].spec, CPU)
+            engine_of(*settled_on(), CPU)
     finally:
         assembly.uncompilable.cache_clear()
 
 
 def test_compiled_training_and_half_precision_are_refused_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="compiled training is for CPUs"):
-        engine_of(settled(compile="on")[0].spec, torch.device("cuda:0"))
+        engine_of(*settled_on(), torch.device("cuda:0"))
     half, _ = settled(precision="bf16")
     with pytest.raises(DeviceError, match="computes no products in bfloat16"):
         check_half(half.spec, torch.device("mps"))
@@ -109,7 +131,7 @@ def test_blocks_fit_a_cache_and_leave_no_core_without_work(monkeypatch: pytest.M
     block, apart = blocks_of(small, 10, 256, EAGER, CPU)
     assert apart and block <= -(-10 // workers.cores())
     assert blocks_of(small, 10, 5, EAGER, torch.device("cuda")) == (10, False)
-    passes = engine_of(settled(compile="on")[0].spec, CPU)
+    passes = engine_of(*settled_on(), CPU)
     assert blocks_of(small, 10, 5, passes, CPU)[0] >= 10
     monkeypatch.setattr(workers, "cores", lambda: 3)
     for net in (small, large):

@@ -1,4 +1,4 @@
-"""Training on a CPU in compiled loops: whole passes of small steps, and all of a large step but its matrix products.
+"""Training on a CPU in compiled loops: whole passes of small steps, and all of other steps but their matrix products.
 
 At batch 5 a step of a 60,000-parameter autoencoder is some ten microseconds of arithmetic; calling a tensor library for
 each of its parts costs several times that. Here a cell's weights (and moments) are copied into a buffer that stays in
@@ -6,14 +6,17 @@ the core's cache, and every step of the pass runs there: forward, backward, and 
 weights while that row is hot. Cells do not meet inside a generation, so each core takes the next cell; what a cell
 computes depends neither on the others nor on who computes it.
 
+A batch of more rows is worked on a few rows at a time, its gradient kept until it is whole; there two cores may share a
+cell (`train_shared`).
+
 Every matrix is kept with its longer side contiguous, which makes all three products of a layer loops over long rows:
 
     kept [in, out]   forward is `sums` over rows     backward is `dots` with rows
     kept [out, in]   forward is `dots` with rows     backward is `sums` over rows
 
-A large step leaves its products to torch (`gradient`). What lies between two of them, bias and activation, loss, the
-way back through an activation and the sums of the biases, is one loop over values that are still hot; mask and update
-(`masked_update`) are one loop over the weights.
+A step of wide layers leaves its products to torch (`gradient`). What lies between two of them, bias and activation,
+loss, the way back through an activation and the sums of the biases, is one loop over values that are still hot; mask
+and update (`masked_update`) are one loop over the weights.
 
 The loops are compiled by numba for the machine they run on, and the compiled code is kept between processes.
 """
@@ -61,6 +64,14 @@ ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
 IDENTITY, RELU, LEAKY, GELU, TANH, SIGMOID = range(6)
 LOSSES = ("l1", "mse", "bce", "huber")
 L1, MSE, BCE, HUBER = range(4)
+WHOLE_BATCH = 32
+"""Rows of a batch that are worked on at once, each row of weights being updated as soon as its gradient is known."""
+CHUNK = 20
+"""Rows of a larger batch that are worked on at once; a multiple of five."""
+SHARE = 1024
+"""Weights that are updated at once from a larger batch's gradients."""
+PATIENCE = 2000
+"""Times that a core looks whether another is ready before it gives way to other work: some ten microseconds."""
 MEASURE_ROWS = 5
 """Rows that are evaluated together, so that their values stay in the nearest cache."""
 LINE = 16
@@ -308,6 +319,39 @@ def gradient_row(factors, lines, r, grad):  # type: ignore[no-untyped-def]
             grad[c] += f0 * x0[c]
 
 
+@compiled
+def add_gradients(factors, lines, grads):  # type: ignore[no-untyped-def]
+    """``grads[r, c] += sum over b of factors[b, r] lines[b, c]``, of a multiple of five b.
+
+    Four rows of a layer's gradient against five b at a time.
+    """
+    height = grads.shape[0]
+    fours = height - height % 4
+    for r in range(0, fours, 4):
+        g, h, i, j = grads[r], grads[r + 1], grads[r + 2], grads[r + 3]
+        for b in range(0, lines.shape[0], 5):
+            x0, x1, x2, x3, x4 = lines[b], lines[b + 1], lines[b + 2], lines[b + 3], lines[b + 4]
+            f0, f1, f2, f3, f4 = factors[b], factors[b + 1], factors[b + 2], factors[b + 3], factors[b + 4]
+            s0, s1, s2, s3, s4 = f0[r], f1[r], f2[r], f3[r], f4[r]
+            t0, t1, t2, t3, t4 = f0[r + 1], f1[r + 1], f2[r + 1], f3[r + 1], f4[r + 1]
+            u0, u1, u2, u3, u4 = f0[r + 2], f1[r + 2], f2[r + 2], f3[r + 2], f4[r + 2]
+            v0, v1, v2, v3, v4 = f0[r + 3], f1[r + 3], f2[r + 3], f3[r + 3], f4[r + 3]
+            for c in range(g.shape[0]):
+                y0, y1, y2, y3, y4 = x0[c], x1[c], x2[c], x3[c], x4[c]
+                g[c] += s0 * y0 + s1 * y1 + s2 * y2 + s3 * y3 + s4 * y4
+                h[c] += t0 * y0 + t1 * y1 + t2 * y2 + t3 * y3 + t4 * y4
+                i[c] += u0 * y0 + u1 * y1 + u2 * y2 + u3 * y3 + u4 * y4
+                j[c] += v0 * y0 + v1 * y1 + v2 * y2 + v3 * y3 + v4 * y4
+    for r in range(fours, height):
+        g = grads[r]
+        for b in range(0, lines.shape[0], 5):
+            x0, x1, x2, x3, x4 = lines[b], lines[b + 1], lines[b + 2], lines[b + 3], lines[b + 4]
+            f0, f1, f2, f3, f4 = factors[b], factors[b + 1], factors[b + 2], factors[b + 3], factors[b + 4]
+            s0, s1, s2, s3, s4 = f0[r], f1[r], f2[r], f3[r], f4[r]
+            for c in range(g.shape[0]):
+                g[c] += s0 * x0[c] + s1 * x1[c] + s2 * x2[c] + s3 * x3[c] + s4 * x4[c]
+
+
 @intrinsic
 def joined(context, first, second, added):  # type: ignore[no-untyped-def]
     """``first * second + added``, rounded once where the processor can.
@@ -552,6 +596,77 @@ def run_forward(layers, matrices, biases, pre, out, many, powers):  # type: igno
 
 
 @compiled
+def values_of(layers, many):  # type: ignore[no-untyped-def]
+    """Room for every level's values of ``many`` rows: after the activation, before it, and the loss's gradient there.
+
+    Level 0 is the batch; layer l makes level l + 1 from level l. Padding is 0 and stays so.
+    """
+    depth = layers.shape[0]
+    starts = np.zeros(depth + 2, np.int64)
+    for level in range(depth + 1):
+        starts[level + 1] = starts[level] + many * stride_of(layers, level)
+    room = np.zeros((3, starts[depth + 1]), np.float32)
+    out, pre, delta = [levels_of(layers, starts, room[i], many) for i in range(3)]
+    return out, pre, delta
+
+
+@compiled
+def widest(layers):  # type: ignore[no-untyped-def]
+    """Floats of the widest level's row."""
+    found = stride_of(layers, 0)
+    for level in range(1, layers.shape[0] + 1):
+        found = max(found, stride_of(layers, level))
+    return found
+
+
+@compiled
+def load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, lasting):  # type: ignore[no-untyped-def]
+    """Copy a cell's weights, and its mask and moments where they are needed, into ``buffers`` ``[4, size]``."""
+    load(layers, row, buffers[0])
+    if lasting:
+        load(layers, row_mask, buffers[1])
+    if not fresh:
+        load(layers, row_first, buffers[2])
+        load(layers, row_second, buffers[3])
+
+
+@compiled
+def store_cell(layers, buffers, row, row_first, row_second, fresh):  # type: ignore[no-untyped-def]
+    """Copy what training changes back."""
+    store(layers, buffers[0], row)
+    if not fresh:
+        store(layers, buffers[2], row_first)
+        store(layers, buffers[3], row_second)
+
+
+@compiled
+def watch(layers, pre, out, many, total, square, count):  # type: ignore[no-untyped-def]
+    """Gather the activations of ``many`` rows in ``total`` and ``square`` ``[B, U]`` and ``count`` ``[B]``."""
+    depth, unit = layers.shape[0], 0
+    for l in range(depth):  # noqa: E741
+        seen = (pre if l == depth - 1 else out)[l + 1]
+        for b in range(many):
+            for c in range(layers[l, OUTPUTS]):
+                value = np.float64(seen[b, c])
+                total[b, unit + c] += value
+                square[b, unit + c] += value * value
+        unit += layers[l, OUTPUTS]
+    count[:many] += 1
+
+
+@compiled
+def send_back(layers, l, matrix, here, pre, below, grads):  # type: ignore[no-untyped-def]  # noqa: E741
+    """``grads``, the loss's gradient before the activation of layer l - 1, from ``here``, that of layer l."""
+    if layers[l, TALL]:
+        for b in range(grads.shape[0]):
+            grads[b] = 0
+        sums(matrix, here, grads)
+    else:
+        dots(matrix, here, grads)
+    through(layers[l - 1, ACTIVATION], grads, pre, below)
+
+
+@compiled
 def train_cell(  # type: ignore[no-untyped-def]
     layers, buffers, row, row_mask, row_first, row_second, rows, order, batch, sizes, epsilons, betas, rate,
     loss, fresh, lasting, watched, total, square, count,
@@ -568,27 +683,15 @@ def train_cell(  # type: ignore[no-untyped-def]
         lasting: whether masks hold.
         watched: whether ``total``, ``square`` ``[B, U]`` and ``count`` ``[B]`` gather activations.
     """
+    load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, lasting)
     weights, mask, first, second = buffers[0], buffers[1], buffers[2], buffers[3]
-    load(layers, row, weights)
-    if lasting:
-        load(layers, row_mask, mask)
-    if not fresh:
-        load(layers, row_first, first)
-        load(layers, row_second, second)
     depth, inputs = layers.shape[0], rows.shape[1]
-    # Values lie level by level, level 0 the batch; layer l makes level l + 1 from level l. Padding stays 0 throughout.
-    starts = np.zeros(depth + 2, np.int64)
-    for level in range(depth + 1):
-        starts[level + 1] = starts[level] + batch * stride_of(layers, level)
-    values_of_all = np.zeros((3, starts[depth + 1]), np.float32)
-    out, pre, delta = [levels_of(layers, starts, values_of_all[i], batch) for i in range(3)]
+    out, pre, delta = values_of(layers, batch)
     matrices, biases = matrices_of(layers, weights), biases_of(layers, weights)
     masks, bias_masks = matrices_of(layers, mask), biases_of(layers, mask)
     firsts, bias_firsts = matrices_of(layers, first), biases_of(layers, first)
     seconds, bias_seconds = matrices_of(layers, second), biases_of(layers, second)
-    line = stride_of(layers, 0)
-    for level in range(1, depth + 1):
-        line = max(line, stride_of(layers, level))
+    line = widest(layers)
     grad, powers = np.empty(line, np.float32), np.empty(line, np.int32)
     ones = np.ones((batch, 1), np.float32)
     rest1, beta2, rest2 = betas
@@ -602,16 +705,7 @@ def train_cell(  # type: ignore[no-untyped-def]
 
         run_forward(layers, matrices, biases, pre, out, many, powers)
         if watched:
-            unit = 0
-            for l in range(depth):  # noqa: E741
-                seen = (pre if l == depth - 1 else out)[l + 1]
-                for b in range(many):
-                    for c in range(layers[l, OUTPUTS]):
-                        value = np.float64(seen[b, c])
-                        total[b, unit + c] += value
-                        square[b, unit + c] += value * value
-                unit += layers[l, OUTPUTS]
-            count[:many] += 1
+            watch(layers, pre, out, many, total, square, count)
 
         # Backward, with the mask and the update of each row of weights as soon as its gradient is known.
         size, epsilon, scale = rate * sizes[step], epsilons[step], ONE / np.float32(many * inputs)
@@ -622,14 +716,7 @@ def train_cell(  # type: ignore[no-untyped-def]
                 prefetch(rows[order[place]])  # some of the next batch, while this one is worked on
             below, here = out[l][:many], delta[l + 1][:many]
             if l > 0:
-                grads = delta[l][:many]
-                if layer[TALL]:
-                    for b in range(many):
-                        grads[b] = 0
-                    sums(matrix, here, grads)
-                else:
-                    dots(matrix, here, grads)
-                through(layers[l - 1, ACTIVATION], grads, pre[l][:many], below)
+                send_back(layers, l, matrix, here, pre[l][:many], below, delta[l][:many])
             factors, lines = (here, below) if layer[TALL] else (below, here)
             update(
                 fresh, lasting, matrix, masks[l], firsts[l], seconds[l],
@@ -640,10 +727,166 @@ def train_cell(  # type: ignore[no-untyped-def]
                 ones[:many], here, grad[: here.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
 
-    store(layers, weights, row)
-    if not fresh:
-        store(layers, first, row_first)
-        store(layers, second, row_second)
+    store_cell(layers, buffers, row, row_first, row_second, fresh)
+
+
+@intrinsic
+def _seen(context, gate, place):  # type: ignore[no-untyped-def]
+    """``gate[place]`` as every core sees it."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
+        return builder.load_atomic(builder.gep(made.data, [values[1]]), "seq_cst", 8)
+
+    return types.int64(gate, place), generate
+
+
+@intrinsic
+def _raised(context, gate, place, old):  # type: ignore[no-untyped-def]
+    """Add 1 to ``gate[place]`` if it is still ``old``; tells whether it was."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
+        number, new = values[2], builder.add(values[2], ir.Constant(ir.IntType(64), 1))
+        found = builder.cmpxchg(builder.gep(made.data, [values[1]]), number, new, "seq_cst", "seq_cst")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(gate, place, old), generate
+
+
+give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+"""Lets another thread have this core."""
+
+
+@compiled
+def next_of_two(gate, count):  # type: ignore[no-untyped-def]
+    """The next piece of work nobody took, of ``count``; -1 where there is none left.
+
+    Pieces are taken two by two: none before all earlier pairs are done. Who waits has taken nothing, so that a core
+    that is lent to another program meanwhile keeps nobody waiting.
+
+    Args:
+        gate: int64 ``[2]``, 0 at first: pieces taken, pieces done.
+    """
+    looks = 0
+    while True:
+        piece: int = _seen(gate, 0)  # type: ignore[call-arg]  # numba gives the context itself
+        if piece >= count:
+            return -1
+        if _seen(gate, 1) >= piece - piece % 2:
+            if _raised(gate, 0, piece):
+                return piece
+        else:
+            looks += 1
+            if looks > PATIENCE:
+                give_way()
+
+
+@compiled
+def done_with(gate):  # type: ignore[no-untyped-def]
+    """Tell that a piece of work is done."""
+    while not _raised(gate, 1, _seen(gate, 1)):  # type: ignore[call-arg]  # as above
+        pass
+
+
+@compiled
+def add_gradient_of(  # type: ignore[no-untyped-def]
+    layers, matrices, biases, slopes, bias_slopes, out, pre, delta, rows, taken, loss, scale, powers,
+    watched, total, square, count,
+):  # fmt: skip
+    """Add the gradient of some rows' loss, the indices ``taken``, at most ``CHUNK``, to ``slopes``.
+
+    Rows of zeros without a loss make their number a multiple of five, which the loops are fastest with.
+    """
+    depth, many = layers.shape[0], taken.shape[0]
+    full = -(-many // 5) * 5
+    target = out[0][:full]
+    for b in range(many):
+        copy_row(rows[taken[b]], target[b])
+    for b in range(many, full):
+        target[b] = 0
+    run_forward(layers, matrices, biases, pre, out, full, powers)
+    if watched:
+        watch(layers, pre, out, many, total, square, count)
+    last = delta[depth]
+    loss_gradient(loss, layers[depth - 1, ACTIVATION], pre[depth][:full], out[depth], target, scale, last)
+    for b in range(many, full):
+        last[b] = 0
+    for l in range(depth - 1, -1, -1):  # noqa: E741
+        below, here = out[l][:full], delta[l + 1][:full]
+        if l > 0:
+            send_back(layers, l, matrices[l], here, pre[l][:full], below, delta[l][:full])
+        factors, lines = (here, below) if layers[l, TALL] else (below, here)
+        add_gradients(factors, lines, slopes[l])
+        slope = bias_slopes[l][0]
+        for b in range(many):
+            x = here[b]
+            for c in range(slope.shape[0]):
+                slope[c] += x[c]
+
+
+@compiled
+def train_shared(  # type: ignore[no-untyped-def]
+    layers, buffers, slopes, gate, row, row_mask, row_first, row_second, rows, order, batch, sizes, epsilons, betas,
+    rate, loss, fresh, lasting, watched, total, square, count,
+):  # fmt: skip
+    """What :func:`train_cell` does, for batches of more than ``WHOLE_BATCH`` rows.
+
+    Two cores may call it with the same arguments and share the work. A batch has two halves, each taken a few rows at a
+    time so that their values stay in the nearest caches, and each with a gradient of its own, so that the sum of the
+    two is the same whoever made them. Then the weights are updated, also half by half.
+
+    Args:
+        buffers: the cell's; slopes: float32 ``[2, size]``, room for the halves' gradients.
+        gate: of :func:`next_of_two`.
+    """
+    weights, mask, first, second = buffers[0], buffers[1], buffers[2], buffers[3]
+    out, pre, delta = values_of(layers, CHUNK)
+    matrices, biases = matrices_of(layers, weights), biases_of(layers, weights)
+    matrix_slopes = [matrices_of(layers, slopes[half]) for half in range(2)]
+    bias_slopes = [biases_of(layers, slopes[half]) for half in range(2)]
+    grad, powers = np.empty(SHARE, np.float32), np.empty(widest(layers), np.int32)
+    rest1, beta2, rest2 = betas
+    size_of, shares = weights.shape[0], -(-weights.shape[0] // SHARE)
+    turns = 2 * sizes.shape[0] + 2  # first the cell is loaded, then each step has two, and at last the cell is stored
+    while True:
+        piece = next_of_two(gate, 2 * turns)
+        if piece < 0:
+            return
+        turn, half = piece // 2, piece % 2
+        step = (turn - 1) // 2
+        if turn == 0:
+            if half == 0:
+                load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, lasting)
+        elif turn == turns - 1:
+            if half == 0:
+                store_cell(layers, buffers, row, row_first, row_second, fresh)
+        elif turn % 2:
+            taken = order[step * batch : (step + 1) * batch]
+            middle = min(-(-taken.shape[0] // 10) * 5, taken.shape[0])
+            scale = ONE / np.float32(taken.shape[0] * rows.shape[1])
+            begin, end = (middle, taken.shape[0]) if half else (0, middle)
+            slopes[half] = 0
+            for place in range(begin, end, CHUNK):
+                add_gradient_of(
+                    layers, matrices, biases, matrix_slopes[half], bias_slopes[half], out, pre, delta, rows,
+                    taken[place : min(place + CHUNK, end)], loss, scale, powers,
+                    watched, total[place:], square[place:], count[place:],
+                )  # fmt: skip
+        else:
+            size, epsilon = rate * sizes[step], epsilons[step]
+            # By whole shares, because a loop rounds what is left over from its vectors in another way.
+            for share in range(shares // 2 * half, shares if half else shares // 2):
+                start, stop = share * SHARE, min((share + 1) * SHARE, size_of)
+                one, other, both = slopes[0, start:stop], slopes[1, start:stop], grad[: stop - start]
+                for c in range(both.shape[0]):
+                    both[c] = one[c] + other[c]
+                own = weights[start:stop]
+                update_row(
+                    lasting, fresh, own, own, both, mask[start:stop], first[start:stop], second[start:stop],
+                    size, epsilon, rest1, beta2, rest2,
+                )  # fmt: skip
+        done_with(gate)
 
 
 @compiled
@@ -758,23 +1001,33 @@ def train(
     source = rows.numpy()
     loss = LOSSES.index(training.loss(generation))
     stride = max(1, CALL_FLOP // (6 * net.layout.size * batch))
+    large = batch > WHOLE_BATCH
+    # Where there are fewer cells than cores, those without one help with another's, whose buffers they share.
+    rooms = [aligned(6, floats) for _ in cells] if large and len(cells) < workers.cores() else []
     own = threading.local()  # each core keeps its buffers from cell to cell: new memory costs a fault per page
     for first in range(steps.start, steps.stop, stride):
         poll()
         last = min(first + stride, steps.stop)
         part = slice(first - steps.start, last - steps.start)
+        gates = np.zeros((len(cells), LINE), np.int64)
 
-        def one(cell: int, first: int = first, last: int = last, part: slice = part) -> None:
-            if not hasattr(own, "buffers"):
-                own.buffers = aligned(4, floats)
-            train_cell(
-                layers, own.buffers, weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
+        def one(job: int, first: int = first, last: int = last, part: slice = part, gates: Ints = gates) -> None:
+            cell = job % len(cells)
+            if not rooms and not hasattr(own, "room"):
+                own.room = aligned(6 if large else 4, floats)
+            room = rooms[cell] if rooms else own.room
+            work = (
+                weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
                 order[cell, first * batch : last * batch], batch, sizes[part], epsilons[part],
                 decays(training), rates[cell], loss, fresh, training.lasting_masks,
                 spread is not None, sums_of[0][cell], sums_of[1][cell], sums_of[2][cell],
             )  # fmt: skip
+            if large:
+                train_shared(layers, room[:4], room[4:], gates[cell], *work)
+            else:
+                train_cell(layers, room, *work)
 
-        workers.each(one, range(len(cells)))
+        workers.each(one, range(len(cells) * (2 if rooms else 1)))
 
 
 @compiled
@@ -981,6 +1234,11 @@ def warm() -> None:
         layers, aligned(4, floats), row, np.ones(7, np.bool_), row, row, np.zeros((1, 2), np.float32),
         np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32), (one, one, one), one, L1, True, False,
         False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
+    )  # fmt: skip
+    train_shared(
+        layers, aligned(4, floats), aligned(2, floats), np.zeros(2, np.int64), row, np.ones(7, np.bool_), row, row,
+        np.zeros((1, 2), np.float32), np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32),
+        (one, one, one), one, L1, True, False, False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
     )  # fmt: skip
     measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])

@@ -7,6 +7,8 @@ import functools
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from aecompress.evolve import fused, plan, training
+from aecompress.evolve import fused, plan, training, workers
 from aecompress.evolve.evidence import activations
 from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.training import Training, steps_per_generation
@@ -86,7 +88,7 @@ def test_a_compiled_pass_equals_an_eager_one(optimizer: str, loss: str, latent: 
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
-@pytest.mark.parametrize("batch", [1, 2, 4, 5, 7, 10, 103, 200])
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 7, 10, 33, 64, 98, 103, 200])
 def test_every_batch_size_and_a_smaller_last_batch(optimizer: str, batch: int) -> None:
     net, rule = net_of(size=11), rules(optimizer, batch=batch)
     population = start(net, optimizer, batch=min(batch, len(ROWS)))
@@ -118,8 +120,64 @@ def test_a_cell_has_the_same_bits_in_any_block_and_a_pass_in_any_parts(
     assert torch.equal(passed(fused.train, net, rule, population).weights, whole.weights)
 
 
-def test_a_lost_cell_stays_lost_and_alone() -> None:
-    net, rule, population = net_of(), rules("adam"), start(net_of(), "adam")
+@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, rule = net_of(size=60), rules(optimizer, batch=41)
+    population = start(net, optimizer, size=4, batch=41)
+    monkeypatch.setattr(workers, "cores", lambda: 1)
+    whole = passed(fused.train, net, rule, population)
+    shared: list[int] = []
+    one_of_two = workers.each
+    monkeypatch.setattr(workers, "each", lambda work, jobs: (shared.append(len(jobs)), one_of_two(work, jobs))[1])
+    for cores, cells, jobs in ((2, [3], 2), (5, [0, 2, 1], 6), (2, [1, 3], 2), (2, [0, 1, 2], 3)):
+        monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
+        index = torch.tensor(cells)
+        block = population.pick(index)
+        for part in (range(1), range(1, 3)):
+            fused.train(net, rule, block, index, ROWS, part, NOTHING)
+        for name, tensor in block.tensors().items():
+            assert torch.equal(tensor, whole.pick(index).tensors()[name]), name
+        assert shared.pop() == shared.pop() == jobs
+    monkeypatch.setattr(fused, "CALL_FLOP", 1)
+    assert torch.equal(passed(fused.train, net, rule, population).weights, whole.weights)
+
+
+def test_work_is_taken_two_by_two_and_none_before_the_earlier_is_done() -> None:
+    gate, count = np.zeros(2, np.int64), 5
+    assert [fused.next_of_two(gate, count) for _ in range(2)] == [0, 1]
+    found: list[int] = []
+    other = threading.Thread(target=lambda: found.append(fused.next_of_two(gate, count)))
+    other.start()
+    for _ in range(2):
+        time.sleep(0.1)
+        assert not found
+        fused.done_with(gate)
+    other.join(30)
+    assert found == [2]
+    assert fused.next_of_two(gate, count) == 3
+    for _ in range(2):
+        fused.done_with(gate)
+    assert [fused.next_of_two(gate, count) for _ in range(3)] == [4, -1, -1]
+
+
+def test_every_piece_of_work_is_done_once() -> None:
+    gate, count = np.zeros(2, np.int64), 4001
+    done: list[int] = []
+
+    def work(_: int) -> None:
+        while (piece := int(fused.next_of_two(gate, count))) >= 0:
+            done.append(piece)
+            fused.done_with(gate)
+
+    workers.each(work, range(3))
+    assert sorted(done) == list(range(count)) and gate.tolist() == [count, count]
+
+
+@pytest.mark.parametrize("batch", [6, 40])
+def test_a_lost_cell_stays_lost_and_alone(batch: int) -> None:
+    net, rule, population = net_of(), rules("adam", batch=batch), start(net_of(), "adam", batch=batch)
     well = passed(fused.train, net, rule, population)
     population.weights[1, 3] = torch.nan
     got = passed(fused.train, net, rule, population)
@@ -247,7 +305,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        fused.train_cell, fused.measure_cell, fused.load, fused.update_row, fused.settle,
+        fused.train_cell, fused.train_shared, fused.measure_cell, fused.load, fused.update_row, fused.settle,
         fused.settle_loss, fused.settle_back,
     )  # fmt: skip
     fused.warm()
@@ -258,6 +316,9 @@ def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
             population = start(net, optimizer)
             for spread in (population.spread, None):
                 passed(fused.train, net, rule, dataclasses.replace(population, spread=spread))
+                wide = dataclasses.replace(rule, batch=50)
+                room = start(net, optimizer, batch=50)
+                passed(fused.train, net, wide, room if spread else dataclasses.replace(room, spread=None))
             for products in (None, torch.bfloat16):
                 large = functools.partial(training.train, update=fused.masked_update, gradient=fused.gradient)
                 passed(large, net, dataclasses.replace(rule, products=products), population)

@@ -952,6 +952,43 @@ def measured(
     return plan.Measured(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
 
 
+@compiled
+def sort_places(words, order):  # type: ignore[no-untyped-def]
+    """Into ``order``, the places of random ``words``, int64 ``[N]``, from the lowest word to the highest.
+
+    Its highest bits say where among N a word belongs, to within a few places. Equal words stay as they lie.
+    """
+    many = words.shape[0]
+    bits = 1
+    while 1 << bits < many:
+        bits += 1
+    free, found = np.zeros((1 << bits) + 1, np.int64), np.empty(many, np.int64)
+    shift, half = 64 - bits, 1 << (bits - 1)
+    for i in range(many):
+        free[(words[i] >> shift) + half + 1] += 1
+    for group in range(1 << bits):
+        free[group + 1] += free[group]
+    for i in range(many):
+        group = (words[i] >> shift) + half
+        place = free[group]
+        found[place], order[place] = words[i], i
+        free[group] = place + 1
+    for i in range(1, many):
+        word, of, place = found[i], order[i], i
+        while place > 0 and found[place - 1] > word:
+            found[place], order[place] = found[place - 1], order[place - 1]
+            place -= 1
+        found[place], order[place] = word, of
+
+
+def shuffled(training: Training, generation: int, cells: Tensor, size: int) -> Ints:
+    """The order in which each cell takes the ``size`` rows of a pass, int64 ``[P, size]``: that of all engines."""
+    words = rng.bits(training.seed, "batches", generation, cells, 0, (size,)).numpy()
+    order = np.empty_like(words)
+    workers.each(lambda cell: sort_places(words[cell], order[cell]), range(len(words)))
+    return order
+
+
 CALL_FLOP = 500_000_000
 """Floating-point operations of one call into the loop: some tens of milliseconds, after which a stop is obeyed."""
 
@@ -985,7 +1022,7 @@ def train(
     layers, floats = table([(layer.inputs, layer.outputs, layer.activation) for layer in net.layers])
     generation, batch, size = block.generation, training.batch, rows.shape[0]
     count = steps_per_generation(size, batch)
-    order = rng.permutation(training.seed, "batches", generation, cells, 0, size).numpy()
+    order = shuffled(training, generation, cells, size)
     fresh = training.optimizer == "fresh-adam"
     paces = [step_size(training, generation * count + step, training.generations * count) for step in steps]
     sizes, epsilons = (np.array(column, np.float32) for column in zip(*paces, strict=True))
@@ -1240,6 +1277,7 @@ def warm() -> None:
         np.zeros((1, 2), np.float32), np.zeros(1, np.int64), 1, np.ones(1, np.float32), np.ones(1, np.float32),
         (one, one, one), one, L1, True, False, False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
     )  # fmt: skip
+    sort_places(np.zeros(1, np.int64), np.zeros(1, np.int64))
     measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)

@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
 
+from aecompress import rng
 from aecompress.evolve import fused, plan, training, workers
 from aecompress.evolve.evidence import activations
 from aecompress.evolve.population import Population, new_population
@@ -128,9 +131,9 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
     population = start(net, optimizer, size=4, batch=41)
     monkeypatch.setattr(workers, "cores", lambda: 1)
     whole = passed(fused.train, net, rule, population)
-    shared: list[int] = []
-    one_of_two = workers.each
-    monkeypatch.setattr(workers, "each", lambda work, jobs: (shared.append(len(jobs)), one_of_two(work, jobs))[1])
+    asked: list[int] = []
+    each = workers.each
+    monkeypatch.setattr(workers, "each", lambda work, jobs: (asked.append(len(jobs)), each(work, jobs))[1])
     for cores, cells, jobs in ((2, [3], 2), (5, [0, 2, 1], 6), (2, [1, 3], 2), (2, [0, 1, 2], 3)):
         monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
         index = torch.tensor(cells)
@@ -139,9 +142,25 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
             fused.train(net, rule, block, index, ROWS, part, NOTHING)
         for name, tensor in block.tensors().items():
             assert torch.equal(tensor, whole.pick(index).tensors()[name]), name
-        assert shared.pop() == shared.pop() == jobs
+        assert asked == 2 * [len(cells), jobs]  # shuffling and training, for each part
+        asked.clear()
     monkeypatch.setattr(fused, "CALL_FLOP", 1)
     assert torch.equal(passed(fused.train, net, rule, population).weights, whole.weights)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-3, 3), max_size=40))
+def test_any_words_are_sorted_and_equal_ones_stay_as_they_lie(words: list[int]) -> None:
+    order = np.full(len(words), -1)
+    fused.sort_places(np.array(words, np.int64), order)
+    assert order.tolist() == sorted(range(len(words)), key=lambda place: words[place])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64, 65, 1000])
+def test_every_engine_takes_the_rows_in_the_same_order(size: int) -> None:
+    cells = torch.tensor([4, 0, 7])
+    order = fused.shuffled(rules("adam"), 3, cells, size)
+    assert np.array_equal(order, rng.permutation(1, "batches", 3, cells, 0, size).numpy())
 
 
 def test_work_is_taken_two_by_two_and_none_before_the_earlier_is_done() -> None:
@@ -305,8 +324,8 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        fused.train_cell, fused.train_shared, fused.measure_cell, fused.load, fused.update_row, fused.settle,
-        fused.settle_loss, fused.settle_back,
+        fused.train_cell, fused.train_shared, fused.sort_places, fused.measure_cell, fused.load, fused.update_row,
+        fused.settle, fused.settle_loss, fused.settle_back,
     )  # fmt: skip
     fused.warm()
     before = [len(function.signatures) for function in functions]

@@ -41,8 +41,6 @@ PASS_BYTES = 16_000_000
 """Weights of the cells that are copied out for compiled passes."""
 
 
-PASS_ROWS = ((64, math.inf), (128, 32), (math.inf, 16))
-"""Narrow sides of the widest layer, and rows per step up to which whole compiled passes beat a library's products."""
 REPAID_SECONDS = 30.0
 """Training that repays the compiler's ten seconds, which are paid once on a machine."""
 MEASURE_ROWS = 64, 10_000
@@ -76,12 +74,18 @@ def engine_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Engine:
         raise DeviceError(f"compile = 'on': {fault}; set it to auto or off")
     from aecompress.evolve import fused
 
-    narrow = max(min(layer.inputs, layer.outputs) for layer in net.layers)
-    rows = next(most for width, most in PASS_ROWS if narrow <= width)
-    if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= rows:
+    if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= pass_rows(net):
         return Engine("compiled passes", fused.train, fused.measured, whole_passes=True)
     steps = functools.partial(train, update=fused.masked_update, gradient=fused.gradient)
     return Engine("compiled steps", steps, measured)
+
+
+def pass_rows(net: Autoencoder) -> float:
+    """Rows per step up to which whole compiled passes beat a library's matrix products, as measured."""
+    narrow = max(min(layer.inputs, layer.outputs) for layer in net.layers)
+    if narrow <= 64 and net.layout.size <= 200_000:  # what a core's cache holds
+        return math.inf
+    return 32 if narrow <= 128 else 16
 
 
 def make_ready(plan: Plan, poll: Callable[[], None]) -> None:

@@ -67,20 +67,24 @@ def test_asking_decides_and_large_steps_get_compiled_updates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hidden", "batch", "name"),
+    ("inputs", "hidden", "batch", "name"),
     [
-        ([30], 256, "passes"),
-        ([64], 10_000, "passes"),
-        ([65], 33, "steps"),
-        ([128], 32, "passes"),
-        ([129], 32, "steps"),
-        ([2000], 16, "passes"),  # a layer of 1000 by 2000 is 1000 narrow
-        ([2000], 17, "steps"),
-        ([64, 65, 64], 33, "passes"),  # 65 by 64 is 64 narrow
+        (1000, [30], 256, "passes"),
+        (1000, [64], 10_000, "passes"),
+        (1000, [65], 33, "steps"),
+        (1000, [128], 32, "passes"),
+        (1000, [129], 32, "steps"),
+        (1000, [2000], 16, "passes"),  # a layer of 1000 by 2000 is 1000 narrow
+        (1000, [2000], 17, "steps"),
+        (1000, [64, 65, 64], 33, "passes"),  # 65 by 64 is 64 narrow
+        (5000, [64], 33, "steps"),  # narrow, but large
+        (5000, [64], 32, "passes"),
     ],
 )
-def test_narrow_layers_or_few_rows_are_trained_in_whole_passes(hidden: list[int], batch: int, name: str) -> None:
-    asked, net = settled(compile="on", train__batch=batch, model__hidden=hidden)
+def test_narrow_networks_or_few_rows_are_trained_in_whole_passes(
+    inputs: int, hidden: list[int], batch: int, name: str
+) -> None:
+    asked, net = settled(inputs=inputs, compile="on", train__batch=batch, model__hidden=hidden)
     assert engine_of(asked.spec, net, CPU).name == f"compiled {name}"
 
 

@@ -128,24 +128,31 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
     optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, rule = net_of(size=60), rules(optimizer, batch=41)
-    population = start(net, optimizer, size=4, batch=41)
+    population, rows = start(net, optimizer, size=4, batch=41), ROWS.repeat(20, 1)  # enough for two to be at it
+
+    def trained(cells: list[int], *parts: range) -> Population:
+        index = torch.tensor(cells)
+        block = population.pick(index)
+        for part in parts:
+            fused.train(net, rule, block, index, rows, part, NOTHING)
+        return block
+
     monkeypatch.setattr(workers, "cores", lambda: 1)
-    whole = passed(fused.train, net, rule, population)
+    whole = trained([0, 1, 2, 3], range(51))
     asked: list[int] = []
     each = workers.each
     monkeypatch.setattr(workers, "each", lambda work, jobs: (asked.append(len(jobs)), each(work, jobs))[1])
     for cores, cells, jobs in ((2, [3], 2), (5, [0, 2, 1], 6), (2, [1, 3], 2), (2, [0, 1, 2], 3)):
         monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
-        index = torch.tensor(cells)
-        block = population.pick(index)
-        for part in (range(1), range(1, 3)):
-            fused.train(net, rule, block, index, ROWS, part, NOTHING)
+        block = trained(cells, range(17), range(17, 51))
         for name, tensor in block.tensors().items():
-            assert torch.equal(tensor, whole.pick(index).tensors()[name]), name
+            assert torch.equal(tensor, whole.pick(torch.tensor(cells)).tensors()[name]), name
         assert asked == 2 * [len(cells), jobs]  # shuffling and training, for each part
         asked.clear()
-    monkeypatch.setattr(fused, "CALL_FLOP", 1)
-    assert torch.equal(passed(fused.train, net, rule, population).weights, whole.weights)
+    monkeypatch.setattr(fused, "CALL_FLOP", 1)  # a call for every step
+    for cores in (1, 5):
+        monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
+        assert torch.equal(trained([0, 1, 2, 3], range(51)).weights, whole.weights)
 
 
 @settings(deadline=None)
@@ -167,7 +174,7 @@ def test_work_is_taken_two_by_two_and_none_before_the_earlier_is_done() -> None:
     gate, count = np.zeros(2, np.int64), 5
     assert [fused.next_of_two(gate, count) for _ in range(2)] == [0, 1]
     found: list[int] = []
-    other = threading.Thread(target=lambda: found.append(fused.next_of_two(gate, count)))
+    other = threading.Thread(target=lambda: found.append(fused.next_of_two(gate, count)), daemon=True)
     other.start()
     for _ in range(2):
         time.sleep(0.1)

@@ -175,6 +175,7 @@ def test_files_that_come_while_the_result_is_open_are_chosen_by_keys(recorded: P
     log.write_text("".join(lines[:first]))
 
     async def steps(app: Any, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
         await pilot.press("4")
         files = app.screen.query_one("#files", DataTable)
         await until(pilot, lambda: not files.display and app.focused is None)

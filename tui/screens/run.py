@@ -225,7 +225,9 @@ class RunScreen(Screen[None]):
         elif story.preview is not None:
             curves.mount_all(Rows() for _ in range(len(self.query(Rows)), len(story.preview.rows)))
             for number, widget in enumerate(self.query(Rows)):
-                widget.draw(story.preview, number, measure)
+                widget.display = number < len(story.preview.rows)  # a run begun anew may show fewer
+                if widget.display:
+                    widget.draw(story.preview, number, measure)
 
     def paint_front(self) -> None:
         story, table = self.story, self.query_one("#pairs-table", DataTable)
@@ -279,10 +281,9 @@ class RunScreen(Screen[None]):
             table.clear()
             for saved in story.saved.values():
                 table.add_row(Text(saved.file), Text(saved.path), f"{saved.bytes:,}", key=saved.path)
-        if table.display != bool(story.saved):
-            table.display = bool(story.saved)
-            if self.focused is None:  # it took the focus before there were files, and lost it when it was hidden
-                self.call_after_refresh(table.focus)
+        table.display = bool(story.saved)
+        if story.saved and self.focused is None:  # it lost the focus when it was hidden, before there were files
+            self.call_after_refresh(table.focus)
         self.query_one("#compared", Static).update(before_and_after(story, self.size.width >= WIDE))
         self.query_one("#profile", Static).update(profile(story))
 

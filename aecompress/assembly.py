@@ -42,7 +42,7 @@ PASS_BYTES = 16_000_000
 
 
 REPAID_SECONDS = 30.0
-"""Training that repays the compiler's ten seconds, which are paid once on a machine."""
+"""Training that repays the compiler's twenty seconds, which are paid once on a machine."""
 MEASURE_ROWS = 64, 10_000
 """The fewest and the most rows that a generation is measured on; between them, a tenth of the rows given."""
 ONE_THREAD_FLOP = 10_000_000
@@ -89,7 +89,7 @@ def pass_rows(net: Autoencoder) -> float:
 
 
 def make_ready(plan: Plan, poll: Callable[[], None]) -> None:
-    """Compile what the plan's engine needs; takes some ten seconds the first time on a machine."""
+    """Compile what the plan's engine needs; takes some twenty seconds the first time on a machine."""
     if plan.engine is not EAGER:
         from aecompress.evolve import fused
 

@@ -651,7 +651,8 @@ def watch(layers, pre, out, many, total, square, count):  # type: ignore[no-unty
                 total[b, unit + c] += value
                 square[b, unit + c] += value * value
         unit += layers[l, OUTPUTS]
-    count[:many] += 1
+    for b in range(many):
+        count[b] += 1
 
 
 @compiled

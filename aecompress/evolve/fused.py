@@ -18,7 +18,8 @@ A step of wide layers leaves its products to torch (`gradient`). What lies betwe
 loss, the way back through an activation and the sums of the biases, is one loop over values that are still hot; mask
 and update (`masked_update`) are one loop over the weights.
 
-The loops are compiled by numba for the machine they run on, and the compiled code is kept between processes.
+The loops are compiled by numba for the machine they run on, and the compiled code is kept between processes. They are
+in one file, because what is kept of a loop outlives a change of one that it calls from another file.
 """
 
 from __future__ import annotations
@@ -894,13 +895,9 @@ def train_shared(  # type: ignore[no-untyped-def]
 def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
     """Mean L1, squared or Huber loss of the cell in ``buffer`` on ``rows`` ``[N, D]``, summed in double precision."""
     depth, inputs = layers.shape[0], rows.shape[1]
-    starts = np.zeros(depth + 2, np.int64)
-    for level in range(depth + 1):
-        starts[level + 1] = starts[level] + MEASURE_ROWS * stride_of(layers, level)
-    both = np.zeros((2, starts[depth + 1]), np.float32)
-    pre, out = levels_of(layers, starts, both[0], MEASURE_ROWS), levels_of(layers, starts, both[1], MEASURE_ROWS)
+    out, pre, _ = values_of(layers, MEASURE_ROWS)
     matrices, biases = matrices_of(layers, buffer), biases_of(layers, buffer)
-    powers = np.empty(starts[depth + 1], np.int32)
+    powers = np.empty(widest(layers), np.int32)
     total = np.float64(0)
     for start in range(0, rows.shape[0], MEASURE_ROWS):
         many = min(MEASURE_ROWS, rows.shape[0] - start)

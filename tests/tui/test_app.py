@@ -228,6 +228,29 @@ def test_rows_that_are_no_images_are_drawn_as_curves(recorded: Path, late: bool)
     drive(recorded, steps)
 
 
+def test_a_run_begun_anew_with_fewer_rows_shows_no_more(recorded: Path) -> None:
+    log = recorded / "events.jsonl"
+    lines = [
+        json.loads(line) for line in log.read_text().replace('"row_shape": [8, 8]', '"row_shape": [64]').splitlines()
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    async def steps(app: Any, pilot: Pilot[None]) -> None:
+        await pilot.press("2")
+        await until(pilot, lambda: "row 0: mse" in text_of(app))
+        await pilot.press("end")
+        await until(pilot, lambda: "row 3: mse" in text_of(app))
+        for line in lines:
+            if line["event"] == "preview":
+                line |= {name: line[name][:2] for name in ("rows", "reconstructions", "errors")}
+        log.with_suffix(".new").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        log.with_suffix(".new").replace(log)
+        await until(pilot, lambda: "row 0: mse" in text_of(app) and "row 1: mse" in text_of(app))
+        assert "row 2: mse" not in text_of(app) and "row 3: mse" not in text_of(app)
+
+    drive(recorded, steps)
+
+
 def test_pictures_need_no_colour(recorded: Path) -> None:
     async def steps(app: Any, pilot: Pilot[None]) -> None:
         await pilot.press("2")

@@ -14,12 +14,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aecompress.api import load, run
-    from aecompress.spec import RunSpec
+    from aecompress.api.load import load
+    from aecompress.api.run import run
+    from aecompress.spec.fields import RunSpec
 
 __version__ = "0.1.0"
 __all__ = ["RunSpec", "load", "run"]
-_HOMES = {"run": "aecompress.api", "load": "aecompress.api", "RunSpec": "aecompress.spec"}
+_HOMES = {"run": "aecompress.api.run", "load": "aecompress.api.load", "RunSpec": "aecompress.spec.fields"}
 
 
 def __getattr__(name: str) -> Any:

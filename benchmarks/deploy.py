@@ -27,7 +27,7 @@ from aecompress import api, events
 from aecompress.deploy import graph, measure, pack, verify
 from aecompress.deploy.checkpoint import LayerShape, Model, load_model
 from aecompress.errors import DataError
-from aecompress.trip import export_again
+from aecompress.runs.again import export_again
 
 RATE = 8e-3
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
@@ -363,7 +363,7 @@ def clusters(keep: Path) -> dict[str, Any]:
     rates = api.prepare(api.resolve(file=runs["weights"] / "spec.toml"), keep / "unused").dataset.notes
     out: dict[str, Any] = {"flip": rates}
     dense = keep / "clusters-dense.onnx"
-    from aecompress.handover import dense_model
+    from aecompress.runs.package import dense_model
 
     dense.write_bytes(dense_model(load_model(runs["weights"] / "model")))
     paths = {"dense": dense}

@@ -33,12 +33,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from aecompress import rng
-from aecompress.assembly import BLOCK_BYTES, engine_of, plan_of, threads_for
-from aecompress.evolve import workers
-from aecompress.evolve.plan import Plan, Rows, visit_all
-from aecompress.evolve.population import Population, new_population
+from aecompress.engines import workers
+from aecompress.evolve.base import Plan, Rows
+from aecompress.evolve.visit import visit_all
 from aecompress.nets.autoencoder import Autoencoder, build
-from aecompress.spec import resolve
+from aecompress.plan.engine import BLOCK_BYTES, engine_of, threads_for
+from aecompress.plan.plan import plan_of
+from aecompress.population.state import Population, new_population
+from aecompress.spec.resolve import resolve
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "30-16-4-16-30": {"inputs": 30, "hidden": [16], "latent": 4},
@@ -318,7 +320,8 @@ def table(lines: list[dict[str, Any]], rate: float) -> str:
 
 def memory(cells: int, rule: str) -> None:
     """Peak resident memory of a whole run above the imports and the data, per cell, in bytes of its parameters."""
-    from aecompress.trip import prepare, run
+    from aecompress.runs.job import prepare
+    from aecompress.runs.trip import run
 
     def job(count: int, folder: Path) -> Any:
         flags = {
@@ -378,7 +381,8 @@ def half(mnist: str) -> None:
 def final_loss(precision: str, mnist: str, seed: int) -> float:
     """Validation loss of a whole run of the large network on MNIST; another seed moves it by one per cent."""
     from aecompress.events import Finished
-    from aecompress.trip import prepare, run
+    from aecompress.runs.job import prepare
+    from aecompress.runs.trip import run
 
     flags: dict[str, Any] = {
         "data.source": f"{mnist}:train", "data.test": f"{mnist}:test", "precision": precision, "mode": "canonical",

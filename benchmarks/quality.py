@@ -28,15 +28,19 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from aecompress.assembly import cells_of, first_population, make_ready, rows_of, threads_for
 from aecompress.data.dataset import Dataset
+from aecompress.engines.eager import layer_zeros
+from aecompress.engines.workers import no_denormals
 from aecompress.evolve.archive import archive
-from aecompress.evolve.plan import layer_zeros
-from aecompress.evolve.workers import no_denormals
 from aecompress.nets.autoencoder import reconstruction_loss
 from aecompress.nets.layers import forward
-from aecompress.spec import resolve
-from aecompress.trip import MODES, Job, prepare
+from aecompress.plan.counts import cells_of
+from aecompress.plan.engine import make_ready, threads_for
+from aecompress.plan.first import first_population
+from aecompress.plan.rows import rows_of
+from aecompress.runs.job import Job, prepare
+from aecompress.runs.trip import MODES
+from aecompress.spec.resolve import resolve
 
 BASELINE = {"model.initial": "torch", "prune.regrowth": 0, "train.betas": [0.9, 0.999]}
 ENDS = (0.25, 0.5, 0.75)

@@ -16,13 +16,16 @@ from typing import Any
 import torch
 from quality import NEVER
 
-from aecompress.assembly import cells_of, first_population, make_ready, rows_of, threads_for
+from aecompress.engines.workers import no_denormals
+from aecompress.evolve.base import Plan
 from aecompress.evolve.canonical import canonical
-from aecompress.evolve.plan import Plan
-from aecompress.evolve.workers import no_denormals
 from aecompress.nets.autoencoder import reconstruction_loss
-from aecompress.spec import resolve
-from aecompress.trip import Job, prepare
+from aecompress.plan.counts import cells_of
+from aecompress.plan.engine import make_ready, threads_for
+from aecompress.plan.first import first_population
+from aecompress.plan.rows import rows_of
+from aecompress.runs.job import Job, prepare
+from aecompress.spec.resolve import resolve
 
 VARIATIONS: dict[str, list[Any]] = {
     "model.latent_activation": ["relu"],

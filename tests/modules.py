@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from aecompress.nets.autoencoder import Autoencoder, state_dict
 from aecompress.nets.layers import Layer
-from aecompress.spec import ModelSpec
+from aecompress.spec.fields import ModelSpec
 
 MODULES = {
     "identity": nn.Identity,

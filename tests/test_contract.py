@@ -12,9 +12,10 @@ from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import SpecError
 from aecompress.events import Finished, Front, Generation
 from aecompress.evolve.operators import OPERATORS
-from aecompress.front import load
-from aecompress.spec import resolve
-from aecompress.trip import prepare, run
+from aecompress.runs.front import load
+from aecompress.runs.job import prepare
+from aecompress.runs.trip import run
+from aecompress.spec.resolve import resolve
 
 TARGET, PROBABILITY = 0.6, 0.8
 WORK: dict[str, Any] = {

@@ -8,13 +8,14 @@ import pytest
 
 from aecompress.deploy.checkpoint import load_model
 from aecompress.deploy.reference import reconstruct
-from aecompress.spec import resolve
+from aecompress.runs.job import prepare
+from aecompress.runs.trip import run
+from aecompress.spec.resolve import resolve
 from aecompress.study.design import read_study
 from aecompress.study.report import write
 from aecompress.study.results import outcomes
 from aecompress.study.stats import findings
 from aecompress.study.sweep import serial, sweep
-from aecompress.trip import prepare, run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SPECS = sorted(EXAMPLES.glob("*.toml"))

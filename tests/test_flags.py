@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aecompress.flags import FLAGS, NUMBER, NUMBERS, parsed
-from aecompress.spec import FIELDS
+from aecompress.spec.fields import FIELDS
 
 
 def test_every_flag_stands_for_one_field_of_the_spec() -> None:

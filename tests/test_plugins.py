@@ -15,7 +15,7 @@ from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import SpecError
 from aecompress.evolve.operators import operator_of
 from aecompress.evolve.schedules import Shape, schedule
-from aecompress.spec import resolve
+from aecompress.spec.resolve import resolve
 
 PACKAGE = Path(__file__).parent / "fixtures" / "plugin"
 

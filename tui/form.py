@@ -12,7 +12,10 @@ from pydantic import BaseModel
 
 from aecompress.errors import SpecError
 from aecompress.flags import FLAGS, Flag, parsed
-from aecompress.spec import PRESETS, RunSpec, parse_assignment, resolve
+from aecompress.spec.fields import RunSpec
+from aecompress.spec.presets import PRESETS
+from aecompress.spec.resolve import resolve
+from aecompress.spec.toml import parse_assignment
 
 SHOWN = (
     "mode",

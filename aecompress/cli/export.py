@@ -69,7 +69,7 @@ def export(
             files = {"plain": output}
         else:
             from aecompress.cli.progress import before_and_after
-            from aecompress.trip import export_again
+            from aecompress.runs.again import export_again
 
             handed = export_again(source, given, output, dense, pick)
             files = handed.files

@@ -25,7 +25,7 @@ def front(
     Any of them is exported by `aecompress export RUN --pick`.
     """
     with reported():
-        from aecompress.front import knee, load
+        from aecompress.runs.front import knee, load
 
         if plot is not None:
             drawing.check(plot)

@@ -13,7 +13,7 @@ import typer
 from aecompress.flags import FLAGS, SWITCH, Flag, parsed
 
 if TYPE_CHECKING:
-    from aecompress.spec import Resolved
+    from aecompress.spec.resolve import Resolved
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel="Output")]
@@ -77,7 +77,8 @@ def resolved_from(values: dict[str, Any]) -> Resolved:
         SpecError: with every fault.
     """
     from aecompress.errors import SpecError
-    from aecompress.spec import parse_assignment, resolve
+    from aecompress.spec.resolve import resolve
+    from aecompress.spec.toml import parse_assignment
 
     flags: dict[str, tuple[str, Any]] = {}
     faults = []

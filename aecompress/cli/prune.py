@@ -177,8 +177,9 @@ def follow(
     """Carry the run out, showing progress; SIGINT and SIGTERM stop it."""
     from aecompress import trackers
     from aecompress.cli.progress import show
-    from aecompress.spec import override
-    from aecompress.trip import prepare, prepare_resume, run
+    from aecompress.runs.job import prepare, prepare_resume
+    from aecompress.runs.trip import run
+    from aecompress.spec.resolve import override
 
     trackers.check(track)
     if no_rows:

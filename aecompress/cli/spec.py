@@ -21,14 +21,14 @@ def spec_command(
     """
     with reported():
         if schema:
-            from aecompress.spec import RunSpec
+            from aecompress.spec.fields import RunSpec
 
             emit_json(RunSpec.model_json_schema())
             return
         resolved = asked()
         from aecompress.data.dataset import load
-        from aecompress.recipe import complete
-        from aecompress.spec import to_toml
+        from aecompress.plan.auto import complete
+        from aecompress.spec.toml import to_toml
 
         dataset = load(resolved.spec.data, resolved.spec.seed)
         typer.echo(to_toml(complete(resolved, dataset.facts)), nl=False)

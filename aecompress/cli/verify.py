@@ -26,7 +26,7 @@ def verify(
     """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
     with reported():
         from aecompress.deploy.verify import verify_against
-        from aecompress.trip import rows_for_model
+        from aecompress.runs.again import rows_for_model
 
         model = folder / "model" if (folder / "model").is_dir() else folder
         given = None if rows is None else rows_for_model(rows, model, columns)

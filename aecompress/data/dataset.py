@@ -9,32 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aecompress import rng
+from aecompress.data.facts import Facts
 from aecompress.data.interactions import PREFIX, Rows, SparseRows, few, read_interactions
+from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources import STDIN, Array, Raw, file_and_key, read, read_array
+from aecompress.data.split import split
 from aecompress.errors import DataError
-from aecompress.recipe import Facts
-from aecompress.spec import DataSpec
-
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """scaled = (raw - offset) / divisor; both are one number or one per input."""
-
-    kind: str
-    offset: float | list[float]
-    divisor: float | list[float]
-
-    def apply(self, rows: Array) -> Floats:
-        """Scaled rows, float32, of raw ``rows`` ``[N, D]``."""
-        if self.kind == "none":
-            return np.ascontiguousarray(rows, dtype=np.float32)
-        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
-        return np.ascontiguousarray((rows.astype(np.float64) - offset) / divisor, dtype=np.float32)
+from aecompress.spec.fields import DataSpec
 
 
 @dataclass(frozen=True)
@@ -194,55 +177,6 @@ def checked(where: str, rows: Array) -> Array:
         value = rows.reshape(len(rows), -1)[tuple(place)]
         raise DataError(f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first")
     return rows
-
-
-def split(
-    rows: Array, shares: tuple[float, float, float], given: dict[str, Array | None], seed: int
-) -> tuple[Array, Array, Array]:
-    """Cut ``rows`` into train, validation and test by ``shares``, at random by ``seed``.
-
-    A part that is ``given`` takes no rows, and the other shares grow in proportion; where everything else is given, or
-    has share 0, the rows stay in their order.
-    """
-    want = [shares[0]] + [
-        0.0 if given[name] is not None else share
-        for name, share in zip(("validation", "test"), shares[1:], strict=True)
-    ]
-    cuts = np.round(np.cumsum(want) / sum(want) * len(rows)).astype(int)
-    if cuts[0] == len(rows):
-        return rows, rows[:0], rows[:0]
-    order = rng.host(seed, "split").permutation(len(rows))
-    train, validation, test, _ = np.split(order, cuts)
-    return rows[np.sort(train)], rows[np.sort(validation)], rows[np.sort(test)]
-
-
-def fit_scaling(kind: str, train: Array) -> Scaling:
-    """The scaling, fitted on training rows ``[N, D]`` only.
-
-    ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
-    that does not vary is shifted to 0 and not stretched.
-    """
-    if kind == "auto":
-        low, high = train.min(), train.max()
-        if low >= 0 and high <= 1:
-            kind = "none"
-        elif train.dtype == np.uint8:
-            return Scaling("bytes", 0.0, 255.0)
-        else:
-            kind = "minmax"
-    if kind == "none":
-        return Scaling("none", 0.0, 1.0)
-    values = train.astype(np.float64)
-    if kind == "minmax":
-        offset = values.min(0)
-        divisor = values.max(0) - offset
-    else:
-        offset, divisor = values.mean(0), values.std(0)
-    # Rounding gives a constant column a tiny spread, so constancy is read off the values themselves.
-    constant = values.max(0) == values.min(0)
-    offset = np.where(constant, values[0], offset)
-    divisor = np.where(constant | (divisor == 0), 1, divisor)
-    return Scaling(kind, offset.tolist(), divisor.tolist())
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -16,14 +16,17 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
+from aecompress.engines.base import Poll
+from aecompress.engines.eager import layer_zeros
+from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.plan import Plan, Poll, Rows, layer_zeros, visit_all
-from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import Pruning, cut, gather
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
+from aecompress.evolve.visit import visit_all
 from aecompress.nets.autoencoder import reconstruction_loss
 from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import picked
+from aecompress.population.state import Population
 
 BETWEEN = 2
 """Members that are made between two budgets."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from aecompress.evolve.plan import Plan, Poll, Report, Rows, report, visit_all
-from aecompress.evolve.population import Population
-from aecompress.evolve.training import walk_rates
+from aecompress.engines.base import Poll
+from aecompress.engines.training import walk_rates
+from aecompress.evolve.base import Plan, Report, Rows
+from aecompress.evolve.report import report
+from aecompress.evolve.visit import visit_all
+from aecompress.population.state import Population
 
 
 def canonical(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Report]:

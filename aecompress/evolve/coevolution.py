@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
+from aecompress.engines.base import Poll, TrainBlock
+from aecompress.engines.training import walk_rates
+from aecompress.evolve.base import Plan, Report, Rows
 from aecompress.evolve.pairing import company, panmictic_pass, with_opponents
-from aecompress.evolve.plan import Plan, Poll, Report, Rows, TrainBlock, prune, report, visit_all
-from aecompress.evolve.population import Population
 from aecompress.evolve.pruning import gather, prune_to, zeros_asked
+from aecompress.evolve.report import report
 from aecompress.evolve.ring import (
     fitness,
     neighbour_losses,
@@ -20,9 +22,10 @@ from aecompress.evolve.ring import (
     tournament,
 )
 from aecompress.evolve.topology import Topology
-from aecompress.evolve.training import walk_rates
+from aecompress.evolve.visit import prune, visit_all
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
+from aecompress.population.state import Population
 
 SELECTION_ROWS = 512
 """Validation rows that a generation's selection by dominance looks at."""

@@ -1,4 +1,4 @@
-"""What pruning operators look at: the spread of activations over batches, and activations on guide rows."""
+"""What pruning operators look at."""
 
 from __future__ import annotations
 
@@ -9,80 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aecompress.nets.autoencoder import Autoencoder
-from aecompress.nets.layers import Trace, forward
-
-
-def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
-    """Per layer ``[P, B, out]``: hidden and latent values after their activation, the output before its own (A5)."""
-    return [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
-
-
-@dataclass
-class Spread:
-    """Running sums of every unit's activation at each batch position; U units of all layers in order.
-
-    Sums are float64, so that the variance as a difference of two sums keeps its digits; MPS, which has none, takes
-    float32.
-    """
-
-    total: Tensor
-    """``[P, B, U]``."""
-    square: Tensor
-    """``[P, B, U]``."""
-    count: Tensor
-    """``[P, B]``: batches that had a row at the position."""
-
-    def add(
-        self,
-        net: Autoencoder,
-        trace: Trace,
-        cells: Tensor | None = None,
-        part: Literal["both", "encoder", "decoder"] = "both",
-    ) -> None:
-        """Take in one batch, in place.
-
-        Args:
-            cells: int64 ``[K]``, whose batch it is; each once. None: all.
-            part: whose layers; the batches are counted with the encoder's.
-        """
-        which: Tensor | slice = slice(None) if cells is None else cells
-        first, inner = 0, len(net.encoder)
-        for number, values in enumerate(activations(net, trace)):
-            rows, last = values.shape[1], first + values.shape[2]
-            if part == "both" or (part == "encoder") == (number < inner):
-                self.total[which, :rows, first:last] += values
-                self.square[which, :rows, first:last] += values.to(self.square.dtype, copy=True).square_()
-            first = last
-        if part != "decoder":
-            self.count[which, :rows] += 1
-
-    def reset(self) -> None:
-        """Forget all batches, in place."""
-        for tensor in (self.total, self.square, self.count):
-            tensor.zero_()
-
-    def scores(self) -> Tensor:
-        """Sum over batch positions of the population standard deviation over batches, ``[P, U]`` (ALGORITHMS A5)."""
-        count = self.count.clamp(min=1)[:, :, None]
-        mean = self.total / count
-        return (self.square / count - mean.square()).clamp_(min=0).sqrt_().sum(1)
-
-    def take(self, parents: Tensor) -> Spread:
-        """A copy, with cell i's sums those of cell ``parents[i]``."""
-        return Spread(self.total[parents], self.square[parents], self.count[parents])
-
-    def part(self, first: int, last: int) -> Spread:
-        """The sums of cells ``first`` to ``last - 1`` as views."""
-        return Spread(self.total[first:last], self.square[first:last], self.count[first:last])
-
-
-def no_spread(net: Autoencoder, size: int, batch: int, device: torch.device) -> Spread:
-    """Sums over no batches for ``size`` cells."""
-    units = sum(layer.outputs for layer in net.layers)
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    sums = torch.zeros((size, batch, units), dtype=dtype, device=device)
-    return Spread(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))
+from aecompress import rng
+from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.layers import forward
+from aecompress.nets.rows import RowSet
+from aecompress.population.stats import Spread, activations
 
 
 def idle(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, threshold: float) -> Tensor:
@@ -105,3 +36,91 @@ def incoming(net: Autoencoder, units: Tensor) -> Tensor:
     for layer, values in zip(net.layers, net.split_units(units), strict=True):
         parts.append(values[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
     return torch.cat(parts, 1)
+
+
+GUIDING_ROWS = 256
+"""Training rows that are drawn where a score or regrowth looks at gradients or at the inputs of layers."""
+
+
+GRADIENT_VALUES = 1 << 20
+"""Values of training rows whose gradients are taken together on a CPU, so that layers' outputs stay in its cache."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an operator may look at, and the key of its draws."""
+
+    net: Autoencoder
+    weights: Tensor
+    """``[P, n]``."""
+    seed: int
+    generation: int
+    moment: int
+    """Which prune of the generation this is, from 0."""
+    cells: Tensor
+    """int64 ``[P]``, the cell indices."""
+    spread: Spread | None = None
+    """Activations since the last prune; present when the operator needs "spread"."""
+    guide: RowSet | None = None
+    """``[G, D]``: rows that guide rows are drawn from; present when the operator needs "guide"."""
+    rows: RowSet | None = None
+    """``[N, D]``: training rows."""
+    loss: str = "mse"
+    """The training loss, whose gradient is asked for."""
+    amount: float = 0.1
+    threshold: float = 0.1
+    guide_rows: int = 100
+    order: Literal["high", "low"] = "high"
+    """Which spread goes first."""
+
+    @property
+    def views(self) -> Mapping[str, Tensor]:
+        """The weights by name."""
+        return self.net.layout.views(self.weights)
+
+    def draw(self, purpose: str, size: int) -> Tensor:
+        """Uniform draws ``[P, size]`` of this prune."""
+        return rng.uniform(self.seed, purpose, self.generation, self.cells, self.moment, (size,))
+
+    def batch(self, first: int = 0, last: int | None = None) -> Tensor:
+        """Training rows ``[P, R, D]``, each cell's own, drawn with replacement; all of them where there are no more.
+
+        Args:
+            first, last: the rows of these cells alone, ``last`` excluded.
+        """
+        assert self.rows is not None
+        cells, there = self.cells[first:last], self.rows.shape[0]
+        if there <= GUIDING_ROWS:
+            every = self.rows.index_select(0, torch.arange(there, device=cells.device))
+            return every.expand(cells.shape[0], -1, -1)
+        index = rng.integers(self.seed, "guiding", self.generation, cells, self.moment, (GUIDING_ROWS,), there)
+        drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+        return drawn
+
+    def gradients(self, weights: Tensor | None = None) -> Tensor:
+        """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.
+
+        Without the noise of a denoising or variational family: its mean is asked for, and a batch is few draws of it.
+
+        Args:
+            weights: ``[P, n]``; None: those the operator sees.
+        """
+        weights = self.weights if weights is None else weights
+        found, net, cells = torch.zeros_like(weights), self.net, self.cells.shape[0]
+        together = cells
+        if weights.device.type == "cpu":
+            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.layers[0].inputs), 1)
+        for first in range(0, cells, together):
+            batch, part = self.batch(first, first + together), slice(first, first + together)
+            none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
+            mine, into = net.layout.views(weights[part]), net.layout.views(found[part])
+            gradient(net, mine, into, batch, none, 0.0, self.loss)
+        return found[:, : net.model_size]
+
+    def idle(self) -> Tensor:
+        """Which units are idle on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
+        assert self.guide is not None
+        shape, high = (self.guide_rows,), self.guide.shape[0]
+        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.moment, shape, high)
+        rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+        return idle(self.net, self.views, rows, self.threshold)

@@ -7,105 +7,18 @@ themselves and stand beside their scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aecompress import plugins, rng
+from aecompress import plugins
 from aecompress.errors import SpecError
-from aecompress.evolve.evidence import Spread, idle, incoming
+from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest
-from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
-from aecompress.nets.rows import RowSet
-
-GUIDING_ROWS = 256
-"""Training rows that are drawn where a score or regrowth looks at gradients or at the inputs of layers."""
-GRADIENT_VALUES = 1 << 20
-"""Values of training rows whose gradients are taken together on a CPU, so that layers' outputs stay in its cache."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What an operator may look at, and the key of its draws."""
-
-    net: Autoencoder
-    weights: Tensor
-    """``[P, n]``."""
-    seed: int
-    generation: int
-    moment: int
-    """Which prune of the generation this is, from 0."""
-    cells: Tensor
-    """int64 ``[P]``, the cell indices."""
-    spread: Spread | None = None
-    """Activations since the last prune; present when the operator needs "spread"."""
-    guide: RowSet | None = None
-    """``[G, D]``: rows that guide rows are drawn from; present when the operator needs "guide"."""
-    rows: RowSet | None = None
-    """``[N, D]``: training rows."""
-    loss: str = "mse"
-    """The training loss, whose gradient is asked for."""
-    amount: float = 0.1
-    threshold: float = 0.1
-    guide_rows: int = 100
-    order: Literal["high", "low"] = "high"
-    """Which spread goes first."""
-
-    @property
-    def views(self) -> Mapping[str, Tensor]:
-        """The weights by name."""
-        return self.net.layout.views(self.weights)
-
-    def draw(self, purpose: str, size: int) -> Tensor:
-        """Uniform draws ``[P, size]`` of this prune."""
-        return rng.uniform(self.seed, purpose, self.generation, self.cells, self.moment, (size,))
-
-    def batch(self, first: int = 0, last: int | None = None) -> Tensor:
-        """Training rows ``[P, R, D]``, each cell's own, drawn with replacement; all of them where there are no more.
-
-        Args:
-            first, last: the rows of these cells alone, ``last`` excluded.
-        """
-        assert self.rows is not None
-        cells, there = self.cells[first:last], self.rows.shape[0]
-        if there <= GUIDING_ROWS:
-            every = self.rows.index_select(0, torch.arange(there, device=cells.device))
-            return every.expand(cells.shape[0], -1, -1)
-        index = rng.integers(self.seed, "guiding", self.generation, cells, self.moment, (GUIDING_ROWS,), there)
-        drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return drawn
-
-    def gradients(self, weights: Tensor | None = None) -> Tensor:
-        """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.
-
-        Without the noise of a denoising or variational family: its mean is asked for, and a batch is few draws of it.
-
-        Args:
-            weights: ``[P, n]``; None: those the operator sees.
-        """
-        weights = self.weights if weights is None else weights
-        found, net, cells = torch.zeros_like(weights), self.net, self.cells.shape[0]
-        together = cells
-        if weights.device.type == "cpu":
-            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.layers[0].inputs), 1)
-        for first in range(0, cells, together):
-            batch, part = self.batch(first, first + together), slice(first, first + together)
-            none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
-            mine, into = net.layout.views(weights[part]), net.layout.views(found[part])
-            gradient(net, mine, into, batch, none, 0.0, self.loss)
-        return found[:, : net.model_size]
-
-    def idle(self) -> Tensor:
-        """Which units are idle on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
-        assert self.guide is not None
-        shape, high = (self.guide_rows,), self.guide.shape[0]
-        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.moment, shape, high)
-        rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return idle(self.net, self.views, rows, self.threshold)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.evolve.plan import Plan, Poll, Rows, TrainBlock
-from aecompress.evolve.population import Population
-from aecompress.evolve.training import Step, Training, steps_per_generation
+from aecompress.engines.base import Poll, TrainBlock
+from aecompress.engines.training import Step, Training, steps_per_generation
+from aecompress.evolve.base import Plan, Rows
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.population.state import Population
 
 
 @dataclass(frozen=True)

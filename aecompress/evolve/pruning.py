@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
+from aecompress.engines.training import Training
 from aecompress.errors import RunError
 from aecompress.evolve import regrowth
-from aecompress.evolve.evidence import incoming
-from aecompress.evolve.operators import Evidence, Operator
-from aecompress.evolve.population import Population
+from aecompress.evolve.evidence import Evidence, incoming
+from aecompress.evolve.operators import Operator
 from aecompress.evolve.schedules import Curve, Schedule
 from aecompress.evolve.select import keep_units, keep_weights, most_unit_zeros, most_zeros, per_unit, removed_units
-from aecompress.evolve.training import Training
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.population.state import Population
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import math
 import torch
 from torch import Tensor
 
-from aecompress.evolve.operators import Evidence
-from aecompress.evolve.population import Population
+from aecompress.evolve.evidence import Evidence
 from aecompress.evolve.select import hidden_layers, removed_units, split_hidden
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
+from aecompress.population.state import Population
 
 
 def share_at(share: float, end: float, progress: float) -> float:

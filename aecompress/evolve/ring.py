@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.evolve.plan import Plan
+from aecompress.evolve.base import Plan
 from aecompress.evolve.topology import Place, Topology
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward

@@ -12,7 +12,7 @@ from torch import Tensor
 from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, Trace, backward, forward, write_gradient
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
-from aecompress.spec import ModelSpec
+from aecompress.spec.fields import ModelSpec
 
 
 @dataclass(frozen=True)

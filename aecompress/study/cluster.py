@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from aecompress.errors import Interrupted, SpecError
+from aecompress.runs.trip import Stop
 from aecompress.study.sweep import Begun, Carrier, Outcomes, Task, carry_out, stop_all
-from aecompress.trip import Stop
 
 LOOK_SECONDS = 0.2
 STOP_SECONDS = 60.0

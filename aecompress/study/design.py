@@ -12,7 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aecompress.errors import SpecError
-from aecompress.spec import PRESETS, Resolved, flatten, read_toml, resolve
+from aecompress.spec.presets import PRESETS
+from aecompress.spec.resolve import Resolved, resolve
+from aecompress.spec.toml import flatten, read_toml
 
 Names = Annotated[list[str], Field(min_length=2, max_length=2)]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aecompress.errors import SpecError
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
-from aecompress.spec import flatten
+from aecompress.spec.toml import flatten
 from aecompress.study.design import slug
 from aecompress.study.results import Outcome, Result
 from aecompress.study.stats import summary

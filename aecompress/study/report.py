@@ -20,7 +20,7 @@ from aecompress.deploy.reference import run as run_layers
 from aecompress.errors import AecompressError, DataError, OutputError
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
-from aecompress.spec import flatten
+from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
 from aecompress.study.design import copied

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-from aecompress import folder as run_folder
 from aecompress.errors import AecompressError, Interrupted, OutputError, RunError
 from aecompress.files import write_text
-from aecompress.spec import Resolved
+from aecompress.runs import folder as run_folder
+from aecompress.runs.job import prepare, prepare_resume
+from aecompress.runs.trip import Stop, run
+from aecompress.spec.resolve import Resolved
 from aecompress.steering import order, read_status
 from aecompress.study.design import Study
-from aecompress.trip import Stop, prepare, prepare_resume, run
 
 ATTEMPTS = 2
 """A run that fails is tried once more."""

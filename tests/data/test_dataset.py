@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aecompress.data.dataset import Dataset, Scaling, checked, fit_scaling, load, split, write_npz
+from aecompress.data.dataset import Dataset, checked, load, write_npz
+from aecompress.data.scaling import Scaling, fit_scaling
+from aecompress.data.split import split
 from aecompress.errors import DataError
-from aecompress.spec import DataSpec
+from aecompress.spec.fields import DataSpec
 
 NONE = {"validation": None, "test": None}
 

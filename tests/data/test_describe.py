@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from aecompress.data.dataset import Dataset, Scaling, load
+from aecompress.data.dataset import Dataset, load
 from aecompress.data.describe import describe
-from aecompress.spec import DataSpec
+from aecompress.data.scaling import Scaling
+from aecompress.spec.fields import DataSpec
 
 
 def dataset(train: list[list[float]], notes: dict[str, float] | None = None) -> Dataset:

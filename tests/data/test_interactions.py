@@ -12,7 +12,7 @@ from aecompress.data.dataset import load, write_npz
 from aecompress.data.describe import describe
 from aecompress.data.interactions import FEW, SparseRows, few, read_interactions
 from aecompress.errors import DataError
-from aecompress.spec import DataSpec
+from aecompress.spec.fields import DataSpec
 
 SMALL = Path(__file__).parent.parent / "fixtures" / "interactions.csv"
 

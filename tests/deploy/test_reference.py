@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from aecompress.deploy import reference
 from aecompress.nets import losses
-from aecompress.spec import ActivationName, MeasureName
+from aecompress.spec.fields import ActivationName, MeasureName
 from tests.deploy.models import tiny_model, tiny_rows
 from tests.modules import MODULES
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from aecompress.deploy import graph, reference, verify
 from aecompress.deploy.checkpoint import Floats, Model, save_rows
 from aecompress.errors import DataError
-from aecompress.spec import ActivationName
+from aecompress.spec.fields import ActivationName
 from tests.deploy.models import INPUTS, edit, edit_tensor, hide_names, rename, tiny_model, tiny_rows, write_model
 
 TOLERANCE = 1e-5

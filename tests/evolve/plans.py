@@ -6,14 +6,15 @@ from typing import Any
 
 import torch
 
+from aecompress.engines.eager import EAGER
+from aecompress.engines.training import Training
+from aecompress.evolve.base import Plan, Ring, Rows
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.plan import EAGER, Plan, Ring, Rows
-from aecompress.evolve.population import Population, new_population
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.evolve.training import Training
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.population.state import Population, new_population
 from tests.modules import small_net
 
 SEED = 5

@@ -10,9 +10,9 @@ import torch
 
 from aecompress.evolve import archive as module
 from aecompress.evolve.archive import MADE, archive, between, joined, polish
+from aecompress.evolve.base import Plan
 from aecompress.evolve.coevolution import coevolution
-from aecompress.evolve.plan import Plan
-from aecompress.evolve.population import Population
+from aecompress.population.state import Population
 from tests.evolve.plans import make_plan, make_population, make_rows
 from tests.modules import Plain
 

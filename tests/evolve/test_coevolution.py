@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aecompress import rng
-from aecompress.evolve import plan as plan_module
-from aecompress.evolve import workers
+from aecompress.engines import workers
+from aecompress.evolve import visit as visit_module
 from aecompress.evolve.coevolution import coevolution, visiting_order, waves
-from aecompress.evolve.plan import prune_here
 from aecompress.evolve.pruning import zeros_asked
 from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, tournament
 from aecompress.evolve.topology import TOPOLOGIES, ring
+from aecompress.evolve.visit import prune_here
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
 from tests.evolve.reference import Ring
 from tests.modules import Plain, row_of
@@ -264,7 +264,7 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
 def test_cells_with_budgets_learn_the_same_in_blocks_of_any_size_and_pruned_by_any_core(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan_module, "SHARED_PRUNE", 0)
+    monkeypatch.setattr(visit_module, "SHARED_PRUNE", 0)
     by, results = set[int](), []
 
     def noted(*arguments: Any) -> list[bool]:
@@ -278,7 +278,7 @@ def test_cells_with_budgets_learn_the_same_in_blocks_of_any_size_and_pruned_by_a
         )  # fmt: skip
         if shared:
             by.clear()
-            monkeypatch.setattr(plan_module, "prune_here", noted)
+            monkeypatch.setattr(visit_module, "prune_here", noted)
             monkeypatch.setattr(workers, "cores", lambda: 3)
             plan = dataclasses.replace(plan, engine=dataclasses.replace(plan.engine, whole_passes=True))
         results.append(generations(plan, 4)[0])

@@ -12,10 +12,11 @@ from torch import nn
 from aecompress.evolve import operators
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
-from aecompress.evolve.operators import GUIDING_ROWS, OPERATORS, Evidence
-from aecompress.evolve.plan import visit_all
+from aecompress.evolve.evidence import GUIDING_ROWS, Evidence
+from aecompress.evolve.operators import OPERATORS
 from aecompress.evolve.pruning import fires, gather, prune_published
 from aecompress.evolve.select import keep_weights
+from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import forward
 from tests.evolve import reference
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
@@ -153,7 +154,7 @@ def test_scores_of_training_rows_equal_those_of_single_modules(
     loss: str, many: bool, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, population, seen = evidence("taylor", [0, 1, 2, 3])
-    monkeypatch.setattr(operators, "GRADIENT_VALUES", together * GUIDING_ROWS * 12)
+    monkeypatch.setattr(evidence_module, "GRADIENT_VALUES", together * GUIDING_ROWS * 12)
     there = make_rows().train
     if many:
         there = there[torch.randint(len(there), (GUIDING_ROWS + 1,), generator=torch.Generator().manual_seed(4))]

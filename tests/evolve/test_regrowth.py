@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from aecompress.evolve import regrowth
-from aecompress.evolve.operators import Evidence
-from aecompress.evolve.plan import Plan
-from aecompress.evolve.population import Population
+from aecompress.evolve.base import Plan
+from aecompress.evolve.evidence import Evidence
 from aecompress.evolve.pruning import Pruning, gather, prune_to
 from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, removed_units, split_hidden
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.layers import forward
-from aecompress.spec import ModelSpec
+from aecompress.population.state import Population
+from aecompress.spec.fields import ModelSpec
 from tests.evolve.plans import make_plan, make_population, make_rows
 from tests.modules import Plain, row_of
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn.utils import prune
 
-from aecompress.evolve.operators import Evidence, magnitude
-from aecompress.evolve.population import new_population
+from aecompress.evolve.evidence import Evidence
+from aecompress.evolve.operators import magnitude
 from aecompress.evolve.select import (
     hidden_layers,
     keep_units,
@@ -21,7 +21,8 @@ from aecompress.evolve.select import (
     per_unit,
 )
 from aecompress.nets.autoencoder import Autoencoder, build
-from aecompress.spec import ModelSpec
+from aecompress.population.state import new_population
+from aecompress.spec.fields import ModelSpec
 from tests.modules import Plain, small_net
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, state_dict
 from aecompress.nets.layers import initial
-from aecompress.spec import LayerSpec, ModelSpec
+from aecompress.spec.fields import LayerSpec, ModelSpec
 from tests.modules import Plain, row_of, small_net
 
 CELLS = torch.arange(3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aecompress.errors import SpecError
-from aecompress.spec import PRESETS
+from aecompress.spec.presets import PRESETS
 from aecompress.study.design import read_study, slug
 
 SMALL = """

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from aecompress.engines.workers import cores
 from aecompress.errors import Interrupted, OutputError
 from aecompress.events import Event, Finished, Resumed, read_log
-from aecompress.evolve.workers import cores
+from aecompress.runs.job import Job
 from aecompress.steering import read_status, sweep_of
 from aecompress.study import sweep as module
 from aecompress.study.design import copied
 from aecompress.study.sweep import Progress, Task, one_thread, serial, sweep
-from aecompress.trip import Job
 from tests.study.conftest import TINY, tiny
 
 SILENT: Callable[[Progress], None] = lambda progress: None  # noqa: E731

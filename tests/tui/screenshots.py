@@ -44,8 +44,9 @@ async def draw(folder: Path, to: Path) -> None:
 
 
 def main(to: Path) -> None:
-    from aecompress.spec import resolve
-    from aecompress.trip import prepare, run
+    from aecompress.runs.job import prepare
+    from aecompress.runs.trip import run
+    from aecompress.spec.resolve import resolve
 
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 from aecompress.cli.main import app
 from aecompress.errors import SpecError
-from aecompress.spec import FIELDS, PRESETS, OperatorName, ScheduleName, flatten, resolve
+from aecompress.spec.fields import FIELDS, OperatorName, ScheduleName
+from aecompress.spec.presets import PRESETS
+from aecompress.spec.resolve import resolve
+from aecompress.spec.toml import flatten
 from aecompress_tui.form import PRESET_NAMES, SHOWN, Asked, arguments, command_line, faults, form_fields
 
 

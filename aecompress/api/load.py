@@ -1,0 +1,22 @@
+"""A trained model as a torch module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aecompress.deploy.checkpoint import load_model
+from aecompress.nets.module import AutoencoderModule
+
+
+def load(folder: str | Path) -> AutoencoderModule:
+    """The autoencoder of a run or model folder, as a torch module in evaluation mode.
+
+    Raises:
+        DataError: the folder holds no whole model.
+    """
+    where = Path(folder)
+    model = load_model(where / "model" if (where / "model").is_dir() else where)
+    shapes = [
+        [(layer.inputs, layer.outputs, layer.activation) for layer in part] for part in (model.encoder, model.decoder)
+    ]
+    return AutoencoderModule(shapes[0], shapes[1], model.tensors, model.scaling)

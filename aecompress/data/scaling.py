@@ -1,0 +1,57 @@
+"""Scaling, fitted on training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.data.sources import Array
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """scaled = (raw - offset) / divisor; both are one number or one per input."""
+
+    kind: str
+    offset: float | list[float]
+    divisor: float | list[float]
+
+    def apply(self, rows: Array) -> Floats:
+        """Scaled rows, float32, of raw ``rows`` ``[N, D]``."""
+        if self.kind == "none":
+            return np.ascontiguousarray(rows, dtype=np.float32)
+        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
+        return np.ascontiguousarray((rows.astype(np.float64) - offset) / divisor, dtype=np.float32)
+
+
+def fit_scaling(kind: str, train: Array) -> Scaling:
+    """The scaling, fitted on training rows ``[N, D]`` only.
+
+    ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
+    that does not vary is shifted to 0 and not stretched.
+    """
+    if kind == "auto":
+        low, high = train.min(), train.max()
+        if low >= 0 and high <= 1:
+            kind = "none"
+        elif train.dtype == np.uint8:
+            return Scaling("bytes", 0.0, 255.0)
+        else:
+            kind = "minmax"
+    if kind == "none":
+        return Scaling("none", 0.0, 1.0)
+    values = train.astype(np.float64)
+    if kind == "minmax":
+        offset = values.min(0)
+        divisor = values.max(0) - offset
+    else:
+        offset, divisor = values.mean(0), values.std(0)
+    # Rounding gives a constant column a tiny spread, so constancy is read off the values themselves.
+    constant = values.max(0) == values.min(0)
+    offset = np.where(constant, values[0], offset)
+    divisor = np.where(constant | (divisor == 0), 1, divisor)
+    return Scaling(kind, offset.tolist(), divisor.tolist())

@@ -1,0 +1,1 @@
+"""Engines: ways to train and to measure; all compute the same."""

@@ -1,0 +1,46 @@
+"""The interface of an engine: a way to train and to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from aecompress.engines.training import Step, Training
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Trace
+from aecompress.nets.rows import RowSet
+from aecompress.population.state import Population
+
+Poll = Callable[[], None]
+"""Called before every batch; raises to stop the run there."""
+
+
+class Measured(NamedTuple):
+    """What a generation is judged by, still on the device."""
+
+    losses: list[Tensor]
+    """``[P]`` each: mean loss on each of some parts of the rows."""
+    layer_zeros: Tensor
+    """``[P, layers]``: weights and biases that are exactly 0."""
+
+
+TrainBlock = Callable[[Autoencoder, Training, Population, Tensor, RowSet, range, Poll], None]
+"""Trains a block on some steps of its pass, like :func:`aecompress.evolve.training.train`."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to train and to measure; all ways compute the same, to rounding."""
+
+    name: str
+    train: TrainBlock
+    """Like :func:`aecompress.evolve.training.train`."""
+    measure: Callable[[Autoencoder, Tensor, Sequence[RowSet], str, Poll], Measured]
+    """Like :func:`measured`."""
+    together: Callable[[Autoencoder, Training, Population, tuple[Tensor, Tensor], Tensor, Tensor, Step], Trace]
+    """Like :func:`aecompress.evolve.training.train_together`."""
+    whole_passes: bool = False
+    """Whether training takes a core per cell and returns after many steps."""

@@ -1,0 +1,1 @@
+"""From a complete spec to the parts of a run. Configuration ends here."""

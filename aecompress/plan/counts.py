@@ -1,0 +1,31 @@
+"""How many cells, members, generations, and which budgets a spec asks for."""
+
+from __future__ import annotations
+
+from aecompress.evolve.topology import TOPOLOGIES
+from aecompress.spec.fields import RunSpec
+
+
+def generations_of(spec: RunSpec) -> int:
+    """Generations of a run; pruning in one shot is one without training."""
+    return max(int(spec.train.epochs), 1)
+
+
+def cells_of(spec: RunSpec) -> int:
+    """Individuals of a run; one that must keep to a dense model's loss trains that beside it."""
+    return spec.evolve.cells if spec.mode == "coevo" else 2 if spec.budget.max_loss_increase else 1
+
+
+def budgets_of(spec: RunSpec) -> tuple[float, ...]:
+    """The target sparsity of every cell."""
+    if isinstance(spec.evolve.budgets, tuple) and spec.mode == "coevo":
+        return spec.evolve.budgets
+    if spec.mode == "canonical" and spec.budget.max_loss_increase:
+        return 0.0, float(spec.prune.target_sparsity)
+    return (float(spec.prune.target_sparsity),) * cells_of(spec)
+
+
+def members_of(spec: RunSpec) -> int:
+    """Members of a neighbourhood, n of the schedules; in a panmictic population it is 1 (ALGORITHMS A4)."""
+    evolve = spec.evolve
+    return 1 if evolve.rule == "panmictic" else len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)

@@ -1,0 +1,54 @@
+"""The device of a run, and whether its memory holds it."""
+
+from __future__ import annotations
+
+import torch
+
+from aecompress.data.dataset import Dataset
+from aecompress.errors import DeviceError, SpecError
+from aecompress.evolve.base import Plan
+from aecompress.machine import gib, memory_bytes
+from aecompress.plan.counts import cells_of, members_of
+from aecompress.plan.training import DTYPES
+from aecompress.spec.fields import RunSpec
+
+
+def find_device(name: str) -> torch.device:
+    """The device a spec names; ``auto`` is a CUDA device, else the CPU.
+
+    Raises:
+        DeviceError: it is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use; "
+            "choose --device cpu or auto"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"device = {name!r}: torch finds no MPS device here; choose --device cpu or auto")
+    return device
+
+
+def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:
+    """Refuse a run that the machine cannot hold.
+
+    Raises:
+        SpecError: with what it needs and what there is.
+    """
+    value = torch.finfo(DTYPES[spec.precision]).bits // 8
+    moments = 2 if spec.train.optimizer == "adam" else 0
+    cells = cells_of(spec)
+    # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
+    individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
+    passing = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.block, cells))
+    company = cells * members_of(spec) * individual // 2 if spec.evolve.rule == "opponents" else 0
+    needed = cells * individual + company + passing + value * sum(rows.size for rows in dataset.splits.values())
+    there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
+    if needed > there:
+        raise SpecError(
+            f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
+            f"{device} has {gib(there)}; ask for smaller layers, fewer cells or fewer rows"
+        )

@@ -1,0 +1,55 @@
+"""The rows that evolution sees, on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from aecompress import rng
+from aecompress.data.dataset import Dataset
+from aecompress.data.interactions import Rows as DataRows
+from aecompress.data.interactions import SparseRows
+from aecompress.evolve.base import Rows
+from aecompress.nets.rows import RowSet, SparseTensor, picked
+from aecompress.plan.training import DTYPES
+from aecompress.spec.fields import RunSpec
+
+MEASURE_ROWS = 64, 10_000
+"""The fewest and the most rows that a generation is measured on; between them, a tenth of the rows given."""
+
+
+def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
+    """The rows that evolution sees, moved to the device once.
+
+    Guide rows come from the split the spec names, or the nearest one that has rows.
+    """
+
+    def moved(rows: DataRows) -> RowSet:
+        return on_device(rows, device, DTYPES[spec.precision])
+
+    splits = dataset.splits
+    train = moved(dataset.train)
+    sample = sampled(train, len(train), spec.seed, "measure-train")
+    validation, glance = sample, sample
+    if "validation" in splits:
+        validation = moved(dataset.validation)
+        glance = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
+    guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
+    return Rows(train, sample, validation, glance, guide)
+
+
+def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:
+    """Rows as tensors on a device; interactions stay sparse."""
+    if isinstance(rows, SparseRows):
+        starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
+        return SparseTensor(starts, places, rows.inputs, dtype)
+    return torch.from_numpy(rows).to(device, dtype)
+
+
+def sampled(rows: RowSet, beside: int, seed: int, purpose: str) -> RowSet:
+    """Rows to measure each generation on: so few that it costs a small part of training on ``beside`` rows."""
+    count = min(max(beside // 10, MEASURE_ROWS[0]), MEASURE_ROWS[1])
+    if count >= len(rows):
+        return rows
+    index = np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))
+    return picked(rows, torch.from_numpy(index).to(rows.device))

@@ -1,0 +1,176 @@
+"""The one state of a run: everything that changes from generation to generation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aecompress.errors import RunError
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import initial
+from aecompress.population.stats import Spread, no_spread
+
+
+@dataclass
+class Population:
+    """P individuals, one per cell, as stacked tensors; n parameters each.
+
+    A generation makes the next population from the last with :meth:`take`, which copies; inside the generation the new
+    tensors are updated in place. So the last completed generation is whole at any moment.
+    """
+
+    weights: Tensor
+    """``[P, n]``: encoder, decoder, then training-only heads."""
+    masks: Tensor
+    """bool ``[P, n]``, True = kept. All True where pruned weights may grow again."""
+    moments: tuple[Tensor, Tensor] | None
+    """Adam's first and second moment, ``[P, n]`` each; None under the fresh-Adam rule."""
+    learning_rate: Tensor
+    """``[P]``; stays with the cell when its individual is replaced."""
+    fitness: Tensor
+    """``[P]``: loss on validation rows at the last measurement, lower is better; +inf when not finite."""
+    capacity: Tensor
+    """``[P]``: share of the parameters not zero at the lineage's last prune; 1 when never pruned (ALGORITHMS A7)."""
+    spread: Spread | None
+    """Activations since the last prune; None where the operator does not look at them."""
+    generation: int
+    """Completed generations."""
+
+    @property
+    def cells(self) -> Tensor:
+        """int64 ``[P]``: the cell indices, on the population's device."""
+        return torch.arange(self.weights.shape[0], device=self.weights.device)
+
+    def take(self, parents: Tensor) -> Population:
+        """A new population whose cell i holds a copy of individual ``parents[i]``; ``parents`` int64 ``[P]``."""
+        moments = self.moments
+        return Population(
+            weights=self.weights[parents],
+            masks=self.masks[parents],
+            moments=None if moments is None else (moments[0][parents], moments[1][parents]),
+            learning_rate=self.learning_rate.clone(),
+            fitness=self.fitness[parents],
+            capacity=self.capacity[parents],
+            spread=None if self.spread is None else self.spread.take(parents),
+            generation=self.generation,
+        )
+
+    def pair(self, encoders: Tensor, decoders: Tensor, net: Autoencoder) -> Population:
+        """K individuals: i has the encoder of individual ``encoders[i]`` and the decoder of ``decoders[i]``.
+
+        What is not of the one or the other comes with the encoder.
+        """
+        new, mates = self.pick(encoders), self.pick(decoders)
+        place = slice(net.encoder_size, net.model_size)
+        theirs = mates.tensors()
+        for name, tensor in new.tensors().items():
+            if tensor.shape[1:] == self.weights.shape[1:]:
+                tensor[:, place] = theirs[name][:, place]
+        return new
+
+    def put_pair(self, encoders: Tensor, decoders: Tensor, pair: Population, net: Autoencoder) -> None:
+        """Write K individuals made by :meth:`pair` back where they came from, in place; no encoder or decoder twice."""
+        mine, place = self.tensors(), slice(net.encoder_size, net.model_size)
+        rest = [slice(0, net.encoder_size), slice(net.model_size, None)]
+        for name, tensor in pair.tensors().items():
+            if tensor.shape[1:] == self.weights.shape[1:]:
+                mine[name][:, place].index_copy_(0, decoders, tensor[:, place])
+                for part in rest:
+                    mine[name][:, part].index_copy_(0, encoders, tensor[:, part])
+
+    def pick(self, cells: Tensor) -> Population:
+        """A copy of ``cells`` (int64 ``[K]``) with their rates: the block that is trained together while it is hot."""
+        return dataclasses.replace(self.take(cells), learning_rate=self.learning_rate[cells])
+
+    def part(self, first: int, last: int) -> Population:
+        """Cells ``first`` to ``last - 1`` as views: what is done to them in place is done to this population."""
+        moments, here = self.moments, slice(first, last)
+        return Population(
+            weights=self.weights[here],
+            masks=self.masks[here],
+            moments=None if moments is None else (moments[0][here], moments[1][here]),
+            learning_rate=self.learning_rate[here],
+            fitness=self.fitness[here],
+            capacity=self.capacity[here],
+            spread=None if self.spread is None else self.spread.part(first, last),
+            generation=self.generation,
+        )
+
+    def put(self, cells: Tensor, block: Population) -> None:
+        """Write a picked block back into its ``cells``, in place."""
+        mine = self.tensors()
+        for name, tensor in block.tensors().items():
+            mine[name].index_copy_(0, cells, tensor)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name: what a checkpoint holds besides the generation."""
+        named = {
+            "weights": self.weights,
+            "masks": self.masks,
+            "learning_rate": self.learning_rate,
+            "fitness": self.fitness,
+            "capacity": self.capacity,
+        }
+        if self.moments is not None:
+            named |= {"first_moment": self.moments[0], "second_moment": self.moments[1]}
+        if self.spread is not None:
+            named |= {
+                "spread_total": self.spread.total,
+                "spread_square": self.spread.square,
+                "spread_count": self.spread.count,
+            }
+        return named
+
+
+def new_population(
+    net: Autoencoder,
+    size: int,
+    seed: int,
+    learning_rate: float,
+    moments: bool,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    spread_batch: int = 0,
+    gain: float = 1.0,
+) -> Population:
+    """``size`` freshly initialised individuals with full masks, before generation 0.
+
+    Args:
+        moments: whether Adam's state is kept.
+        spread_batch: batch positions of the activation statistics; 0 keeps none.
+        gain: of the first weights (:func:`aecompress.nets.layers.initial`).
+    """
+    heads = (net.log_variance,) if net.log_variance else ()
+    weights = torch.empty((size, net.layout.size), device=device, dtype=dtype)
+    for cell in range(size):  # one at a time, because drawing takes several times the memory of what is drawn
+        key = torch.arange(cell, cell + 1, device=device)
+        weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key, gain)
+    return Population(
+        weights=weights,
+        masks=torch.ones_like(weights, dtype=torch.bool),
+        moments=(torch.zeros_like(weights), torch.zeros_like(weights)) if moments else None,
+        learning_rate=torch.full((size,), learning_rate, device=device, dtype=dtype),
+        fitness=torch.full((size,), torch.inf, device=device, dtype=dtype),
+        capacity=torch.ones((size,), device=device, dtype=dtype),
+        spread=no_spread(net, size, spread_batch, device) if spread_batch else None,
+        generation=0,
+    )
+
+
+def load_tensors(population: Population, tensors: Mapping[str, Tensor], generation: int) -> None:
+    """Fill a fresh population with a checkpoint's tensors, in place.
+
+    Raises:
+        RunError: a name or shape is not that of this run.
+    """
+    mine = population.tensors()
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != {name: tuple(tensor.shape) for name, tensor in mine.items()}:
+        raise RunError("the checkpoint belongs to another spec; resume the run it was written by")
+    for name, tensor in mine.items():
+        tensor.copy_(tensors[name])
+    population.generation = generation

@@ -1,0 +1,84 @@
+"""The spread of activations over batches, which operators look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Trace
+
+
+def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
+    """Per layer ``[P, B, out]``: hidden and latent values after their activation, the output before its own (A5)."""
+    return [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
+
+
+@dataclass
+class Spread:
+    """Running sums of every unit's activation at each batch position; U units of all layers in order.
+
+    Sums are float64, so that the variance as a difference of two sums keeps its digits; MPS, which has none, takes
+    float32.
+    """
+
+    total: Tensor
+    """``[P, B, U]``."""
+    square: Tensor
+    """``[P, B, U]``."""
+    count: Tensor
+    """``[P, B]``: batches that had a row at the position."""
+
+    def add(
+        self,
+        net: Autoencoder,
+        trace: Trace,
+        cells: Tensor | None = None,
+        part: Literal["both", "encoder", "decoder"] = "both",
+    ) -> None:
+        """Take in one batch, in place.
+
+        Args:
+            cells: int64 ``[K]``, whose batch it is; each once. None: all.
+            part: whose layers; the batches are counted with the encoder's.
+        """
+        which: Tensor | slice = slice(None) if cells is None else cells
+        first, inner = 0, len(net.encoder)
+        for number, values in enumerate(activations(net, trace)):
+            rows, last = values.shape[1], first + values.shape[2]
+            if part == "both" or (part == "encoder") == (number < inner):
+                self.total[which, :rows, first:last] += values
+                self.square[which, :rows, first:last] += values.to(self.square.dtype, copy=True).square_()
+            first = last
+        if part != "decoder":
+            self.count[which, :rows] += 1
+
+    def reset(self) -> None:
+        """Forget all batches, in place."""
+        for tensor in (self.total, self.square, self.count):
+            tensor.zero_()
+
+    def scores(self) -> Tensor:
+        """Sum over batch positions of the population standard deviation over batches, ``[P, U]`` (ALGORITHMS A5)."""
+        count = self.count.clamp(min=1)[:, :, None]
+        mean = self.total / count
+        return (self.square / count - mean.square()).clamp_(min=0).sqrt_().sum(1)
+
+    def take(self, parents: Tensor) -> Spread:
+        """A copy, with cell i's sums those of cell ``parents[i]``."""
+        return Spread(self.total[parents], self.square[parents], self.count[parents])
+
+    def part(self, first: int, last: int) -> Spread:
+        """The sums of cells ``first`` to ``last - 1`` as views."""
+        return Spread(self.total[first:last], self.square[first:last], self.count[first:last])
+
+
+def no_spread(net: Autoencoder, size: int, batch: int, device: torch.device) -> Spread:
+    """Sums over no batches for ``size`` cells."""
+    units = sum(layer.outputs for layer in net.layers)
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros((size, batch, units), dtype=dtype, device=device)
+    return Spread(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))

@@ -1,0 +1,1 @@
+"""The trip of a run from rows to verified files."""

@@ -1,0 +1,40 @@
+"""Individuals of a run as models that the deploy side knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from aecompress.deploy.checkpoint import Model
+from aecompress.engines.eager import measured
+from aecompress.evolve.archive import Archive
+from aecompress.nets.autoencoder import state_dict
+from aecompress.plan.budget import shapes
+from aecompress.plan.rows import on_device
+from aecompress.runs.job import Job
+
+
+def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
+    """The individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
+    return Model(
+        shapes(job.net.encoder),
+        shapes(job.net.decoder),
+        {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
+        asdict(job.dataset.scaling),
+        {"name": job.dataset.name, "spec_hash": job.spec.hash, "measure": job.plan.measure} | about,
+    )
+
+
+def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Model]:
+    """The archive's pairs with their losses on validation and test rows."""
+    losses = {"validation" if "validation" in job.dataset.splits else "train": found.losses}
+    if "test" in job.dataset.splits:
+        test = on_device(job.dataset.test, job.device, found.members.weights.dtype)
+        losses["test"] = measured(job.net, found.members.weights, [test], job.plan.measure, poll).losses[0].tolist()
+    return [
+        model_of(job, row, {"losses": {split: values[at] for split, values in losses.items()}})
+        for at, row in enumerate(found.members.weights)
+    ]

@@ -1,0 +1,350 @@
+"""Every field of a spec, with its type, its range and its default."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from aecompress import plugins
+from aecompress.spec.toml import flatten
+
+Auto = Literal["auto"]
+
+
+ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
+
+
+HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
+
+
+LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
+
+
+MeasureName = Literal["l1", "mse", "bce", "huber"]
+
+
+OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
+
+
+ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
+
+
+ModeName = Literal["canonical", "coevo"]
+
+
+RuleName = Literal["dominance", "pair", "pair-prune-first", "opponents", "panmictic"]
+
+
+TopologyName = Literal["ring", "von-neumann", "moore"]
+
+
+ConceptName = Literal["best", "mean", "worst"]
+
+
+OptimizerName = Literal["adam", "fresh-adam"]
+
+
+RateName = Literal["cosine", "step", "walk"]
+
+
+NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
+
+
+VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
+
+
+FamilyName = Literal["plain", "denoising", "variational"]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+def _plugged(group: str) -> Callable[[str], str]:
+    """Checks that an installed package gives an entry point of ``group`` this name."""
+
+    def check(name: str) -> str:
+        there = plugins.names(group)
+        if name not in there:
+            brought = f"a plug-in's: {', '.join(there)}" if there else "a plug-in's name, and none is installed"
+            raise PydanticCustomError("plugin", "{brought}", {"brought": brought})
+        return name
+
+    return check
+
+
+PluggedOperator = Annotated[str, AfterValidator(_plugged(plugins.OPERATORS))]
+
+
+PluggedSchedule = Annotated[str, AfterValidator(_plugged(plugins.SCHEDULES))]
+
+
+def _percentage(value: Any) -> Any:
+    """``5%`` as 0.05."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*%\s*", value) if isinstance(value, str) else None
+    return float(match.group(1)) / 100 if match else value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSpec(_Part):
+    """Where the rows come from and how they are split and scaled."""
+
+    source: str = Field(
+        "digits",
+        description="digits, binary-clusters:CxRxD, a .npy, .npz[:key], .csv or .csv.gz file, - for stdin, or "
+        "interactions:FILE, a CSV file of user,item pairs",
+    )
+    key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
+    columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
+    header: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="whether the first line of CSV names the columns; auto: when one of its cells is no number, "
+        "and of interactions when its first is user, userid, user_id or uid",
+    )
+    split: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="shares of train, validation and test rows")
+    val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")
+    test: str = Field("", description="FILE[:key] with the test rows; empty: taken from the source")
+    labels: str = Field("", description="FILE[:key] with 0 or 1 (anomaly) for each row of data.test")
+    scaling: Literal["auto", "none", "minmax", "standard"] = Field(
+        "auto", description="auto: uint8 / 255, values in [0, 1] untouched, else minmax; fitted on training rows"
+    )
+
+
+class LayerSpec(_Part):
+    """One layer, written out."""
+
+    out: Count
+    activation: ActivationName = "relu"
+
+
+class ModelSpec(_Part):
+    """The autoencoder."""
+
+    init: str = Field(
+        "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
+    )
+    network: NetworkName = Field(
+        "default", description="where sizes left out come from: the recipe, or a network of the paper (ALGORITHMS A2)"
+    )
+    family: FamilyName = Field("plain", description="plain, denoising or variational")
+    noise: Annotated[float, Field(ge=0)] = Field(0.4, description="level of the Gaussian input noise, under denoising")
+    hidden: Auto | tuple[Count, ...] = Field(
+        "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
+    )
+    latent: Auto | Count = Field("auto", description="size of the latent code")
+    activation: HiddenActivationName = Field("relu", description="activation of the hidden layers")
+    latent_activation: Auto | ActivationName = Field(
+        "auto", description="activation of the latent code; auto: relu in the paper's networks, else identity"
+    )
+    output: Auto | ActivationName = Field(
+        "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
+    )
+    initial: Auto | Literal["scaled", "torch"] = Field(
+        "auto",
+        description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; "
+        "auto: scaled, torch where whole units are pruned",
+    )
+    encoder: tuple[LayerSpec, ...] = Field((), description="the encoder layer by layer, instead of hidden and latent")
+    decoder: tuple[LayerSpec, ...] = Field(
+        (), description="the decoder layer by layer; its last layer gives the inputs back"
+    )
+
+
+class TrainSpec(_Part):
+    """How the autoencoder learns."""
+
+    epochs: Auto | Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        "auto", description="generations; one is one pass over the training rows; 0: prune model.init as it is"
+    )
+    batch: Auto | Count = Field("auto", description="rows per step")
+    learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
+    optimizer: OptimizerName = Field(
+        "adam",
+        description="adam: its state travels with the individual; fresh-adam: a new one every step, as published",
+    )
+    rate: RateName = Field("cosine", description="cosine: warm-up, then a cosine to 0; step: drops; walk: per cell")
+    warmup: Share = Field(0.1, description="share of the run in which the rate rises from 0, under cosine")
+    drops: Count = Field(4, description="equal parts of the run, each with a lower rate, under step")
+    drop: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="factor from part to part, under step")
+    walk: Annotated[float, Field(ge=0)] = Field(
+        1e-5, description="standard deviation of a generation's walk, under walk"
+    )
+    betas: Auto | tuple[Sparsity, Sparsity] = Field(
+        "auto", description="Adam's decay rates; auto: 0.9 and 0.999, 0.9 and 0.99 beside regrowth (docs/recipe.md)"
+    )
+    loss: Auto | LossName = Field("auto", description="auto: bce-then-l1 for 0/1 rows, else mse")
+    bce_share: Share = Field(0.5, description="share of the run on bce, under bce-then-l1")
+
+
+class EvolveSpec(_Part):
+    """The ring of encoders and decoders, under mode coevo."""
+
+    cells: Count = Field(4, description="cells on the ring")
+    topology: TopologyName = Field(
+        "ring",
+        description="ring; von-neumann: a grid closed to a torus, neighbours right, left, down and up; moore: also "
+        "diagonally; its sides are as near to a square as cells allow",
+    )
+    radius: Annotated[int, Field(ge=0)] = Field(1, description="steps to the farthest neighbour on each side")
+    budgets: Auto | Literal["same"] | tuple[Sparsity, ...] = Field(
+        "auto",
+        description="target sparsity of each cell; same: prune.target_sparsity for all; auto: from 0 to beyond it "
+        "under dominance, else same",
+    )
+    rule: Auto | RuleName = Field(
+        "auto",
+        description="dominance: a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, "
+        "where they beat its own; pair: a tournament, then training, then pruning, as published; pair-prune-first: "
+        "pruning before training; opponents: each of the pair trains with opponents drawn anew for every batch; "
+        "panmictic: every encoder trains with every decoder; auto: dominance where budgets can differ, else pair",
+    )
+    order: Literal["synchronous", "asynchronous"] = Field(
+        "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
+    )
+    tournament: Count = Field(2, description="draws of a tournament, with replacement")
+    concept: ConceptName = Field("best", description="fitness of a member over its partners' losses")
+    batch: Literal["shared", "cell"] = Field(
+        "shared", description="rows of a selection: one batch for the ring, or one per cell as published"
+    )
+
+
+class PruneSpec(_Part):
+    """What goes, and when."""
+
+    operator: OperatorName | PluggedOperator = Field("magnitude", description="which weights go first")
+    form: Auto | Literal["score", "published"] = Field(
+        "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
+    )
+    schedule: ScheduleName | PluggedSchedule = Field("cubic", description="how pruning develops over the run")
+    drive: Auto | Literal["target", "probability"] = Field(
+        "auto",
+        description="target: the schedule shapes a rise to target_sparsity; probability: it is the chance to prune",
+    )
+    target_sparsity: Auto | Sparsity = Field(
+        "auto", description="share of all weights and biases that are zero at the end; auto: 0.8"
+    )
+    probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
+    granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
+    regrow: bool = Field(False, description="whether training may change pruned weights again, as published")
+    regrowth: Auto | Share = Field(
+        "auto",
+        description="share of what is kept that is exchanged, at each prune, for what was pruned and has the largest "
+        "gradient; falls to 0 at regrowth_end",
+    )
+    regrowth_end: Auto | Annotated[float, Field(gt=0, le=1)] = Field(
+        "auto", description="progress of the run at which the exchange ends"
+    )
+    order: Literal["high", "low"] = Field("high", description="which spread goes first, under variance")
+    amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
+    threshold: Share = Field(0.1, description="scaled activation below which a unit is idle, under conjunctive")
+    guide_rows: Count = Field(100, description="rows drawn to guide conjunctive")
+    guide_split: Literal["validation", "test"] = Field("validation", description="where they are drawn")
+    exponent: Annotated[float, Field(gt=0)] = Field(2.0, description="rate of the exponential schedule")
+    delay: Annotated[float, Field(ge=0, lt=1)] = Field(0.75, description="share of the run that final_n waits")
+    start: Share = Field(0.0, description="progress of the run at which cubic begins")
+    end: Auto | Share = Field(
+        "auto",
+        description="progress of the run at which cubic reaches the target; auto: by loss and target (docs/recipe.md)",
+    )
+    per_generation: Auto | Count = Field("auto", description="prunes per generation, evenly over its steps")
+
+
+class BudgetSpec(_Part):
+    """What the result may take; 0 sets no limit. It sets the target sparsity where none is asked for."""
+
+    max_params: Annotated[int, Field(ge=0)] = Field(0, description="most weights and biases that are not zero")
+    max_bytes: Annotated[int, Field(ge=0)] = Field(
+        0, description="most bytes of the smallest autoencoder file asked for"
+    )
+    max_loss_increase: Annotated[float, Field(ge=0), BeforeValidator(_percentage)] = Field(
+        0.0,
+        description="most that the validation loss may lie above that of a dense model of the same run, as a share or "
+        "like 5%; of the pairs that keep to it the sparsest is taken, unless a target is asked for",
+    )
+    min_sparsity: Auto | Sparsity = Field(
+        "auto",
+        description="least share of zeros of a model within max_loss_increase; auto: the target where one is asked "
+        "for, else 0",
+    )
+
+
+class ExportSpec(_Part):
+    """What is handed over, and how well it must agree."""
+
+    opset: Annotated[int, Field(ge=13, le=24)] = Field(18, description="ONNX opset")
+    rows: Annotated[int, Field(ge=0)] = Field(64, description="test rows kept beside the model for verify; 0: none")
+    tolerance: Annotated[float, Field(gt=0)] = Field(
+        1e-5, description="largest allowed difference of any value, per unit of the largest value (at least 1)"
+    )
+    loss_tolerance: Annotated[float, Field(gt=0)] = Field(
+        1e-5, description="largest allowed relative difference of a loss"
+    )
+    variants: tuple[VariantName, ...] = Field(
+        (), description="files beside the three plain ones: packed, fp16, int8, scorer, sparse"
+    )
+    values: Literal["smallest", "float32", "float16", "int8", "int4"] = Field(
+        "smallest", description="of packed files; smallest: whose loss rises no more than variant_loss"
+    )
+    variant_loss: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="largest rise of the loss that rounding in a variant may cost, as a share"
+    )
+    embed_scaling: bool = Field(False, description="put the scaling into the ONNX files, so that they take raw rows")
+    quantile: Share = Field(0.99, description="share of training rows below the scorer's threshold")
+
+
+class RunSpec(_Part):
+    """A whole run."""
+
+    mode: ModeName = Field("coevo", description="coevo: a ring of encoders and decoders; canonical: one autoencoder")
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="names every random draw of the run")
+    device: str = Field("auto", description="auto, cpu, cuda[:n] or mps")
+    precision: Literal["float32", "float64", "bf16"] = Field(
+        "float32", description="number format of training; bf16: float32 weights, products in bfloat16"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="compiled training on a CPU; auto: when the run is long enough to repay the compiler"
+    )
+    checkpoint_every: Count = Field(10, description="generations between two checkpoints")
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    train: TrainSpec = TrainSpec()
+    evolve: EvolveSpec = EvolveSpec()
+    prune: PruneSpec = PruneSpec()
+    budget: BudgetSpec = BudgetSpec()
+    export: ExportSpec = ExportSpec()
+
+    @property
+    def hash(self) -> str:
+        """Identity of the spec: sha256 over its values, 16 hex digits."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+FIELDS: dict[str, Any] = flatten(RunSpec().model_dump())
+"""Every field of a spec by dotted path, with its default."""
+
+
+def drive_of(prune: PruneSpec) -> str:
+    """Target or probability; auto follows which of the two numbers is given."""
+    if prune.drive != "auto":
+        return prune.drive
+    return "probability" if prune.probability != "auto" or prune.form == "published" else "target"
+
+
+def measure_of(loss: str) -> MeasureName:
+    """The loss that is reported: bce-then-l1 reports l1."""
+    return "l1" if loss == "bce-then-l1" else cast(MeasureName, loss)

@@ -1,0 +1,87 @@
+"""Specs as TOML, and tables by dotted path."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aecompress.errors import SpecError
+
+if TYPE_CHECKING:
+    from aecompress.spec.resolve import Resolved
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as ``{"a.b": value}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        table = nested
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                break
+        else:
+            table[leaf] = value
+    return nested
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """``a.b=c`` of ``--set``: the path and the value, read as TOML where it is TOML and as text otherwise."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise SpecError(f"--set {text}: write it as section.field=value, for example train.batch=64")
+    try:
+        return path.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), value.strip()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a spec file.
+
+    Raises:
+        SpecError: the file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise SpecError(f"{path}: cannot be read ({fault.strerror}); name an existing TOML file") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise SpecError(f"{path}: is not TOML ({fault}); correct it there") from fault
+
+
+def to_toml(resolved: Resolved) -> str:
+    """The spec as a TOML file that :func:`resolve` reads back, each value followed by where it came from."""
+    top, sections = [], []
+    for path, value in flatten(resolved.spec.model_dump(mode="json")).items():
+        line = f"{path.rpartition('.')[2]} = {_toml(value)}  # {resolved.sources[path]}"
+        section = path.rpartition(".")[0]
+        if not section:
+            top.append(line)
+            continue
+        if f"[{section}]" not in sections:
+            sections += ["", f"[{section}]"]
+        sections.append(line)
+    return "\n".join(top + sections) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,215 @@
+"""The front: what a run leaves, what a user lists, plots and picks of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aecompress.deploy.checkpoint import load_model
+from aecompress.errors import DataError, SpecError
+from aecompress.events import Generation, read_log
+from aecompress.runs.front import Member, knee, load, pick
+
+SMALL = ["digits", "--hidden", "16", "--latent", "6", "--epochs", "12", "--cells", "4", "--quiet"]
+
+
+def aecompress(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "aecompress", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("front") / "run"
+    done = aecompress("prune", *SMALL, "--target-sparsity", "0.8", "-o", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def members(*points: tuple[int, float]) -> list[Member]:
+    return [Member(Path(str(n)), n, 1000, "mse", {"validation": loss}) for n, loss in points]
+
+
+FRONT = members((50, 0.9), (100, 0.3), (200, 0.1), (600, 0.09), (1000, 0.088))
+
+
+@pytest.mark.parametrize(
+    ("asked", "nonzeros"),
+    [
+        ("knee", 200),
+        ("sparsity=0.9", 100),
+        ("sparsity = 0.85", 100),
+        ("sparsity=0", 1000),
+        ("loss<=0.1", 200),
+        ("loss <= 0.5", 100),
+        ("bytes<=2400", 200),
+        ("bytes<=2e4", 1000),
+    ],
+)
+def test_a_member_is_picked_by_what_it_must_meet(asked: str, nonzeros: int) -> None:
+    assert pick(FRONT, asked, lambda member: 10 * member.nonzeros + 400).nonzeros == nonzeros
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("sparsity=0.99", "the sparsest has 0.9500"),
+        ("loss<=0.01", "the lowest validation loss is 0.088"),
+        ("bytes<=100", "the smallest has 500"),
+        ("loss=0.1", "write knee, sparsity=SHARE"),
+        ("bytes<=many", "write knee"),
+        ("loss<=1e", "write knee"),
+        ("", "write knee"),
+    ],
+)
+def test_a_pick_that_cannot_be_is_refused(asked: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        pick(FRONT, asked, lambda member: 10 * member.nonzeros)
+
+
+def test_the_knee_by_hand() -> None:
+    assert knee([(1, 100.0), (10, 2.0), (100, 1.0)]) == 1
+    assert knee([(1, 100.0), (10, 90.0), (20, 2.0), (100, 1.0)]) == 2
+    assert knee([(5, 0.1)]) == 0
+    assert knee([(5, 0.1), (6, 0.1)]) == 0
+
+
+def test_a_run_leaves_its_front_and_the_chosen_model_has_the_zeros_asked_for(ran: Path) -> None:
+    found = load(ran)
+    nonzeros, losses = [one.nonzeros for one in found], [one.loss for one in found]
+    assert nonzeros == sorted(nonzeros) and losses == sorted(losses, reverse=True) and len(found) >= 4
+    model = load_model(ran / "model")
+    assert model.sparsity >= 0.8
+    sparse = [one for one in found if one.sparsity >= 0.8]
+    assert model.about["metrics"]["validation_mse"] == pytest.approx(min(one.loss for one in sparse), rel=1e-5)
+    assert not (ran / ".front.part").exists()
+
+
+def test_front_lists_plots_and_gives_json(ran: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "f.svg"
+    done = aecompress("front", ran, "--plot", picture)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0] == ["path", "nonzeros", "zeros", "validation_mse", "test_mse", "knee"]
+    assert [int(line[1]) for line in lines[1:]] == [one.nonzeros for one in load(ran)]
+    assert [line[5] for line in lines[1:]].count("*") == 1
+    assert "validation mse" in picture.read_text()
+    listed: dict[str, Any] = json.loads(aecompress("front", ran, "--json").stdout)
+    assert [one["nonzeros"] for one in listed["members"]] == [one.nonzeros for one in load(ran)]
+
+
+def test_any_member_is_exported_without_another_run(ran: Path, tmp_path: Path) -> None:
+    before = (ran / "model" / "model.safetensors").read_bytes()
+    done = aecompress("export", ran, "--pick", "loss<=1", "--variants", "packed", "-o", tmp_path / "m")
+    assert done.returncode == 0, done.stderr
+    sparsest, model = load(ran)[0], load_model(tmp_path / "m")
+    assert model.parameters - model.zeros == sparsest.nonzeros
+    assert model.about["metrics"]["test_mse"] == pytest.approx(sparsest.losses["test"], rel=1e-5)
+    assert aecompress("verify", tmp_path / "m" / "autoencoder.onnx", tmp_path / "m").returncode == 0
+    assert (ran / "model" / "model.safetensors").read_bytes() == before
+    before_pick = load(ran)
+    done = aecompress("export", ran, "--pick", "knee")
+    assert done.returncode == 0, done.stderr
+    assert f"{ran / 'front'}" in done.stdout and load(ran) == before_pick
+    assert (ran / "model" / "model.safetensors").read_bytes() == before
+    assert aecompress("export", ran, "--pick", "bytes<=7").returncode == 2
+    size = (tmp_path / "m" / "autoencoder.packed.onnx").stat().st_size + 400
+    done = aecompress("export", ran, "--pick", f"bytes<={size}", "--variants", "packed", "-o", tmp_path / "n")
+    assert done.returncode == 0, done.stderr
+    assert min(path.stat().st_size for path in (tmp_path / "n").glob("autoencoder*.onnx")) <= size
+
+
+def test_a_run_without_a_front_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no front"):
+        load(tmp_path)
+    assert aecompress("front", tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("mode", ["coevo", "canonical"])
+def test_a_largest_loss_increase_is_met_on_validation_rows_and_told_on_test_rows(tmp_path: Path, mode: str) -> None:
+    flags = [*SMALL[:7], "--quiet", "--mode", mode, "--target-sparsity", "0.5"]
+    done = aecompress("prune", *flags, "--max-loss-increase", "60%", "-o", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    metrics = load_model(tmp_path / "r" / "model").about["metrics"]
+    assert metrics["validation_loss_increase"] <= 0.6
+    assert "test_loss_increase" in metrics
+    done = aecompress("prune", *flags, "--max-loss-increase", "0.0001%", "-o", tmp_path / "s")
+    assert done.returncode == 1
+    assert "above the dense model" in done.stderr
+    assert not (tmp_path / "s" / "model").exists()
+
+
+def test_without_a_target_the_sparsest_within_the_limit_is_taken(tmp_path: Path) -> None:
+    done = aecompress("prune", *SMALL, "--max-loss-increase", "30%", "-o", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    model, found = load_model(tmp_path / "r" / "model"), load(tmp_path / "r")
+    dense = model.about["metrics"]["validation_mse"] / (1 + model.about["metrics"]["validation_loss_increase"])
+    good = [one.nonzeros for one in found if one.loss <= 1.3 * dense * (1 + 1e-6)]
+    assert model.parameters - model.zeros == min(good)
+    # The spec that the run wrote asks for the same.
+    done = aecompress("prune", "--spec", tmp_path / "r" / "spec.toml", "-o", tmp_path / "again", "--quiet")
+    assert done.returncode == 0, done.stderr
+    again, first = (tmp_path / name / "model" / "model.safetensors" for name in ("again", "r"))
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_the_dense_cell_stays_a_dense_model(tmp_path: Path) -> None:
+    for seed in ("0", "2", "3"):
+        done = aecompress("prune", *SMALL, "--target-sparsity", "0.8", "--seed", seed, "-o", tmp_path / seed)
+        assert done.returncode == 0, done.stderr
+        said = read_log(tmp_path / seed / "events.jsonl")
+        assert {event.sparsity[0] for event in said if isinstance(event, Generation)} == {0.0}
+
+
+def test_after_a_missed_limit_the_front_is_there_all_the_same(tmp_path: Path) -> None:
+    done = aecompress(
+        "prune", *SMALL, "--max-loss-increase", "0.0001%", "--target-sparsity", "0.8", "-o", tmp_path / "r"
+    )
+    assert done.returncode == 1 and not (tmp_path / "r" / "model").exists()
+    done = aecompress("export", tmp_path / "r", "--pick", "knee")
+    assert done.returncode == 0, done.stderr
+    (folder,) = {Path(line.split("\t")[1]).parent for line in done.stdout.splitlines()}
+    assert folder in [one.path for one in load(tmp_path / "r")]
+    assert aecompress("verify", folder / "autoencoder.onnx", folder).returncode == 0
+    assert not (tmp_path / "r" / "model").exists()
+
+
+def test_a_limit_of_bytes_holds_for_the_file_that_is_written(tmp_path: Path) -> None:
+    flags = ["--variants", "packed", "--set", "export.variant_loss=0.000001"]
+    done = aecompress("prune", *SMALL, *flags, "--target-sparsity", "0.8", "-o", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    # Estimated with values in eight bits, which lose more than is allowed here.
+    for most in (4200, 3000):
+        done = aecompress("export", tmp_path / "r", "--pick", f"bytes<={most}", "-o", tmp_path / str(most))
+        if done.returncode == 0:
+            assert min(path.stat().st_size for path in (tmp_path / str(most)).glob("autoencoder*.onnx")) <= most
+        else:
+            assert done.returncode == 2 and "no member of the front meets it" in done.stderr
+            assert not (tmp_path / str(most)).exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--set", "evolve.budgets=[0.5,0.9]"], "gives 2 for 4 cells"),
+        (["--set", "evolve.budgets=[0.1,0.2,0.3,0.9]", "--rule", "pair"], "can differ under evolve.rule = 'dominance'"),
+        (["--rule", "dominance", "--set", "evolve.order=asynchronous"], "in synchronous order"),
+        (["--rule", "pair", "--max-loss-increase", "5%"], "needs a dense cell"),
+        (["--set", "evolve.budgets=[0,0.5,0.6,0.7]"], "none reaches prune.target_sparsity = 0.8"),
+        (["--max-loss-increase", "5%", "--set", "data.split=[0.8,0,0.2]"], "kept on validation rows"),
+        (["--max-loss-increase", "five"], "budget.max_loss_increase"),
+        (["--set", "evolve.budgets=[0,0.5,0.9,1.5]"], "evolve.budgets"),
+        (["--regrowth", "2"], "prune.regrowth"),
+        (["--set", "prune.regrow=true", "--regrowth", "0.3"], "prune.regrowth"),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], said: str) -> None:
+    done = aecompress("prune", *SMALL, *flags, "-o", tmp_path / "r")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "r").exists()

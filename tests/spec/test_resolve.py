@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from aecompress.data.facts import Facts
+from aecompress.engines.eager import UPDATES
+from aecompress.errors import SpecError
+from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.schedules import SCHEDULES
+from aecompress.nets.layers import ACTIVATIONS
+from aecompress.nets.losses import LOSSES
+from aecompress.plan.auto import NETWORKS, complete
+from aecompress.runs.trip import MODES
+from aecompress.spec import fields as module
+from aecompress.spec.fields import FIELDS
+from aecompress.spec.resolve import resolve
+from aecompress.spec.toml import flatten, parse_assignment, to_toml
+
+FACTS = Facts(rows=1438, inputs=64, binary=False, unit=True)
+
+
+def faults_of(flags: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        resolve({path: (f"--set {path}", value) for path, value in (flags or {}).items()}, **kwargs)
+    return caught.value.faults
+
+
+def test_names_in_the_spec_are_those_of_the_registries() -> None:
+    assert set(get_args(module.OperatorName)) == {"none", *OPERATORS}
+    assert set(get_args(module.ModeName)) == set(MODES)
+    assert set(get_args(module.ScheduleName)) == {"cubic", *SCHEDULES}
+    assert set(get_args(module.OptimizerName)) == set(UPDATES)
+    assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default"}
+    assert set(get_args(module.ActivationName)) == set(ACTIVATIONS)
+    assert set(get_args(module.MeasureName)) == set(LOSSES)
+
+
+def test_flags_beat_the_file_beats_the_preset_beats_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('preset = "paper-coevo"\nseed = 3\n[train]\nbatch = 8\n')
+    got = resolve({"seed": ("--seed", 4)}, file)
+    assert (got.spec.seed, got.spec.train.batch, got.spec.prune.operator, got.spec.train.warmup) == (
+        4,
+        8,
+        "random",
+        0.1,
+    )
+    assert [got.sources[path] for path in ("seed", "train.batch", "prune.operator", "train.warmup")] == [
+        "--seed",
+        str(file),
+        "preset paper-coevo",
+        "default",
+    ]
+
+
+def test_every_fault_is_reported_at_once_with_its_place() -> None:
+    faults = faults_of(
+        {"train.batch": 0, "train.bach": 3, "prune.operator": "wish", "data.split": [0.5, 0.1, 0.1]}, preset="nope"
+    )
+    assert len(faults) == 5
+    text = "\n".join(faults)
+    for part in ("preset = 'nope'", "train.batch = 0 (--set train.batch)", "did you mean train.batch?",
+                 'prune.operator = "wish"', "must add up to 1"):  # fmt: skip
+        assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"data.split": [0.0, 0.5, 0.5]}, "of training rows, must be above 0"),
+        ({"data.split": [0.5, 0.5]}, "data.split"),
+        ({"prune.start": 0.9, "prune.end": 0.8}, "must start before it ends"),
+        ({"prune.start": 1.0}, "must start before it ends"),
+        ({"prune.target_sparsity": 1.0}, "prune.target_sparsity = 1.0"),
+        ({"prune.target_sparsity": -0.1}, "prune.target_sparsity = -0.1"),
+        ({"prune.operator": "none", "prune.target_sparsity": 0.5}, "cannot reach prune.target_sparsity"),
+        ({"model.encoder": [{"out": 3}]}, "write model.decoder too"),
+        ({"model.encoder": [{"out": 3, "size": 2}], "model.decoder": [{"out": 3}]}, "model.encoder"),
+        ({"model.encoder": [{"out": 3}], "model.decoder": [{"out": 4}], "model.latent": 3}, "leave both out"),
+        ({"train.loss": "bce", "model.output": "identity"}, "needs model.output = 'sigmoid'"),
+        ({"device": "gpu"}, "choose auto, cpu, cuda"),
+        ({"device": "cpu:1"}, "choose auto, cpu, cuda"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate"),
+        ({"train.epochs": "many"}, "train.epochs"),
+        ({"model.hidden": [0]}, "model.hidden"),
+        ({"export.opset": 12}, "export.opset = 12"),
+        ({"seed": -1}, "seed = -1"),
+        ({"train": 3}, "train = 3"),
+    ],
+)
+def test_bad_values_are_named(flags: dict[str, Any], said: str) -> None:
+    assert said in "\n".join(faults_of(flags))
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[train\n")
+    assert "is not TOML" in faults_of(file=broken)[0]
+    assert "cannot be read" in faults_of(file=tmp_path / "missing.toml")[0]
+
+
+def test_assignments_are_toml_or_text() -> None:
+    assert parse_assignment("train.batch=64") == ("train.batch", 64)
+    assert parse_assignment("data.split=[1,0,0]") == ("data.split", [1, 0, 0])
+    assert parse_assignment("data.source=a=b.npy") == ("data.source", "a=b.npy")
+    with pytest.raises(SpecError, match="write it as section.field=value"):
+        parse_assignment("train.batch")
+
+
+def test_toml_reads_back_to_the_same_spec(tmp_path: Path) -> None:
+    flags = {
+        "model.encoder": ("--set", [{"out": 8, "activation": "gelu"}]),
+        "model.decoder": ("--set", [{"out": 64, "activation": "sigmoid"}]),
+        "data.source": ("--set", 'odd "name" 😀\\.npy'),
+    }
+    done = complete(resolve(flags), FACTS)
+    file = tmp_path / "spec.toml"
+    file.write_text(to_toml(done))
+    again = resolve(file=file)
+    assert again.spec == done.spec
+    assert again.spec.hash == done.spec.hash
+    assert set(flatten(tomllib.loads(file.read_text()))) == set(FIELDS)
+
+
+@pytest.mark.parametrize("rule", ["opponents", "panmictic"])
+def test_a_way_of_training_is_refused_without_training(rule: str) -> None:
+    flags = {"evolve.rule": ("test", rule), "train.epochs": ("test", 0), "model.init": ("test", "m.onnx")}
+    with pytest.raises(SpecError, match="is a way of training"):
+        resolve(flags)

@@ -51,7 +51,7 @@ class Generation:
     at: float
     generation: int
     """Counts from 1: generations completed."""
-    measure: str
+    metric: str
     """Name of the reported loss, lower is better."""
     train_loss: tuple[float, ...]
     validation_loss: tuple[float, ...]
@@ -65,9 +65,9 @@ class Generation:
     """The cells in the order they were visited, each seeing those before it; empty where all were at once."""
     capacity: tuple[float, ...]
     """Share of parameters not zero at the lineage's last prune (the paper's count); 1 when never pruned."""
-    asked: float
+    target: float
     """Sparsity (target-driven) or probability (probability-driven) that the schedule asks for."""
-    reached: float
+    actual: float
     """Mean sparsity over the cells."""
     seconds: float
 
@@ -188,7 +188,7 @@ class Compared:
     bytes: tuple[int, ...]
     nonzeros: tuple[int, ...]
     losses: tuple[float, ...]
-    """Of the reported measure, on test rows where there are any; infinite for the dense model, not trained."""
+    """Of the reported metric, on test rows where there are any; infinite for the dense model, not trained."""
     batches: tuple[int, ...]
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]

@@ -28,11 +28,11 @@ def numbers(event: Event) -> dict[str, float]:
     if isinstance(event, Generation):
         train, held = ([loss for loss in of if math.isfinite(loss)] for of in (event.train_loss, event.validation_loss))
         found = {
-            f"train_{event.measure}_best": min(train, default=math.nan),
-            f"train_{event.measure}_mean": sum(train) / len(train) if train else math.nan,
-            f"validation_{event.measure}_best": min(held, default=math.nan),
-            "sparsity": event.reached,
-            "sparsity_asked": event.asked,
+            f"train_{event.metric}_best": min(train, default=math.nan),
+            f"train_{event.metric}_mean": sum(train) / len(train) if train else math.nan,
+            f"validation_{event.metric}_best": min(held, default=math.nan),
+            "sparsity": event.actual,
+            "sparsity_asked": event.target,
             "learning_rate": sum(event.learning_rate) / len(event.learning_rate),
             "seconds": event.seconds,
         }

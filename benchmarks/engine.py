@@ -60,7 +60,7 @@ class Case:
     cells: int
     batch: int
     rule: str
-    """fresh-adam, or adam with lasting masks."""
+    """fresh-adam, or adam with persistent masks."""
 
 
 def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
@@ -89,7 +89,7 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
     spec = resolve({path: ("benchmark", value) for path, value in flags.items()}).spec
     net = build(spec.model, work["inputs"])
     plan = plan_of(spec, net, CPU, engine_of(spec, net, CPU))
-    masked = dataclasses.replace(plan.training, lasting_masks=case.rule == "adam")
+    masked = dataclasses.replace(plan.training, persistent_masks=case.rule == "adam")
     return dataclasses.replace(plan, training=masked)
 
 
@@ -330,7 +330,7 @@ def memory(cells: int, rule: str) -> None:
         }  # fmt: skip
         if rule == "adam":
             flags |= {"prune.operator": "magnitude", "prune.target_sparsity": 0.5, "prune.drive": "target",
-                      "prune.form": "score", "prune.schedule": "cubic", "prune.regrow": False}  # fmt: skip
+                      "prune.form": "score", "prune.schedule": "cubic", "prune.masks": "fixed"}  # fmt: skip
         else:
             flags |= {"prune.operator": "random"}
         resolved = resolve({path: ("benchmark", value) for path, value in flags.items()}, preset="paper-coevo-sync")

@@ -71,7 +71,7 @@ class Work(NamedTuple):
     final: dict[str, Any]
     sparsities: tuple[float, ...]
     rates: tuple[float, ...]
-    measure: str
+    metric: str
     code: int
     """Size of the latent code, for PCA."""
 
@@ -124,7 +124,7 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
 def test_losses(job: Job, weights: torch.Tensor) -> list[float]:
     """The reported loss of individuals on all test rows."""
     rows = torch.from_numpy(job.dataset.test)
-    losses: list[float] = reconstruction_loss(job.net, job.net.layout.views(weights), rows, job.plan.measure).tolist()
+    losses: list[float] = reconstruction_loss(job.net, job.net.layout.views(weights), rows, job.plan.metric).tolist()
     return losses
 
 
@@ -181,12 +181,12 @@ def flip_rate(dataset: Dataset) -> float:
     return dataset.notes.get("test_flip_rate", 0.0)
 
 
-def pca(dataset: Dataset, components: int, measure: str) -> float:
+def pca(dataset: Dataset, components: int, metric: str) -> float:
     """Test loss of a PCA with as many components as the code has."""
     model = PCA(components, random_state=0).fit(dataset.train)
     out = model.inverse_transform(model.transform(dataset.test))
-    difference = np.clip(out, 0, 1) - dataset.test if measure == "l1" else out - dataset.test
-    return float(np.abs(difference).mean() if measure == "l1" else np.square(difference).mean())
+    difference = np.clip(out, 0, 1) - dataset.test if metric == "l1" else out - dataset.test
+    return float(np.abs(difference).mean() if metric == "l1" else np.square(difference).mean())
 
 
 def spread(values: list[float]) -> str:
@@ -236,7 +236,7 @@ def table(work: Work, seeds: int) -> dict[str, Any]:
         )
     asked = {path: ("benchmark", value) for path, value in (work.flags | work.final).items()}
     dataset = prepare(resolve(asked), NEVER).dataset
-    found["pca"] = pca(dataset, work.code, work.measure) - (flip_rate(dataset) if work.name == "clusters" else 0.0)
+    found["pca"] = pca(dataset, work.code, work.metric) - (flip_rate(dataset) if work.name == "clusters" else 0.0)
     print(f"| {work.name} | PCA {work.code} | {found['pca']:.5f} | | | |", flush=True)
     return found
 

@@ -91,7 +91,7 @@ def losses(work: dict[str, Any], path: str, value: Any, seed: int) -> tuple[floa
     weights = trained(job, plan, value if path.startswith("(weights") else 0.0)
     views, found = job.net.layout.views(weights), []
     for split, part in (("validation", job.dataset.validation), ("test", job.dataset.test)):
-        loss = float(reconstruction_loss(job.net, views, torch.from_numpy(part), plan.measure)[0])
+        loss = float(reconstruction_loss(job.net, views, torch.from_numpy(part), plan.metric)[0])
         found.append(loss - job.dataset.notes.get(f"{split}_flip_rate", 0.0))
     return found[0], found[1]
 

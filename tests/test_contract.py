@@ -25,7 +25,7 @@ WORK: dict[str, Any] = {
 DRIVES: dict[str, dict[str, Any]] = {
     "target": {"prune.target_sparsity": TARGET, "prune.regrowth": 0.0},
     "target with regrowth": {"prune.target_sparsity": TARGET, "prune.regrowth": 0.5},
-    "target, values only": {"prune.target_sparsity": TARGET, "prune.regrow": True},
+    "target, values only": {"prune.target_sparsity": TARGET, "prune.masks": "free"},
     "probability": {"prune.probability": PROBABILITY, "prune.schedule": "fixed"},
 }
 

@@ -31,7 +31,7 @@ EXAMPLES: list[events.Event] = [
     events.Generation(
         at=2.0,
         generation=1,
-        measure="mse",
+        metric="mse",
         train_loss=(0.1, math.inf),
         validation_loss=(-math.inf, 1e-300),
         sparsity=(0.0, 1 / 3),

@@ -30,21 +30,21 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 def test_tensorboard_has_what_the_log_says(tmp_path: Path) -> None:
     assert list(trackers.tracked(SAID, ["tensorboard"], tmp_path)) == SAID
     told = scalars(tmp_path)
-    measure = PAST[0].measure
-    assert told["sparsity"] == pytest.approx({event.generation: event.reached for event in PAST})
+    metric = PAST[0].measure
+    assert told["sparsity"] == pytest.approx({event.generation: event.actual for event in PAST})
     best = {event.generation: min(event.validation_loss) for event in PAST}
-    assert told[f"validation_{measure}_best"] == pytest.approx(best)
+    assert told[f"validation_{metric}_best"] == pytest.approx(best)
     (end,) = [event for event in SAID if isinstance(event, Finished)]
     assert told["zeros"] == {PAST[-1].generation: end.zeros}
 
 
 def test_a_lost_cell_leaves_the_others_numbers() -> None:
     lost = dataclasses.replace(PAST[0], train_loss=(math.nan, 0.5, 0.7), validation_loss=(0.5, math.nan, math.inf))
-    told, measure = trackers.numbers(lost), lost.measure
-    assert told[f"train_{measure}_best"] == told[f"validation_{measure}_best"] == 0.5
-    assert told[f"train_{measure}_mean"] == pytest.approx(0.6)
+    told, metric = trackers.numbers(lost), lost.metric
+    assert told[f"train_{metric}_best"] == told[f"validation_{metric}_best"] == 0.5
+    assert told[f"train_{metric}_mean"] == pytest.approx(0.6)
     gone = trackers.numbers(dataclasses.replace(PAST[0], train_loss=(math.nan,), validation_loss=(math.nan,)))
-    assert f"train_{measure}_best" not in gone and "sparsity" in gone
+    assert f"train_{metric}_best" not in gone and "sparsity" in gone
 
 
 def test_a_resumed_run_replaces_what_no_longer_holds(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_resumed_run_replaces_what_no_longer_holds(tmp_path: Path) -> None:
     list(trackers.tracked([Generation(**e) if isinstance(e, dict) else e for e in changed], ["tensorboard"], tmp_path))
     told = scalars(tmp_path)["sparsity"]
     assert [told[event.generation] for event in PAST[3:]] == [0.5] * len(PAST[3:])
-    assert told[3] == pytest.approx(PAST[2].reached)
+    assert told[3] == pytest.approx(PAST[2].actual)
 
 
 def test_mlflow_has_what_the_log_says_and_goes_on_with_its_record(
@@ -74,7 +74,7 @@ def test_mlflow_has_what_the_log_says_and_goes_on_with_its_record(
     (start,) = [event for event in SAID if isinstance(event, Started)]
     assert record.data.params["prune.operator"] == f'"{start.spec["prune"]["operator"]}"'
     told = {one.step: one.value for one in client.get_metric_history(record.info.run_id, "sparsity")}
-    assert told == pytest.approx({event.generation: event.reached for event in PAST})
+    assert told == pytest.approx({event.generation: event.actual for event in PAST})
 
 
 def test_values_that_are_not_finite_are_left_out() -> None:

@@ -231,7 +231,7 @@ def describe(event: Event) -> str:
             return f"started on {event.device}, training {event.engine}"
         case Generation():
             best = min(event.validation_loss, key=_rank)
-            return f"generation {event.generation}: {event.measure} {best:.5f}, {event.reached:.1%} zeros"
+            return f"generation {event.generation}: {event.metric} {best:.5f}, {event.actual:.1%} zeros"
         case Pruned():
             cells = ", ".join(map(str, event.cells[:8])) + ("..." if len(event.cells) > 8 else "")
             return f"pruned cell {cells}" if len(event.cells) == 1 else f"pruned cells {cells}"

@@ -85,7 +85,7 @@ class Ring(Widget, can_focus=True):
             return Text("no generation yet", "dim")
         values = held.validation_loss if self.colour == "loss" else held.sparsity
         labels = [draw.short(v) if self.colour == "loss" else f"{v:.1%}" for v in values]
-        title = f"{held.measure}" if self.colour == "loss" else "zeros"
+        title = f"{held.metric}" if self.colour == "loss" else "zeros"
         text = Text(f"by {title}; * best, <> copied from\n", "dim", no_wrap=True)
         return text.append_text(draw.ring(values, labels, held.parents, self.cell, self.best, max(self.size.width, 16)))
 
@@ -198,7 +198,7 @@ def sparsity_lines(summary: str, cell: int) -> list[Line]:
         return [Line(f"cell {cell}", lambda g: g.sparsity[cell], "braille", "green+")]
     return [
         Line("most", lambda g: max(g.sparsity), "dot", "cyan+"),
-        Line("mean", lambda g: g.reached, "braille", "green+"),
+        Line("mean", lambda g: g.actual, "braille", "green+"),
         Line("least", lambda g: min(g.sparsity), "dot", "magenta+"),
     ]
 
@@ -206,8 +206,8 @@ def sparsity_lines(summary: str, cell: int) -> list[Line]:
 def schedule_lines(by_target: bool) -> list[Line]:
     """What the schedule asks for, and the mean sparsity that came of it."""
     return [
-        Line("asked" if by_target else "probability", lambda g: g.asked, "dot", "orange+"),
-        Line("reached", lambda g: g.reached, "braille", "green+"),
+        Line("asked" if by_target else "probability", lambda g: g.target, "dot", "orange+"),
+        Line("reached", lambda g: g.actual, "braille", "green+"),
     ]
 
 
@@ -250,7 +250,7 @@ class Frame(VerticalScroll):
 class Pictures(Static):
     """Image-shaped rows, their reconstructions and the difference, with the error of each."""
 
-    def show(self, preview: Preview | None, row_shape: Sequence[int], measure: str, coloured: bool, room: Size) -> None:
+    def show(self, preview: Preview | None, row_shape: Sequence[int], metric: str, coloured: bool, room: Size) -> None:
         if preview is None:
             self.update(Text("No preview yet: a run shows a few rows some twenty times over its length.", "dim"))
             return
@@ -268,7 +268,7 @@ class Pictures(Static):
             for part, bounds in ((row, (low, high)), (out, (low, high)), (gone, (0.0, high - low))):
                 lines = draw.enlarged(draw.shrunk(draw.image(part, row_shape), smaller), times)
                 drawn.append(draw.picture(lines, *bounds, coloured))
-            head = Text(f"row {number}  {measure} {draw.short(preview.errors[number])}", "bold")
+            head = Text(f"row {number}  {metric} {draw.short(preview.errors[number])}", "bold")
             names = "".join(name[:width].ljust(width + draw.GAP) for name in NAMES)
             blocks.append([head, Text(names, "dim"), *draw.beside(drawn).split("\n")])
         per_line = max(1, (room.width + draw.BLOCK_GAP) // (3 * (width + draw.GAP) + draw.BLOCK_GAP))
@@ -284,13 +284,13 @@ NAMES = ("input", "output", "error")
 class Rows(PlotextPlot):
     """One row and its reconstruction as curves over the inputs."""
 
-    def draw(self, preview: Preview, number: int, measure: str) -> None:
+    def draw(self, preview: Preview, number: int, metric: str) -> None:
         plot = self.plt
         plot.clear_data()
         plot.clear_figure()
         places = list(range(len(preview.rows[number])))
         error = draw.short(preview.errors[number])
-        plot.title(f"row {number}: {measure} {error} (cell {preview.cell}, generation {preview.generation})")
+        plot.title(f"row {number}: {metric} {error} (cell {preview.cell}, generation {preview.generation})")
         plot.plot(places, list(preview.rows[number]), label="input", marker="dot", color="cyan+")
         plot.plot(places, list(preview.reconstructions[number]), label="output", marker="braille", color="orange+")
         self.refresh()

@@ -32,7 +32,7 @@ def front(
         members = load(run)
         at = knee([(float(member.nonzeros), member.loss) for member in members])
         if plot is not None:
-            axes = drawing.axes("non-zeros", f"{members[0].split} {members[0].measure}")
+            axes = drawing.axes("non-zeros", f"{members[0].split} {members[0].metric}")
             across, up = [member.nonzeros for member in members], [member.loss for member in members]
             axes.plot(across, up, marker="o")
             axes.scatter(across[at], up[at], s=120, facecolors="none", edgecolors="C3", label="knee")
@@ -47,7 +47,7 @@ def front(
                             "nonzeros": member.nonzeros,
                             "sparsity": member.sparsity,
                             "loss": member.losses,
-                            "measure": member.measure,
+                            "metric": member.metric,
                             "knee": number == at,
                         }
                         for number, member in enumerate(members)
@@ -56,7 +56,7 @@ def front(
             )
             return
         splits = list(members[0].losses)
-        emit_row("path", "nonzeros", "zeros", *(f"{split}_{members[0].measure}" for split in splits), "knee")
+        emit_row("path", "nonzeros", "zeros", *(f"{split}_{members[0].metric}" for split in splits), "knee")
         for number, member in enumerate(members):
             losses = (f"{member.losses[split]:.6g}" for split in splits)
             emit_row(member.path, member.nonzeros, f"{member.sparsity:.2%}", *losses, "*" if number == at else "")

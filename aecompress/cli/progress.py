@@ -132,8 +132,8 @@ def describe(event: Generation) -> str:
     if ends[1] - ends[0] > APART:
         dense, sparse = (event.validation_loss[event.sparsity.index(end)] for end in ends)
         return (
-            f"validation {event.measure} {dense:.5f} at {ends[0]:.1%} zeros to {sparse:.5f} at {ends[1]:.1%}; "
+            f"validation {event.metric} {dense:.5f} at {ends[0]:.1%} zeros to {sparse:.5f} at {ends[1]:.1%}; "
             f"{len(event.sparsity)} cells"
         )
     best = min(event.validation_loss)
-    return f"{event.measure} {min(event.train_loss):.5f} train, {best:.5f} validation; {event.reached:.1%} zeros"
+    return f"{event.metric} {min(event.train_loss):.5f} train, {best:.5f} validation; {event.actual:.1%} zeros"

@@ -50,7 +50,7 @@ class Model:
     tensors: Mapping[str, Floats]
     scaling: Mapping[str, Any]
     about: Mapping[str, Any]
-    """Where it comes from: name, spec hash, measure, losses."""
+    """Where it comes from: name, spec hash, metric, losses."""
 
     @property
     def layers(self) -> tuple[LayerShape, ...]:

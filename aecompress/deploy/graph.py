@@ -87,7 +87,7 @@ class Affine:
 class Scorer:
     """Reconstruction error per row instead of the reconstruction."""
 
-    measure: str
+    metric: str
     """l1 or mse."""
 
 
@@ -155,7 +155,7 @@ def build(
 def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer) -> str:
     """The mean error of each row, ``score`` ``[batch]``."""
     draft.add("Sub", [reconstruction, rows], "difference")
-    if scorer.measure == "l1":
+    if scorer.metric == "l1":
         draft.add("Abs", ["difference"], "error")
     else:
         draft.add("Mul", ["difference", "difference"], "error")

@@ -35,7 +35,7 @@ class Request:
 
     opset: int
     metadata: Mapping[str, str]
-    measure: str
+    metric: str
     values: str
     """One of pack.VALUES, or smallest: that loses no more than allowed."""
     allowed: float
@@ -129,7 +129,7 @@ def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str
 
 def packed(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """``PART.packed.onnx``, in the smallest values that lose no more than allowed."""
-    exact = {part: loss_with(source, part, chain, request.measure) for part, chain in source.chains.items()}
+    exact = {part: loss_with(source, part, chain, request.metric) for part, chain in source.chains.items()}
     tried = (request.values,) if request.values != "smallest" else tuple(reversed(pack.VALUES))
     for form in tried:
         forms = {}
@@ -138,7 +138,7 @@ def packed(folder: Path, source: Source, request: Request, outcome: Outcome, pol
             near, grids = rounding.compensated(chain, fed(source, part), form)
             forms[part] = pack.pack_all(near, form, grids)
         chains = {part: pack.restored(chain, forms[part]) for part, chain in source.chains.items()}
-        losses = {part: loss_with(source, part, chain, request.measure) for part, chain in chains.items()}
+        losses = {part: loss_with(source, part, chain, request.metric) for part, chain in chains.items()}
         worst = max(losses[part] / max(exact[part], 1e-12) - 1 for part in PARTS)
         if worst <= request.allowed or form == "float32":
             break
@@ -166,8 +166,8 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
     }
     worst = 0.0
     for part, chain in source.chains.items():
-        right = loss_with(source, part, chain, request.measure)
-        worst = max(worst, loss_with(source, part, chains[part], request.measure) / max(right, 1e-12) - 1)
+        right = loss_with(source, part, chain, request.metric)
+        worst = max(worst, loss_with(source, part, chains[part], request.metric) / max(right, 1e-12) - 1)
     if not worst <= request.allowed:
         outcome.notes.append(too_much("fp16", worst, request))
         return
@@ -186,13 +186,13 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
     for part, chain in source.chains.items():
         near, grids = rounding.compensated(chain, fed(source, part), "int7")
         seen = quantize.ranges(near, fed(source, part))
-        right = loss_with(source, part, chain, request.measure)
+        right = loss_with(source, part, chain, request.metric)
         candidates = {}
         for method, product in quantize.METHODS.items():
             path = put(
                 folder, f"{part}.int8-{method}.onnx", near, part, at_least, product(seen, grids), f"int8 {method}"
             )
-            check = verify.no_worse(path, source.model, source.rows, request.measure, request.allowed, right)
+            check = verify.no_worse(path, source.model, source.rows, request.metric, request.allowed, right)
             if check.passed:
                 candidates[path] = (method, check)
             else:
@@ -230,7 +230,7 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
 
 def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """``scorer.onnx``: the reconstruction error of each row, with a threshold in its metadata."""
-    chain, kind = source.chains["autoencoder"], score_measure(request.measure)
+    chain, kind = source.chains["autoencoder"], score_measure(request.metric)
     errors = row_errors(source.model, source.training, kind)
     threshold = float(np.quantile(errors, request.quantile))
     about = {

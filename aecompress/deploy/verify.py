@@ -201,9 +201,9 @@ def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected
     return found
 
 
-def scored(expected: Expectations, measure: str) -> dict[str, list[Expected]]:
+def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
     """What a scorer gives: the mean error of each row."""
-    loss = reference.LOSSES[measure]
+    loss = reference.LOSSES[metric]
     return {
         "scorer": [
             Expected(one.name, one.fed, loss(one.right, one.fed.astype(np.float64)).mean(1), 4 * one.noise)
@@ -353,7 +353,7 @@ def everywhere(
     return [*checks, compare(name, evaluated, usual.astype(np.float64), tolerance, case.noise)]
 
 
-def loss_of(path: Path, model: Model, rows: Floats, measure: str, poll: Callable[[], None] = lambda: None) -> float:
+def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Callable[[], None] = lambda: None) -> float:
     """The mean loss of reconstructing scaled ``rows`` ``[N, D]`` with a file in the place of its part of the model.
 
     The parts that the file is not are computed by the reference.
@@ -371,7 +371,7 @@ def loss_of(path: Path, model: Model, rows: Floats, measure: str, poll: Callable
         out = reference.run(model.decoder, model.tensors, out, np.float64, poll)
     elif scaling is not None:
         out = (out - scaling.offset) / scaling.divisor
-    return float(reference.LOSSES[measure](out, rows.astype(np.float64)).mean())
+    return float(reference.LOSSES[metric](out, rows.astype(np.float64)).mean())
 
 
 def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:
@@ -489,23 +489,21 @@ def verify_set(
             whole = run_batches(session(paths["autoencoder"], 1), case.fed, LARGEST_BATCH, poll)
             name = f"decoder after encoder equals autoencoder, {case.name}"
             checks.append(compare(name, joined, whole.astype(np.float64), tolerance, case.noise))
-        for measure, loss in losses.items():
+        for metric, loss in losses.items():
             poll()
-            got = loss_of(paths["autoencoder"], model, rows, measure, poll)
+            got = loss_of(paths["autoencoder"], model, rows, metric, poll)
             # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
             difference = abs(got - loss) / max(abs(loss), 1e-3)
             detail = f"onnxruntime {got:.8f}, torch {loss:.8f}, allowed relative difference {loss_tolerance:.0e}"
-            checks.append(
-                Check(f"{measure} of onnxruntime and torch", difference <= loss_tolerance, detail, difference)
-            )
+            checks.append(Check(f"{metric} of onnxruntime and torch", difference <= loss_tolerance, detail, difference))
     return Verification(tuple(checks), tolerance)
 
 
-def no_worse(path: Path, model: Model, rows: Floats, measure: str, allowed: float, right: float) -> Check:
+def no_worse(path: Path, model: Model, rows: Floats, metric: str, allowed: float, right: float) -> Check:
     """Check that a file with rounded weights loses no more than ``allowed``, a share of the loss ``right``."""
-    got = loss_of(path, model, rows, measure)
+    got = loss_of(path, model, rows, metric)
     worse = got / max(right, 1e-12) - 1
-    detail = f"{measure} {got:.8f} on {len(rows)} rows, float32 {right:.8f}: {worse:+.2%}, allowed +{allowed:.2%}"
+    detail = f"{metric} {got:.8f} on {len(rows)} rows, float32 {right:.8f}: {worse:+.2%}, allowed +{allowed:.2%}"
     return Check(f"{path.name} loss", bool(worse <= allowed), detail, 0.0)
 
 
@@ -527,7 +525,7 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
             f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows"
         )
     expected: Expectations = expectations(model, rows)
-    name = str(model.about.get("measure", "mse"))
+    name = str(model.about.get("metric", "mse"))
     expected = {**expected, **scored(expected, "l1" if name == "l1" else "mse")}
     try:
         about = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}

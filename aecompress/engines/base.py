@@ -18,7 +18,25 @@ Poll = Callable[[], None]
 """Called before every batch; raises to stop the run there."""
 
 
-class Measured(NamedTuple):
+@dataclass(frozen=True)
+class Work:
+    """Some steps of a pass for a block of cells: what an engine's training is given."""
+
+    net: Autoencoder
+    training: Training
+    block: Population
+    """Updated in place: weights, moments and activation statistics."""
+    cells: Tensor
+    """int64 ``[P]``, the block's cell indices, which key its draws."""
+    rows: RowSet
+    """``[N, D]``: training rows."""
+    steps: range
+    """Which batches of the pass; a pass may be cut in parts."""
+    poll: Poll
+    """Called before every batch; raises to stop there."""
+
+
+class Evaluation(NamedTuple):
     """What a generation is judged by, still on the device."""
 
     losses: list[Tensor]
@@ -28,7 +46,7 @@ class Measured(NamedTuple):
 
 
 TrainBlock = Callable[[Autoencoder, Training, Population, Tensor, RowSet, range, Poll], None]
-"""Trains a block on some steps of its pass, like :func:`aecompress.evolve.training.train`."""
+"""Trains a block on some steps of its pass, like :func:`aecompress.engines.eager.train`."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +55,10 @@ class Engine:
 
     name: str
     train: TrainBlock
-    """Like :func:`aecompress.evolve.training.train`."""
-    measure: Callable[[Autoencoder, Tensor, Sequence[RowSet], str, Poll], Measured]
-    """Like :func:`measured`."""
+    """Like :func:`aecompress.engines.eager.train`."""
+    evaluate: Callable[[Autoencoder, Tensor, Sequence[RowSet], str, Poll], Evaluation]
+    """Like :func:`aecompress.engines.eager.evaluate`."""
     together: Callable[[Autoencoder, Training, Population, tuple[Tensor, Tensor], Tensor, Tensor, Step], Trace]
-    """Like :func:`aecompress.evolve.training.train_together`."""
+    """Like :func:`aecompress.engines.eager.train_together`."""
     whole_passes: bool = False
     """Whether training takes a core per cell and returns after many steps."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.engines.base import Engine, Measured, Poll
+from aecompress.engines.base import Engine, Evaluation, Poll
 from aecompress.engines.training import Step, Training, draw_noise, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
 from aecompress.nets.layers import Trace
@@ -116,7 +116,7 @@ def train(
     """
     own = products_of(block, training)
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
-    kept = block.masks.to(block.weights.dtype) if training.lasting_masks else None
+    kept = block.masks.to(block.weights.dtype) if training.persistent_masks else None
     generation, seed = block.generation, training.seed
     loss = training.loss(generation)
     count = steps_per_generation(rows.shape[0], training.batch)
@@ -129,8 +129,8 @@ def train(
         trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss)
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
         update(block, own, kept, training, size, epsilon)
-        if block.spread is not None:
-            block.spread.add(net, trace)
+        if block.stats is not None:
+            block.stats.add(net, trace)
 
 
 def train_together(
@@ -155,7 +155,7 @@ def train_together(
     pair = individuals.pair(*pairs, net)
     own = products_of(pair, training)
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
-    kept = pair.masks.to(pair.weights.dtype) if training.lasting_masks else None
+    kept = pair.masks.to(pair.weights.dtype) if training.persistent_masks else None
     generation = pair.generation
     noise = draw_noise(net, training, generation, keys, 2 * step.number + step.turn, batch)
     trace = gradient(net, weights, gradients, batch, noise, training.noise_level, training.loss(generation))
@@ -165,31 +165,31 @@ def train_together(
     return trace
 
 
-MEASURE_CELLS = 16
+EVALUATED_CELLS = 16
 """Cells of one evaluation."""
 
 
-def measured(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], measure: str, poll: Poll) -> Measured:
+def evaluate(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll) -> Evaluation:
     """Losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros.
 
     A few cells at a time, so that memory stays bounded.
     """
-    groups = torch.split(weights, MEASURE_CELLS)
+    groups = torch.split(weights, EVALUATED_CELLS)
     losses = [
-        torch.cat([reconstruction_loss(net, net.layout.views(group), part, measure, poll) for group in groups])
+        torch.cat([reconstruction_loss(net, net.layout.views(group), part, metric, poll) for group in groups])
         for part in parts
     ]
-    return Measured(losses, layer_zeros(net, weights))
+    return Evaluation(losses, layer_zeros(net, weights))
 
 
 def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
     """Zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
     found = []
-    for group in torch.split(weights, MEASURE_CELLS):
+    for group in torch.split(weights, EVALUATED_CELLS):
         zero = (group[:, : net.model_size] == 0).view(torch.uint8)
         parts = torch.split(zero, net.layer_sizes, dim=1)
         found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
     return torch.cat(found)
 
 
-EAGER = Engine("eager", train, measured, train_together)
+EAGER = Engine("eager", train, evaluate, train_together)

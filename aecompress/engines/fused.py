@@ -49,7 +49,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines import eager, workers
-from aecompress.engines.base import Measured
+from aecompress.engines.base import Evaluation
 from aecompress.engines.eager import Products
 from aecompress.engines.training import Training, step_size, steps_per_generation
 from aecompress.nets import autoencoder
@@ -371,7 +371,7 @@ def joined(context, first, second, added):  # type: ignore[no-untyped-def]
 
 @estimating
 def adam_row(  # type: ignore[no-untyped-def]
-    weights, copy, slopes, mask, lasting, first, second, size, epsilon, rest1, beta2, rest2
+    weights, copy, slopes, mask, persistent, first, second, size, epsilon, rest1, beta2, rest2
 ):
     """The mask and the update of :func:`aecompress.evolve.training.adam` from the gradient ``slopes``, in place.
 
@@ -379,7 +379,7 @@ def adam_row(  # type: ignore[no-untyped-def]
     """
     for c in range(weights.shape[0]):
         slope = wide(slopes[c])
-        if lasting:
+        if persistent:
             slope *= mask[c]  # a pruned weight has no gradient
         moment = first[c] + rest1 * (slope - first[c])
         square: Any = joined(beta2, second[c], rest2 * (slope * slope))  # type: ignore[call-arg]  # as above
@@ -391,11 +391,11 @@ def adam_row(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fresh_adam_row(weights, copy, slopes, mask, lasting, size, epsilon):  # type: ignore[no-untyped-def]
+def fresh_adam_row(weights, copy, slopes, mask, persistent, size, epsilon):  # type: ignore[no-untyped-def]
     """The same with the update of :func:`aecompress.evolve.training.fresh_adam`."""
     for c in range(weights.shape[0]):
         slope = wide(slopes[c])
-        if lasting:
+        if persistent:
             slope *= mask[c]
         value = weights[c] - size * (slope / (abs(slope) + epsilon))
         weights[c] = value
@@ -416,19 +416,19 @@ def update_fresh_of_five(matrix, factors, lines, size, epsilon):  # type: ignore
 
 @compiled
 def update(  # type: ignore[no-untyped-def]
-    fresh, lasting, matrix, masks, firsts, seconds, factors, lines, grad, size, epsilon, rest1, beta2, rest2
+    fresh, persistent, matrix, masks, firsts, seconds, factors, lines, grad, size, epsilon, rest1, beta2, rest2
 ):
     """Gradient, mask and update of a layer's matrix, row by row, while the row is hot; in place."""
-    if fresh and not lasting and lines.shape[0] == 5:
+    if fresh and not persistent and lines.shape[0] == 5:
         update_fresh_of_five(matrix, factors, lines, size, epsilon)
         return
     for r in range(matrix.shape[0]):
         row = matrix[r]
         gradient_row(factors, lines, r, grad)
         if fresh:  # chosen here, because a call of `update_row` makes Adam's steps a twentieth slower
-            fresh_adam_row(row, row, grad, masks[r], lasting, size, epsilon)
+            fresh_adam_row(row, row, grad, masks[r], persistent, size, epsilon)
         else:
-            adam_row(row, row, grad, masks[r], lasting, firsts[r], seconds[r], size, epsilon, rest1, beta2, rest2)
+            adam_row(row, row, grad, masks[r], persistent, firsts[r], seconds[r], size, epsilon, rest1, beta2, rest2)
 
 
 @compiled
@@ -623,10 +623,10 @@ def widest(layers):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, lasting):  # type: ignore[no-untyped-def]
+def load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, persistent):  # type: ignore[no-untyped-def]
     """Copy a cell's weights, and its mask and moments where they are needed, into ``buffers`` ``[4, size]``."""
     load(layers, row, buffers[0])
-    if lasting:
+    if persistent:
         load(layers, row_mask, buffers[1])
     if not fresh:
         load(layers, row_first, buffers[2])
@@ -673,7 +673,7 @@ def send_back(layers, l, matrix, here, pre, below, grads):  # type: ignore[no-un
 @compiled
 def train_cell(  # type: ignore[no-untyped-def]
     layers, buffers, row, row_mask, row_first, row_second, rows, order, batch, sizes, epsilons, betas, rate,
-    loss, fresh, lasting, watched, total, square, count,
+    loss, fresh, persistent, watched, total, square, count,
 ):  # fmt: skip
     """Train one cell on the batches that ``order`` holds, one after the other; its row changes in place.
 
@@ -684,10 +684,10 @@ def train_cell(  # type: ignore[no-untyped-def]
         rows: ``[N, D]``; order: int64 indices of the rows in the order they are taken; batch: rows per step.
         sizes, epsilons: per step, the step size as a share of the cell's rate, and epsilon.
         betas: 1 - beta1, beta2 and 1 - beta2 of Adam, unless ``fresh``; rate: the cell's learning rate.
-        lasting: whether masks hold.
+        persistent: whether masks hold.
         watched: whether ``total``, ``square`` ``[B, U]`` and ``count`` ``[B]`` gather activations.
     """
-    load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, lasting)
+    load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, persistent)
     weights, mask, first, second = buffers[0], buffers[1], buffers[2], buffers[3]
     depth, inputs = layers.shape[0], rows.shape[1]
     out, pre, delta = values_of(layers, batch)
@@ -723,11 +723,11 @@ def train_cell(  # type: ignore[no-untyped-def]
                 send_back(layers, l, matrix, here, pre[l][:many], below, delta[l][:many])
             factors, lines = (here, below) if layer[TALL] else (below, here)
             update(
-                fresh, lasting, matrix, masks[l], firsts[l], seconds[l],
+                fresh, persistent, matrix, masks[l], firsts[l], seconds[l],
                 factors, lines, grad[: matrix.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
             update(
-                fresh, lasting, biases[l], bias_masks[l], bias_firsts[l], bias_seconds[l],
+                fresh, persistent, biases[l], bias_masks[l], bias_firsts[l], bias_seconds[l],
                 ones[:many], here, grad[: here.shape[1]], size, epsilon, rest1, beta2, rest2,
             )  # fmt: skip
 
@@ -832,7 +832,7 @@ def add_gradient_of(  # type: ignore[no-untyped-def]
 @compiled
 def train_shared(  # type: ignore[no-untyped-def]
     layers, buffers, slopes, gate, row, row_mask, row_first, row_second, rows, order, batch, sizes, epsilons, betas,
-    rate, loss, fresh, lasting, watched, total, square, count,
+    rate, loss, fresh, persistent, watched, total, square, count,
 ):  # fmt: skip
     """What :func:`train_cell` does, for batches of more than ``WHOLE_BATCH`` rows.
 
@@ -861,7 +861,7 @@ def train_shared(  # type: ignore[no-untyped-def]
         step = (turn - 1) // 2
         if turn == 0:
             if half == 0:
-                load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, lasting)
+                load_cell(layers, buffers, row, row_mask, row_first, row_second, fresh, persistent)
         elif turn == turns - 1:
             if half == 0:
                 store_cell(layers, buffers, row, row_first, row_second, fresh)
@@ -887,14 +887,14 @@ def train_shared(  # type: ignore[no-untyped-def]
                     both[c] = one[c] + other[c]
                 own = weights[start:stop]
                 update_row(
-                    lasting, fresh, own, own, both, mask[start:stop], first[start:stop], second[start:stop],
+                    persistent, fresh, own, own, both, mask[start:stop], first[start:stop], second[start:stop],
                     size, epsilon, rest1, beta2, rest2,
                 )  # fmt: skip
         done_with(gate)
 
 
 @compiled
-def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
+def evaluate_cell(layers, buffer, rows, metric):  # type: ignore[no-untyped-def]
     """Mean L1, squared or Huber loss of the cell in ``buffer`` on ``rows`` ``[N, D]``, summed in double precision."""
     depth, inputs = layers.shape[0], rows.shape[1]
     out, pre, _ = values_of(layers, MEASURE_ROWS)
@@ -909,10 +909,10 @@ def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
         run_forward(layers, matrices, biases, pre, out, many, powers)
         for b in range(many):
             y, t, line = values[b], target[b], np.float32(0)
-            if measure == L1:
+            if metric == L1:
                 for c in range(inputs):
                     line += abs(y[c] - t[c])
-            elif measure == MSE:
+            elif metric == MSE:
                 for c in range(inputs):
                     line += (y[c] - t[c]) * (y[c] - t[c])
             else:
@@ -923,17 +923,17 @@ def measure_cell(layers, buffer, rows, measure):  # type: ignore[no-untyped-def]
     return total / (rows.shape[0] * inputs)
 
 
-def measured(
-    net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], measure: str, poll: Callable[[], None]
-) -> Measured:
-    """What :func:`aecompress.engines.eager.measured` does, a cell per core."""
-    if measure == "bce":
-        return eager.measured(net, weights, parts, measure, poll)
+def evaluate(
+    net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Callable[[], None]
+) -> Evaluation:
+    """What :func:`aecompress.engines.eager.evaluate` does, a cell per core."""
+    if metric == "bce":
+        return eager.evaluate(net, weights, parts, metric, poll)
     layers, floats = table([(layer.inputs, layer.outputs, layer.activation) for layer in net.layers])
     own, sources, loss = (
         weights.numpy(),
         [part.numpy() for part in parts if isinstance(part, Tensor)],
-        LOSSES.index(measure),
+        LOSSES.index(metric),
     )
     ends = np.cumsum(net.layer_sizes)
 
@@ -941,7 +941,7 @@ def measured(
         buffer, row = aligned(1, floats)[0], own[cell, : net.model_size]
         load(layers, own[cell], buffer)
         zeros = [part.size - int(np.count_nonzero(part)) for part in np.split(row, ends[:-1])]
-        return [measure_cell(layers, buffer, source, loss) for source in sources], zeros
+        return [evaluate_cell(layers, buffer, source, loss) for source in sources], zeros
 
     cells = max(1, CALL_FLOP // (2 * net.layout.size * sum(len(source) for source in sources)))
     found: list[tuple[list[float], list[int]]] = []
@@ -949,7 +949,7 @@ def measured(
         poll()
         found += workers.each(one, range(first, min(first + cells, len(own))))
     losses = torch.tensor([losses for losses, _ in found], dtype=weights.dtype)
-    return Measured(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
+    return Evaluation(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
 
 
 @compiled
@@ -1030,7 +1030,7 @@ def train(
     moments = (
         [np.zeros((len(cells), 1), np.float32)] * 2 if fresh else [moment.numpy() for moment in block.moments or ()]
     )
-    spread = block.spread
+    spread = block.stats
     sums_of = [np.zeros((len(cells), 1, 1))] * 2 + [np.zeros((len(cells), 1))]
     if spread is not None:
         sums_of = [spread.total.numpy(), spread.square.numpy(), spread.count.numpy()]
@@ -1056,7 +1056,7 @@ def train(
             work = (
                 weights[cell], masks[cell], moments[0][cell], moments[1][cell], source,
                 order[cell, first * batch : last * batch], batch, sizes[part], epsilons[part],
-                decays(training), rates[cell], loss, fresh, training.lasting_masks,
+                decays(training), rates[cell], loss, fresh, training.persistent_masks,
                 spread is not None, sums_of[0][cell], sums_of[1][cell], sums_of[2][cell],
             )  # fmt: skip
             if large:
@@ -1069,13 +1069,13 @@ def train(
 
 @compiled
 def update_row(  # type: ignore[no-untyped-def]
-    lasting, fresh, weights, copy, slopes, mask, first, second, size, epsilon, rest1, beta2, rest2
+    persistent, fresh, weights, copy, slopes, mask, first, second, size, epsilon, rest1, beta2, rest2
 ):
     """Mask and update a cell's row in one loop; in place."""
     if fresh:
-        fresh_adam_row(weights, copy, slopes, mask, lasting, size, epsilon)
+        fresh_adam_row(weights, copy, slopes, mask, persistent, size, epsilon)
     else:
-        adam_row(weights, copy, slopes, mask, lasting, first, second, size, epsilon, rest1, beta2, rest2)
+        adam_row(weights, copy, slopes, mask, persistent, first, second, size, epsilon, rest1, beta2, rest2)
 
 
 @compiled
@@ -1278,7 +1278,7 @@ def warm() -> None:
         (one, one, one), one, L1, True, False, False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1),
     )  # fmt: skip
     sort_places(np.zeros(1, np.int64), np.zeros(1, np.int64))
-    measure_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
+    evaluate_cell(layers, aligned(1, floats)[0], np.zeros((1, 2), np.float32), L1)
     load(layers, row, aligned(1, floats)[0])
     half, mask = np.zeros(7, np.int16), np.ones(7, np.bool_)
     for line in (row, half):

@@ -38,7 +38,7 @@ class Training:
     optimizer: str
     betas: tuple[float, float]
     rate: Rate
-    lasting_masks: bool
+    persistent_masks: bool
     """Whether pruned weights stay pruned: their gradients, moments and values stay exactly 0."""
     noise: str
     """"none", "input" (denoising) or "latent" (variational)."""

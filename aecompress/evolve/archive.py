@@ -56,13 +56,13 @@ class Archive:
 def archive(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Archive:
     """The non-dominated pairs of a ring whose generations are complete; under dominance, filled up."""
     made = between(plan, population, rows, poll) if plan.ring is not None and plan.ring.dominance else None
-    losses, zeros = measure(plan, population, rows, poll)
+    losses, zeros = evaluate(plan, population, rows, poll)
     found = [
         (plan.net.model_size - z, loss, cell, None) for cell, (loss, z) in enumerate(zip(losses, zeros, strict=True))
     ]
     everyone = population
     if made is not None:
-        more, fewer = measure(plan, made, rows, poll)
+        more, fewer = evaluate(plan, made, rows, poll)
         found += [(plan.net.model_size - z, loss, MADE, None) for loss, z in zip(more, fewer, strict=True)]
         everyone = joined(population, made)
     order = sorted(range(len(found)), key=lambda at: (found[at][:2], at))
@@ -79,9 +79,9 @@ def archive(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Archi
     )
 
 
-def measure(plan: Plan, block: Population, rows: Rows, poll: Poll) -> tuple[list[float], list[int]]:
+def evaluate(plan: Plan, block: Population, rows: Rows, poll: Poll) -> tuple[list[float], list[int]]:
     """Loss on all validation rows and zeros of each individual of ``block``."""
-    losses = plan.engine.measure(plan.net, block.weights, [rows.validation], plan.measure, poll).losses[0]
+    losses = plan.engine.evaluate(plan.net, block.weights, [rows.validation], plan.metric, poll).losses[0]
     return finite_or_inf(losses).tolist(), layer_zeros(plan.net, block.weights).sum(1).tolist()
 
 
@@ -118,7 +118,9 @@ def between(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Popul
         cut_to(plan, plan.pruning, rival, rows, counts)
         rival.fitness.copy_(
             finite_or_inf(
-                reconstruction_loss(plan.net, plan.net.layout.views(rival.weights), rows.glance, plan.measure, poll)
+                reconstruction_loss(
+                    plan.net, plan.net.layout.views(rival.weights), rows.validation_sample, plan.metric, poll
+                )
             )
         )
         chosen = rival if chosen is None else better(chosen, rival)

@@ -42,7 +42,7 @@ class Plan:
     training: Training
     pruning: Pruning | None
     ring: Ring | None
-    measure: str
+    metric: str
     """The reported loss, and the fitness."""
     block: int
     """Cells that are trained together: their weights fit the cache, or the device."""
@@ -62,7 +62,7 @@ class Rows:
     """``[S, D]``: training rows that a generation's training loss is measured on; the final metrics use all."""
     validation: RowSet
     """``[V, D]``; the sample where the run has no others."""
-    glance: RowSet
+    validation_sample: RowSet
     """``[G, D]``: validation rows that a generation is measured on; the last one is measured on all."""
     guide: RowSet
     """``[G, D]``: where guide rows are drawn."""

@@ -12,7 +12,7 @@ from aecompress.engines.base import Poll, TrainBlock
 from aecompress.engines.training import walk_rates
 from aecompress.evolve.base import Plan, Report, Rows
 from aecompress.evolve.pairing import company, panmictic_pass, with_opponents
-from aecompress.evolve.pruning import gather, prune_to, zeros_asked
+from aecompress.evolve.pruning import gather, prune_to, target_zeros
 from aecompress.evolve.report import report
 from aecompress.evolve.ring import (
     fitness,
@@ -32,7 +32,7 @@ SELECTION_ROWS = 512
 
 
 def coevolution(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Report]:
-    """One generation: select, train and prune every cell, measure, let the learning rates walk.
+    """One generation: select, train and prune every cell, metric, let the learning rates walk.
 
     ``last`` stays as it is; the returned population is new.
     """
@@ -58,7 +58,7 @@ def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited
     ring, cells = plan.ring, last.cells
     assert ring is not None
     batches = selection_batches(plan, last.generation, cells, rows.train)
-    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, ring.topology, plan.measure, poll)
+    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, ring.topology, plan.metric, poll)
     winner = tournament(plan, last.generation, cells, fitness(losses, ring.concept))
     near = ring.topology.neighbours(cells)
     parents = near.gather(1, winner[:, None])[:, 0]
@@ -75,8 +75,8 @@ def all_at_once(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited
 def everyone(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
     """Rule panmictic: no space and no selection; then each encoder is pruned beside the decoder of its number."""
     new, cells = last.take(last.cells), last.cells
-    if new.spread is not None:
-        new.spread.reset()
+    if new.stats is not None:
+        new.stats.reset()
     order = panmictic_pass(plan, new, rows, poll)
     pruned = prune(plan, new, list(range(cells.shape[0])), cells, rows, 0)
     return new, cells, pruned, order
@@ -96,7 +96,7 @@ def by_dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visite
         plan.training.seed, "selection", last.generation, cells[:1] * 0, 0, rows.validation.shape[0], count
     )
     batch = rows.validation.index_select(0, index[0])[None]
-    losses = finite_or_inf(ring_losses(net, net.layout.views(last.weights), batch, ring.topology, plan.measure, poll))
+    losses = finite_or_inf(ring_losses(net, net.layout.views(last.weights), batch, ring.topology, plan.metric, poll))
     own, members = losses[:, 0, 0].clone(), losses.shape[1]
     losses[:, 0, 0] = torch.inf
     best = losses.flatten(1).argmin(1)
@@ -106,7 +106,7 @@ def by_dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visite
     cut_to_budget(plan, rival, rows)
     out = forward(net.layers, net.layout.views(rival.weights), batch.expand(cells.shape[0], -1, -1)).out[-1]
     kept = (last.masks.sum(1), rival.masks.sum(1))
-    wins = (finite_or_inf(mean_loss(plan.measure, out, batch)) < own) & (kept[1] <= kept[0])
+    wins = (finite_or_inf(mean_loss(plan.metric, out, batch)) < own) & (kept[1] <= kept[0])
     if plan.pruning is not None:
         wins &= torch.tensor(plan.pruning.targets, device=wins.device) > 0  # the dense cell is what others compare with
     new = last.take(cells)
@@ -124,7 +124,7 @@ def cut_to_budget(plan: Plan, block: Population, rows: Rows) -> None:
     if pruning is None:
         return
     cells = list(range(block.weights.shape[0]))
-    counts = zeros_asked(plan.net, pruning, cells, block.generation / plan.training.generations)
+    counts = target_zeros(plan.net, pruning, cells, block.generation / plan.training.generations)
     if any(counts):
         guide = (rows.train, rows.guide)
         evidence = gather(plan.net, pruning, plan.training, block, block.cells, guide, pruning.per_generation)
@@ -148,7 +148,7 @@ def one_after_the_other(plan: Plan, last: Population, rows: Rows, poll: Poll) ->
     for turn in waves(order, ring.topology):
         index = torch.tensor(turn, device=cells.device)
         members = ring.topology.neighbours(index)  # [K, n]
-        losses = neighbour_losses(plan.net, new.weights, members, batches[index], plan.measure, poll)
+        losses = neighbour_losses(plan.net, new.weights, members, batches[index], plan.metric, poll)
         winner = tournament(plan, generation, index, fitness(losses, ring.concept))
         parents[index] = members.gather(1, winner[:, None])[:, 0]
         before = new.take(cells) if ring.opponents else new
@@ -186,7 +186,7 @@ def visiting_order(seed: int, generation: int, size: int) -> list[int]:
 
 def remember_selection(plan: Plan, block: Population, batches: Tensor) -> None:
     """A visit's activation statistics begin with the selected pair on its selection batch, ``[P, B, D]``. In place."""
-    if block.spread is not None:
-        block.spread.reset()
+    if block.stats is not None:
+        block.stats.reset()
         weights = plan.net.layout.views(block.weights)
-        block.spread.add(plan.net, forward(plan.net.layers, weights, batches))
+        block.stats.add(plan.net, forward(plan.net.layers, weights, batches))

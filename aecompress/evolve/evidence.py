@@ -13,14 +13,14 @@ from aecompress import rng
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
 from aecompress.nets.rows import RowSet
-from aecompress.population.stats import Spread, activations
+from aecompress.population.stats import ActivationStats, activations
 
 
-def idle(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, threshold: float) -> Tensor:
-    """Which units are idle on guide rows, bool ``[P, R, U]``; ``rows`` ``[P, R, D]``.
+def inactive(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, threshold: float) -> Tensor:
+    """Which units are inactive on guide rows, bool ``[P, R, U]``; ``rows`` ``[P, R, D]``.
 
-    Per row and layer the activations are scaled to [0, 1]; below ``threshold``, strictly, a unit is idle. A layer that
-    is equal everywhere on a row has none (ALGORITHMS A5, conjunctive).
+    Per row and layer the activations are scaled to [0, 1]; below ``threshold``, strictly, a unit is inactive. A layer
+    that is equal everywhere on a row has none (ALGORITHMS A5, conjunctive).
     """
     parts = []
     for values in activations(net, forward(net.layers, weights, rows)):
@@ -55,12 +55,12 @@ class Evidence:
     """``[P, n]``."""
     seed: int
     generation: int
-    moment: int
+    prune_index: int
     """Which prune of the generation this is, from 0."""
     cells: Tensor
     """int64 ``[P]``, the cell indices."""
-    spread: Spread | None = None
-    """Activations since the last prune; present when the operator needs "spread"."""
+    stats: ActivationStats | None = None
+    """Activations since the last prune; present when the operator needs "stats"."""
     guide: RowSet | None = None
     """``[G, D]``: rows that guide rows are drawn from; present when the operator needs "guide"."""
     rows: RowSet | None = None
@@ -80,7 +80,7 @@ class Evidence:
 
     def draw(self, purpose: str, size: int) -> Tensor:
         """Uniform draws ``[P, size]`` of this prune."""
-        return rng.uniform(self.seed, purpose, self.generation, self.cells, self.moment, (size,))
+        return rng.uniform(self.seed, purpose, self.generation, self.cells, self.prune_index, (size,))
 
     def batch(self, first: int = 0, last: int | None = None) -> Tensor:
         """Training rows ``[P, R, D]``, each cell's own, drawn with replacement; all of them where there are no more.
@@ -93,7 +93,7 @@ class Evidence:
         if there <= GUIDING_ROWS:
             every = self.rows.index_select(0, torch.arange(there, device=cells.device))
             return every.expand(cells.shape[0], -1, -1)
-        index = rng.integers(self.seed, "guiding", self.generation, cells, self.moment, (GUIDING_ROWS,), there)
+        index = rng.integers(self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), there)
         drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return drawn
 
@@ -117,10 +117,10 @@ class Evidence:
             gradient(net, mine, into, batch, none, 0.0, self.loss)
         return found[:, : net.model_size]
 
-    def idle(self) -> Tensor:
-        """Which units are idle on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
+    def inactive(self) -> Tensor:
+        """Which units are inactive on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
         assert self.guide is not None
         shape, high = (self.guide_rows,), self.guide.shape[0]
-        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.moment, shape, high)
+        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high)
         rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return idle(self.net, self.views, rows, self.threshold)
+        return inactive(self.net, self.views, rows, self.threshold)

@@ -27,7 +27,7 @@ class Operator:
 
     score: Callable[[Evidence], Tensor]
     level: Literal["weight", "unit"]
-    needs: Literal["nothing", "spread", "guide", "rows"] = "nothing"
+    needs: Literal["nothing", "stats", "guide", "rows"] = "nothing"
     published: Callable[[Evidence], Tensor] | None = None
 
 
@@ -87,8 +87,8 @@ def variance(evidence: Evidence) -> Tensor:
 
     Under order "low" the spread itself is scaled, and the least variable goes first.
     """
-    assert evidence.spread is not None
-    spread = evidence.spread.scores()
+    assert evidence.stats is not None
+    spread = evidence.stats.scores()
     parts = []
     for score in evidence.net.split_units(1 - spread if evidence.order == "high" else spread):
         low, high = score.amin(1, keepdim=True), score.amax(1, keepdim=True)
@@ -103,19 +103,19 @@ def variance_published(evidence: Evidence) -> Tensor:
 
 
 def conjunctive(evidence: Evidence) -> Tensor:
-    """Share of the guide rows on which the unit is not idle: the idlest goes first, ``[P, U]``."""
-    return 1 - evidence.idle().to(evidence.weights.dtype).mean(1)
+    """Share of the guide rows on which the unit is not inactive: the idlest goes first, ``[P, U]``."""
+    return 1 - evidence.inactive().to(evidence.weights.dtype).mean(1)
 
 
 def conjunctive_published(evidence: Evidence) -> Tensor:
-    """Units idle on row after row lose all incoming weights and their bias.
+    """Units inactive on row after row lose all incoming weights and their bias.
 
-    The first row's idle units are intersected with the next row's, stopping before an intersection once at most one
+    The first row's inactive units are intersected with the next row's, stopping before an intersection once at most one
     unit is left in the layer.
     """
     keep = []
-    for candidates in evidence.net.split_units(evidence.idle()):
-        together = candidates.cumprod(1)  # [P, R, out]: idle on all rows so far
+    for candidates in evidence.net.split_units(evidence.inactive()):
+        together = candidates.cumprod(1)  # [P, R, out]: inactive on all rows so far
         enough = together.sum(2) <= 1  # [P, R]
         rows = candidates.shape[1]
         # The first row after which at most one is left, else the last row.
@@ -131,7 +131,7 @@ OPERATORS: dict[str, Operator] = {
     "magnitude-layer": Operator(magnitude_layer, "weight"),
     "wanda": Operator(wanda, "weight", "rows"),
     "taylor": Operator(taylor, "weight", "rows"),
-    "variance": Operator(variance, "unit", "spread", variance_published),
+    "variance": Operator(variance, "unit", "stats", variance_published),
     "conjunctive": Operator(conjunctive, "unit", "guide", conjunctive_published),
 }
 

@@ -35,7 +35,7 @@ def company(source: Population, cells: Tensor, neighbours: Tensor, winner: Tenso
     members = dataclasses.replace(
         source.take(neighbours.flatten()),
         learning_rate=source.learning_rate[cells].repeat_interleave(size),
-        spread=None,
+        stats=None,
     )
     return Company(members, torch.arange(count, device=cells.device) * size + winner, size)
 
@@ -54,7 +54,7 @@ def with_opponents(plan: Plan, met: Company) -> TrainBlock:
         generation, batch_size = block.generation, training.batch
         count = steps_per_generation(rows.shape[0], batch_size)
         first = torch.arange(len(cells), device=cells.device)
-        bare = dataclasses.replace(block, spread=None)
+        bare = dataclasses.replace(block, stats=None)
         met.members.put(met.selected, bare)  # as pruned since the last part
         order = rng.permutation(training.seed, "batches", generation, cells, 0, rows.shape[0])
         for step in steps:
@@ -67,8 +67,8 @@ def with_opponents(plan: Plan, met: Company) -> TrainBlock:
                 trace = plan.engine.together(
                     net, training, met.members, (encoders, decoders), cells, batch, Step(step, count, turn)
                 )
-                if block.spread is not None:
-                    block.spread.add(net, trace, first, "decoder" if turn else "encoder")
+                if block.stats is not None:
+                    block.stats.add(net, trace, first, "decoder" if turn else "encoder")
         bare.put(first, met.members.pick(met.selected))
 
     return train
@@ -86,7 +86,7 @@ def panmictic_pass(plan: Plan, new: Population, rows: Rows, poll: Poll) -> list[
     training, size = plan.training, new.weights.shape[0]
     order: list[int] = rng.host(training.seed, "visits", new.generation).permutation(size).tolist()
     count = steps_per_generation(rows.train.shape[0], training.batch)
-    single = dataclasses.replace(new, spread=None)
+    single = dataclasses.replace(new, stats=None)
     for diagonal in range(2 * size - 1):
         turns = range(max(0, diagonal - size + 1), min(size, diagonal + 1))
         encoders = torch.tensor([order[turn] for turn in turns], device=new.weights.device)
@@ -101,7 +101,7 @@ def panmictic_pass(plan: Plan, new: Population, rows: Rows, poll: Poll) -> list[
                 trace = plan.engine.together(
                     plan.net, training, single, (encoders, decoders), keys, batch, Step(step, count, turn)
                 )
-                if new.spread is not None and not turn:
-                    new.spread.add(plan.net, trace, encoders, "encoder")
-                    new.spread.add(plan.net, trace, decoders, "decoder")
+                if new.stats is not None and not turn:
+                    new.stats.add(plan.net, trace, encoders, "encoder")
+                    new.stats.add(plan.net, trace, decoders, "decoder")
     return order

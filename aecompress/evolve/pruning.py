@@ -30,10 +30,10 @@ class Pruning:
     """Of each cell; empty when driven by ``chance``."""
     targets: tuple[float, ...]
     """Of each cell: the share of weights and biases of both networks that are zero at the end, under ``curves``."""
-    chance: Schedule | None
+    probability: Schedule | None
     """s(t): a cell is pruned, in the published form, when s(t) > U."""
     granularity: Literal["weight", "unit"]
-    lasting: bool
+    persistent: bool
     """Whether pruned weights stay pruned; else a prune only sets values to 0."""
     per_generation: int
     """Prunes per generation, evenly over its steps, the last one after the last step."""
@@ -47,15 +47,15 @@ class Pruning:
     order: Literal["high", "low"]
 
 
-def zeros_asked(net: Autoencoder, pruning: Pruning, cells: list[int], progress: float) -> list[int]:
+def target_zeros(net: Autoencoder, pruning: Pruning, cells: list[int], progress: float) -> list[int]:
     """Zeros that a target-driven schedule asks of each of ``cells`` at ``progress`` in [0, 1] of the run."""
     return [round(pruning.targets[cell] * pruning.curves[cell](progress) * net.model_size) for cell in cells]
 
 
-def fires(pruning: Pruning, seed: int, generation: int, cells: list[int]) -> list[bool]:
+def triggered(pruning: Pruning, seed: int, generation: int, cells: list[int]) -> list[bool]:
     """Which ``cells`` are pruned this generation: s(t) > U, drawn on the host."""
-    assert pruning.chance is not None
-    strength = pruning.chance(generation)
+    assert pruning.probability is not None
+    strength = pruning.probability(generation)
     draws = rng.host(seed, "prune", generation).random(max(cells) + 1)
     return [strength > draws[cell] for cell in cells]
 
@@ -67,7 +67,7 @@ def gather(
     block: Population,
     cells: Tensor,
     rows: tuple[RowSet, RowSet],
-    moment: int,
+    prune_index: int,
 ) -> Evidence:
     """What the operator may look at, for the cells of ``block``; ``rows`` are those to train on and guide rows."""
     return Evidence(
@@ -75,9 +75,9 @@ def gather(
         block.weights,
         training.seed,
         block.generation,
-        moment,
+        prune_index,
         cells,
-        block.spread,
+        block.stats,
         rows[1],
         rows[0],
         training.loss(block.generation),
@@ -116,7 +116,7 @@ def prune_to(
         wanted = regrowth.weights(evidence).masked_fill_(keep[:, :size], torch.inf)
         keep = keep_weights(net, wanted, torch.ones_like(masks), counts)
     if exchanged:
-        regrowth.settle(net, block, keep & ~masks)
+        regrowth.init_moments(net, block, keep & ~masks)
     cut(net, pruning, block, keep)
 
 
@@ -147,10 +147,10 @@ def prune_published(net: Autoencoder, pruning: Pruning, block: Population, evide
 def cut(net: Autoencoder, pruning: Pruning, block: Population, keep: Tensor) -> None:
     """Set everything outside ``keep`` ``[P, n]`` to 0, and note the capacity that the prune leaves (ALGORITHMS A7).
 
-    Updates weights and capacity in place; lasting prunes also update masks and moments.
+    Updates weights and capacity in place; persistent prunes also update masks and moments.
     """
     block.weights.mul_(keep)
-    if pruning.lasting:
+    if pruning.persistent:
         block.masks.copy_(keep)
         for moments in block.moments or ():
             moments.mul_(keep)

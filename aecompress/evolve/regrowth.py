@@ -46,7 +46,7 @@ def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:
     """
     net = evidence.net
     dead = removed_units(net, masks)  # [P, H]
-    draw = {"generation": evidence.generation, "step": evidence.moment + 1}
+    draw = {"generation": evidence.generation, "step": evidence.prune_index + 1}
     fresh = initial(net.layers, net.layout, evidence.seed, evidence.cells, **draw)
     fresh = fresh.to(evidence.weights.dtype).mul_(incoming_of(net, dead))
     views = net.model_layout.views(evidence.gradients(evidence.weights + fresh))
@@ -80,7 +80,7 @@ def incoming_of(net: Autoencoder, units: Tensor) -> Tensor:
     return found
 
 
-def settle(net: Autoencoder, block: Population, back: Tensor) -> None:
+def init_moments(net: Autoencoder, block: Population, back: Tensor) -> None:
     """Give weights that come ``back``, bool ``[P, n]``, the mean second moment of their tensor's kept ones. In place.
 
     With a moment of 0 their first steps would be the largest of all.

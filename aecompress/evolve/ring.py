@@ -31,7 +31,7 @@ def ring_losses(
     weights: Mapping[str, Tensor],
     batches: Tensor,
     topology: Topology,
-    measure: str,
+    metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
@@ -54,7 +54,7 @@ def ring_losses(
         for distance in sorted({topology.distance(encoder, decoder) for encoder in members for decoder in members}):
             poll()
             out = forward(net.decoder, weights, seen(latent, opposite(distance))).out[-1]
-            by_distance[distance] = seen(mean_loss(measure, out, batches), distance)  # by the encoder's cell
+            by_distance[distance] = seen(mean_loss(metric, out, batches), distance)  # by the encoder's cell
         pairs = [[seen(by_distance[topology.distance(e, d)], e) for d in members] for e in members]
         return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
     latents = []
@@ -68,7 +68,7 @@ def ring_losses(
         poll()
         out = forward(net.decoder, weights, seen(codes, opposite(d)).flatten(1, 2)).out[-1]
         out = out.view(size, count, *batches.shape[1:])
-        columns.append(seen(mean_loss(measure, out, seen(batches, opposite(d))[:, None]), d))  # [P, n]
+        columns.append(seen(mean_loss(metric, out, seen(batches, opposite(d))[:, None]), d))  # [P, n]
     return torch.stack(columns, 2)
 
 
@@ -82,7 +82,7 @@ def neighbour_losses(
     weights: Tensor,
     members: Tensor,
     batches: Tensor,
-    measure: str,
+    metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Losses of all encoder x decoder pairs in K neighbourhoods, ``[K, n, n]``, encoder first.
@@ -101,7 +101,7 @@ def neighbour_losses(
     for encoder in range(size):
         poll()
         code = latent[:, encoder].repeat_interleave(size, 0)
-        losses.append(mean_loss(measure, forward(net.decoder, own, code).out[-1], rows).view(count, size))
+        losses.append(mean_loss(metric, forward(net.decoder, own, code).out[-1], rows).view(count, size))
     return torch.stack(losses, 1)
 
 

@@ -11,7 +11,7 @@ from aecompress.engines import workers
 from aecompress.engines.base import Poll, TrainBlock
 from aecompress.engines.training import steps_per_generation
 from aecompress.evolve.base import Plan, Rows
-from aecompress.evolve.pruning import fires, gather, prune_published, prune_to, zeros_asked
+from aecompress.evolve.pruning import gather, prune_published, prune_to, target_zeros, triggered
 from aecompress.evolve.regrowth import share_at
 from aecompress.population.state import Population
 
@@ -64,22 +64,22 @@ def visit(
 ) -> list[bool]:
     """The pass of one block, in place; ``index`` is ``cells`` on the device."""
     count = steps_per_generation(rows.train.shape[0], plan.training.batch)
-    moments = plan.pruning.per_generation if plan.pruning else 1
+    prunes = plan.pruning.per_generation if plan.pruning else 1
     prune_first = plan.ring is not None and plan.ring.prune_first
     pruned = [False] * len(cells)
-    for moment in range(moments):
-        steps = range(round(count * moment / moments), round(count * (moment + 1) / moments))
+    for prune_index in range(prunes):
+        steps = range(round(count * prune_index / prunes), round(count * (prune_index + 1) / prunes))
         if not prune_first:
             train_block(plan.net, plan.training, block, index, rows.train, steps, poll)
-        fired = prune(plan, block, cells, index, rows, moment)
+        fired = prune(plan, block, cells, index, rows, prune_index)
         pruned = [before or now for before, now in zip(pruned, fired, strict=True)]
         if prune_first:
             train_block(plan.net, plan.training, block, index, rows.train, steps, poll)
     return pruned
 
 
-def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, moment: int) -> list[bool]:
-    """Prune the block as its schedule asks at this moment of the generation, in place; tells which cells were.
+def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, prune_index: int) -> list[bool]:
+    """Prune the block as its schedule asks at this prune_index of the generation, in place; tells which cells were.
 
     Where training shares a block's cells among the cores, pruning does.
     """
@@ -89,41 +89,44 @@ def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: 
 
     def some(first: int) -> list[bool]:
         last = min(first + share, len(cells))
-        return prune_here(plan, block.part(first, last), cells[first:last], index[first:last], rows, moment)
+        return prune_here(plan, block.part(first, last), cells[first:last], index[first:last], rows, prune_index)
 
     found = workers.each(some, range(0, len(cells), share))
     return [was for part in found for was in part]
 
 
-def prune_here(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, moment: int) -> list[bool]:
+def prune_here(
+    plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, prune_index: int
+) -> list[bool]:
     """The same with this core alone."""
     pruning, generation = plan.pruning, block.generation
-    nobody = [False] * len(cells)
+    none_pruned = [False] * len(cells)
     if pruning is None:
-        return nobody
-    if pruning.chance is not None:
-        fired = fires(pruning, plan.training.seed, generation, cells)
+        return none_pruned
+    if pruning.probability is not None:
+        fired = triggered(pruning, plan.training.seed, generation, cells)
         if not any(fired):
-            return nobody
+            return none_pruned
         which = torch.tensor([place for place, hit in enumerate(fired) if hit], device=index.device)
         hit = block.pick(which)
-        evidence = gather(plan.net, pruning, plan.training, hit, index[which], (rows.train, rows.guide), moment)
+        evidence = gather(plan.net, pruning, plan.training, hit, index[which], (rows.train, rows.guide), prune_index)
         prune_published(plan.net, pruning, hit, evidence)
-        if hit.spread is not None:
-            hit.spread.reset()
+        if hit.stats is not None:
+            hit.stats.reset()
         block.put(which, hit)
     else:
         start, end = (
-            (generation + part / pruning.per_generation) / plan.training.generations for part in (moment, moment + 1)
+            (generation + part / pruning.per_generation) / plan.training.generations
+            for part in (prune_index, prune_index + 1)
         )
-        before, after = (zeros_asked(plan.net, pruning, cells, progress) for progress in (start, end))
+        before, after = (target_zeros(plan.net, pruning, cells, progress) for progress in (start, end))
         exchanged = share_at(pruning.regrowth, pruning.regrowth_end, end)
-        # Weights that may grow again are cut anew each time; lasting masks need it only when more is asked.
-        if not any(after) or (after == before and pruning.lasting and not exchanged):
-            return nobody
+        # Weights that may grow again are cut anew each time; persistent masks need it only when more is asked.
+        if not any(after) or (after == before and pruning.persistent and not exchanged):
+            return none_pruned
         fired = [count > 0 for count in after]
-        evidence = gather(plan.net, pruning, plan.training, block, index, (rows.train, rows.guide), moment)
+        evidence = gather(plan.net, pruning, plan.training, block, index, (rows.train, rows.guide), prune_index)
         prune_to(plan.net, pruning, block, evidence, after, exchanged)
-        if block.spread is not None:
-            block.spread.reset()
+        if block.stats is not None:
+            block.stats.reset()
     return fired

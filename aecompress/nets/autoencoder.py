@@ -158,7 +158,7 @@ def reconstruction_loss(
     net: Autoencoder,
     weights: Mapping[str, Tensor],
     rows: RowSet,
-    measure: str,
+    metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
@@ -172,7 +172,7 @@ def reconstruction_loss(
     for part in chunks(rows, chunk):
         poll()
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
-        total += mean_loss(measure, out, part) * (part.shape[0] / rows.shape[0])
+        total += mean_loss(metric, out, part) * (part.shape[0] / rows.shape[0])
     return total
 
 

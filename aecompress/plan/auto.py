@@ -123,7 +123,7 @@ def pruning_end(spec: RunSpec, target: float) -> float:
 
 def can_regrow(spec: RunSpec) -> bool:
     """Whether regrowth can be asked for: pruning to a target, with masks that last, while training goes on."""
-    return drive_of(spec.prune) == "target" and not spec.prune.regrow and spec.train.epochs != 0
+    return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
 
 
 def unsuitable(spec: RunSpec, facts: Facts) -> list[str]:

@@ -20,7 +20,7 @@ from aecompress.spec.fields import ExportSpec
 from aecompress.spec.resolve import Resolved, override
 
 
-def settle_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
+def resolve_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
     """Give every cell its budget and the ring its rule, where they are "auto".
 
     Under dominance the first cell stays dense, as a reference and as an ancestor, the last but one has the target, and
@@ -70,7 +70,7 @@ def settle_budgets(resolved: Resolved, net: Autoencoder) -> Resolved:
     return resolved
 
 
-def settle_limit(resolved: Resolved, splits: Collection[str]) -> Resolved:
+def resolve_limit(resolved: Resolved, splits: Collection[str]) -> Resolved:
     """Say how sparse a model within the largest loss increase must be, where that is "auto".
 
     Raises:

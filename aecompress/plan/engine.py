@@ -14,7 +14,7 @@ import torch
 from aecompress.data.interactions import PREFIX
 from aecompress.engines import workers
 from aecompress.engines.base import Engine
-from aecompress.engines.eager import EAGER, measured, train, train_together
+from aecompress.engines.eager import EAGER, evaluate, train, train_together
 from aecompress.errors import DeviceError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
@@ -64,9 +64,9 @@ def engine_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Engine:
     from aecompress.engines import fused
 
     if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= pass_rows(net):
-        return Engine("compiled passes", fused.train, fused.measured, train_together, whole_passes=True)
+        return Engine("compiled passes", fused.train, fused.evaluate, train_together, whole_passes=True)
     steps = functools.partial(train, update=fused.masked_update, gradient=fused.gradient)
-    return Engine("compiled steps", steps, measured, train_together)
+    return Engine("compiled steps", steps, evaluate, train_together)
 
 
 def pass_rows(net: Autoencoder) -> float:
@@ -85,7 +85,7 @@ def make_ready(plan: Plan, poll: Callable[[], None]) -> None:
         fused.compile_ahead(poll)
 
 
-def settle_compile(resolved: Resolved, net: Autoencoder, device: torch.device, rows: int) -> Resolved:
+def resolve_compile(resolved: Resolved, net: Autoencoder, device: torch.device, rows: int) -> Resolved:
     """Turn ``compile = "auto"`` into on or off: on where a CPU would train long enough without it.
 
     The choice depends on the spec and the rows alone, not on what was compiled before, so that a run has the same bits

@@ -38,7 +38,7 @@ def first_population(
     Under model.initial = "scaled" a drawn model begins by giving the mean training row, as far as biases can.
     """
     scaled = spec.model.initial == "scaled"
-    spread = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "spread"
+    spread = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"
     population = new_population(
         net,
         cells_of(spec),

@@ -17,7 +17,7 @@ from aecompress.plan.counts import cells_of, generations_of
 from aecompress.plan.engine import blocks_of, untrained
 from aecompress.plan.pruning import pruning_of
 from aecompress.plan.training import loss_of, rate_of
-from aecompress.spec.fields import RunSpec, measure_of
+from aecompress.spec.fields import RunSpec, metric_of
 
 
 def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engine = EAGER) -> Plan:
@@ -36,7 +36,7 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         optimizer=learn.optimizer,
         betas=cast(tuple[float, float], learn.betas),
         rate=rate_of(spec),
-        lasting_masks=pruning is not None and pruning.lasting,
+        persistent_masks=pruning is not None and pruning.persistent,
         noise={"plain": "none", "denoising": "input", "variational": "latent"}[spec.model.family],
         noise_level=spec.model.noise,
         walk=learn.walk if learn.rate == "walk" else 0.0,
@@ -59,4 +59,4 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
     ring_or_none = ring if spec.mode == "coevo" else None
     if learn.epochs == 0:
         engine = dataclasses.replace(engine, name="no training", train=untrained, whole_passes=False)
-    return Plan(net, training, pruning, ring_or_none, measure_of(learn.loss), block, apart, engine)
+    return Plan(net, training, pruning, ring_or_none, metric_of(learn.loss), block, apart, engine)

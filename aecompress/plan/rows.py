@@ -30,12 +30,12 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
     splits = dataset.splits
     train = moved(dataset.train)
     sample = sampled(train, len(train), spec.seed, "measure-train")
-    validation, glance = sample, sample
+    validation, validation_sample = sample, sample
     if "validation" in splits:
         validation = moved(dataset.validation)
-        glance = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
+        validation_sample = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
     guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
-    return Rows(train, sample, validation, glance, guide)
+    return Rows(train, sample, validation, validation_sample, guide)
 
 
 def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:

@@ -12,7 +12,7 @@ from torch import Tensor
 from aecompress.errors import RunError
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
-from aecompress.population.stats import Spread, no_spread
+from aecompress.population.stats import ActivationStats, no_stats
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Population:
     """``[P]``: loss on validation rows at the last measurement, lower is better; +inf when not finite."""
     capacity: Tensor
     """``[P]``: share of the parameters not zero at the lineage's last prune; 1 when never pruned (ALGORITHMS A7)."""
-    spread: Spread | None
+    stats: ActivationStats | None
     """Activations since the last prune; None where the operator does not look at them."""
     generation: int
     """Completed generations."""
@@ -55,7 +55,7 @@ class Population:
             learning_rate=self.learning_rate.clone(),
             fitness=self.fitness[parents],
             capacity=self.capacity[parents],
-            spread=None if self.spread is None else self.spread.take(parents),
+            stats=None if self.stats is None else self.stats.take(parents),
             generation=self.generation,
         )
 
@@ -96,7 +96,7 @@ class Population:
             learning_rate=self.learning_rate[here],
             fitness=self.fitness[here],
             capacity=self.capacity[here],
-            spread=None if self.spread is None else self.spread.part(first, last),
+            stats=None if self.stats is None else self.stats.part(first, last),
             generation=self.generation,
         )
 
@@ -117,11 +117,11 @@ class Population:
         }
         if self.moments is not None:
             named |= {"first_moment": self.moments[0], "second_moment": self.moments[1]}
-        if self.spread is not None:
+        if self.stats is not None:
             named |= {
-                "spread_total": self.spread.total,
-                "spread_square": self.spread.square,
-                "spread_count": self.spread.count,
+                "stats_total": self.stats.total,
+                "stats_square": self.stats.square,
+                "stats_count": self.stats.count,
             }
         return named
 
@@ -134,14 +134,14 @@ def new_population(
     moments: bool,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
-    spread_batch: int = 0,
+    stats_batch: int = 0,
     gain: float = 1.0,
 ) -> Population:
     """``size`` freshly initialised individuals with full masks, before generation 0.
 
     Args:
         moments: whether Adam's state is kept.
-        spread_batch: batch positions of the activation statistics; 0 keeps none.
+        stats_batch: batch positions of the activation statistics; 0 keeps none.
         gain: of the first weights (:func:`aecompress.nets.layers.initial`).
     """
     heads = (net.log_variance,) if net.log_variance else ()
@@ -156,7 +156,7 @@ def new_population(
         learning_rate=torch.full((size,), learning_rate, device=device, dtype=dtype),
         fitness=torch.full((size,), torch.inf, device=device, dtype=dtype),
         capacity=torch.ones((size,), device=device, dtype=dtype),
-        spread=no_spread(net, size, spread_batch, device) if spread_batch else None,
+        stats=no_stats(net, size, stats_batch, device) if stats_batch else None,
         generation=0,
     )
 

@@ -18,7 +18,7 @@ def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
 
 
 @dataclass
-class Spread:
+class ActivationStats:
     """Running sums of every unit's activation at each batch position; U units of all layers in order.
 
     Sums are float64, so that the variance as a difference of two sums keeps its digits; MPS, which has none, takes
@@ -67,18 +67,18 @@ class Spread:
         mean = self.total / count
         return (self.square / count - mean.square()).clamp_(min=0).sqrt_().sum(1)
 
-    def take(self, parents: Tensor) -> Spread:
+    def take(self, parents: Tensor) -> ActivationStats:
         """A copy, with cell i's sums those of cell ``parents[i]``."""
-        return Spread(self.total[parents], self.square[parents], self.count[parents])
+        return ActivationStats(self.total[parents], self.square[parents], self.count[parents])
 
-    def part(self, first: int, last: int) -> Spread:
+    def part(self, first: int, last: int) -> ActivationStats:
         """The sums of cells ``first`` to ``last - 1`` as views."""
-        return Spread(self.total[first:last], self.square[first:last], self.count[first:last])
+        return ActivationStats(self.total[first:last], self.square[first:last], self.count[first:last])
 
 
-def no_spread(net: Autoencoder, size: int, batch: int, device: torch.device) -> Spread:
+def no_stats(net: Autoencoder, size: int, batch: int, device: torch.device) -> ActivationStats:
     """Sums over no batches for ``size`` cells."""
     units = sum(layer.outputs for layer in net.layers)
     dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros((size, batch, units), dtype=dtype, device=device)
-    return Spread(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))
+    return ActivationStats(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))

@@ -10,7 +10,7 @@ from aecompress.deploy import measure, verify
 from aecompress.deploy.checkpoint import Model
 from aecompress.nets.losses import LOSSES
 from aecompress.runs.metrics import split_of
-from aecompress.spec.fields import RunSpec, measure_of
+from aecompress.spec.fields import RunSpec, metric_of
 
 DENSE = "dense"
 """What the table calls the model of the same shape with no weight zero."""
@@ -56,7 +56,7 @@ def model_card(
         "|" + "---|" * len(rows[0]),
         *("| " + " | ".join(row) + " |" for row in rows[1:]),
         "",
-        f"`{DENSE}` is the same network with no weight zero; the loss is the {measure_of(spec.train.loss)} of "
+        f"`{DENSE}` is the same network with no weight zero; the loss is the {metric_of(spec.train.loss)} of "
         f"{split_of(dataset)} rows. Median time of a call in onnxruntime "
         f"{here['onnxruntime']}, one thread, {here['processor']}, {here['architecture']}; another kind of machine may "
         "rank them otherwise: `aecompress bench FILES` measures there.",

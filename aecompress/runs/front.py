@@ -23,9 +23,9 @@ class Member:
     path: Path
     nonzeros: int
     parameters: int
-    measure: str
+    metric: str
     losses: dict[str, float]
-    """Of the reported measure, by split: validation, or train where the run had no validation rows, and test."""
+    """Of the reported metric, by split: validation, or train where the run had no validation rows, and test."""
 
     @property
     def loss(self) -> float:
@@ -71,8 +71,8 @@ def load(run: Path) -> list[Member]:
     for path in folders:
         model = checkpoint.load_model(path)
         losses = {str(split): float(loss) for split, loss in model.about["losses"].items()}
-        measure = str(model.about["measure"])
-        found.append(Member(path, model.parameters - model.zeros, model.parameters, measure, losses))
+        metric = str(model.about["metric"])
+        found.append(Member(path, model.parameters - model.zeros, model.parameters, metric, losses))
     return found
 
 

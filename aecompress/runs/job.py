@@ -20,9 +20,9 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
-from aecompress.plan.budget import settle_budgets, settle_limit, shapes, within_budget
+from aecompress.plan.budget import resolve_budgets, resolve_limit, shapes, within_budget
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import check_half, engine_of, settle_compile
+from aecompress.plan.engine import check_half, engine_of, resolve_compile
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
@@ -108,9 +108,9 @@ def _job(
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
     resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
-    resolved = settle_budgets(resolved, net)
-    resolved = settle_limit(resolved, dataset.splits)
-    resolved = settle_compile(resolved, net, device, len(dataset.train))
+    resolved = resolve_budgets(resolved, net)
+    resolved = resolve_limit(resolved, dataset.splits)
+    resolved = resolve_compile(resolved, net, device, len(dataset.train))
     check_half(resolved.spec, device)
     plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
     check_memory(plan, resolved.spec, dataset, device)

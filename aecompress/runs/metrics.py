@@ -12,7 +12,7 @@ from aecompress.data.dataset import Dataset
 from aecompress.data.interactions import SparseRows, few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.eager import layer_zeros, measured
+from aecompress.engines.eager import layer_zeros, evaluate
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss
 from aecompress.plan.counts import budgets_of
@@ -20,7 +20,7 @@ from aecompress.plan.rows import on_device
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
 from aecompress.runs.ranking import ranking
-from aecompress.spec.fields import RunSpec, measure_of
+from aecompress.spec.fields import RunSpec, metric_of
 
 VERIFIED = "verified"
 """Names the loss on the few rows that stand for a sparse set when files are verified and compared."""
@@ -50,11 +50,11 @@ def against_dense(
     """How far the reported loss lies above that of the run's dense cell, as a share, where a limit was set."""
     if not job.spec.budget.max_loss_increase:
         return {}
-    row, measure = population.weights[budgets_of(job.spec).index(0.0)], job.plan.measure
+    row, metric = population.weights[budgets_of(job.spec).index(0.0)], job.plan.metric
     dense = final_metrics(job.net, job.dataset, job.spec, row, poll)
     splits = [split for split in ("validation", "test") if split in job.dataset.splits]
     return {
-        f"{split}_loss_increase": metrics[f"{split}_{measure}"] / dense[f"{split}_{measure}"] - 1 for split in splits
+        f"{split}_loss_increase": metrics[f"{split}_{metric}"] / dense[f"{split}_{metric}"] - 1 for split in splits
     }
 
 
@@ -63,18 +63,18 @@ def final_metrics(
 ) -> dict[str, float]:
     """``<split>_<measure>`` over all rows of every split, of the float32 weights that are exported."""
     weights = net.layout.views(row[None].float())
-    measures = ["l1", "mse"] + (["bce"] if spec.train.loss in ("bce", "bce-then-l1") else [])
+    metrics_of = ["l1", "mse"] + (["bce"] if spec.train.loss in ("bce", "bce-then-l1") else [])
     if spec.train.loss == "huber":
-        measures.append("huber")
+        metrics_of.append("huber")
     result = {}
     for split, part in dataset.splits.items():
         rows = on_device(part, row.device, torch.float32)
-        for measure in measures:
-            result[f"{split}_{measure}"] = float(reconstruction_loss(net, weights, rows, measure, poll)[0])
+        for metric in metrics_of:
+            result[f"{split}_{metric}"] = float(reconstruction_loss(net, weights, rows, metric, poll)[0])
     if isinstance(dataset.test, SparseRows):
         part = few(dataset.splits[split_of(dataset)])
-        seen, measure = torch.from_numpy(part).to(row.device), measure_of(spec.train.loss)
-        result[f"{VERIFIED}_{measure}"] = float(reconstruction_loss(net, weights, seen, measure, poll)[0])
+        seen, metric = torch.from_numpy(part).to(row.device), metric_of(spec.train.loss)
+        result[f"{VERIFIED}_{metric}"] = float(reconstruction_loss(net, weights, seen, metric, poll)[0])
         scores = ranking(net, weights, dataset.test, spec.seed, poll)
         result |= {f"test_{name}": value for name, value in scores.items()}
     return result
@@ -92,11 +92,11 @@ def cell_metrics(
     counts = {"capacity": float(chosen.capacity[0]), "nonzero": 1 - zeros / job.net.model_size}
     if job.spec.mode != "coevo":
         return counts
-    losses = measured(job.net, population.weights, [rows.train], job.plan.measure, poll).losses[0]
+    losses = evaluate(job.net, population.weights, [rows.train], job.plan.metric, poll).losses[0]
     losses = losses[losses.isfinite()]
     if not len(losses):
         return counts
-    name = f"train_{job.plan.measure}_cells"
+    name = f"train_{job.plan.metric}_cells"
     return counts | {
         name: float(losses.mean()),
         name + "_median": float(losses.quantile(0.5)),
@@ -110,5 +110,5 @@ def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
     net = build(spec.model, dataset.train.shape[1])
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name].T)).reshape(-1) for name in net.model_layout.slots])
     metrics = final_metrics(net, dataset, spec, row, lambda: None)
-    metrics |= detection(model, dataset, measure_of(spec.train.loss))
+    metrics |= detection(model, dataset, metric_of(spec.train.loss))
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})

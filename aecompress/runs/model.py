@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.eager import measured
+from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
 from aecompress.nets.autoencoder import state_dict
 from aecompress.plan.budget import shapes
@@ -24,7 +24,7 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
         shapes(job.net.decoder),
         {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
         asdict(job.dataset.scaling),
-        {"name": job.dataset.name, "spec_hash": job.spec.hash, "measure": job.plan.measure} | about,
+        {"name": job.dataset.name, "spec_hash": job.spec.hash, "metric": job.plan.metric} | about,
     )
 
 
@@ -33,7 +33,7 @@ def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Mod
     losses = {"validation" if "validation" in job.dataset.splits else "train": found.losses}
     if "test" in job.dataset.splits:
         test = on_device(job.dataset.test, job.device, found.members.weights.dtype)
-        losses["test"] = measured(job.net, found.members.weights, [test], job.plan.measure, poll).losses[0].tolist()
+        losses["test"] = evaluate(job.net, found.members.weights, [test], job.plan.metric, poll).losses[0].tolist()
     return [
         model_of(job, row, {"losses": {split: values[at] for split, values in losses.items()}})
         for at, row in enumerate(found.members.weights)

@@ -10,7 +10,7 @@ import torch
 
 from aecompress import events
 from aecompress.evolve.base import Report, Rows
-from aecompress.evolve.report import asked
+from aecompress.evolve.report import scheduled
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.counts import cells_of
@@ -67,7 +67,7 @@ def generation_events(
     yield events.Generation(
         now,
         number,
-        plan.measure,
+        plan.metric,
         tuple(figures.train_loss.tolist()),
         tuple(figures.validation_loss.tolist()),
         tuple(sparsity),
@@ -75,7 +75,7 @@ def generation_events(
         tuple(figures.parents.tolist()),
         tuple(figures.order),
         tuple(population.capacity.tolist()),
-        asked(plan, number),
+        scheduled(plan, number),
         sum(sparsity) / len(sparsity),
         seconds,
     )
@@ -93,7 +93,7 @@ def generation_events(
         shown = rows.validation[:PREVIEW_ROWS]
         weights = net.layout.views(population.weights[best : best + 1])
         out = forward(net.layers, weights, shown[None]).out[-1][0]
-        errors = tuple(LOSSES[plan.measure].value(out, shown).mean(1).tolist())
+        errors = tuple(LOSSES[plan.metric].value(out, shown).mean(1).tolist())
         yield events.Preview(now, number, best, rounded(shown), rounded(out), errors)
 
 

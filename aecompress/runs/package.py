@@ -1,4 +1,4 @@
-"""From a trained model to the folder a user keeps: write, compact, pack, verify, measure, rename into place."""
+"""From a trained model to the folder a user keeps: write, compact, pack, verify, metric, rename into place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.metrics import VERIFIED, split_of
-from aecompress.spec.fields import RunSpec, measure_of
+from aecompress.spec.fields import RunSpec, metric_of
 
 Poll = Callable[[], None]
 
@@ -33,7 +33,7 @@ BATCHES = (1, 64)
 
 
 SECONDS = 0.05
-"""Measured for each file and batch."""
+"""Evaluation for each file and batch."""
 
 
 PLAIN_KINDS = {
@@ -82,7 +82,7 @@ def hand_over(
     temporary = final.with_name(f".{final.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    name, export = measure_of(spec.train.loss), spec.export
+    name, export = metric_of(spec.train.loss), spec.export
     split = split_of(dataset)
     rows = few(dataset.splits[split])
     checkpoint.save_model(temporary, model)

@@ -181,7 +181,7 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     metrics |= cell_metrics(job, population, rows, found.members.pick(torch.tensor([chosen])), control.poll)
     metrics |= against_dense(job, population, metrics, control.poll)
     model = model_of(job, row, {"metrics": metrics})
-    metrics |= detection(model, job.dataset, plan.measure)
+    metrics |= detection(model, job.dataset, plan.metric)
     handed = hand_over(job.folder, model, job.dataset, job.spec, control.poll)
     verification = handed.verification
     yield events.Verified(
@@ -231,6 +231,6 @@ def timed(engine: Engine, spent: defaultdict[str, float]) -> Engine:
 
         return call
 
-    train, measure = clocked("training", engine.train), clocked("measuring", engine.measure)
+    train, evaluate = clocked("training", engine.train), clocked("measuring", engine.evaluate)
     together = clocked("training", engine.together)
-    return dataclasses.replace(engine, train=train, measure=measure, together=together)
+    return dataclasses.replace(engine, train=train, evaluate=evaluate, together=together)

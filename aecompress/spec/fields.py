@@ -26,7 +26,7 @@ HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 
 
-MeasureName = Literal["l1", "mse", "bce", "huber"]
+MetricName = Literal["l1", "mse", "bce", "huber"]
 
 
 OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
@@ -239,7 +239,9 @@ class PruneSpec(_Part):
     )
     probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
     granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
-    regrow: bool = Field(False, description="whether training may change pruned weights again, as published")
+    masks: Literal["fixed", "free"] = Field(
+        "fixed", description="fixed: pruned weights stay pruned; free: training may change them again, as published"
+    )
     regrowth: Auto | Share = Field(
         "auto",
         description="share of what is kept that is exchanged, at each prune, for what was pruned and has the largest "
@@ -345,6 +347,6 @@ def drive_of(prune: PruneSpec) -> str:
     return "probability" if prune.probability != "auto" or prune.form == "published" else "target"
 
 
-def measure_of(loss: str) -> MeasureName:
+def metric_of(loss: str) -> MetricName:
     """The loss that is reported: bce-then-l1 reports l1."""
-    return "l1" if loss == "bce-then-l1" else cast(MeasureName, loss)
+    return "l1" if loss == "bce-then-l1" else cast(MetricName, loss)

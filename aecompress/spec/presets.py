@@ -13,7 +13,7 @@ _PAPER: dict[str, Any] = {
         "schedule": "exponential",
         "form": "published",
         "drive": "probability",
-        "regrow": True,
+        "masks": "free",
         "guide_split": "test",
     },
 }

@@ -78,10 +78,10 @@ def contradictions(spec: RunSpec) -> list[str]:
                 "prune.operator = 'variance': needs activations of several batches, and pair-prune-first prunes after "
                 "one; choose evolve.rule = 'pair' or another operator"
             )
-        if spec.prune.regrow and drive_of(spec.prune) == "target" and spec.prune.operator != "none":
+        if spec.prune.masks == "free" and drive_of(spec.prune) == "target" and spec.prune.operator != "none":
             faults.append(
-                "prune.regrow = true: pair-prune-first trains after the last prune, so the target would be missed; "
-                "choose evolve.rule = 'pair' or prune.regrow = false"
+                "prune.masks = 'free': pair-prune-first trains after the last prune, so the target would be missed; "
+                "choose evolve.rule = 'pair' or prune.masks = 'fixed'"
             )
     for name in ("val", "test"):
         if getattr(spec.data, name) == "-":
@@ -107,10 +107,10 @@ def contradictions(spec: RunSpec) -> list[str]:
 def _pruning_contradictions(prune: PruneSpec) -> list[str]:
     faults = []
     target = prune.target_sparsity
-    if prune.regrowth not in ("auto", 0) and (prune.regrow or drive_of(prune) == "probability"):
+    if prune.regrowth not in ("auto", 0) and (prune.masks == "free" or drive_of(prune) == "probability"):
         faults.append(
             f"prune.regrowth = {prune.regrowth}: exchanges weights under masks that last, on the way to a target; "
-            "leave out prune.regrow and prune.probability, or set it to 0"
+            "leave out prune.masks and prune.probability, or set it to 0"
         )
     if prune.operator == "none" and target not in ("auto", 0):
         faults.append(

@@ -194,7 +194,7 @@ def trials(found: Sequence[Outcome]) -> Any:
     if known:
         chart.plot(*zip(*known, strict=True), "D", color="black", fillstyle="none", label="published mean")
         legend(figure)
-    chart.set(xlabel=f"training {found[0].measure}")
+    chart.set(xlabel=f"training {found[0].metric}")
     chart.set_yticks(range(1, len(found) + 1), wrapped(found)[::-1])
     return figure
 
@@ -207,7 +207,7 @@ def best_of_each(title: str, groups: dict[str, Outcome]) -> Any:
         generations, colour = np.arange(1, len(result.curves.loss) + 1), style(number)["color"]
         chart.plot(generations, result.curves.loss, color=colour, alpha=0.2, linewidth=0.8)
         chart.plot(generations, values_of(result, "loss"), label=f"{name}, seed {result.seed}", **style(number))
-    chart.set(xlabel="generation", ylabel=f"training {result.measure}", title=title)
+    chart.set(xlabel="generation", ylabel=f"training {result.metric}", title=title)
     legend(figure, groups)
     return figure
 
@@ -222,7 +222,7 @@ def best_groups(found: Sequence[Outcome]) -> list[Outcome]:
 
 def study_figures(found: Sequence[Outcome]) -> dict[str, tuple[str, Any]]:
     """Every figure of a study: file name, caption and figure."""
-    loss, every = f"training {found[0].measure}", charts_of(found)
+    loss, every = f"training {found[0].metric}", charts_of(found)
     spread = "median over trials, and the middle half of them."
     drawn = {
         "trials": (
@@ -270,14 +270,14 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
         chart.plot(generations, np.nanmin(losses, axis=1), color=COLOURS[0], label="training, best cell")
         held = np.array([event.validation_loss for event in past])
         chart.plot(generations, np.nanmin(held, axis=1), color=COLOURS[1], label="validation, best cell")
-        chart.set(xlabel="generation", ylabel=past[-1].measure, yscale="log")
+        chart.set(xlabel="generation", ylabel=past[-1].metric, yscale="log")
         chart.legend(frameon=False)
         drawn["loss"] = ("Loss by generation; thin lines are the cells.", figure)
         figure, chart = canvas(4)
         chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
         chance = any(isinstance(event, Started) and event.spec["prune"]["drive"] == "probability" for event in said)
         label = "the schedule's chance to prune" if chance else "asked by the schedule, mean"
-        chart.plot(generations, [event.asked for event in past], "k--", label=label)
+        chart.plot(generations, [event.target for event in past], "k--", label=label)
         chart.set(xlabel="generation", ylabel="share of zeros")
         chart.legend(frameon=False)
         drawn["sparsity"] = ("Zeros over time; a line for each cell.", figure)

@@ -185,11 +185,11 @@ def groups_table(found: Sequence[Outcome]) -> Table:
                 "" if expected is None else f"{expected:g}", agreement(outcome, of.mean),
             )
         )  # fmt: skip
-    head = ("group", "trials", "mean", "median", "spread", "95 % of the mean", "range", "published", "agrees")
-    measures = " or ".join(dict.fromkeys(outcome.measure for outcome in found))
+    head = ("group", "trials", "mean", "median", "stats", "95 % of the mean", "range", "published", "agrees")
+    measures = " or ".join(dict.fromkeys(outcome.metric for outcome in found))
     note = (
         f"Training {measures} after the last generation, one value a trial: the mean over its cells, which share "
-        "ancestors. Spread: standard deviation. Interval: percentile bootstrap, 10,000 resamples."
+        "ancestors. ActivationStats: standard deviation. Interval: percentile bootstrap, 10,000 resamples."
     )
     return table("Groups", head, rows, note)
 

@@ -34,7 +34,7 @@ class Result:
 
     seed: int
     folder: Path
-    measure: str
+    metric: str
     loss: float
     """Reported loss on all training rows after the last generation, mean over the cells."""
     chosen: float
@@ -59,9 +59,9 @@ class Outcome:
     results: tuple[Result, ...]
 
     @property
-    def measure(self) -> str:
+    def metric(self) -> str:
         """What its losses are."""
-        return self.results[0].measure
+        return self.results[0].metric
 
     @property
     def losses(self) -> Floats:
@@ -121,13 +121,13 @@ def read_result(folder: Path, seed: int) -> Result:
     ends = [event for event in said if isinstance(event, Finished)]
     if not past or not ends:
         raise DataError(f"{folder / 'events.jsonl'}: lacks its end; remove the folder and carry the run out again")
-    metrics, measure, last = ends[-1].metrics, past[-1].measure, past[-1]
-    loss = metrics.get(f"train_{measure}_cells", metrics[f"train_{measure}"])
-    test = metrics.get(f"test_{measure}", metrics[f"train_{measure}"])
+    metrics, metric, last = ends[-1].metrics, past[-1].metric, past[-1]
+    loss = metrics.get(f"train_{metric}_cells", metrics[f"train_{metric}"])
+    test = metrics.get(f"test_{metric}", metrics[f"train_{metric}"])
     curves = Curves(
         np.array([event.train_loss for event in past]),
         np.array([start.parameters * (1 - fmean(event.sparsity)) for event in past]),
     )
     capacity, nonzero = fmean(last.capacity), 1 - fmean(last.sparsity)
     seconds = max(ends[-1].seconds, sum(event.seconds for event in past))  # the end knows of the last resume only
-    return Result(seed, folder, measure, loss, test, capacity, nonzero, seconds, metrics, start.spec, curves)
+    return Result(seed, folder, metric, loss, test, capacity, nonzero, seconds, metrics, start.spec, curves)

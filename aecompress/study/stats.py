@@ -127,8 +127,8 @@ def _tested(first: Outcome | None, second: Outcome | None) -> Test | str:
     """The test, or why there is none."""
     if first is None or second is None or min(len(first.results), len(second.results)) < 2:
         return "too few trials"
-    if first.measure != second.measure:
-        return f"{first.measure} and {second.measure} cannot be compared"
+    if first.metric != second.metric:
+        return f"{first.metric} and {second.metric} cannot be compared"
     return rank_test(first.losses, second.losses)
 
 

@@ -62,7 +62,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "probability above one": ([CLUSTERS, "--probability", "1.5"], "prune.probability"),
     "cubic by chance": ([CLUSTERS, "--operator", "random", "--probability", "0.5"], "choose another schedule"),
     "magnitude by chance": ([CLUSTERS, "--schedule", "fixed", "--probability", "0.5"], "has no published form"),
-    "a schedule that never fires": (
+    "a schedule that never triggered": (
         [CLUSTERS, "--mode", "canonical", "--schedule", "prune_after", "--epochs", "5"],
         "never prunes in 5 generations",
     ),
@@ -116,7 +116,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
         "needs activations of several batches",
     ),
     "regrowth after the last prune": (
-        [CLUSTERS, "--rule", "pair-prune-first", "--set", "prune.regrow=true"],
+        [CLUSTERS, "--rule", "pair-prune-first", "--set", "prune.masks=free"],
         "the target would be missed",
     ),
     "target under a paper preset": (

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from aecompress.deploy import reference
 from aecompress.nets import losses
-from aecompress.spec.fields import ActivationName, MeasureName
+from aecompress.spec.fields import ActivationName, MetricName
 from tests.deploy.models import tiny_model, tiny_rows
 from tests.modules import MODULES
 
@@ -29,7 +29,7 @@ PLACES = np.concatenate([np.linspace(-12, 12, 481), [-1e3, -40, -1e-9, -0.0, 1e-
 
 def test_every_activation_and_measure_of_the_spec_has_a_reference() -> None:
     assert set(reference.ACTIVATIONS) == set(get_args(ActivationName)) == set(MODULES)
-    assert set(reference.LOSSES) == set(get_args(MeasureName)) == set(LOSSES)
+    assert set(reference.LOSSES) == set(get_args(MetricName)) == set(LOSSES)
 
 
 @pytest.mark.parametrize("name", reference.ACTIVATIONS)

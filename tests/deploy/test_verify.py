@@ -349,10 +349,10 @@ def test_one_wrong_file_fails_the_set(folder: Path, model: Model) -> None:
 def test_a_wrong_loss_fails_the_set(folder: Path, model: Model) -> None:
     right = torch_losses(model, ROWS)
     assert verified(folder, model, **right).passed
-    for measure in right:
+    for metric in right:
         for factor in (0.999, 1.001, float("nan"), float("inf")):
-            result = verified(folder, model, **(right | {measure: right[measure] * factor}))
-            assert result.first_failure.startswith(f"{measure} of onnxruntime and torch: ")
+            result = verified(folder, model, **(right | {metric: right[metric] * factor}))
+            assert result.first_failure.startswith(f"{metric} of onnxruntime and torch: ")
 
 
 def test_a_loss_near_zero_is_compared_with_a_floor(folder: Path, model: Model) -> None:

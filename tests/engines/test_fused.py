@@ -46,7 +46,7 @@ def rules(optimizer: str, **changes: Any) -> Training:
         optimizer=optimizer,
         betas=(0.9, 0.999),
         rate=lambda progress: 1.0 - progress,
-        lasting_masks=optimizer == "adam",
+        persistent_masks=optimizer == "adam",
         noise="none",
         noise_level=0.0,
     )
@@ -55,7 +55,7 @@ def rules(optimizer: str, **changes: Any) -> Training:
 
 def start(net: Autoencoder, optimizer: str, size: int = 3, batch: int = 6) -> Population:
     rate = 1e-3 if optimizer == "adam" else 1e-4
-    population = new_population(net, size, 1, rate, optimizer == "adam", CPU, spread_batch=batch)
+    population = new_population(net, size, 1, rate, optimizer == "adam", CPU, stats_batch=batch)
     population.masks[:] = torch.rand(population.masks.shape, generator=torch.Generator().manual_seed(3)) > 0.3
     population.weights.mul_(population.masks)
     return population
@@ -101,9 +101,9 @@ def test_every_batch_size_and_a_smaller_last_batch(optimizer: str, batch: int) -
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
 def test_masks_hold_to_the_bit_where_they_last_and_only_there(optimizer: str) -> None:
     net, population = net_of(), start(net_of(), optimizer)
-    kept = passed(fused.train, net, rules(optimizer, lasting_masks=True), population)
+    kept = passed(fused.train, net, rules(optimizer, persistent_masks=True), population)
     assert not bool(kept.weights[~population.masks].any())
-    free = passed(fused.train, net, rules(optimizer, lasting_masks=False), population)
+    free = passed(fused.train, net, rules(optimizer, persistent_masks=False), population)
     assert bool(free.weights[~population.masks].any())
 
 
@@ -208,17 +208,17 @@ def test_a_lost_cell_stays_lost_and_alone(batch: int) -> None:
     population.weights[1, 3] = torch.nan
     got = passed(fused.train, net, rule, population)
     assert not bool(got.weights[1].isfinite().all())
-    losses = fused.measured(net, got.weights, [ROWS], "l1", NOTHING).losses[0]
+    losses = fused.evaluate(net, got.weights, [ROWS], "l1", NOTHING).losses[0]
     assert losses.isfinite().tolist() == [True, False, True]
     assert torch.equal(got.weights[[0, 2]], well.weights[[0, 2]])
 
 
 @pytest.mark.parametrize("measure", fused.LOSSES)
-def test_compiled_measuring_equals_eager_measuring(measure: str) -> None:
+def test_compiled_measuring_equals_eager_measuring(metric: str) -> None:
     net, population = net_of(), start(net_of(), "adam")
     parts = [ROWS, ROWS[:7]]
-    got = fused.measured(net, population.weights, parts, measure, NOTHING)
-    wanted = eager.measured(net, population.weights, parts, measure, NOTHING)
+    got = fused.evaluate(net, population.weights, parts, metric, NOTHING)
+    wanted = eager.evaluate(net, population.weights, parts, metric, NOTHING)
     for one, other in zip(got.losses, wanted.losses, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     assert torch.equal(got.layer_zeros, wanted.layer_zeros)
@@ -247,7 +247,7 @@ def test_a_compiled_update_equals_an_eager_one(optimizer: str, half: bool) -> No
     ends = []
     for update in (eager.masked_update, fused.masked_update):
         block = population.pick(population.cells)
-        kept = block.masks.float() if rule.lasting_masks else None
+        kept = block.masks.float() if rule.persistent_masks else None
         own = eager.products_of(block, rule)
         for _ in range(3):
             own.gradient.copy_(slopes)
@@ -331,7 +331,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        fused.train_cell, fused.train_shared, fused.sort_places, fused.measure_cell, fused.load, fused.update_row,
+        fused.train_cell, fused.train_shared, fused.sort_places, fused.evaluate_cell, fused.load, fused.update_row,
         fused.settle, fused.settle_loss, fused.settle_back,
     )  # fmt: skip
     fused.warm()
@@ -340,15 +340,15 @@ def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
         for loss in ("l1", "mse"):
             net, rule = net_of(), rules(optimizer, loss=lambda generation, loss=loss: loss)
             population = start(net, optimizer)
-            for spread in (population.spread, None):
-                passed(fused.train, net, rule, dataclasses.replace(population, spread=spread))
+            for spread in (population.stats, None):
+                passed(fused.train, net, rule, dataclasses.replace(population, stats=spread))
                 wide = dataclasses.replace(rule, batch=50)
                 room = start(net, optimizer, batch=50)
-                passed(fused.train, net, wide, room if spread else dataclasses.replace(room, spread=None))
+                passed(fused.train, net, wide, room if spread else dataclasses.replace(room, stats=None))
             for products in (None, torch.bfloat16):
                 large = functools.partial(eager.train, update=fused.masked_update, gradient=fused.gradient)
                 passed(large, net, dataclasses.replace(rule, products=products), population)
-            fused.measured(net, population.weights, [ROWS], loss, NOTHING)
+            fused.evaluate(net, population.weights, [ROWS], loss, NOTHING)
     assert [len(function.signatures) for function in functions] == before
     assert all(before)
 

@@ -21,7 +21,7 @@ TRAINING = Training(
     optimizer="adam",
     betas=(0.9, 0.999),
     rate=lambda progress: 1.0 - progress / 2,
-    lasting_masks=True,
+    persistent_masks=True,
     noise="none",
     noise_level=0.0,
 )
@@ -82,7 +82,7 @@ def test_without_lasting_masks_momentum_moves_pruned_weights() -> None:
     start = population()
     start.masks[:, ::3] = False
     start.weights.mul_(start.masks)
-    got = trained(dataclasses.replace(TRAINING, lasting_masks=False), start)
+    got = trained(dataclasses.replace(TRAINING, persistent_masks=False), start)
     assert float((got.weights[:, ::3] != 0).float().mean()) > 0.3
 
 
@@ -109,10 +109,10 @@ def test_a_generation_leaves_the_last_population_as_it_was() -> None:
 
 
 def test_every_row_is_seen_once_and_the_last_batch_may_be_smaller() -> None:
-    start = new_population(small_net(), 3, 5, 0.01, True, torch.device("cpu"), spread_batch=5)
-    assert start.spread is not None
+    start = new_population(small_net(), 3, 5, 0.01, True, torch.device("cpu"), stats_batch=5)
+    assert start.stats is not None
     train(small_net(), TRAINING, start, torch.arange(3), ROWS, range(5), lambda: None)
-    assert start.spread.count.tolist() == [[5, 5, 5, 4, 4]] * 3
+    assert start.stats.count.tolist() == [[5, 5, 5, 4, 4]] * 3
     assert steps_per_generation(23, 5) == 5
 
 

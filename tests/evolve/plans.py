@@ -25,7 +25,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
     s: dict[str, Any] = {
         "operator": "random", "schedule": "fixed", "p": 0.6, "generations": 4, "radius": 1, "asynchronous": False,
         "tournament": 2, "concept": "best", "shared_batch": False, "prune_first": False, "walk": 1e-3, "batch": 5,
-        "optimizer": "fresh-adam", "lasting": False, "granularity": "weight", "target": None, "per_generation": 1,
+        "optimizer": "fresh-adam", "persistent": False, "granularity": "weight", "target": None, "per_generation": 1,
         "loss": "l1", "ring": True, "block": 2, "order": "high", "noise": "none",
         "regrowth": 0.0, "targets": None, "cells": 4, "dominance": False, "topology": "ring", "opponents": False,
         "panmictic": False,
@@ -40,9 +40,9 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
             operator=OPERATORS[s["operator"]],
             curves=() if s["target"] is None and s["targets"] is None else (cubic(0.0, 0.75),) * s["cells"],
             targets=s["targets"] or (s["target"] or 0.0,) * s["cells"],
-            chance=schedule(s["schedule"], shape) if s["target"] is None and s["targets"] is None else None,
+            probability=schedule(s["schedule"], shape) if s["target"] is None and s["targets"] is None else None,
             granularity=s["granularity"],
-            lasting=s["lasting"],
+            persistent=s["persistent"],
             per_generation=s["per_generation"],
             regrowth=s["regrowth"],
             regrowth_end=0.75,
@@ -59,7 +59,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
         optimizer=s["optimizer"],
         betas=(0.9, 0.999),
         rate=lambda progress: 1.0,
-        lasting_masks=s["lasting"],
+        persistent_masks=s["persistent"],
         noise=s["noise"],
         noise_level=0.4,
         walk=s["walk"],
@@ -86,7 +86,7 @@ def make_rows(dtype: torch.dtype = torch.float64, device: str = "cpu") -> Rows:
 
 
 def make_population(plan: Plan, size: int = 4, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Population:
-    spread = plan.pruning is not None and plan.pruning.operator.needs == "spread"
+    spread = plan.pruning is not None and plan.pruning.operator.needs == "stats"
     return new_population(
         plan.net, size, SEED, 0.01, plan.training.optimizer == "adam", torch.device(device), dtype,
         plan.training.batch if spread else 0,

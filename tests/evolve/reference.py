@@ -192,8 +192,8 @@ class Ring:
         stored = [hooked(module, x)]
 
         strength = schedule(s["schedule"], t, s["p"], s["generations"] - 1, n)
-        fires = strength > rng.host(self.seed, "prune", t).random(cell + 1)[cell]
-        if s["prune_first"] and fires:
+        triggered = strength > rng.host(self.seed, "prune", t).random(cell + 1)[cell]
+        if s["prune_first"] and triggered:
             self.prune(module, stored, t, cell)
         shuffled = rng.permutation(self.seed, "batches", t, one(cell), 0, len(self.rows))[0]
         for step, index in enumerate(shuffled.split(batch)):
@@ -209,10 +209,10 @@ class Ring:
             loss(module(self.rows[index]), self.rows[index]).backward()
             adam.step()
             adam.zero_grad()
-        if not s["prune_first"] and fires:
+        if not s["prune_first"] and triggered:
             self.prune(module, stored, t, cell)
         self.centres[cell] = module
-        return parent, fires
+        return parent, triggered
 
     def update(self, module: Plain, x: Tensor, rate: float) -> list[Tensor]:
         """One step of a fresh Adam; what the layers gave before it."""
@@ -238,14 +238,14 @@ class Ring:
                     encoded[e].append(seen[:inner])
                     decoded[d].append(seen[inner:])
         strength = schedule(self.s["schedule"], t, self.s["p"], self.s["generations"] - 1, 1)
-        fires = [strength > draw for draw in rng.host(self.seed, "prune", t).random(size)]
+        triggered = [strength > draw for draw in rng.host(self.seed, "prune", t).random(size)]
         for cell in range(size):
-            if fires[cell]:
+            if triggered[cell]:
                 stored = [first + second for first, second in zip(encoded[cell], decoded[cell], strict=True)]
                 self.prune(self.centres[cell], stored, t, cell)
         step = float(rng.normal(self.seed, "rate-walk", t, one(0), 0, ())[0])
         self.rates = [min(max(self.rates[0] + self.s["walk"] * step, 1e-9), 10.0)] * size
-        return list(range(size)), fires
+        return list(range(size)), triggered
 
     def prune(self, module: Plain, stored: list[list[Tensor]], t: int, cell: int) -> None:
         with torch.no_grad():

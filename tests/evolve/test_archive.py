@@ -22,7 +22,7 @@ BUDGETS = (0.0, 0.4, 0.7, 0.85)
 
 def evolved(**changes: Any) -> tuple[Plan, Population]:
     plan = make_plan(
-        **({"operator": "magnitude", "targets": BUDGETS, "lasting": True, "optimizer": "adam", "loss": "mse",
+        **({"operator": "magnitude", "targets": BUDGETS, "persistent": True, "optimizer": "adam", "loss": "mse",
             "dominance": True, "generations": 6, "walk": 0.0} | changes)
     )  # fmt: skip
     population = make_population(plan)

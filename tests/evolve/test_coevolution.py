@@ -12,7 +12,7 @@ from aecompress import rng
 from aecompress.engines import workers
 from aecompress.evolve import visit as visit_module
 from aecompress.evolve.coevolution import coevolution, visiting_order, waves
-from aecompress.evolve.pruning import zeros_asked
+from aecompress.evolve.pruning import target_zeros
 from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, tournament
 from aecompress.evolve.topology import TOPOLOGIES, ring
 from aecompress.evolve.visit import prune_here
@@ -142,7 +142,7 @@ def test_a_lost_cell_is_replaced_by_a_neighbour_that_is_alive() -> None:
 
 
 def test_adam_state_and_masks_travel_with_the_individual_and_the_rate_stays() -> None:
-    plan = make_plan(optimizer="adam", lasting=True, operator="none", walk=0.0)
+    plan = make_plan(optimizer="adam", persistent=True, operator="none", walk=0.0)
     population = make_population(plan)
     assert population.moments is not None
     population.moments[0].copy_(torch.arange(4)[:, None].expand_as(population.moments[0]))
@@ -157,7 +157,7 @@ def test_adam_state_and_masks_travel_with_the_individual_and_the_rate_stays() ->
 
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_the_last_generation_is_left_whole(asynchronous: bool) -> None:
-    plan = make_plan(asynchronous=asynchronous, optimizer="adam", lasting=True)
+    plan = make_plan(asynchronous=asynchronous, optimizer="adam", persistent=True)
     last = make_population(plan)
     before = {name: tensor.clone() for name, tensor in last.tensors().items()}
     coevolution(plan, last, make_rows(), NOTHING)
@@ -211,7 +211,7 @@ def spliced(net: Any, encoder: torch.Tensor, decoder: torch.Tensor) -> torch.Ten
 @pytest.mark.parametrize("radius", [0, 1])
 def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(radius: int) -> None:
     plan = make_plan(
-        operator="magnitude", targets=BUDGETS, lasting=True, optimizer="adam", dominance=True, loss="mse",
+        operator="magnitude", targets=BUDGETS, persistent=True, optimizer="adam", dominance=True, loss="mse",
         radius=radius, generations=8, walk=0.0,
     )  # fmt: skip
     assert plan.pruning is not None
@@ -237,7 +237,7 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
             if pairs and BUDGETS[cell]:  # the dense cell stays dense
                 e, d = min(pairs, key=lambda pair: pairs[pair])
                 rival = spliced(net, before.weights[e], before.weights[d])
-                zeros = zeros_asked(net, plan.pruning, [cell], t / 8)[0]
+                zeros = target_zeros(net, plan.pruning, [cell], t / 8)[0]
                 open_ = spliced(net, before.masks[e], before.masks[d])
                 if zeros > int((~open_).sum()):
                     open_ = torch.ones_like(open_)
@@ -273,7 +273,7 @@ def test_cells_with_budgets_learn_the_same_in_blocks_of_any_size_and_pruned_by_a
 
     for block, shared in ((1, False), (2, False), (4, False), (4, True)):
         plan = make_plan(
-            operator="magnitude", targets=BUDGETS, lasting=True, optimizer="adam", dominance=True, block=block,
+            operator="magnitude", targets=BUDGETS, persistent=True, optimizer="adam", dominance=True, block=block,
             regrowth=0.4,
         )  # fmt: skip
         if shared:

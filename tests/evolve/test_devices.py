@@ -22,7 +22,7 @@ from tests.evolve.plans import make_plan, make_population, make_rows
 
 PUBLISHED = [{"operator": name, "schedule": "decrease"} for name, op in OPERATORS.items() if op.published]
 TARGETED = [
-    {"operator": name, "target": 0.6, "lasting": True, "optimizer": "adam", "granularity": granularity}
+    {"operator": name, "target": 0.6, "persistent": True, "optimizer": "adam", "granularity": granularity}
     for name in OPERATORS
     for granularity in ("weight", "unit")
 ]

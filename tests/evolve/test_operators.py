@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from aecompress.evolve import operators
+from aecompress.evolve import evidence as evidence_module
 from aecompress.evolve.canonical import canonical
 from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.evidence import GUIDING_ROWS, Evidence
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.pruning import fires, gather, prune_published
+from aecompress.evolve.pruning import gather, prune_published, triggered
 from aecompress.evolve.select import keep_weights
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import forward
@@ -32,11 +32,11 @@ def evidence(name: str, cells: list[int], generation: int = 3, order: str = "hig
     population = make_population(plan)
     population.generation = generation
     rows = make_rows()
-    if population.spread is not None:
+    if population.stats is not None:
         for first in range(0, 20, 5):
             batch = rows.train[first : first + 5].expand(4, -1, -1)
             trace = forward(plan.net.layers, plan.net.layout.views(population.weights), batch)
-            population.spread.add(plan.net, trace)
+            population.stats.add(plan.net, trace)
     chosen = population.take(torch.tensor(cells))
     assert plan.pruning is not None
     return (
@@ -73,7 +73,7 @@ def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer
     name: str, granularity: str, ring: bool, regrowth: float
 ) -> None:
     plan = make_plan(
-        operator=name, granularity=granularity, target=0.7, lasting=True, optimizer="adam", ring=ring,
+        operator=name, granularity=granularity, target=0.7, persistent=True, optimizer="adam", ring=ring,
         per_generation=2, regrowth=regrowth, cells=3,
     )  # fmt: skip
     returned = 0
@@ -103,7 +103,7 @@ def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_unit_granularity_removes_whole_hidden_units_and_keeps_latent_and_output(name: str) -> None:
-    plan = make_plan(operator=name, granularity="unit", target=0.7, lasting=True, generations=1)
+    plan = make_plan(operator=name, granularity="unit", target=0.7, persistent=True, generations=1)
     population = make_population(plan)
     visit_all(plan, population, [0, 1, 2, 3], make_rows(), NOTHING)
     views = plan.net.layout.views(population.masks)
@@ -200,9 +200,9 @@ def test_magnitude_layer_takes_the_smallest_half_of_every_layer() -> None:
 def test_only_cells_whose_draw_fires_are_pruned() -> None:
     plan = make_plan(operator="random", p=0.5, ring=False)
     population, rows = make_population(plan), make_rows()
-    hits = fires(plan.pruning, SEED, 0, [0, 1, 2, 3])
+    hits = triggered(plan.pruning, SEED, 0, [0, 1, 2, 3])
     assert 0 < sum(hits) < 4
-    assert fires(plan.pruning, SEED, 0, [2]) == hits[2:3]
+    assert triggered(plan.pruning, SEED, 0, [2]) == hits[2:3]
     assert visit_all(plan, population, [0, 1, 2, 3], rows, NOTHING) == hits
     assert (population.capacity < 1).tolist() == hits
 
@@ -221,8 +221,8 @@ def test_random_published_counts_round_half_to_even_per_tensor_zeros_included() 
 def test_variance_keeps_all_of_the_least_and_cuts_all_of_the_most_variable_unit() -> None:
     plan, _, seen = evidence("variance", [0])
     keep = plan.net.layout.views(torch.cat([OPERATORS["variance"].published(seen)], 1))  # type: ignore[misc]
-    assert seen.spread is not None
-    for layer, score in zip(plan.net.layers, plan.net.split_units(seen.spread.scores()), strict=True):
+    assert seen.stats is not None
+    for layer, score in zip(plan.net.layers, plan.net.split_units(seen.stats.scores()), strict=True):
         weight, bias = keep[layer.name + ".weight"][0], keep[layer.name + ".bias"][0, 0]
         least, most = int(score.argmin()), int(score.argmax())
         assert bool(weight[:, least].all()) and bool(bias[least])
@@ -236,7 +236,7 @@ def test_variance_order_low_is_the_reverse() -> None:
 
 
 def test_weight_granularity_of_a_unit_score_breaks_ties_by_magnitude() -> None:
-    plan = make_plan(operator="conjunctive", target=0.3, lasting=True, generations=1)
+    plan = make_plan(operator="conjunctive", target=0.3, persistent=True, generations=1)
     population = make_population(plan)
     scores = torch.ones(4, sum(layer.outputs for layer in plan.net.layers), dtype=torch.float64)
     from aecompress.evolve.evidence import incoming
@@ -268,9 +268,9 @@ def test_canonical_spread_is_kept_until_a_prune_and_then_forgotten() -> None:
     for generation in range(3):
         population, report = canonical(plan, population, rows, NOTHING)
         assert report.pruned == [False]
-        assert population.spread is not None
-        assert population.spread.count[0].tolist() == [5.0 * (generation + 1)] * 3 + [4.0 * (generation + 1)] * 2
+        assert population.stats is not None
+        assert population.stats.count[0].tolist() == [5.0 * (generation + 1)] * 3 + [4.0 * (generation + 1)] * 2
     plan = make_plan(operator="variance", ring=False, schedule="fixed", generations=3, optimizer="adam", p=1.0)
     population, report = canonical(plan, population, rows, NOTHING)
     assert report.pruned == [True]
-    assert population.spread is not None and not bool(population.spread.count.any())
+    assert population.stats is not None and not bool(population.stats.count.any())

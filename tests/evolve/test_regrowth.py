@@ -27,7 +27,10 @@ DEEP = build(ModelSpec(hidden=(9, 8), latent=4, activation="tanh", latent_activa
 
 def pruned(operator: str, net: Autoencoder | None = None, units: bool = False) -> tuple[Plan, Population, Evidence]:
     """Three cells under Adam, two thirds pruned, and what is seen of them."""
-    plan, rows = make_plan(net, operator=operator, optimizer="adam", lasting=True, target=0.5, loss="mse"), make_rows()
+    plan, rows = (
+        make_plan(net, operator=operator, optimizer="adam", persistent=True, target=0.5, loss="mse"),
+        make_rows(),
+    )
     population = make_population(plan, 3)
     draws = torch.Generator().manual_seed(2)
     counts = [plan.net.model_size * 2 // 3] * 3

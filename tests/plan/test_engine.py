@@ -14,7 +14,7 @@ from aecompress.errors import DeviceError
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import blocks_of, check_half, eager_seconds, engine_of, settle_compile, threads_for
+from aecompress.plan.engine import blocks_of, check_half, eager_seconds, engine_of, resolve_compile, threads_for
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import sampled
 from aecompress.spec.fields import RunSpec
@@ -28,7 +28,7 @@ def settled(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resol
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
     resolved = complete(resolve(flags, preset="paper-coevo-sync"), Facts(rows, inputs, True, True))
     net = build(resolved.spec.model, inputs)
-    return settle_compile(resolved, net, CPU, rows), net
+    return resolve_compile(resolved, net, CPU, rows), net
 
 
 def settled_on() -> tuple[RunSpec, Autoencoder]:

@@ -205,7 +205,7 @@ def test_a_limit_of_bytes_holds_for_the_file_that_is_written(tmp_path: Path) -> 
         (["--max-loss-increase", "five"], "budget.max_loss_increase"),
         (["--set", "evolve.budgets=[0,0.5,0.9,1.5]"], "evolve.budgets"),
         (["--regrowth", "2"], "prune.regrowth"),
-        (["--set", "prune.regrow=true", "--regrowth", "0.3"], "prune.regrowth"),
+        (["--set", "prune.masks=free", "--regrowth", "0.3"], "prune.regrowth"),
     ],
 )
 def test_budgets_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], said: str) -> None:

@@ -287,13 +287,13 @@ def test_int8_is_kept_only_where_it_is_faster(
     real = measure.bench
     for factor, kept in ((0.1, True), (10.0, False)):
 
-        def scaled(paths: list[Path], *rest: object, factor: float = factor) -> list[measure.Measured]:
+        def scaled(paths: list[Path], *rest: object, factor: float = factor) -> list[measure.Evaluation]:
             found = real(paths, *rest)  # type: ignore[arg-type]
             times = tuple(replace(t, milliseconds=1.0) for t in found[0].timings)
             others = tuple(replace(t, milliseconds=factor) for t in times)
             return [replace(one, timings=others if "int8" in Path(one.path).name else times) for one in found]
 
-        monkeypatch.setattr(variants.measure, "bench", scaled)
+        monkeypatch.setattr(variants.metric, "bench", scaled)
         handed = export_again(finished[0], {"export.variants": ("--variants", ["int8"])}, tmp_path / f"{factor}", False)
         assert any("int8" in kind for kind in handed.files) == kept
         names = {path.name for path in (tmp_path / f"{factor}").glob("*int8*")}

@@ -36,7 +36,7 @@ def test_names_in_the_spec_are_those_of_the_registries() -> None:
     assert set(get_args(module.OptimizerName)) == set(UPDATES)
     assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default"}
     assert set(get_args(module.ActivationName)) == set(ACTIVATIONS)
-    assert set(get_args(module.MeasureName)) == set(LOSSES)
+    assert set(get_args(module.MetricName)) == set(LOSSES)
 
 
 def test_flags_beat_the_file_beats_the_preset_beats_the_default(tmp_path: Path) -> None:

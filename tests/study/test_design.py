@@ -55,7 +55,7 @@ def test_a_grid_makes_a_group_of_every_combination_and_seeds_a_run_of_every_grou
         "coevo", "variance", 5,
     )  # fmt: skip
     assert last.resolved.spec.train.epochs == 4
-    assert last.resolved.spec.prune.regrow is PRESETS["paper-coevo-sync"]["prune"]["regrow"]
+    assert last.resolved.spec.prune.masks == PRESETS["paper-coevo-sync"]["prune"]["masks"]
     assert last.folder == "ring-variance-fixed-seed-5"
     assert study.groups[0].expected == 0.5 and study.groups[0].within == 0.1
     assert [claim.within for claim in study.claims] == [None, 0.02]
@@ -111,4 +111,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_named_after_letters_and_digits() -> None:
-    assert slug("Ring, random 0.5 (lasting)") == "ring-random-0.5-lasting"
+    assert slug("Ring, random 0.5 (persistent)") == "ring-random-0.5-persistent"

@@ -28,7 +28,7 @@ def test_a_loss_takes_at_most_six_characters(value: float) -> None:
 
 @given(st.lists(FLOATS, min_size=1, max_size=20))
 def test_shares_of_a_range(values: list[float]) -> None:
-    shares = draw.spread(values)
+    shares = draw.stats(values)
     assert len(shares) == len(values) and all(0 <= share <= 1 for share in shares)
     finite = [value for value in values if math.isfinite(value)]
     if len(set(finite)) > 1 and math.isfinite(max(finite) - min(finite)):

@@ -64,7 +64,7 @@ def test_a_damaged_last_preview_leaves_the_one_before() -> None:
 
 
 def test_spread_of_a_range_beyond_float() -> None:
-    assert all(0 <= share <= 1 for share in draw.spread([-1.7e308, 1.7e308]))
+    assert all(0 <= share <= 1 for share in draw.stats([-1.7e308, 1.7e308]))
 
 
 def test_a_name_too_long_for_the_system_is_a_fault() -> None:

@@ -71,12 +71,12 @@ def test_an_empty_story_has_no_figures() -> None:
 
 @pytest.mark.parametrize("points", [2, 3, 5, 8, 100])
 def test_a_series_keeps_the_first_and_the_last(points: int) -> None:
-    numbers, values = series(HELD, lambda event: event.reached, points)
+    numbers, values = series(HELD, lambda event: event.actual, points)
     assert numbers[0] == 1 and numbers[-1] == 8
     assert len(numbers) == len(values) == min(points, 8)
     assert numbers == sorted(set(numbers))
-    assert values == [HELD[number - 1].reached for number in numbers]
-    assert series([], lambda event: event.reached, points) == ([], [])
+    assert values == [HELD[number - 1].actual for number in numbers]
+    assert series([], lambda event: event.actual, points) == ([], [])
 
 
 def test_generations_given_as_lines_are_the_same_and_damaged_ones_give_way() -> None:

@@ -82,8 +82,8 @@ class Cell(ModalScreen[None]):
 
     def show(self) -> None:
         self.query_one("#figures", Static).update(figures(self.story, self.cell))
-        held, measure = self.story.generations, self.story.latest.measure if self.story.latest else "loss"
-        self.query_one("#cell-loss", Chart).draw(measure, loss_lines("cell", self.cell), held, log=True)
+        held, metric = self.story.generations, self.story.latest.metric if self.story.latest else "loss"
+        self.query_one("#cell-loss", Chart).draw(metric, loss_lines("cell", self.cell), held, log=True)
         self.query_one("#cell-zeros", Chart).draw("zeros", sparsity_lines("cell", self.cell), held)
 
 
@@ -96,8 +96,8 @@ def figures(story: Story, cell: int) -> Table:
         return table
     rows = [
         ("generation", str(latest.generation)),
-        (f"{latest.measure}, training", f"{latest.train_loss[cell]:.6g}"),
-        (f"{latest.measure}, validation", f"{latest.validation_loss[cell]:.6g}"),
+        (f"{latest.metric}, training", f"{latest.train_loss[cell]:.6g}"),
+        (f"{latest.metric}, validation", f"{latest.validation_loss[cell]:.6g}"),
         ("zeros", f"{latest.sparsity[cell]:.2%}"),
         ("not zero at last prune", f"{latest.capacity[cell]:.2%}"),
         ("learning rate", f"{latest.learning_rate[cell]:.3g}"),

@@ -200,10 +200,10 @@ class RunScreen(Screen[None]):
     def paint_charts(self) -> None:
         story, cell = self.story, self.query_one(Ring).cell
         name = f"cell {cell}" if self.view == "cell" else self.view
-        measure = story.latest.measure if story.latest else "loss"
+        metric = story.latest.metric if story.latest else "loss"
         by_target = story.started is not None and story.started.spec["prune"]["drive"] == "target"
         drawn = {
-            "loss": (f"{measure}, {name}", loss_lines(self.view, cell), True),
+            "loss": (f"{metric}, {name}", loss_lines(self.view, cell), True),
             "sparsity": ("zeros", sparsity_lines(self.view, cell), False),
             "schedule": ("schedule: asked and reached", schedule_lines(by_target), False),
         }
@@ -215,19 +215,19 @@ class RunScreen(Screen[None]):
     def paint_pictures(self) -> None:
         story = self.story
         shape = story.started.row_shape if story.started else ()
-        measure = story.latest.measure if story.latest else "loss"
+        metric = story.latest.metric if story.latest else "loss"
         images = story.preview is None or draw.image_shape(shape) is not None
         blocks, curves = self.query_one(Pictures), self.query_one("#curves")
         blocks.display, curves.display = images, not images
         if images:
             few = self.app.console.color_system in (None, "standard")
-            blocks.show(story.preview, shape, measure, not (few or self.shades), self.query_one("#previews").size)
+            blocks.show(story.preview, shape, metric, not (few or self.shades), self.query_one("#previews").size)
         elif story.preview is not None:
             curves.mount_all(Rows() for _ in range(len(self.query(Rows)), len(story.preview.rows)))
             for number, widget in enumerate(self.query(Rows)):
                 widget.display = number < len(story.preview.rows)  # a run begun anew may show fewer
                 if widget.display:
-                    widget.draw(story.preview, number, measure)
+                    widget.draw(story.preview, number, metric)
 
     def paint_front(self) -> None:
         story, table = self.story, self.query_one("#pairs-table", DataTable)
@@ -242,7 +242,7 @@ class RunScreen(Screen[None]):
                 if latest
                 else "no generation yet"
             )
-            labels = ("zeros, %", latest.measure if latest else "loss")
+            labels = ("zeros, %", latest.metric if latest else "loss")
             self.query_one(Scatter).draw(title, zeros, losses, -1, labels, False)
             self.query_one("#pair", Static).update("The front of the run comes with its last generation.")
             return
@@ -258,10 +258,10 @@ class RunScreen(Screen[None]):
         if front is None or not front.cells:
             return
         row = min(max(self.query_one("#pairs-table", DataTable).cursor_row, 0), len(front.cells) - 1)
-        measure = latest.measure if latest else "loss"
+        metric = latest.metric if latest else "loss"
         title = f"front: {len(front.cells)} pair(s)"
         self.query_one(Scatter).draw(
-            title, front.nonzeros, front.losses, row, ("non-zeros", f"validation {measure}"), True
+            title, front.nonzeros, front.losses, row, ("non-zeros", f"validation {metric}"), True
         )
         total = self.story.started.parameters if self.story.started else 0
         cell = front.cells[row]
@@ -271,7 +271,7 @@ class RunScreen(Screen[None]):
         ]
         if total:
             lines.append(f"{1 - front.nonzeros[row] / total:.2%} zeros")
-        lines.append(f"validation {measure} {front.losses[row]:.6g}")
+        lines.append(f"validation {metric} {front.losses[row]:.6g}")
         self.query_one("#pair", Static).update("\n".join(lines))
 
     def paint_result(self) -> None:

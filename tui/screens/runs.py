@@ -78,8 +78,8 @@ def last_figures(folder: Path) -> tuple[str, str, str]:
         if isinstance(event, Finished):
             zeros = event.sparsity
         if isinstance(event, Generation):
-            loss = f"{event.measure} {draw.short(SUMMARIES['best'](event.validation_loss))}"
-            return str(event.generation), loss, f"{event.reached if zeros is None else zeros:.1%}"
+            loss = f"{event.metric} {draw.short(SUMMARIES['best'](event.validation_loss))}"
+            return str(event.generation), loss, f"{event.actual if zeros is None else zeros:.1%}"
     return "", "", "" if zeros is None else f"{zeros:.1%}"
 
 

@@ -9,7 +9,7 @@ import pytest
 from aecompress.deploy.checkpoint import load_model
 from aecompress.deploy.reference import reconstruct
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 from aecompress.study.design import read_study
 from aecompress.study.report import write

@@ -178,7 +178,7 @@ def follow(
     from aecompress import trackers
     from aecompress.cli.progress import show
     from aecompress.runs.job import prepare, prepare_resume
-    from aecompress.runs.trip import run
+    from aecompress.runs.run import run
     from aecompress.spec.resolve import override
 
     trackers.check(track)

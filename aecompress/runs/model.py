@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from aecompress.deploy.checkpoint import Model
+from aecompress.engines.base import Poll
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
 from aecompress.nets.autoencoder import state_dict
 from aecompress.plan.budget import shapes
 from aecompress.plan.rows import on_device
+from aecompress.runs import front
 from aecompress.runs.job import Job
 
 
 def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
-    """The individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
+    """Return the individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
     return Model(
         shapes(job.net.encoder),
         shapes(job.net.decoder),
@@ -28,13 +29,19 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
     )
 
 
-def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Model]:
-    """The archive's pairs with their losses on validation and test rows."""
-    losses = {"validation" if "validation" in job.dataset.splits else "train": found.losses}
+def save_front(job: Job, archive: Archive, poll: Poll) -> None:
+    """Write the front's models into the run folder, where the cells have budgets of their own."""
+    if job.plan.ring is not None and job.plan.ring.dominance:
+        front.save(job.folder, front_models(job, archive, poll))
+
+
+def front_models(job: Job, archive: Archive, poll: Poll) -> list[Model]:
+    """Return the front's models with their losses on validation and test rows."""
+    losses = {"validation" if "validation" in job.dataset.splits else "train": archive.losses}
     if "test" in job.dataset.splits:
-        test = on_device(job.dataset.test, job.device, found.members.weights.dtype)
-        losses["test"] = evaluate(job.net, found.members.weights, [test], job.plan.metric, poll).losses[0].tolist()
+        test = on_device(job.dataset.test, job.device, archive.members.weights.dtype)
+        losses["test"] = evaluate(job.net, archive.members.weights, [test], job.plan.metric, poll).losses[0].tolist()
     return [
         model_of(job, row, {"losses": {split: values[at] for split, values in losses.items()}})
-        for at, row in enumerate(found.members.weights)
+        for at, row in enumerate(archive.members.weights)
     ]

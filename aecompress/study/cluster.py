@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aecompress.errors import Interrupted, SpecError
-from aecompress.runs.trip import Stop
+from aecompress.runs.control import Stop
 from aecompress.study.sweep import Begun, Carrier, Outcomes, Task, carry_out, stop_all
 
 LOOK_SECONDS = 0.2

@@ -18,8 +18,9 @@ import torch
 from aecompress.errors import AecompressError, Interrupted, OutputError, RunError
 from aecompress.files import write_text
 from aecompress.runs import folder as run_folder
+from aecompress.runs.control import Stop
 from aecompress.runs.job import prepare, prepare_resume
-from aecompress.runs.trip import Stop, run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import Resolved
 from aecompress.steering import order, read_status
 from aecompress.study.design import Study

@@ -14,7 +14,7 @@ from aecompress.events import Finished
 from aecompress.nets.layers import forward
 from aecompress.runs.job import prepare
 from aecompress.runs.ranking import held_out, ranking
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 from tests.data.test_interactions import SMALL
 from tests.modules import small_net

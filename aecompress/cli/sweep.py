@@ -44,7 +44,7 @@ def sweep(
         where = output or Path("runs") / design.name
         carrier = serial if workers == 1 else cluster.carrier(workers)
         progress = carry_out(design, where, carrier, workers, stop_on_signals(), reporter(quiet))
-        outcomes = results.finished(design, where) if progress.finished else ()
+        outcomes = results.read_outcomes(design, where) if progress.finished else ()
         findings = stats.findings(design.claims, outcomes)
         if json:
             emit_json(summary(where, progress, outcomes, findings))

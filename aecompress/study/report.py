@@ -24,7 +24,7 @@ from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
 from aecompress.study.design import copied
-from aecompress.study.results import Outcome, finished, read_run
+from aecompress.study.results import Outcome, read_outcomes, read_run
 from aecompress.study.stats import Finding, agreement, findings, summary
 
 Floats = NDArray[np.float64]
@@ -146,7 +146,7 @@ def layer_activations(where: Path) -> tuple[dict[str, Floats], str]:
 def of_study(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
     """Return the content of a study's page, and its figures."""
     study = copied(where)
-    outcomes = finished(study, where)
+    outcomes = read_outcomes(study, where)
     done = sum(len(outcome.results) for outcome in outcomes)
     hours = sum(result.seconds for outcome in outcomes for result in outcome.results) / 3600
     tables = [groups_table(outcomes)]

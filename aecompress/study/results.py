@@ -74,7 +74,7 @@ class Outcome:
         return np.array([result.capacity for result in self.results])
 
 
-def finished(study: Study, where: Path) -> tuple[Outcome, ...]:
+def read_outcomes(study: Study, where: Path) -> tuple[Outcome, ...]:
     """Return the finished trials of a study in ``where``, group by group, without groups that have none.
 
     Raises:

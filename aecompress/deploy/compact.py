@@ -153,7 +153,9 @@ def fold_constants(layers: list[Weighted], here: int) -> None:
     """Fold the units of layer ``here`` that nothing feeds into the bias of the next one, and drop them; in place."""
     layer, after = layers[here], layers[here + 1]
     constant = ~fed(layer.matrix, layer.weight)
-    if not constant.any():
+    # Units of a tied layer that keeps them all keep theirs below too, and their weights as trained.
+    stuck = after.matrix.tied and (here + 2 == len(layers) or not can_drop(layers, here + 1))
+    if stuck or not constant.any():
         return
     values = constants(layer)
     if after.bound.layer.pads:

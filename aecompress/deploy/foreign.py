@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from scipy.special import erf
 
-from aecompress.deploy.checkpoint import Floats, LayerShape, load_model, unpack
+from aecompress.deploy.checkpoint import Floats, load_model, unpack
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
-from aecompress.deploy.reference import ACTIVATIONS
 from aecompress.errors import DataError
+from aecompress.layers.activations import ACTIVATIONS
 from aecompress.machine import gib, memory_bytes
 
 ACTIVATION_OPS = {"Relu": "relu", "Gelu": "gelu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky-relu"}
@@ -35,6 +35,16 @@ UNKNOWN = ""
 
 Layer = tuple[str, NDArray[Any], NDArray[Any], str]
 """A name in the file, weight ``[out, in]``, bias ``[out]``, and the activation."""
+
+
+class LayerShape(NamedTuple):
+    """One dense layer, as far as a file says it."""
+
+    name: str
+    inputs: int
+    outputs: int
+    activation: str
+    """:data:`UNKNOWN` where the file has none."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,11 @@ def from_safetensors(path: Path) -> Foreign:
     if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
         with contextlib.suppress(DataError, RecursionError):  # many programs write a config.json
             model = load_model(path.parent)
-            return Foreign(model.encoder, model.decoder, model.tensors)
+            encoder, decoder = (
+                tuple(LayerShape(one.name, one.inputs, one.outputs, one.activation) for one in part)
+                for part in (model.encoder, model.decoder)
+            )
+            return Foreign(encoder, decoder, model.tensors)
     if path.is_file() and path.stat().st_size > memory_bytes():
         raise DataError(
             f"{path}: has {gib(path.stat().st_size)}, this machine {gib(memory_bytes())}; give a smaller file"
@@ -125,7 +139,7 @@ def chained(path: Path, found: list[Layer]) -> Foreign:
             if tensor.dtype.name not in FLOATS:
                 raise DataError(f"{path}: {source} holds {tensor.dtype}; floating-point weights are needed")
             with np.errstate(over="ignore"):
-                values = np.ascontiguousarray(tensor, np.float32)
+                values = np.ascontiguousarray(tensor.T, np.float32)
             if not np.isfinite(values).all():
                 raise DataError(f"{path}: {source} holds values that are not finite in float32; train it again")
             tensors[f"{name}.{kind}"] = values
@@ -248,7 +262,7 @@ def _gelu(nodes: list[onnx.NodeProto], current: str, held: Mapping[str, NDArray[
             got = values[nodes[count - 1].output[0]]
         except (KeyError, IndexError, ValueError):  # another op, too few nodes, or values of other shapes
             continue
-        if np.shape(got) == x.shape and np.allclose(got, ACTIVATIONS["gelu"](x), atol=1e-5):
+        if np.shape(got) == x.shape and np.allclose(got, ACTIVATIONS["gelu"].value(x), atol=1e-5):
             return count
     return 0
 

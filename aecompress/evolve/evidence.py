@@ -13,6 +13,7 @@ from aecompress import rng
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
 from aecompress.nets.rows import RowSet
+from aecompress.nets.units import by_columns
 from aecompress.population.stats import ActivationStats, activations
 
 
@@ -34,7 +35,7 @@ def incoming(net: Autoencoder, units: Tensor) -> Tensor:
     """A value per unit ``[P, U]`` given to each of its incoming weights and its bias: ``[P, model_size]``."""
     parts = []
     for layer, values in zip(net.layers, net.split_units(units), strict=True):
-        parts.append(values[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
+        parts.append(by_columns(layer, values)[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
     return torch.cat(parts, 1)
 
 

@@ -56,5 +56,5 @@ def first_population(
         mean = torch.from_numpy(dataset.train.mean(0, dtype=np.float64))
         views[last.name + ".bias"].copy_(MEAN_BIAS[last.activation](mean))
     for name, tensor in (init or {}).items():
-        views[name].copy_(torch.tensor(np.atleast_2d(tensor.T)))
+        views[name].copy_(torch.from_numpy(np.atleast_2d(tensor).copy()))
     return population

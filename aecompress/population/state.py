@@ -148,7 +148,7 @@ def new_population(
     weights = torch.empty((size, net.layout.size), device=device, dtype=dtype)
     for cell in range(size):  # one at a time, because drawing takes several times the memory of what is drawn
         key = torch.arange(cell, cell + 1, device=device)
-        weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key, gain)
+        weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key, gain=gain)
     return Population(
         weights=weights,
         masks=torch.ones_like(weights, dtype=torch.bool),

@@ -21,7 +21,7 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
-from aecompress.plan.budget import resolve_budgets, resolve_limit, shapes, within_budget
+from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
 from aecompress.plan.engine import check_half, engine_of, resolve_compile
@@ -109,7 +109,7 @@ def _job(
         resolved, init = taken_over(resolved, found, dataset), found.tensors
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
-    resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
+    resolved = within_budget(resolved, net, net.encoder, net.decoder)
     resolved = resolve_budgets(resolved, net)
     resolved = resolve_limit(resolved, dataset.splits)
     resolved = resolve_compile(resolved, net, device, len(dataset.train))

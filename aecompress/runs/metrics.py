@@ -108,7 +108,7 @@ def cell_metrics(
 def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
     """A member of the front with the metrics of a model that is handed over."""
     net = build(spec.model, dataset.train.shape[1])
-    row = torch.cat([torch.from_numpy(np.array(model.tensors[name].T)).reshape(-1) for name in net.model_layout.slots])
+    row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
     metrics = final_metrics(net, dataset, spec, row, lambda: None)
     metrics |= detection(model, dataset, metric_of(spec.train.loss))
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})

@@ -11,8 +11,7 @@ import torch
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
-from aecompress.nets.autoencoder import state_dict
-from aecompress.plan.budget import shapes
+from aecompress.nets.autoencoder import tensors_of
 from aecompress.plan.rows import on_device
 from aecompress.runs.job import Job
 
@@ -20,9 +19,9 @@ from aecompress.runs.job import Job
 def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
     """The individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
     return Model(
-        shapes(job.net.encoder),
-        shapes(job.net.decoder),
-        {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
+        job.net.encoder,
+        job.net.decoder,
+        {name: tensor.to("cpu", torch.float32).numpy().copy() for name, tensor in tensors_of(job.net, row).items()},
         asdict(job.dataset.scaling),
         {"name": job.dataset.name, "spec_hash": job.spec.hash, "metric": job.plan.metric} | about,
     )

@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from aecompress.deploy import foreign, graph, reference
-from aecompress.deploy.checkpoint import LayerShape, save_model
+from aecompress.deploy.checkpoint import save_model
 from aecompress.errors import DataError
+from aecompress.layers.base import BoundLayer
+from aecompress.layers.dense import dense
 from aecompress.nets.foreign import read_state_dict
 from tests.deploy.models import tiny_model, tiny_rows, write_onnx
 
@@ -37,11 +39,15 @@ class Plain(nn.Module):
         return self.decoder(self.encoder(rows))  # type: ignore[no-any-return]
 
 
-def filled(layers: tuple[LayerShape, ...], activations: list[str]) -> tuple[LayerShape, ...]:
+def filled(layers: tuple[foreign.LayerShape, ...], activations: list[str]) -> tuple[BoundLayer, ...]:
     return tuple(
-        LayerShape(one.name, one.inputs, one.outputs, one.activation or activation)
+        dense(one.name, one.inputs, one.outputs, one.activation or activation)
         for one, activation in zip(layers, activations, strict=True)
     )
+
+
+def described(layers: Sequence[foreign.LayerShape | BoundLayer]) -> list[tuple[str, int, int, str]]:
+    return [(one.name, one.inputs, one.outputs, one.activation) for one in layers]
 
 
 def same_function(found: foreign.Foreign, module: nn.Module) -> bool:
@@ -89,7 +95,8 @@ def test_our_own_model_folder_brings_its_activations(tmp_path: Path) -> None:
     model = tiny_model("tanh")
     save_model(tmp_path, model)
     found = foreign.from_safetensors(tmp_path / "model.safetensors")
-    assert (found.encoder, found.decoder) == (model.encoder, model.decoder)
+    assert described(found.encoder + found.decoder) == described(model.layers)
+    assert len(found.encoder) == len(model.encoder)
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"])
@@ -98,7 +105,8 @@ def test_our_onnx_files_come_back_whole(tmp_path: Path, activation: str, opset: 
     model = tiny_model(activation)
     write_onnx(tmp_path, model, opset, compacted=False)
     found = foreign.from_onnx(tmp_path / "autoencoder.onnx")
-    assert (found.encoder, found.decoder) == (model.encoder, model.decoder)
+    assert described(found.encoder + found.decoder) == described(model.layers)
+    assert len(found.encoder) == len(model.encoder)
     assert all(np.array_equal(found.tensors[name], tensor) for name, tensor in model.tensors.items())
 
 
@@ -153,7 +161,9 @@ def test_matmul_and_add_scaled_gemm_and_constants_are_read(tmp_path: Path) -> No
     assert [layer.activation for layer in found.encoder + found.decoder] == ["relu", "identity"]
     rows = tiny_rows(3, 4)
     right = 2 * np.maximum(rows @ DOWN, 0) @ UP + 3 * BIAS
-    assert reference.run(found.encoder + found.decoder, found.tensors, rows) == pytest.approx(right, rel=1e-5)
+    assert reference.run(filled(found.encoder + found.decoder, ["", ""]), found.tensors, rows) == pytest.approx(
+        right, rel=1e-5
+    )
     nodes[5:] = [helper.make_node("MatMul", ["d", "u"], ["p"]), helper.make_node("Add", ["b", "p"], ["y"])]
     onnx.save(chain_graph(nodes, {"u": UP, "b": BIAS}), tmp_path / "b.onnx")
     found = foreign.from_onnx(tmp_path / "b.onnx")
@@ -179,7 +189,7 @@ def test_bfloat16_comes_in_and_a_config_of_another_program_is_passed_over(tmp_pa
     safetensors.torch.save_file(state, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "other"}')
     found = foreign.from_safetensors(tmp_path / "model.safetensors")
-    assert np.array_equal(found.tensors["encoder.0.weight"], state["encoder.0.weight"].float().numpy())
+    assert np.array_equal(found.tensors["encoder.0.weight"], state["encoder.0.weight"].float().numpy().T)
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -271,7 +281,7 @@ def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
     proto = chain_graph(gemms(), {"w": DOWN, "u": UP})
     onnx.save(proto, tmp_path / "a.onnx", save_as_external_data=True, location="a.bin", size_threshold=0)
     assert (tmp_path / "a.bin").exists()
-    assert foreign.from_onnx(tmp_path / "a.onnx").tensors["encoder.0.weight"].tolist() == DOWN.T.tolist()
+    assert foreign.from_onnx(tmp_path / "a.onnx").tensors["encoder.0.weight"].tolist() == DOWN.tolist()
 
 
 @pytest.mark.parametrize(

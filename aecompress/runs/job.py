@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.sources import STDIN, read_array
+from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy import foreign
 from aecompress.deploy.foreign import Foreign
 from aecompress.errors import DataError, SpecError
@@ -21,6 +22,7 @@ from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
 from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
+from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
 from aecompress.plan.engine import check_half, engine_of, resolve_compile
 from aecompress.plan.plan import plan_of
@@ -66,7 +68,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     if output is not None:
         folder.check_output(output, force)
     device = find_device(resolved.spec.device)
-    dataset = load(resolved.spec.data, resolved.spec.seed)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)
@@ -85,7 +87,7 @@ def prepare_resume(where: Path) -> Job:
     device = find_device(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
-    dataset = load(resolved.spec.data, resolved.spec.seed, stdin, directory)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(
             f"{resolved.spec.data.source}: its rows are not those the run in {where} began with; restore them"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import SparseRows, few
+from aecompress.data.interactions import few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import layer_zeros, evaluate
@@ -19,7 +19,7 @@ from aecompress.plan.counts import budgets_of
 from aecompress.plan.rows import on_device
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
-from aecompress.runs.ranking import ranking
+from aecompress.runs.ranking import METRICS
 from aecompress.spec.fields import RunSpec, metric_of
 
 VERIFIED = "verified"
@@ -71,11 +71,11 @@ def final_metrics(
         rows = on_device(part, row.device, torch.float32)
         for metric in metrics_of:
             result[f"{split}_{metric}"] = float(reconstruction_loss(net, weights, rows, metric, poll)[0])
-    if isinstance(dataset.test, SparseRows):
+    if dataset.kind in METRICS:
         part = few(dataset.splits[split_of(dataset)])
         seen, metric = torch.from_numpy(part).to(row.device), metric_of(spec.train.loss)
         result[f"{VERIFIED}_{metric}"] = float(reconstruction_loss(net, weights, seen, metric, poll)[0])
-        scores = ranking(net, weights, dataset.test, spec.seed, poll)
+        scores = METRICS[dataset.kind](net, weights, dataset.test, spec.seed, poll)
         result |= {f"test_{name}": value for name, value in scores.items()}
     return result
 

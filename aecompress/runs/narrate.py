@@ -46,7 +46,7 @@ def started(job: Job) -> events.Started:
         job.plan.training.generations,
         tuple(layer.name for layer in job.net.layers),
         {name: len(part) for name, part in job.dataset.splits.items()},
-        job.dataset.row_shape,
+        job.dataset.shape,
         str(job.device),
         f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
     )

@@ -9,7 +9,6 @@ import torch
 
 from aecompress.engines.registry import ENGINES
 from aecompress.engines.timed import MEASURING, TRAINING, Clock, timed
-from aecompress.engines.untrained import Untrained
 from tests.engines.test_registry import LOADS, NOTHING, ROWS, passed, start
 from tests.modules import small_net
 
@@ -55,14 +54,3 @@ def test_a_timed_engine_does_what_the_engine_does_and_adds_its_time() -> None:
     assert clock.seconds.keys() == {TRAINING} and clock.seconds[TRAINING] > 0
     under.evaluate(small_net(), start().weights, [ROWS], "mse", NOTHING)
     assert clock.seconds[MEASURING] > 0
-
-
-def test_an_untrained_engine_evaluates_and_leaves_the_weights_alone() -> None:
-    under = Untrained(ENGINES["numba-passes"])
-    assert under.name == "no training" and under.compiled
-    before = start()
-    for name, tensor in passed(under, before).tensors().items():
-        assert torch.equal(tensor, before.tensors()[name]), name
-    assert under.layout(LOADS[0]).cores_take == "operations"
-    losses = under.evaluate(small_net(), before.weights, [ROWS], "mse", NOTHING).losses[0]
-    assert losses.shape == (3,)

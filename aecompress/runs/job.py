@@ -24,7 +24,7 @@ from aecompress.plan.auto import complete
 from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import check_half, engine_of, resolve_compile
+from aecompress.plan.engine import resolve_engine, workload_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
@@ -112,9 +112,9 @@ def _job(
     resolved = within_budget(resolved, net, net.encoder, net.decoder)
     resolved = resolve_budgets(resolved, net)
     resolved = resolve_limit(resolved, dataset.splits)
-    resolved = resolve_compile(resolved, net, device, len(dataset.train))
-    check_half(resolved.spec, device)
-    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
+    load = workload_of(resolved.spec, net, device, len(dataset.train))
+    resolved, engine = resolve_engine(resolved, load)
+    plan = plan_of(resolved.spec, load, engine)
     check_memory(plan, resolved.spec, dataset, device)
     return Job(resolved, dataset, net, plan, device, where, directory, resumed, init)
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all check dist format fixture screenshots clean
+.PHONY: demo test test-all check hooks dist format fixture screenshots clean
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aecompress needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -34,6 +34,10 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# Format, lint, types and import floors before each commit.
+hooks: .venv/installed-dev
+	$(BIN)/pre-commit install
 
 # The release, as docs/release.md describes it: build both archives, install the wheel into a fresh environment, and run
 # the README's main command from an empty folder, where the checkout cannot help.

@@ -78,7 +78,9 @@ def test_shape_matrix_and_numbers_agree(kind: str) -> None:
     bound = BoundLayer(layer, (INPUTS,))
     matrix = bound.matrix
     assert bound.gives[-1] == matrix.units == bound.units
-    assert matrix.reads.shape in ((bound.inputs, 1), (1, bound.outputs))
+    assert matrix.reads.shape in ((matrix.fan_in, 1), (1, matrix.columns))
+    assert matrix.writes.shape == (matrix.columns,)
+    assert matrix.writes.max() + 1 == matrix.units
     assert matrix.reads.min() == 0 and matrix.reads.max() == matrix.below - 1 == INPUTS - 1
     assert len(set(np.bincount(matrix.writes))) == 1
     assert bound.macs > 0

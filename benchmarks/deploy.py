@@ -25,8 +25,9 @@ import onnx
 
 from aecompress import api, events
 from aecompress.deploy import graph, measure, pack, verify
-from aecompress.deploy.checkpoint import LayerShape, Model, load_model
+from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError
+from aecompress.layers.dense import dense
 from aecompress.runs.again import export_again
 
 RATE = 8e-3
@@ -130,13 +131,13 @@ def torch_pruned(data: np.ndarray, passes: int, share: float, out: Path) -> Path
     names = ["encoder.0", "encoder.1", "decoder.0", "decoder.1"]
     ends = ["relu", "identity", "relu", "sigmoid"]
     layers = tuple(
-        LayerShape(name, layer.in_features, layer.out_features, end)
+        dense(name, layer.in_features, layer.out_features, end)
         for name, layer, end in zip(names, linears, ends, strict=True)
     )
     assert (layers[0].inputs, layers[1].outputs, layers[3].outputs) == (784, 64, 784)
     tensors = {}
     for name, layer in zip(names, linears, strict=True):
-        tensors[f"{name}.weight"] = layer.weight.detach().numpy()
+        tensors[f"{name}.weight"] = layer.weight.detach().numpy().T.copy()
         tensors[f"{name}.bias"] = layer.bias.detach().numpy()
     model = Model(layers[:2], layers[2:], tensors, {}, {})
     out.write_bytes(graph.build_all(model, 18, {}, compacted=False)["autoencoder"].SerializeToString())

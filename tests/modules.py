@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aecompress.nets.autoencoder import Autoencoder, state_dict
-from aecompress.nets.layers import Layer
+from aecompress.layers.base import BoundLayer
+from aecompress.nets.autoencoder import Autoencoder, tensors_of
 from aecompress.spec.fields import ModelSpec
 
 MODULES = {
@@ -28,7 +28,7 @@ class Plain(nn.Module):
         self.encoder = nn.ModuleList([nn.Linear(layer.inputs, layer.outputs) for layer in net.encoder])
         self.decoder = nn.ModuleList([nn.Linear(layer.inputs, layer.outputs) for layer in net.decoder])
         self.to(row.dtype)
-        self.load_state_dict(state_dict(net, row))
+        self.load_state_dict({name: tensor.t() for name, tensor in tensors_of(net, row).items()})
 
     def encode(self, rows: Tensor) -> Tensor:
         return self._chain(self.encoder, self.net.encoder, rows)
@@ -40,7 +40,7 @@ class Plain(nn.Module):
         return self.decode(self.encode(rows))
 
     @staticmethod
-    def _chain(modules: nn.ModuleList, layers: tuple[Layer, ...], rows: Tensor) -> Tensor:
+    def _chain(modules: nn.ModuleList, layers: tuple[BoundLayer, ...], rows: Tensor) -> Tensor:
         for module, layer in zip(modules, layers, strict=True):
             rows = MODULES[layer.activation]()(module(rows))
         return rows

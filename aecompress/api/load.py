@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aecompress.deploy.checkpoint import load_model
+from aecompress.deploy.checkpoint import load_model, torch_tensors
 from aecompress.nets.module import AutoencoderModule
 
 
@@ -19,4 +19,4 @@ def load(folder: str | Path) -> AutoencoderModule:
     shapes = [
         [(layer.inputs, layer.outputs, layer.activation) for layer in part] for part in (model.encoder, model.decoder)
     ]
-    return AutoencoderModule(shapes[0], shapes[1], model.tensors, model.scaling)
+    return AutoencoderModule(shapes[0], shapes[1], torch_tensors(model), model.scaling)

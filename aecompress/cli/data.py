@@ -24,8 +24,9 @@ def data(
         resolved = resolve()
         from aecompress.data.dataset import load, write_npz
         from aecompress.data.describe import describe
+        from aecompress.plan.data import request_of
 
-        dataset = load(resolved.spec.data, resolved.spec.seed)
+        dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
         if output is not None:
             write_npz(dataset, output)
         facts = describe(dataset)

@@ -28,7 +28,8 @@ def spec_command(
         resolved = resolve()
         from aecompress.data.dataset import load
         from aecompress.plan.auto import complete
+        from aecompress.plan.data import request_of
         from aecompress.spec.toml import to_toml
 
-        dataset = load(resolved.spec.data, resolved.spec.seed)
+        dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
         typer.echo(to_toml(complete(resolved, dataset.facts)), nl=False)

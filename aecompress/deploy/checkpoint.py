@@ -7,9 +7,8 @@ import io
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from aecompress.errors import DataError
+from aecompress.errors import DataError, SpecError
 from aecompress.files import write_bytes, write_text
+from aecompress.layers.base import BoundLayer, Shape, bind
+from aecompress.layers.kinds import from_json, to_json
 
 Floats = NDArray[np.float32]
 FORMAT = 1
@@ -27,34 +28,25 @@ FORMAT = 1
 STATES_KEPT = 2
 STATE_TYPES = {"<f4": "F32", "<f8": "F64", "|b1": "BOOL", "<i8": "I64", "<i4": "I32"}
 """Number formats of a state, by NumPy's names, as safetensors calls them."""
-ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
-"""What a layer of a model folder may say; the reference and the graph know each."""
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """One linear layer, its name as in the tensor names, and the activation after it."""
-
-    name: str
-    inputs: int
-    outputs: int
-    activation: str
 
 
 @dataclass(frozen=True)
 class Model:
-    """One trained autoencoder: layers in order, tensors by torch's names (``encoder.0.weight`` ``[out, in]``)."""
+    """One trained autoencoder: layers in order, tensors by name, weights ``[fan_in, columns]``.
 
-    encoder: tuple[LayerShape, ...]
-    decoder: tuple[LayerShape, ...]
+    Files have them under the same names in torch's layout: :func:`torch_tensors`.
+    """
+
+    encoder: tuple[BoundLayer, ...]
+    decoder: tuple[BoundLayer, ...]
     tensors: Mapping[str, Floats]
     scaling: Mapping[str, Any]
     about: Mapping[str, Any]
     """Where it comes from: name, spec hash, metric, losses."""
 
     @property
-    def layers(self) -> tuple[LayerShape, ...]:
-        """Encoder, then decoder."""
+    def layers(self) -> tuple[BoundLayer, ...]:
+        """Return encoder, then decoder."""
         return self.encoder + self.decoder
 
     @property
@@ -109,15 +101,38 @@ def save_model(folder: Path, model: Model) -> None:
         "zeros": model.zeros,
         "sparsity": model.sparsity,
         "scaling": model.scaling,
-        "encoder": _layers_to_json(model.encoder),
-        "decoder": _layers_to_json(model.decoder),
+        "encoder": layers_to_json(model.encoder),
+        "decoder": layers_to_json(model.decoder),
     }
     write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
-    write_bytes(folder / "model.safetensors", pack(model.tensors, {"format": FORMAT, "zeros": model.zeros}))
+    write_bytes(folder / "model.safetensors", pack(torch_tensors(model), {"format": FORMAT, "zeros": model.zeros}))
 
 
-def _layers_to_json(layers: tuple[LayerShape, ...]) -> list[dict[str, Any]]:
-    return [{"in": layer.inputs, "out": layer.outputs, "activation": layer.activation} for layer in layers]
+def torch_tensors(model: Model) -> dict[str, Floats]:
+    """Return the tensors in the layout of torch's modules: weights of dense layers ``[out, in]``."""
+    tensors = dict(model.tensors)
+    for bound in model.layers:
+        name = bound.name + ".weight"
+        tensors[name] = bound.layer.to_torch(bound.given, tensors[name])
+    return tensors
+
+
+def layers_to_json(layers: tuple[BoundLayer, ...]) -> list[dict[str, Any]]:
+    """Return what ``config.json`` says of a chain: of each layer its kind, the values it reads, and its numbers."""
+    return [{"in": bound.inputs, **to_json(bound.layer)} for bound in layers]
+
+
+def layers_from_json(part: str, given: Shape, values: Sequence[Mapping[str, Any]]) -> tuple[BoundLayer, ...]:
+    """Return the chain of what :func:`layers_to_json` gave, named ``part.0``, ``part.1`` and so on.
+
+    Raises:
+        SpecError, ValueError, KeyError, TypeError: it is no such chain.
+    """
+    chain = bind([from_json(f"{part}.{index}", layer) for index, layer in enumerate(values)], given)
+    for bound, layer in zip(chain, values, strict=True):
+        if bound.inputs != layer["in"]:
+            raise ValueError(f"{bound.name} is given {bound.inputs} values, and takes {layer['in']}")
+    return chain
 
 
 def load_model(folder: Path) -> Model:
@@ -129,57 +144,51 @@ def load_model(folder: Path) -> Model:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        chains = [
-            tuple(
-                LayerShape(f"{part}.{index}", int(layer["in"]), int(layer["out"]), str(layer["activation"]))
-                for index, layer in enumerate(config[part])
-            )
-            for part in ("encoder", "decoder")
-        ]
+        if config["format"] != FORMAT:
+            raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
+        if not config["encoder"] or not config["decoder"]:
+            raise ValueError("encoder or decoder has no layers")
+        encoder = layers_from_json("encoder", (int(config["encoder"][0]["in"]),), config["encoder"])
+        decoder = layers_from_json("decoder", encoder[-1].gives, config["decoder"])
         scaling = dict(config["scaling"])
-        check_layers(chains[0] + chains[1], config["format"], all(chains))
     except OSError as fault:
         raise DataError(
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
         ) from fault
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
+    except (SpecError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
         raise DataError(f"{path}: is not a model's config ({fault!r}); make the model again") from fault
-    tensors = unpack(folder / "model.safetensors")
+    tensors = weights_of(folder / "model.safetensors", encoder + decoder)
+    ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")
+    about = {key: value for key, value in config.items() if key not in ours}
+    return Model(encoder, decoder, tensors, scaling, about)
+
+
+def weights_of(path: Path, layers: tuple[BoundLayer, ...]) -> dict[str, Floats]:
+    """Read the tensors of a model file, weights as ``[fan_in, columns]``.
+
+    Raises:
+        DataError: it is damaged, or its tensors are not those of ``layers``.
+    """
+    tensors = unpack(path)
     expected: dict[str, tuple[int, ...]] = {}
-    for layer in chains[0] + chains[1]:
-        expected[layer.name + ".weight"] = (layer.outputs, layer.inputs)
-        expected[layer.name + ".bias"] = (layer.outputs,)
+    for bound in layers:
+        blank = np.broadcast_to(np.float32(0), (bound.inputs, bound.outputs))
+        expected[bound.name + ".weight"] = bound.layer.to_torch(bound.given, blank).shape
+        expected[bound.name + ".bias"] = (bound.outputs,)
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise DataError(
-            f"{folder / 'model.safetensors'}: {wrong[0]} has shape {found.get(wrong[0])}, "
+            f"{path}: {wrong[0]} has shape {found.get(wrong[0])}, "
             f"config.json says {expected.get(wrong[0])}; take both files from one run"
         )
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32:
-            raise DataError(f"{folder / 'model.safetensors'}: {name} is {tensor.dtype}; float32 is needed")
-    ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")
-    about = {key: value for key, value in config.items() if key not in ours}
-    return Model(chains[0], chains[1], tensors, scaling, about)
-
-
-def check_layers(layers: tuple[LayerShape, ...], version: Any, complete: bool) -> None:
-    """Refuse a chain that no model of this version has.
-
-    Raises:
-        ValueError: saying why.
-    """
-    if version != FORMAT:
-        raise ValueError(f"format {version}, this version reads {FORMAT}")
-    if not complete:
-        raise ValueError("encoder or decoder has no layers")
-    for layer, after in pairwise(layers):
-        if layer.outputs != after.inputs:
-            raise ValueError(f"{layer.name} gives {layer.outputs} values, {after.name} takes {after.inputs}")
-    for layer in layers:
-        if layer.activation not in ACTIVATIONS:
-            raise ValueError(f"{layer.name} has the unknown activation {layer.activation!r}")
+            raise DataError(f"{path}: {name} is {tensor.dtype}; float32 is needed")
+    for bound in layers:
+        name = bound.name + ".weight"
+        tensors[name] = bound.layer.from_torch(bound.given, tensors[name])
+    return tensors
 
 
 def save_state(folder: Path, generation: int, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Path:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from aecompress.deploy.checkpoint import Model
-from aecompress.deploy.compact import Chain, Dense, chain_of, compact
+from aecompress.deploy.compact import Chain, Weighted, chain_of, compact
+from aecompress.layers.activations import ACTIVATIONS, IDENTITY
 
-_ONE_NODE = {"relu": "Relu", "leaky-relu": "LeakyRelu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 SCALING_KEY = "aecompress.scaling"
 """Metadata of a file that takes raw rows."""
 ROUNDED_KEY = "aecompress.rounded"
@@ -51,7 +51,7 @@ class Draft:
 
 Store = Callable[[Draft, str, NDArray[np.float32]], str]
 """Puts a tensor into a draft under a name; the name of the float32 value it can be read from."""
-Product = Callable[[Draft, Dense, str, str], None]
+Product = Callable[[Draft, Weighted, str, str], None]
 """Writes a layer's weights and bias applied to a value, ``(draft, layer, source, result)``, without its activation."""
 
 
@@ -68,9 +68,9 @@ def half(draft: Draft, name: str, tensor: NDArray[np.float32]) -> str:
 def gemm(store: Store) -> Product:
     """A float32 product of tensors stored by ``store``."""
 
-    def write(draft: Draft, layer: Dense, source: str, result: str) -> None:
-        stored = [store(draft, name, tensor) for name, tensor in layer.tensors.items()]
-        draft.add("Gemm", [source, *stored], result, name=layer.name)
+    def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
+        weight, bias = (store(draft, name, tensor) for name, tensor in layer.tensors.items())
+        layer.bound.layer.emit(draft, layer.bound.given, weight, bias, source, result)
 
     return write
 
@@ -124,21 +124,21 @@ def build(
     end = "scaled.reconstruction" if unscale or scorer is not None else last
     for layer in chain.layers:
         result = end if layer is chain.layers[-1] else f"{layer.name}.out"
-        before = result if layer.activation == "identity" else f"{layer.name}.pre"
+        before = result if layer.activation == IDENTITY else f"{layer.name}.pre"
         write(draft, layer, current, before)
-        if layer.activation != "identity":
-            activate(draft, layer, before, result)
+        if layer.activation != IDENTITY:
+            ACTIVATIONS[layer.activation].emit(draft, f"{layer.name}.{layer.activation}", before, result)
         current = result
     if unscale:
         draft.add("Add", [draft.add("Mul", [current, divisor], "stretched"), offset], last)
     if scorer is not None:
         last = score(draft, scaled, current, scorer)
-    width = chain.layers[-1].weight.shape[1]
+    gives: list[str | int | None] = ["batch"] if scorer else ["batch", *chain.layers[-1].bound.gives]
     graph = helper.make_graph(
         draft.nodes,
         part,
-        [helper.make_tensor_value_info(first, TensorProto.FLOAT, ["batch", chain.width])],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["batch"] if scorer else ["batch", width])],
+        [helper.make_tensor_value_info(first, TensorProto.FLOAT, ["batch", *chain.shape])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, gives)],
         list(draft.initializers.values()),
     )
     opsets = [helper.make_opsetid("", opset)]
@@ -163,27 +163,6 @@ def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer) -> str:
         axes = draft.keep("score.axes", np.array([1], np.int64))
         return draft.add("ReduceMean", ["error", axes], "score", keepdims=0)
     return draft.add("ReduceMean", ["error"], "score", axes=[1], keepdims=0)
-
-
-def activate(draft: Draft, layer: Dense, source: str, result: str) -> None:
-    """The nodes of a layer's activation; exact GELU is spelled out below opset 20, which has no Gelu."""
-    name = f"{layer.name}.{layer.activation}"
-    if layer.activation == "leaky-relu":
-        draft.add("LeakyRelu", [source], result, name=name, alpha=0.01)
-    elif layer.activation != "gelu":
-        draft.add(_ONE_NODE[layer.activation], [source], result, name=name)
-    elif draft.opset >= 20:
-        draft.add("Gelu", [source], result, name=name)
-    else:
-        root, one, half_ = (draft.keep(f"gelu.{key}", v) for key, v in (("root", 2**-0.5), ("one", 1.0), ("half", 0.5)))
-        for op, inputs, output in (
-            ("Mul", [source, root], f"{name}.scaled"),
-            ("Erf", [f"{name}.scaled"], f"{name}.erf"),
-            ("Add", [f"{name}.erf", one], f"{name}.gate"),
-            ("Mul", [source, half_], f"{name}.halved"),
-            ("Mul", [f"{name}.halved", f"{name}.gate"], result),
-        ):
-            draft.add(op, inputs, output, name=output)
 
 
 def chains(model: Model, compacted: bool = True) -> dict[str, Chain]:

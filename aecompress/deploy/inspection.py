@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aecompress.deploy.checkpoint import Model
+from aecompress.layers.units import fed, read
 
 
 def describe(model: Model) -> list[dict[str, Any]]:
@@ -20,7 +21,7 @@ def describe(model: Model) -> list[dict[str, Any]]:
         weight, bias = model.tensors[layer.name + ".weight"], model.tensors[layer.name + ".bias"]
         zeros = weight.size + bias.size - int(np.count_nonzero(weight)) - int(np.count_nonzero(bias))
         after = model.layers[index + 1 : index + 2]
-        unread = int((~model.tensors[after[0].name + ".weight"].any(0)).sum()) if after else 0
+        unread = int((~read(after[0].matrix, model.tensors[after[0].name + ".weight"])).sum()) if after else 0
         table.append(
             {
                 "layer": layer.name,
@@ -30,7 +31,7 @@ def describe(model: Model) -> list[dict[str, Any]]:
                 "parameters": weight.size + bias.size,
                 "zeros": zeros,
                 "sparsity": zeros / (weight.size + bias.size),
-                "unfed": int((~weight.any(1)).sum()),
+                "unfed": int((~fed(layer.matrix, weight)).sum()),
                 "unread": unread,
             }
         )

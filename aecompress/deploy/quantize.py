@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from aecompress.deploy.checkpoint import Floats
-from aecompress.deploy.compact import Chain, Dense
+from aecompress.deploy.compact import Chain, Weighted
 from aecompress.deploy.graph import Draft, Product
 from aecompress.deploy.pack import Grid
-from aecompress.deploy.reference import ACTIVATIONS
+from aecompress.layers.activations import ACTIVATIONS
 
 TINY = 1e-12
 MIN_OPSET = 19
@@ -32,11 +32,11 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
     seen = {}
     for layer in chain.layers:
         seen[layer.name] = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        values = ACTIVATIONS[layer.activation]((values @ layer.weight + layer.bias).astype(np.float64))
+        values = ACTIVATIONS[layer.activation].value(layer.before(values, np.float32).astype(np.float64))
     return seen
 
 
-def quantised(layer: Dense, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
+def quantised(layer: Weighted, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
     """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int7 grid."""
     grid = grids[f"{layer.name}.weight"]
     scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
@@ -48,7 +48,7 @@ def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
     return lambda draft, layer, source, result: write_dynamic(draft, layer, grids, source, result)
 
 
-def write_dynamic(draft: Draft, layer: Dense, grids: Mapping[str, Grid], source: str, result: str) -> None:
+def write_dynamic(draft: Draft, layer: Weighted, grids: Mapping[str, Grid], source: str, result: str) -> None:
     """The nodes of one product under :func:`dynamic`."""
     weight, scale = quantised(layer, grids)
     names = list(layer.tensors)
@@ -67,7 +67,7 @@ def write_dynamic(draft: Draft, layer: Dense, grids: Mapping[str, Grid], source:
 def static(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
     """A product in int8 with the input's range fixed, written as quantise-dequantise pairs that onnxruntime fuses."""
 
-    def write(draft: Draft, layer: Dense, source: str, result: str) -> None:
+    def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
         weight, scale = quantised(layer, grids)
         low, high = seen[layer.name]
         step = np.float32(max(high - low, TINY) / 255)

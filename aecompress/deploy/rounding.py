@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.pack import Grid, grid_of
-from aecompress.deploy.reference import ACTIVATIONS
+from aecompress.layers.activations import ACTIVATIONS
 
 DAMPING = 0.01
 """Share of the mean second moment added to each: inputs that hardly vary must not take up large errors."""
@@ -32,16 +32,17 @@ def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[st
     given, layers, grids = exact, [], {}
     for layer in chain.layers:
         grid = grid_of(layer.weight, values)
-        weight = layer.weight
+        near = layer
         if grid is not None:
-            weight = carried(layer.weight, given, grid)
+            weight = carried(layer.weight, given, grid) if layer.product else grid.value(grid.codes(layer.weight))
+            near = replace(layer, weight=weight)
             grids[f"{layer.name}.weight"] = grid
-        wanted = exact @ layer.weight.astype(np.float64) + layer.bias
-        got = given @ weight.astype(np.float64) + layer.bias
-        bias = (layer.bias + (wanted - got).mean(0)).astype(np.float32)
-        layers.append(replace(layer, weight=weight, bias=bias))
-        exact = ACTIVATIONS[layer.activation](wanted)
-        given = ACTIVATIONS[layer.activation](got + (bias - layer.bias))
+        wanted, got = layer.before(exact), near.before(given)
+        change = (wanted - got).mean(0) if layer.product else np.zeros_like(layer.bias)
+        bias = (layer.bias + change).astype(np.float32)
+        layers.append(replace(near, bias=bias))
+        exact = ACTIVATIONS[layer.activation].value(wanted)
+        given = ACTIVATIONS[layer.activation].value(got + (bias - layer.bias) if layer.product else got)
     return replace(chain, layers=tuple(layers)), grids
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aecompress.deploy import graph, measure, pack, quantize, reference, rounding, verify
-from aecompress.deploy.checkpoint import Floats, Model
+from aecompress.deploy.checkpoint import Floats, Model, torch_tensors
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine, Scorer
 from aecompress.deploy.sparse import load_sparse, save_sparse
@@ -267,9 +267,9 @@ def row_errors(model: Model, rows: Floats, kind: str) -> np.ndarray:
 def sparse(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """``model.sparse.safetensors``: all weights of the model in their original shapes, without the zeros."""
     path = folder / "model.sparse.safetensors"
-    save_sparse(path, source.model.tensors)
+    tensors = torch_tensors(source.model)
+    save_sparse(path, tensors)
     loaded = load_sparse(path)
-    tensors = source.model.tensors
     wrong = [name for name in tensors if name not in loaded or not np.array_equal(loaded[name], tensors[name])]
     outcome.checks.append(
         Check(f"{path.name} rebuilds", not wrong, ", ".join(wrong) or f"{len(loaded)} tensors, bit for bit")

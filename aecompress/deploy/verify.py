@@ -401,7 +401,6 @@ def _stored_tensors(label: str, proto: onnx.ModelProto, model: Model) -> Check:
         if mine is None:
             continue
         stored = numpy_helper.to_array(initializer)
-        mine = mine.T if mine.ndim == 2 else mine
         if stored.shape != mine.shape or stored.dtype != mine.dtype:
             continue
         count = int(np.count_nonzero(stored != mine))

@@ -13,6 +13,7 @@ from aecompress import rng
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
 from aecompress.nets.rows import RowSet
+from aecompress.nets.units import by_columns
 from aecompress.population.stats import ActivationStats, activations
 
 
@@ -34,7 +35,7 @@ def incoming(net: Autoencoder, units: Tensor) -> Tensor:
     """A value per unit ``[P, U]`` given to each of its incoming weights and its bias: ``[P, model_size]``."""
     parts = []
     for layer, values in zip(net.layers, net.split_units(units), strict=True):
-        parts.append(values[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
+        parts.append(by_columns(layer, values)[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
     return torch.cat(parts, 1)
 
 
@@ -93,7 +94,9 @@ class Evidence:
         if there <= GUIDING_ROWS:
             every = self.rows.index_select(0, torch.arange(there, device=cells.device))
             return every.expand(cells.shape[0], -1, -1)
-        index = rng.integers(self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), there)
+        index = rng.integers(
+            self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), high=there
+        )
         drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return drawn
 
@@ -121,6 +124,6 @@ class Evidence:
         """Which units are inactive on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
         assert self.guide is not None
         shape, high = (self.guide_rows,), self.guide.shape[0]
-        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high)
+        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high=high)
         rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return inactive(self.net, self.views, rows, self.threshold)

@@ -19,6 +19,7 @@ from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest
 from aecompress.nets.layers import forward
+from aecompress.nets.units import by_reads
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def wanda(evidence: Evidence) -> Tensor:
     rows, scores = evidence.batch(), magnitude(evidence).clone()
     trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
     for layer, below in zip(evidence.net.layers, [rows, *trace.out], strict=False):
-        views[layer.name + ".weight"] *= below.square().mean(1).sqrt_()[:, :, None]
+        views[layer.name + ".weight"] *= by_reads(layer, below.square().mean(1).sqrt_())
     for part in torch.split(scores, evidence.net.layer_sizes, 1):
         part /= part.sum(1, keepdim=True) / (part > 0).sum(1, keepdim=True).clamp(min=1) + TINY
     return scores

@@ -16,6 +16,7 @@ from aecompress.evolve.evidence import Evidence
 from aecompress.evolve.select import hidden_layers, removed_units, split_hidden
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
+from aecompress.nets.units import by_columns, by_reads, norm_out
 from aecompress.population.state import Population
 
 
@@ -52,9 +53,9 @@ def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:
     views = net.model_layout.views(evidence.gradients(evidence.weights + fresh))
     readers = dict(hidden_layers(net))
     parts = [
-        views[readers[layer].name + ".weight"].norm(dim=2)
+        norm_out(readers[layer], views[readers[layer].name + ".weight"])
         if layer in readers
-        else fresh.new_zeros(fresh.shape[0], layer.outputs)
+        else fresh.new_zeros(fresh.shape[0], layer.units)
         for layer in net.layers
     ]
     return torch.cat(parts, 1), fresh
@@ -73,10 +74,11 @@ def incoming_of(net: Autoencoder, units: Tensor) -> Tensor:
     found = torch.zeros((units.shape[0], net.layout.size), dtype=torch.bool, device=units.device)
     views, parts = net.layout.views(found), split_hidden(net, units)
     for (layer, _), own in zip(hidden_layers(net), parts, strict=True):
-        views[layer.name + ".weight"].logical_or_(own[:, None, :])
-        views[layer.name + ".bias"].logical_or_(own[:, None, :])
+        columns = by_columns(layer, own)[:, None, :]
+        views[layer.name + ".weight"].logical_or_(columns)
+        views[layer.name + ".bias"].logical_or_(columns)
     for (_, reader), own in zip(hidden_layers(net), parts, strict=True):
-        views[reader.name + ".weight"].logical_and_(~own[:, :, None])
+        views[reader.name + ".weight"].logical_and_(by_reads(reader, ~own))
     return found
 
 

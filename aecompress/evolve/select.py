@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aecompress.layers.base import BoundLayer
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.nets.layers import Layer
+from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
 
 TINY = 1e-30
 HALVES = 1 << 16
@@ -103,18 +106,16 @@ def most_zeros(net: Autoencoder) -> int:
     return net.model_size - len(net.layers)
 
 
+@functools.lru_cache(maxsize=64)
 def most_unit_zeros(net: Autoencoder) -> int:
-    """The most zeros that removing whole hidden units can give when every hidden layer keeps one."""
-    left = {layer: 1 for layer, _ in hidden_layers(net)}
-    inputs, kept = net.layers[0].inputs, 0
-    for layer in net.layers:
-        outputs = left.get(layer, layer.outputs)
-        kept += (inputs + 1) * outputs
-        inputs = outputs
-    return net.model_size - kept
+    """Return the most zeros that removing whole hidden units can give when every hidden layer keeps one."""
+    removed = [torch.arange(layer.units) > 0 for layer, _ in hidden_layers(net)]
+    if not removed:
+        return 0
+    return int((~without_units(net, torch.cat(removed)[None]))[:, : net.model_size].sum())
 
 
-def hidden_layers(net: Autoencoder) -> list[tuple[Layer, Layer]]:
+def hidden_layers(net: Autoencoder) -> list[tuple[BoundLayer, BoundLayer]]:
     """The layers whose units may be removed, each with the layer that reads them: not the latent, not the output."""
     layers = net.layers
     fixed = (net.encoder[-1], net.decoder[-1])
@@ -159,14 +160,15 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int
 
 def split_hidden(net: Autoencoder, units: Tensor) -> list[Tensor]:
     """Values of the H units of :func:`hidden_layers`, ``[P, H]``, as one view per layer."""
-    return list(torch.split(units, [layer.outputs for layer, _ in hidden_layers(net)], 1))
+    return list(torch.split(units, [layer.units for layer, _ in hidden_layers(net)], 1))
 
 
 def removed_units(net: Autoencoder, masks: Tensor) -> Tensor:
     """The hidden units that nothing feeds, bool ``[P, H]``."""
     views = net.layout.views(masks)
     parts = [
-        ~(views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0]) for layer, _ in hidden_layers(net)
+        ~any_of_unit(layer, views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0])
+        for layer, _ in hidden_layers(net)
     ]
     return torch.cat(parts, 1) if parts else masks[:, :0]
 
@@ -176,9 +178,10 @@ def without_units(net: Autoencoder, removed: Tensor) -> Tensor:
     keep = torch.ones((removed.shape[0], net.layout.size), dtype=torch.bool, device=removed.device)
     views = net.layout.views(keep)
     for (layer, reader), gone in zip(hidden_layers(net), split_hidden(net, removed), strict=True):
-        views[layer.name + ".weight"].logical_and_(~gone[:, None, :])
-        views[layer.name + ".bias"].logical_and_(~gone[:, None, :])
-        views[reader.name + ".weight"].logical_and_(~gone[:, :, None])
+        columns = by_columns(layer, ~gone)[:, None, :]
+        views[layer.name + ".weight"].logical_and_(columns)
+        views[layer.name + ".bias"].logical_and_(columns)
+        views[reader.name + ".weight"].logical_and_(by_reads(reader, ~gone))
     return keep
 
 
@@ -191,8 +194,9 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
     """
     views, parts = net.model_layout.views(scores), []
     for index, layer in enumerate(net.layers):
-        norm = views[layer.name + ".weight"].norm(dim=1)
+        norm = norm_in(layer, views[layer.name + ".weight"])
         if index + 1 < len(net.layers):
-            norm = norm * views[net.layers[index + 1].name + ".weight"].norm(dim=2)
+            reader = net.layers[index + 1]
+            norm = norm * norm_out(reader, views[reader.name + ".weight"])
         parts.append(norm)
     return torch.cat([part / part.mean(1, keepdim=True).clamp(min=TINY) for part in parts], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, Trace, backward, forward, write_gradient
+from aecompress.layers.base import BoundLayer, bind
+from aecompress.layers.dense import Dense, dense
+from aecompress.nets.layers import ACTIVATIONS, Layout, Trace, backward, dense_write_gradient, forward
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
 from aecompress.spec.fields import ModelSpec
@@ -23,19 +26,19 @@ class Autoencoder:
     because evaluation uses the mean alone. It therefore lies last in a cell's row of parameters.
     """
 
-    encoder: tuple[Layer, ...]
-    decoder: tuple[Layer, ...]
-    log_variance: Layer | None = None
+    encoder: tuple[BoundLayer, ...]
+    decoder: tuple[BoundLayer, ...]
+    log_variance: BoundLayer | None = None
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[BoundLayer, ...]:
         """Encoder and decoder as one chain: what is evaluated, pruned and exported."""
         return self.encoder + self.decoder
 
     @property
     def latent(self) -> int:
         """Size of the latent code."""
-        return self.encoder[-1].outputs
+        return math.prod(self.encoder[-1].gives)
 
     @cached_property
     def layout(self) -> Layout:
@@ -56,7 +59,7 @@ class Autoencoder:
     @cached_property
     def layer_sizes(self) -> list[int]:
         """Number of weights and biases of each layer, as they follow on each other in a row."""
-        return [(layer.inputs + 1) * layer.outputs for layer in self.layers]
+        return [layer.size for layer in self.layers]
 
     @cached_property
     def encoder_size(self) -> int:
@@ -64,11 +67,11 @@ class Autoencoder:
         return Layout(self.encoder).size
 
     def split_units(self, units: Tensor) -> list[Tensor]:
-        """Values per unit of all layers, ``[..., U]``, cut into one view ``[..., out]`` per layer."""
+        """Return values per unit of all layers, ``[..., U]``, cut into one view ``[..., units]`` per layer."""
         first, parts = 0, []
         for layer in self.layers:
-            parts.append(units[..., first : first + layer.outputs])
-            first += layer.outputs
+            parts.append(units[..., first : first + layer.units])
+            first += layer.units
         return parts
 
 
@@ -118,7 +121,7 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
 
 def _variational_gradient(
     net: Autoencoder,
-    head: Layer,
+    head: BoundLayer,
     weights: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
     rows: Tensor,
@@ -141,8 +144,8 @@ def _variational_gradient(
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
     # The two heads stand on the same hidden layer, so their gradients meet there before going further down.
-    write_gradient(net.encoder[-1], gradients, below, at_mean)
-    write_gradient(head, gradients, below, at_head)
+    dense_write_gradient(net.encoder[-1], gradients, below, at_mean)
+    dense_write_gradient(head, gradients, below, at_head)
     if len(net.encoder) > 1:
         from_mean = torch.bmm(at_mean, weights[net.encoder[-1].name + ".weight"].transpose(1, 2))
         from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))
@@ -190,23 +193,19 @@ def build(model: ModelSpec, inputs: int) -> Autoencoder:
     chain = _chain("encoder", inputs, encoder)
     head = None
     if model.family == "variational":
-        head = Layer("log_variance", chain[-1].inputs, chain[-1].outputs, "identity")
+        head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity")
     return Autoencoder(chain, _chain("decoder", encoder[-1][0], decoder), head)
 
 
-def _chain(name: str, inputs: int, sizes: Sequence[tuple[int, str]]) -> tuple[Layer, ...]:
-    layers = []
-    for index, (outputs, activation) in enumerate(sizes):
-        layers.append(Layer(f"{name}.{index}", inputs, outputs, activation))
-        inputs = outputs
-    return tuple(layers)
+def _chain(name: str, inputs: int, sizes: Sequence[tuple[int, str]]) -> tuple[BoundLayer, ...]:
+    return bind([Dense(f"{name}.{index}", *size) for index, size in enumerate(sizes)], (inputs,))
 
 
-def state_dict(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:
-    """Encoder and decoder of one individual, ``row`` ``[n]``, with torch's names and layout: weights ``[out, in]``."""
+def tensors_of(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:
+    """Return encoder and decoder of one individual, ``row`` ``[n]``, by name: weights ``[fan_in, columns]``."""
     views = net.layout.views(row[None].detach())
     state = {}
     for layer in net.layers:
-        state[layer.name + ".weight"] = views[layer.name + ".weight"][0].T.contiguous()
+        state[layer.name + ".weight"] = views[layer.name + ".weight"][0].contiguous()
         state[layer.name + ".bias"] = views[layer.name + ".bias"][0, 0].contiguous()
     return state

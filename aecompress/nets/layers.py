@@ -1,7 +1,8 @@
-"""Linear layers for a whole population at once: weights ``[P, in, out]``, rows ``[P, B, in]``.
+"""Layers for a whole population at once: weights ``[P, fan_in, columns]``, values ``[P, B, *shape]``.
 
-The backward pass is written by hand: an autoencoder is a chain, so it is four lines, and gradients land in place in
-one flat buffer. The tests hold it equal to autograd.
+The torch side of :mod:`aecompress.layers`: a forward pass per kind, and where a kind has none by hand, autograd's
+backward. That of dense layers is written by hand: it is four lines, and gradients land in place in one flat buffer. The
+tests hold it equal to autograd.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aecompress import rng
-from aecompress.errors import SpecError
+from aecompress.layers.base import BoundLayer
 
 aten = torch.ops.aten
 
@@ -38,23 +39,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(lambda pre: torch.tanh(pre), lambda grad, pre, out: aten.tanh_backward(grad, out)),
     "sigmoid": Activation(lambda pre: torch.sigmoid(pre), lambda grad, pre, out: aten.sigmoid_backward(grad, out)),
 }
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One linear layer and the activation after it."""
-
-    name: str
-    inputs: int
-    outputs: int
-    activation: str
-
-    def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise SpecError(
-                f"model: layer {self.name} asks for activation {self.activation!r}; "
-                f"choose one of {', '.join(ACTIVATIONS)}"
-            )
+"""The torch forms of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +55,10 @@ class Layout:
     """How the tensors of a chain of layers lie in a cell's row of ``n`` parameters.
 
     A population keeps its parameters as one tensor ``[P, n]``, a row per cell, so that copying a cell, ranking all of
-    its weights and updating them are each one operation; every layer's weight is a view ``[P, in, out]`` of it.
+    its weights and updating them are each one operation; every layer's weight is a view ``[P, fan_in, columns]`` of it.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[BoundLayer]) -> None:
         self.slots: dict[str, Slot] = {}
         offset = 0
         for layer in layers:
@@ -87,7 +72,7 @@ class Layout:
         self.size = offset
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """Views of ``flat`` ``[P, n]`` by tensor name: weights ``[P, in, out]``, biases ``[P, 1, out]``."""
+        """Return views of ``flat`` ``[P, n]`` by name: weights ``[P, fan_in, columns]``, biases ``[P, 1, columns]``."""
         return {
             name: flat[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
             for name, slot in self.slots.items()
@@ -95,15 +80,16 @@ class Layout:
 
 
 def initial(
-    layers: Sequence[Layer],
+    layers: Sequence[BoundLayer],
     layout: Layout,
     seed: int,
     cells: Tensor,
+    *,
     gain: float = 1.0,
     generation: int = 0,
     step: int = 0,
 ) -> Tensor:
-    """Fresh parameters ``[P, n]``: weights U(-gain/sqrt(in), gain/sqrt(in)), biases the same with a gain of 1.
+    """Draw parameters ``[P, n]``: weights U(-gain/sqrt(in), gain/sqrt(in)), biases the same with a gain of 1.
 
     A gain of 1 is torch's default for ``nn.Linear``; with sqrt(3) the weights have the variance 1/in, which keeps that
     of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16).
@@ -119,8 +105,44 @@ def initial(
     return flat
 
 
+class Kind(NamedTuple):
+    """The torch side of a layer kind.
+
+    Attributes:
+        forward: ``(layer, weight [P, fan_in, columns], bias [P, 1, columns], below [P, B, *given])`` to the values
+            before the activation, ``[P, B, *gives]``.
+        backward: :func:`backward_layer` for the kind, by hand; None: autograd does it.
+    """
+
+    forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
+    backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Tensor, Tensor, bool], Tensor | None] | None = None
+
+
+def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
+    """Compute ``below @ weight + bias``, ``[P, B, out]``."""
+    return torch.baddbmm(bias, below if below.ndim == 3 else below.flatten(2), weight)
+
+
+def dense_write_gradient(layer: BoundLayer, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor) -> None:
+    """Write a dense layer's own gradient, in place, from its input ``[P, B, in]`` and ``delta`` ``[P, B, out]``."""
+    torch.bmm(below.transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
+    torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
+
+
+def dense_backward(
+    layer: BoundLayer, weight: Tensor, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor, needed: bool
+) -> Tensor | None:
+    """Go backward through a dense layer."""
+    dense_write_gradient(layer, gradients, below if below.ndim == 3 else below.flatten(2), delta)
+    return product(delta, weight.transpose(1, 2)).view_as(below) if needed else None
+
+
+KINDS: dict[str, Kind] = {"dense": Kind(dense_forward, dense_backward)}
+"""The torch side of :data:`aecompress.layers.kinds.KINDS`."""
+
+
 class Trace(NamedTuple):
-    """What a forward pass leaves behind: per layer the value before and after its activation, ``[P, B, out]``.
+    """What a forward pass leaves behind: per layer the values before and after its activation, ``[P, B, *gives]``.
 
     Where an activation works in place (relu, leaky-relu, identity) the two are one tensor.
     """
@@ -129,26 +151,20 @@ class Trace(NamedTuple):
     out: list[Tensor]
 
 
-def forward(layers: Sequence[Layer], weights: Mapping[str, Tensor], rows: Tensor) -> Trace:
-    """Run a chain of layers on ``rows`` ``[P, B, in]``."""
+def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: Tensor) -> Trace:
+    """Run a chain of layers on ``rows`` ``[P, B, *given]``."""
     trace = Trace([], [])
     below = rows
     for layer in layers:
-        pre = torch.baddbmm(weights[layer.name + ".bias"], below, weights[layer.name + ".weight"])
-        below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, out]
+        pre = KINDS[layer.kind].forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
+        below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, *gives]
         trace.pre.append(pre)
         trace.out.append(below)
     return trace
 
 
-def write_gradient(layer: Layer, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor) -> None:
-    """Write a layer's own gradient, in place, from its input ``[P, B, in]`` and ``delta`` ``[P, B, out]``."""
-    torch.bmm(below.transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
-    torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
-
-
 def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
-    """``left @ right``, ``[P, B, k] [P, k, m]``; of one cell as a plain product, which is faster in bfloat16.
+    """Compute ``left @ right``, ``[P, B, k] [P, k, m]``; of one cell as a plain product, which is faster in bfloat16.
 
     Args:
         out: ``[P, B, m]``, where the result goes; else into new memory.
@@ -158,27 +174,52 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.mm(left[0], right[0], out=None if out is None else out[0])[None]
 
 
+def backward_layer(
+    layer: BoundLayer,
+    weights: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    below: Tensor,
+    delta: Tensor,
+    needed: bool,
+) -> Tensor | None:
+    """Write a layer's own gradient, in place, from its input ``[P, B, *given]`` and ``delta`` ``[P, B, *gives]``.
+
+    Returns:
+        The gradient at its input, where that is ``needed``.
+    """
+    names = (layer.name + ".weight", layer.name + ".bias")
+    forward_of, by_hand = KINDS[layer.kind]
+    if by_hand is not None:
+        return by_hand(layer, weights[names[0]], gradients, below, delta, needed)
+    leaves = [tensor.detach().requires_grad_() for tensor in (weights[names[0]], weights[names[1]], below)]
+    with torch.enable_grad():  # the forward pass is computed again
+        pre = forward_of(layer, *leaves)
+        weight, bias, at_input = torch.autograd.grad(pre, leaves, delta)
+    gradients[names[0]].copy_(weight)
+    gradients[names[1]].copy_(bias)
+    return at_input
+
+
 def backward(
-    layers: Sequence[Layer],
+    layers: Sequence[BoundLayer],
     weights: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
     rows: Tensor,
     trace: Trace,
     delta: Tensor,
 ) -> Tensor:
-    """Back-propagate ``delta`` ``[P, B, out]``, the gradient at the last layer's value before its activation.
+    """Back-propagate ``delta`` ``[P, B, *gives]``, the gradient at the last layer's value before its activation.
 
     Writes every layer's gradient into ``gradients`` (in place, same names and shapes as ``weights``).
 
     Returns:
-        The gradient at the first layer's value before its activation, ``[P, B, out of the first layer]``.
+        The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
     """
     for index in range(len(layers) - 1, -1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else rows
-        write_gradient(layer, gradients, below, delta)
-        if index:
-            grad = product(delta, weights[layer.name + ".weight"].transpose(1, 2))
+        grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
+        if grad is not None and index:
             activation = ACTIVATIONS[layers[index - 1].activation]
             delta = activation.backward(grad, trace.pre[index - 1], trace.out[index - 1])
     return delta

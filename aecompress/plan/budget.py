@@ -8,12 +8,13 @@ import numpy as np
 
 from aecompress import rng
 from aecompress.deploy import graph, pack
-from aecompress.deploy.checkpoint import Floats, LayerShape
+from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import chain_of, compact
 from aecompress.errors import SpecError
 from aecompress.evolve.select import most_unit_zeros, most_zeros
+from aecompress.layers.base import BoundLayer
+from aecompress.layers.units import columns_of, rows_of
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.nets.layers import Layer
 from aecompress.plan.auto import FROM_DATA, can_regrow
 from aecompress.plan.pruning import most_sparse
 from aecompress.spec.fields import ExportSpec
@@ -94,7 +95,7 @@ METADATA_BYTES = 200
 
 
 def within_budget(
-    resolved: Resolved, net: Autoencoder, encoder: tuple[LayerShape, ...], decoder: tuple[LayerShape, ...]
+    resolved: Resolved, net: Autoencoder, encoder: tuple[BoundLayer, ...], decoder: tuple[BoundLayer, ...]
 ) -> Resolved:
     """The spec with the target sparsity that its budget needs, unless a target was asked for.
 
@@ -128,7 +129,7 @@ def within_budget(
 
 
 def bytes_at(
-    sparsity: float, encoder: tuple[LayerShape, ...], decoder: tuple[LayerShape, ...], export: ExportSpec, units: bool
+    sparsity: float, encoder: tuple[BoundLayer, ...], decoder: tuple[BoundLayer, ...], export: ExportSpec, units: bool
 ) -> int:
     """About the bytes of the smallest autoencoder file asked for, at some sparsity.
 
@@ -145,7 +146,7 @@ def bytes_at(
     return file_bytes(encoder + decoder, tensors, export)
 
 
-def file_bytes(layers: tuple[LayerShape, ...], tensors: Mapping[str, Floats], export: ExportSpec) -> int:
+def file_bytes(layers: tuple[BoundLayer, ...], tensors: Mapping[str, Floats], export: ExportSpec) -> int:
     """About the bytes of the smallest autoencoder file asked for; packed values chosen by their loss count as int8."""
     chain = compact(chain_of(layers, tensors))
     values = "int8" if export.values == "smallest" else export.values
@@ -159,22 +160,18 @@ def file_bytes(layers: tuple[LayerShape, ...], tensors: Mapping[str, Floats], ex
 
 
 def likeness(
-    share: float, encoder: tuple[LayerShape, ...], decoder: tuple[LayerShape, ...], units: bool
+    share: float, encoder: tuple[BoundLayer, ...], decoder: tuple[BoundLayer, ...], units: bool
 ) -> dict[str, Floats]:
     """Random tensors of the layers with a ``share`` of the weights zero, or of the hidden units without weights."""
     draws = rng.host(0, "budget-weights")
     ends = (encoder[-1].name, decoder[-1].name)
-    before, tensors = np.ones(encoder[0].inputs, bool), {}
+    before, tensors = np.ones(encoder[0].matrix.below, bool), {}
     for layer in encoder + decoder:
-        gone = round(share * layer.outputs) if units and layer.name not in ends else 0
-        after = np.arange(layer.outputs) >= gone
-        mask = np.outer(after, before) if units else draws.random((layer.outputs, layer.inputs)) >= share
-        tensors[layer.name + ".weight"] = (draws.standard_normal(mask.shape) * mask).astype(np.float32)
-        tensors[layer.name + ".bias"] = (draws.standard_normal(layer.outputs) * after).astype(np.float32)
+        gone = round(share * layer.units) if units and layer.name not in ends else 0
+        after, shape = np.arange(layer.units) >= gone, (layer.outputs, layer.inputs)
+        columns = columns_of(layer.matrix, after)
+        kept = rows_of(layer.matrix, before) & columns if units else (draws.random(shape) >= share).T
+        tensors[layer.name + ".weight"] = (draws.standard_normal(shape).T * kept).astype(np.float32)
+        tensors[layer.name + ".bias"] = (draws.standard_normal(layer.outputs) * columns).astype(np.float32)
         before = after
     return tensors
-
-
-def shapes(layers: tuple[Layer, ...]) -> tuple[LayerShape, ...]:
-    """Layers as the deploy side knows them."""
-    return tuple(LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in layers)

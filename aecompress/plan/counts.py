@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.spec.fields import RunSpec
 
@@ -25,7 +26,14 @@ def budgets_of(spec: RunSpec) -> tuple[float, ...]:
     return (float(spec.prune.target_sparsity),) * cells_of(spec)
 
 
+def rule_of(spec: RunSpec) -> str:
+    """Return the evolution rule of a spec, a name in :data:`aecompress.evolve.rules.registry.RULES` once resolved."""
+    return spec.evolve.rule if spec.mode == "coevo" else "alone"
+
+
 def members_of(spec: RunSpec) -> int:
-    """Members of a neighbourhood, n of the schedules; in a panmictic population it is 1 (ALGORITHMS A4)."""
+    """Return the members of a neighbourhood, n of the schedules; 1 under rules without space (ALGORITHMS A4)."""
     evolve = spec.evolve
-    return 1 if evolve.rule == "panmictic" else len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)
+    if not RULES[rule_of(spec)].spatial:
+        return 1
+    return len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)

@@ -7,6 +7,7 @@ import torch
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.base import Plan
+from aecompress.evolve.rules.registry import RULES
 from aecompress.machine import gib, memory_bytes
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
@@ -43,9 +44,9 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     cells = cells_of(spec)
     # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
     individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
-    passing = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.block, cells))
-    company = cells * members_of(spec) * individual // 2 if spec.evolve.rule == "opponents" else 0
-    needed = cells * individual + company + passing + value * sum(rows.size for rows in dataset.splits.values())
+    passing = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.blocks.cells, cells))
+    copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
+    needed = cells * individual + copies + passing + value * sum(rows.size for rows in dataset.splits.values())
     there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
     if needed > there:
         raise SpecError(

@@ -46,9 +46,9 @@ def first_population(
         float(spec.train.learning_rate),
         spec.train.optimizer == "adam",
         device,
-        DTYPES[spec.precision],
-        min(int(spec.train.batch), len(dataset.train)) if spread else 0,
-        3**0.5 if scaled else 1.0,
+        dtype=DTYPES[spec.precision],
+        stats_batch=min(int(spec.train.batch), len(dataset.train)) if spread else 0,
+        gain=3**0.5 if scaled else 1.0,
     )
     views = net.layout.views(population.weights)
     last = net.decoder[-1]
@@ -56,5 +56,5 @@ def first_population(
         mean = torch.from_numpy(dataset.train.mean(0, dtype=np.float64))
         views[last.name + ".bias"].copy_(MEAN_BIAS[last.activation](mean))
     for name, tensor in (init or {}).items():
-        views[name].copy_(torch.tensor(np.atleast_2d(tensor.T)))
+        views[name].copy_(torch.from_numpy(np.atleast_2d(tensor).copy()))
     return population

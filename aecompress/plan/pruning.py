@@ -39,7 +39,7 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     shape = Shape(
         float(prune.probability),
         generations - 1 if ring else generations,
-        members_of(spec) if ring else 1,
+        members_of(spec),
         prune.exponent,
         prune.delay,
     )

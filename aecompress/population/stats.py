@@ -78,7 +78,7 @@ class ActivationStats:
 
 def no_stats(net: Autoencoder, size: int, batch: int, device: torch.device) -> ActivationStats:
     """Sums over no batches for ``size`` cells."""
-    units = sum(layer.outputs for layer in net.layers)
+    units = sum(layer.units for layer in net.layers)
     dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros((size, batch, units), dtype=dtype, device=device)
     return ActivationStats(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))

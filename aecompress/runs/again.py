@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.data.dataset import Dataset, checked, load
+from aecompress.data.arrays import read_rows
+from aecompress.data.base import Request
+from aecompress.data.dataset import Dataset, load
 from aecompress.data.scaling import Scaling
-from aecompress.data.sources import STDIN, read, read_array
+from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError
 from aecompress.plan.budget import file_bytes
+from aecompress.plan.data import request_of
 from aecompress.runs import folder, front
 from aecompress.runs.metrics import with_metrics
 from aecompress.runs.package import Package, TooLargeError, export_model
@@ -42,7 +46,7 @@ def export_again(
     if output is not None:
         folder.check_output(output, False)
     stdin = read_array(run / "data.npy") if spec.data.source == STDIN else None
-    dataset = load(spec.data, spec.seed, stdin, Path(str(status.get("directory", ""))))
+    dataset = load(request_of(spec.data, spec.seed, Path(str(status.get("directory", "")))), stdin)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(f"{spec.data.source}: its rows are not those the run in {run} was trained on; restore them")
     if pick is not None:
@@ -80,7 +84,7 @@ def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.f
     Raises:
         DataError: the rows cannot be read, or are not those of the model.
     """
-    rows = checked(source, read(source, columns=columns).train)
+    rows = read_rows(Request(source=source, columns=columns))
     model = load_model(folder)
     flat, inputs = rows.reshape(len(rows), -1), model.encoder[0].inputs
     if flat.shape[1] != inputs:

@@ -12,16 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.sources import STDIN, read_array
+from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError, SpecError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.plan.auto import complete
-from aecompress.plan.budget import resolve_budgets, resolve_limit, shapes, within_budget
+from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
+from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import check_half, engine_of, resolve_compile
+from aecompress.plan.engine import resolve_engine, workload_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
@@ -65,7 +67,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     if output is not None:
         folder.check_output(output, force)
     device = find_device(resolved.spec.device)
-    dataset = load(resolved.spec.data, resolved.spec.seed)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)
@@ -84,7 +86,7 @@ def prepare_resume(where: Path) -> Job:
     device = find_device(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
-    dataset = load(resolved.spec.data, resolved.spec.seed, stdin, directory)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(
             f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
@@ -102,12 +104,12 @@ def _job(
         resolved, init = adopt(resolved, pretrained, dataset), pretrained.tensors
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
-    resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
+    resolved = within_budget(resolved, net, net.encoder, net.decoder)
     resolved = resolve_budgets(resolved, net)
     resolved = resolve_limit(resolved, dataset.splits)
-    resolved = resolve_compile(resolved, net, device, len(dataset.train))
-    check_half(resolved.spec, device)
-    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
+    load = workload_of(resolved.spec, net, device, len(dataset.train))
+    resolved, engine = resolve_engine(resolved, load)
+    plan = plan_of(resolved.spec, load, engine)
     check_memory(plan, resolved.spec, dataset, device)
     return Job(
         resolved=resolved,

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import SparseRows, few
+from aecompress.data.interactions import few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.base import Poll
 from aecompress.engines.eager import evaluate, layer_zeros
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss
 from aecompress.plan.counts import budgets_of
 from aecompress.plan.rows import on_device
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
-from aecompress.runs.ranking import ranking
+from aecompress.runs.ranking import METRICS
 from aecompress.spec.fields import RunSpec, metric_of
 
 VERIFIED = "verified"
@@ -48,7 +48,7 @@ def evaluated(job: Job, population: Population, rows: Rows, members: Population,
 def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
     """Return a saved member of the front with the metrics that do not need the population."""
     net = build(spec.model, dataset.train.shape[1])
-    row = torch.cat([torch.from_numpy(np.array(model.tensors[name].T)).reshape(-1) for name in net.model_layout.slots])
+    row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
     metrics = split_metrics(net, dataset, spec, row, lambda: None)
     metrics |= detection_metrics(model, dataset, metric_of(spec.train.loss))
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
@@ -74,19 +74,19 @@ def split_metrics(net: Autoencoder, dataset: Dataset, spec: RunSpec, row: torch.
         rows = on_device(part, row.device, torch.float32)
         for name in names:
             metrics[f"{split}_{name}"] = float(reconstruction_loss(net, weights, rows, name, poll)[0])
-    return metrics | ranking_metrics(net, weights, dataset, spec, poll)
+    return metrics | kind_metrics(net, weights, dataset, spec, poll)
 
 
-def ranking_metrics(
+def kind_metrics(
     net: Autoencoder, weights: dict[str, torch.Tensor], dataset: Dataset, spec: RunSpec, poll: Poll
 ) -> dict[str, float]:
-    """Return the loss on the verified rows and the ranking metrics of interactions; of other rows none."""
-    if not isinstance(dataset.test, SparseRows):
+    """Return the metrics that the kind of data has of its own, and the loss on the rows that files are verified on."""
+    if dataset.kind not in METRICS:
         return {}
     part, metric = few(dataset.splits[verified_split(dataset)]), metric_of(spec.train.loss)
     rows = torch.from_numpy(part).to(next(iter(weights.values())).device)
     loss = float(reconstruction_loss(net, weights, rows, metric, poll)[0])
-    scores = ranking(net, weights, dataset.test, spec.seed, poll)
+    scores = METRICS[dataset.kind](net, weights, dataset.test, spec.seed, poll)
     return {f"{VERIFIED}_{metric}": loss} | {f"test_{name}": value for name, value in scores.items()}
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.base import Poll
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
-from aecompress.nets.autoencoder import state_dict
-from aecompress.plan.budget import shapes
+from aecompress.evolve.rules.registry import RULES
+from aecompress.nets.autoencoder import tensors_of
 from aecompress.plan.rows import on_device
+from aecompress.polling import Poll
 from aecompress.runs import front
 from aecompress.runs.job import Job
 
@@ -21,9 +21,9 @@ from aecompress.runs.job import Job
 def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
     """Return the individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
     return Model(
-        shapes(job.net.encoder),
-        shapes(job.net.decoder),
-        {name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state_dict(job.net, row).items()},
+        job.net.encoder,
+        job.net.decoder,
+        {name: tensor.to("cpu", torch.float32).numpy().copy() for name, tensor in tensors_of(job.net, row).items()},
         asdict(job.dataset.scaling),
         {"name": job.dataset.name, "spec_hash": job.spec.hash, "metric": job.plan.metric} | about,
     )
@@ -31,7 +31,7 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
 
 def save_front(job: Job, archive: Archive, poll: Poll) -> None:
     """Write the front's models into the run folder, where the cells have budgets of their own."""
-    if job.plan.ring is not None and job.plan.ring.dominance:
+    if RULES[job.plan.rule].own_budgets:
         front.save(job.folder, front_models(job, archive, poll))
 
 

@@ -46,7 +46,7 @@ def started(job: Job) -> events.Started:
         generations=job.plan.training.generations,
         layers=tuple(layer.name for layer in job.net.layers),
         rows={name: len(part) for name, part in job.dataset.splits.items()},
-        row_shape=job.dataset.row_shape,
+        row_shape=job.dataset.shape,
         device=str(job.device),
         engine=f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
     )

@@ -19,9 +19,9 @@ from aecompress.data.interactions import few
 from aecompress.deploy import checkpoint, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
-from aecompress.engines.base import Poll
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text
+from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.folder import staged
 from aecompress.runs.metrics import VERIFIED, verified_split

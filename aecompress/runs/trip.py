@@ -11,28 +11,24 @@ import torch
 from aecompress import events
 from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.base import Poll
+from aecompress.engines.timed import Clock, timed
 from aecompress.engines.workers import no_denormals
 from aecompress.errors import RunError, VerifyError
 from aecompress.evolve.archive import archive
 from aecompress.evolve.base import Report, Rows
-from aecompress.evolve.canonical import canonical
-from aecompress.evolve.coevolution import coevolution
-from aecompress.plan.engine import make_ready
+from aecompress.evolve.generation import generation
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
+from aecompress.polling import Poll
 from aecompress.population.state import Population, load_tensors
 from aecompress.runs import narrate
 from aecompress.runs.choose import choose
-from aecompress.runs.clock import Clock, timed
 from aecompress.runs.control import Control
 from aecompress.runs.job import Job
 from aecompress.runs.metrics import evaluated
 from aecompress.runs.model import save_front
 from aecompress.runs.package import export_model, missed_budget
 from aecompress.runs.progress import Progress
-
-MODES = {"canonical": canonical, "coevo": coevolution}
 
 
 def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Event]:
@@ -47,7 +43,7 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
     with clock("setting up"):
         rows = rows_of(job.spec, job.dataset, job.device)
         population = yield from start_or_resume(job, control, progress)
-        make_ready(job.plan, control.poll)
+        job.plan.engine.prepare(control.poll)
     for population, report, seconds in generations(job, population, rows, control, clock):
         progress.population, control.generation = population, population.generation
         with clock("events"):
@@ -69,11 +65,11 @@ def start_or_resume(job: Job, control: Control, progress: Progress) -> Generator
     """Return the population to continue from: before generation 0, or that of the run's last whole checkpoint."""
     population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
     if job.resumed:
-        generation, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
+        last, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
         if arrays:
-            load_tensors(population, {name: torch.from_numpy(array) for name, array in arrays.items()}, generation)
-        progress.saved = control.generation = generation
-        yield events.Resumed(at=time.time(), generation=generation, note="; ".join(notes))
+            load_tensors(population, {name: torch.from_numpy(array) for name, array in arrays.items()}, last)
+        progress.saved = control.generation = last
+        yield events.Resumed(at=time.time(), generation=last, note="; ".join(notes))
     if not job.resumed or not narrate.has_started(job.folder):
         yield narrate.started(job)
     progress.population = population
@@ -85,20 +81,19 @@ def generations(
 ) -> Iterator[tuple[Population, Report, float]]:
     """Yield each new population with its report and the seconds it took."""
     plan = dataclasses.replace(job.plan, engine=timed(job.plan.engine, clock))
-    evolve = MODES[job.spec.mode]
     while population.generation < plan.training.generations:
         before = clock.seconds["evolving"]
         with clock("evolving"), no_denormals():
-            population, report = evolve(plan, population, rows, control.poll)
+            population, report = generation(plan, population, rows, control.poll)
         yield population, report, clock.seconds["evolving"] - before
 
 
-def checkpoints(job: Job, progress: Progress, generation: int) -> Iterator[events.Event]:
+def checkpoints(job: Job, progress: Progress, number: int) -> Iterator[events.Event]:
     """Save the state where it is due: every few generations, and after the last."""
-    if generation % job.spec.checkpoint_every == 0 or generation == job.plan.training.generations:
+    if number % job.spec.checkpoint_every == 0 or number == job.plan.training.generations:
         path = progress.save(job)
         assert path is not None
-        yield events.Checkpoint(at=time.time(), generation=generation, path=str(path.relative_to(job.folder)))
+        yield events.Checkpoint(at=time.time(), generation=number, path=str(path.relative_to(job.folder)))
 
 
 def export(job: Job, model: Model, poll: Poll) -> Iterator[events.Event]:

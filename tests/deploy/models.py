@@ -11,14 +11,23 @@ import onnx
 from onnx import numpy_helper
 
 from aecompress.deploy import graph
-from aecompress.deploy.checkpoint import Floats, LayerShape, Model, save_model
+from aecompress.deploy.checkpoint import Floats, Model, save_model
+from aecompress.deploy.compact import Weighted
+from aecompress.layers.base import BoundLayer
+from aecompress.layers.dense import dense
 
 INPUTS, HIDDEN, LATENT = 6, 5, 3
 METADATA = {"aecompress.version": "0", "aecompress.sparsity": "0.25"}
 
 
-def chain(part: str, sizes: tuple[int, ...], activation: str) -> tuple[LayerShape, ...]:
-    return tuple(LayerShape(f"{part}.{index}", *pair, activation) for index, pair in enumerate(pairwise(sizes)))
+def chain(part: str, sizes: tuple[int, ...], activation: str) -> tuple[BoundLayer, ...]:
+    return tuple(dense(f"{part}.{index}", *pair, activation) for index, pair in enumerate(pairwise(sizes)))
+
+
+def weighted(name: str, weight: object, bias: object, activation: str = "relu") -> Weighted:
+    """A dense layer with its tensors."""
+    matrix = np.array(weight, np.float32)
+    return Weighted(dense(name, *matrix.shape, activation), matrix, np.array(bias, np.float32))
 
 
 def tiny_model(activation: str = "gelu", seed: int = 0, inputs: int = INPUTS, latent: int = LATENT) -> Model:
@@ -28,7 +37,7 @@ def tiny_model(activation: str = "gelu", seed: int = 0, inputs: int = INPUTS, la
     decoder = chain("decoder", (latent, HIDDEN, inputs), activation)
     tensors = {}
     for layer in encoder + decoder:
-        tensors[layer.name + ".weight"] = random.normal(size=(layer.outputs, layer.inputs)).astype(np.float32)
+        tensors[layer.name + ".weight"] = random.normal(size=(layer.outputs, layer.inputs)).astype(np.float32).T.copy()
         tensors[layer.name + ".bias"] = random.normal(size=layer.outputs).astype(np.float32)
     scaling = {"kind": "minmax", "offset": [0.5] * inputs, "divisor": [2.0] * inputs}
     return Model(encoder, decoder, tensors, scaling, {"name": "tiny", "metric": "mse", "metrics": {"test_mse": 0.5}})

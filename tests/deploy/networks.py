@@ -7,7 +7,9 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
-from aecompress.deploy.checkpoint import ACTIVATIONS, LayerShape, Model
+from aecompress.deploy.checkpoint import Model
+from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.dense import dense
 
 
 @st.composite
@@ -22,13 +24,13 @@ def networks(draw: st.DrawFn) -> Model:
         layers = []
         for index, (before, after) in enumerate(pairwise(widths)):
             name = f"{part}.{index}"
-            layers.append(LayerShape(name, before, after, draw(st.sampled_from(ACTIVATIONS))))
+            layers.append(dense(name, before, after, draw(st.sampled_from(list(ACTIVATIONS)))))
             density = draw(st.sampled_from([0.0, 0.05, 0.3, 0.7, 1.0]))
             mask = random.random((after, before)) < density
             mask[random.random(after) < draw(st.sampled_from([0.0, 0.5]))] = False
             mask[:, random.random(before) < draw(st.sampled_from([0.0, 0.5]))] = False
             # Multiplying by a mask leaves negative zeros behind, as training does.
-            tensors[name + ".weight"] = (random.normal(size=(after, before)) * mask).astype(np.float32)
+            tensors[name + ".weight"] = (random.normal(size=(after, before)) * mask).astype(np.float32).T.copy()
             bias = random.normal(size=after) * (random.random(after) < draw(st.sampled_from([0.0, 0.5, 1.0])))
             tensors[name + ".bias"] = bias.astype(np.float32)
         chains.append(tuple(layers))

@@ -25,6 +25,7 @@ from aecompress.deploy.checkpoint import (
     save_model,
     save_rows,
     save_state,
+    torch_tensors,
     unpack,
 )
 from aecompress.errors import DataError
@@ -34,7 +35,7 @@ from tests.deploy.models import INPUTS, tiny_model, tiny_rows
 def pruned(model: Model) -> Model:
     """The model with the first weight row of its encoder and one bias at zero."""
     tensors = {name: tensor.copy() for name, tensor in model.tensors.items()}
-    tensors["encoder.0.weight"][0] = 0
+    tensors["encoder.0.weight"][:, 0] = 0
     tensors["decoder.1.bias"][2] = -0.0
     return replace(model, tensors=tensors)
 
@@ -67,8 +68,8 @@ def test_the_config_is_plain_json_that_says_what_is_in_the_weights(tmp_path: Pat
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["format"] == checkpoint.FORMAT == 1
     assert config["encoder"] == [
-        {"in": 6, "out": 5, "activation": "relu"},
-        {"in": 5, "out": 3, "activation": "relu"},
+        {"in": 6, "kind": "dense", "out": 5, "activation": "relu"},
+        {"in": 5, "kind": "dense", "out": 3, "activation": "relu"},
     ]
     assert (config["parameters"], config["zeros"], config["sparsity"]) == (109, 7, 7 / 109)
     assert config["scaling"] == model.scaling
@@ -89,7 +90,7 @@ def test_the_weights_load_with_safetensors_alone_under_torchs_names(tmp_path: Pa
         "decoder.1.weight": (6, 5),
         "decoder.1.bias": (6,),
     }
-    assert np.array_equal(plain["decoder.1.weight"], model.tensors["decoder.1.weight"])
+    assert np.array_equal(plain["decoder.1.weight"], model.tensors["decoder.1.weight"].T)
 
 
 # ---------------------------------------------------------------- the same bytes
@@ -218,14 +219,14 @@ def test_a_truncated_config_is_refused(folder: Path) -> None:
 
 
 def test_a_tensor_of_another_shape_is_named_with_both_shapes(folder: Path) -> None:
-    tensors = dict(tiny_model().tensors) | {"decoder.0.weight": np.zeros((5, 4), np.float32)}
+    tensors = torch_tensors(tiny_model()) | {"decoder.0.weight": np.zeros((5, 4), np.float32)}
     (folder / "model.safetensors").write_bytes(pack(tensors, {}))
     with pytest.raises(DataError, match=r"decoder\.0\.weight has shape \(5, 4\), config\.json says \(5, 3\)"):
         load_model(folder)
 
 
 def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
-    tensors = dict(tiny_model().tensors)
+    tensors = torch_tensors(tiny_model())
     bias = tensors.pop("encoder.1.bias")
     (folder / "model.safetensors").write_bytes(pack(tensors, {}))
     with pytest.raises(DataError, match=r"encoder\.1\.bias has shape None, config\.json says \(3,\)"):
@@ -236,7 +237,7 @@ def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
 
 
 def test_a_tensor_that_is_not_float32_is_refused(folder: Path) -> None:
-    tensors = dict(tiny_model().tensors)
+    tensors = torch_tensors(tiny_model())
     tensors["encoder.0.weight"] = tensors["encoder.0.weight"].astype(np.float64)
     (folder / "model.safetensors").write_bytes(pack(tensors, {}))
     with pytest.raises(DataError, match=r"encoder\.0\.weight"):
@@ -259,7 +260,7 @@ def test_an_unknown_activation_is_refused_by_name(folder: Path) -> None:
 def test_layers_that_do_not_follow_on_each_other_are_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     configure(folder, decoder=[config["decoder"][0] | {"in": 4}, config["decoder"][1]])
-    tensors = dict(tiny_model().tensors) | {"decoder.0.weight": np.zeros((5, 4), np.float32)}
+    tensors = torch_tensors(tiny_model()) | {"decoder.0.weight": np.zeros((5, 4), np.float32)}
     (folder / "model.safetensors").write_bytes(pack(tensors, {}))
     with pytest.raises(DataError, match=r"decoder"):
         load_model(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,8 +13,12 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from aecompress.deploy import compact, graph, pack, reference
-from aecompress.deploy.checkpoint import ACTIVATIONS, LayerShape, Model
-from aecompress.deploy.compact import Chain, Dense, chain_of
+from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.compact import Chain, chain_of
+from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.base import BoundLayer
+from aecompress.layers.dense import dense
+from tests.deploy.models import weighted
 from tests.deploy.networks import networks, rows_for
 
 
@@ -32,7 +35,7 @@ def close(got: np.ndarray, right: np.ndarray) -> bool:
     return bool(np.abs(got - right).max() <= 2e-5 * max(1.0, float(np.abs(right).max())))
 
 
-def layers_of(model: Model) -> dict[str, tuple[LayerShape, ...]]:
+def layers_of(model: Model) -> dict[str, tuple[BoundLayer, ...]]:
     return {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
 
 
@@ -57,7 +60,7 @@ def test_original_compacted_packed_and_unpacked_agree(model: Model, part: str) -
 def test_nothing_is_left_that_could_go(model: Model, part: str) -> None:
     whole = chain_of(layers_of(model)[part], model.tensors)
     chain = compact.compact(whole)
-    assert chain.width == whole.width
+    assert chain.shape == whole.shape
     assert chain.layers[-1].weight.shape[1] == whole.layers[-1].weight.shape[1]
     for layer, after in pairwise(chain.layers):
         alone = layer.weight.shape[1] == 1
@@ -75,7 +78,8 @@ def test_layers_that_joining_others_made_joinable_are_joined() -> None:
         "encoder.2.weight": np.array([[1.5, 2.0, 1.8]], np.float32),
         "decoder.0.weight": np.array([[0.43], [0.7]], np.float32),
     }
-    layers = [LayerShape(name[:9], *weight.T.shape, "identity") for name, weight in tensors.items()]
+    layers = [dense(name[:9], *weight.T.shape, "identity") for name, weight in tensors.items()]
+    tensors = {name: weight.T for name, weight in tensors.items()}
     biases = {f"{layer.name}.bias": np.zeros(layer.outputs, np.float32) for layer in layers}
     whole = chain_of(layers, tensors | biases)
     chain = compact.compact(whole)
@@ -84,16 +88,12 @@ def test_layers_that_joining_others_made_joinable_are_joined() -> None:
     np.testing.assert_allclose(compact.run(chain, rows), compact.run(whole, rows), rtol=1e-5)
 
 
-def dense(name: str, weight: list[list[float]], bias: list[float], activation: str = "relu") -> Dense:
-    return Dense(name, np.array(weight, np.float32), np.array(bias, np.float32), activation)
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_constant_unit_is_folded_through_its_activation(activation: str) -> None:
-    first = dense("a", [[1, 0], [2, 0]], [0.5, -0.75], activation)
-    second = dense("b", [[1, 1, 1], [10, 20, 0]], [0, 100, 0], "identity")
-    chain = compact.compact(Chain(2, (first, second)))
-    value = reference.ACTIVATIONS[activation](np.array([-0.75]))[0]
+    first = weighted("a", [[1, 0], [2, 0]], [0.5, -0.75], activation)
+    second = weighted("b", [[1, 1, 1], [10, 20, 0]], [0, 100, 0], "identity")
+    chain = compact.compact(Chain((2,), (first, second)))
+    value = ACTIVATIONS[activation].value(np.array([-0.75]))[0]
     assert chain.layers[0].weight.tolist() == [[1], [2]]
     assert chain.layers[1].bias == pytest.approx([10 * value, 100 + 20 * value, 0], rel=1e-6)
     assert chain.layers[1].folded == bool(value)
@@ -102,24 +102,24 @@ def test_a_constant_unit_is_folded_through_its_activation(activation: str) -> No
 
 
 def test_layers_with_nothing_between_them_become_one_where_that_takes_no_more_weights() -> None:
-    first = dense("a", [[1, 2], [3, 4]], [1, -1], "identity")
-    second = dense("b", [[1, 0], [2, 1]], [10, 20], "tanh")
-    (one,) = compact.compact(Chain(2, (first, second))).layers
+    first = weighted("a", [[1, 2], [3, 4]], [1, -1], "identity")
+    second = weighted("b", [[1, 0], [2, 1]], [10, 20], "tanh")
+    (one,) = compact.compact(Chain((2,), (first, second))).layers
     assert (one.weight.tolist(), one.bias.tolist(), one.activation) == ([[5, 2], [11, 4]], [9, 19], "tanh")
     assert list(one.tensors) == ["a.b.weight", "a.b.bias.folded"]
-    bent = Chain(2, (replace(first, activation="relu"), second))
+    bent = Chain((2,), (weighted("a", [[1, 2], [3, 4]], [1, -1], "relu"), second))
     assert [layer.name for layer in compact.compact(bent).layers] == ["a", "b"]
-    thin = dense("a", [[1], [1]], [0], "identity"), dense("b", [[1, 0]], [0, 0])
-    assert len(compact.compact(Chain(2, thin)).layers) == 2  # three weights are fewer than four
+    thin = weighted("a", [[1], [1]], [0], "identity"), weighted("b", [[1, 0]], [0, 0])
+    assert len(compact.compact(Chain((2,), thin)).layers) == 2  # three weights are fewer than four
 
 
 def test_what_nobody_reads_goes_back_to_the_input() -> None:
     chain = Chain(
-        2,
+        (2,),
         (
-            dense("a", [[1, 2, 3], [4, 5, 6]], [0, 0, 0]),
-            dense("b", [[1, 1], [1, 1], [0, 1]], [0, 0]),
-            dense("c", [[1], [0]], [0]),
+            weighted("a", [[1, 2, 3], [4, 5, 6]], [0, 0, 0]),
+            weighted("b", [[1, 1], [1, 1], [0, 1]], [0, 0]),
+            weighted("c", [[1], [0]], [0]),
         ),
     )
     left = compact.compact(chain)
@@ -127,7 +127,7 @@ def test_what_nobody_reads_goes_back_to_the_input() -> None:
 
 
 def test_a_dead_network_is_a_constant_with_its_shapes() -> None:
-    chain = Chain(3, (dense("a", [[0] * 4] * 3, [1, 2, 3, 4]), dense("b", [[1, 0]] * 4, [0, 7], "identity")))
+    chain = Chain((3,), (weighted("a", [[0] * 4] * 3, [1, 2, 3, 4]), weighted("b", [[1, 0]] * 4, [0, 7], "identity")))
     left = compact.compact(chain)
     assert [layer.weight.shape for layer in left.layers] == [(3, 1), (1, 2)]
     assert compact.run(left, rows_for(3)).tolist() == [[10, 7]] * 5
@@ -138,22 +138,22 @@ def test_unread_inputs_are_skipped_by_one_gather_where_it_pays() -> None:
     weight = np.zeros((2000, 64), np.float32)
     weight[[3, 1999]] = 1
     for kept, gathers in ((weight, 1), (weight[:4], 0)):
-        chain = compact.compact(Chain(len(kept), (Dense("a", kept, np.zeros(64, np.float32), "relu"),)))
+        chain = compact.compact(Chain((len(kept),), (weighted("a", kept, np.zeros(64, np.float32), "relu"),)))
         proto = graph.build(chain, "encoder", 18, {})
         assert [node.op_type for node in proto.graph.node].count("Gather") == gathers
         rows = rows_for(len(kept))
         assert close(output(proto, rows), np.maximum(rows @ kept, 0))
-    assert compact.compact(Chain(2000, (Dense("a", weight, weight[0], "relu"),))).reads.tolist() == [3, 1999]
+    assert compact.compact(Chain((2000,), (weighted("a", weight, weight[0], "relu"),))).reads.tolist() == [3, 1999]
 
 
 def test_a_latent_unit_goes_from_the_joined_graph_alone() -> None:
     model = Model(
-        (LayerShape("encoder.0", 2, 2, "relu"),),
-        (LayerShape("decoder.0", 2, 2, "identity"),),
+        (dense("encoder.0", 2, 2, "relu"),),
+        (dense("decoder.0", 2, 2, "identity"),),
         {
-            "encoder.0.weight": np.array([[1, 1], [0, 0]], np.float32),
+            "encoder.0.weight": np.array([[1, 0], [1, 0]], np.float32),
             "encoder.0.bias": np.array([0, 3], np.float32),
-            "decoder.0.weight": np.array([[1, 2], [1, 0]], np.float32),
+            "decoder.0.weight": np.array([[1, 1], [2, 0]], np.float32),
             "decoder.0.bias": np.zeros(2, np.float32),
         },
         {},

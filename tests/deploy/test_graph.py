@@ -85,7 +85,7 @@ def test_weights_lie_in_the_file_under_torchs_names_without_a_transpose(activati
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     for name, tensor in model.tensors.items():
         assert stored[name].dtype == np.float32
-        assert stored[name].tobytes() == np.ascontiguousarray(tensor.T).tobytes()
+        assert stored[name].tobytes() == np.ascontiguousarray(tensor).tobytes()
     gemms = [node for node in proto.graph.node if node.op_type == "Gemm"]
     assert [node.name for node in gemms] == [layer.name for layer in model.layers]
     assert all(not node.attribute for node in gemms)

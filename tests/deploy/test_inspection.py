@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from aecompress.deploy.checkpoint import LayerShape, Model
+from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.inspection import describe
+from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_model
 
 
@@ -27,14 +28,12 @@ def test_zeros_unfed_and_unread_units_are_counted() -> None:
         return np.array(rows, np.float32)
 
     tensors = {
-        "encoder.0.weight": array([1, 0], [0, 0], [0, -0.0]),  # units 1 and 2 are fed by nothing
+        "encoder.0.weight": array([1, 0], [0, 0], [0, -0.0]).T,  # units 1 and 2 are fed by nothing
         "encoder.0.bias": array(1, 0, 5),
-        "decoder.0.weight": array([0, 2, 0], [0, 3, 1e-45]),  # unit 0 of the code is read by nobody
+        "decoder.0.weight": array([0, 2, 0], [0, 3, 1e-45]).T,  # unit 0 of the code is read by nobody
         "decoder.0.bias": array(0, 0),
     }
-    model = Model(
-        (LayerShape("encoder.0", 2, 3, "relu"),), (LayerShape("decoder.0", 3, 2, "sigmoid"),), tensors, {}, {}
-    )
+    model = Model((dense("encoder.0", 2, 3, "relu"),), (dense("decoder.0", 3, 2, "sigmoid"),), tensors, {}, {})
     assert describe(model) == [
         {
             "layer": "encoder.0",

@@ -16,9 +16,9 @@ from scipy.cluster.vq import vq
 from scipy.stats import entropy
 
 from aecompress.deploy import graph, pack
-from aecompress.deploy.checkpoint import LayerShape
 from aecompress.deploy.compact import chain_of
 from aecompress.errors import DataError, VerifyError
+from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_rows
 
 each_form = pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def sparse(shape: tuple[int, ...], density: float, seed: int = 0) -> np.ndarray:
 
 def layer_graph(weight: np.ndarray, index: str, values: str) -> onnx.ModelProto:
     """One linear layer ``[in, out]`` whose weight is stored in the given form."""
-    tensors = {"encoder.0.weight": weight.T, "encoder.0.bias": np.zeros(weight.shape[1], np.float32)}
-    chain = chain_of([LayerShape("encoder.0", *weight.shape, "identity")], tensors)
+    tensors = {"encoder.0.weight": weight, "encoder.0.bias": np.zeros(weight.shape[1], np.float32)}
+    chain = chain_of([dense("encoder.0", *weight.shape, "identity")], tensors)
 
     def store(draft: graph.Draft, name: str, tensor: np.ndarray) -> str:
         form = pack.encode(tensor, index, values) if tensor.ndim == 2 else pack.pack(tensor, "float32")

@@ -9,7 +9,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from aecompress.deploy import graph, pack, quantize
-from aecompress.deploy.compact import Chain, Dense, run
+from aecompress.deploy.compact import Chain, run
+from tests.deploy.models import weighted
 
 each = pytest.mark.parametrize("method", quantize.METHODS)
 
@@ -19,9 +20,9 @@ def chain_like(activation: str = "relu") -> Chain:
     sizes = [(40, 24), (24, 8), (8, 40)]
     ends = [activation, "identity", "sigmoid"]
     return Chain(
-        40,
+        (40,),
         tuple(
-            Dense(
+            weighted(
                 f"layer.{index}",
                 (random.normal(size=size) / size[0] ** 0.5).astype(np.float32),
                 random.normal(size=size[1]).astype(np.float32) * np.float32(0.1),
@@ -95,14 +96,14 @@ def test_weights_are_rounded_to_their_outputs_scale() -> None:
     codes, scale = quantize.quantised(layer, grids_of(chain_like()))
     assert (np.abs(codes).max(0) == 64).all()
     assert (np.abs(codes * scale - layer.weight) <= scale * 0.5001).all()
-    dead = Chain(3, (Dense("a", np.zeros((3, 2), np.float32), np.zeros(2, np.float32), "relu"),))
+    dead = Chain((3,), (weighted("a", np.zeros((3, 2), np.float32), np.zeros(2, np.float32), "relu"),))
     assert not quantize.quantised(dead.layers[0], grids_of(dead))[0].any()
 
 
 @each
 def test_the_largest_products_do_not_saturate_where_two_are_added_in_sixteen_bits(method: str) -> None:
     largest = np.full((40, 8), 0.5, np.float32)
-    chain = Chain(40, (Dense("layer.0", largest, np.zeros(8, np.float32), "identity"),))
+    chain = Chain((40,), (weighted("layer.0", largest, np.zeros(8, np.float32), "identity"),))
     rows = np.ones((4, 40), np.float32)
     seen = quantize.ranges(chain, rows)
     made = quantize.METHODS[method](seen, grids_of(chain))

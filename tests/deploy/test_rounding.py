@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aecompress.deploy import pack, rounding
-from aecompress.deploy.compact import Chain, Dense, run
+from aecompress.deploy.compact import Chain, run
+from tests.deploy.models import weighted
 
 
 def correlated(count: int, width: int, seed: int = 0) -> np.ndarray:
@@ -24,8 +25,8 @@ def chain_like(density: float) -> Chain:
     layers = []
     for name, shape, activation in (("a", (60, 40), "relu"), ("b", (40, 50), "sigmoid")):
         weight = (random.normal(size=shape) * (random.random(shape) < density)).astype(np.float32)
-        layers.append(Dense(name, weight, random.normal(size=shape[1]).astype(np.float32), activation))
-    return Chain(60, tuple(layers))
+        layers.append(weighted(name, weight, random.normal(size=shape[1]).astype(np.float32), activation))
+    return Chain((60,), tuple(layers))
 
 
 @pytest.mark.parametrize("values", ["int8", "int4"])

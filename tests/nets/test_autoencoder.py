@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, state_dict
+from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, tensors_of
 from aecompress.nets.layers import initial
 from aecompress.spec.fields import LayerSpec, ModelSpec
 from tests.modules import Plain, row_of, small_net
@@ -102,8 +102,8 @@ def test_build_layer_by_layer() -> None:
     ]
 
 
-def test_state_dict_loads_into_torch_modules_and_back() -> None:
+def test_the_tensors_of_a_row_load_into_torch_modules_and_back() -> None:
     net = small_net()
     row = initial(net.layers, net.layout, 1, CELLS)[1]
-    assert state_dict(net, row)["encoder.0.weight"].shape == (7, 12)
+    assert tensors_of(net, row)["encoder.0.weight"].shape == (12, 7)
     assert torch.equal(row_of(Plain(net, row)), row)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from aecompress.errors import SpecError
-from aecompress.nets.layers import ACTIVATIONS, Layer, Layout, backward, forward, initial
+from aecompress.layers.dense import dense
+from aecompress.nets.layers import ACTIVATIONS, Layout, backward, forward, initial
 from tests.modules import Plain, small_net
 
 CELLS = torch.arange(4)
@@ -58,7 +59,7 @@ def test_every_activation_derivative_equals_autograd() -> None:
 
 
 def test_initial_weights_have_the_range_of_torch_linear() -> None:
-    layers = (Layer("encoder.0", 400, 50, "relu"), Layer("encoder.1", 50, 20, "relu"))
+    layers = (dense("encoder.0", 400, 50, "relu"), dense("encoder.1", 50, 20, "relu"))
     layout = Layout(layers)
     views = layout.views(initial(layers, layout, 0, CELLS))
     for layer in layers:
@@ -87,4 +88,4 @@ def test_layout_views_share_memory_and_cover_every_parameter_once() -> None:
 
 def test_an_unknown_activation_is_named_with_the_choices() -> None:
     with pytest.raises(SpecError, match="'swish'; choose one of identity, relu"):
-        Layer("encoder.0", 2, 2, "swish")
+        dense("encoder.0", 2, 2, "swish")

@@ -88,10 +88,11 @@ def test_same_spec_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
 def test_metrics_are_those_of_the_exported_model(tmp_path: Path) -> None:
     from aecompress.data.dataset import load
     from aecompress.deploy.reference import reconstruct
+    from aecompress.plan.data import request_of
 
     said = done(tmp_path / "r")
     spec = resolve({path: ("test", value) for path, value in SMALL.items()}).spec
-    dataset, model = load(spec.data, spec.seed), load_model(tmp_path / "r" / "model")
+    dataset, model = load(request_of(spec.data, spec.seed)), load_model(tmp_path / "r" / "model")
     metrics = one(said, events.Finished).metrics
     splits = {f"{split}_{m}" for split in ("train", "validation", "test") for m in ("l1", "mse", "bce")}
     assert set(metrics) == splits | {

@@ -10,11 +10,11 @@ from aecompress.data.facts import Facts
 from aecompress.engines.eager import UPDATES
 from aecompress.errors import SpecError
 from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.schedules import SCHEDULES
 from aecompress.nets.layers import ACTIVATIONS
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.auto import NETWORKS, complete
-from aecompress.runs.trip import MODES
 from aecompress.spec import fields as module
 from aecompress.spec.fields import FIELDS
 from aecompress.spec.resolve import resolve
@@ -31,7 +31,7 @@ def faults_of(flags: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
 
 def test_names_in_the_spec_are_those_of_the_registries() -> None:
     assert set(get_args(module.OperatorName)) == {"none", *OPERATORS}
-    assert set(get_args(module.ModeName)) == set(MODES)
+    assert {"alone", *get_args(module.RuleName)} == set(RULES)
     assert set(get_args(module.ScheduleName)) == {"cubic", *SCHEDULES}
     assert set(get_args(module.OptimizerName)) == set(UPDATES)
     assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default"}

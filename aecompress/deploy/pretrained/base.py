@@ -50,7 +50,7 @@ class Pretrained:
     encoder: tuple[LayerShape, ...]
     decoder: tuple[LayerShape, ...]
     tensors: Mapping[str, Floats]
-    """float32, by names such as ``encoder.0.weight``."""
+    """float32, weights ``[in, out]`` and biases ``[out]``, by names such as ``encoder.0.weight``."""
 
 
 def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
@@ -105,7 +105,7 @@ def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:
     for index, layer in enumerate(layers):
         name = f"encoder.{index}" if index < split else f"decoder.{index - split}"
         shapes.append(LayerShape(name, layer.weight.shape[1], len(layer.weight), layer.activation))
-        tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight)
+        tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight.T)
         tensors[f"{name}.bias"] = _as_float32(path, layer.name, layer.bias)
     return Pretrained(tuple(shapes[:split]), tuple(shapes[split:]), tensors)
 

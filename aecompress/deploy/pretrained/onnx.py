@@ -14,8 +14,8 @@ from scipy.special import erf
 
 from aecompress.deploy.pretrained.base import Linear, Pretrained, chained
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
-from aecompress.deploy.reference import ACTIVATIONS
 from aecompress.errors import DataError
+from aecompress.layers.activations import ACTIVATIONS
 
 Constants = Mapping[str, NDArray[Any]]
 """Stored tensors by name."""
@@ -160,7 +160,7 @@ def _gelu_nodes(nodes: list[NodeProto], source: str, constants: Constants) -> in
             result = values[nodes[count - 1].output[0]]
         except (KeyError, IndexError, ValueError):  # another operator, too few nodes, or values of other shapes
             continue
-        if np.shape(result) == x.shape and np.allclose(result, ACTIVATIONS["gelu"](x), atol=1e-5):
+        if np.shape(result) == x.shape and np.allclose(result, ACTIVATIONS["gelu"].value(x), atol=1e-5):
             return count
     return 0
 

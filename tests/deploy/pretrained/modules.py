@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from aecompress.deploy import reference
-from aecompress.deploy.checkpoint import LayerShape, Model
+from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.pretrained import base
+from aecompress.layers.base import BoundLayer
+from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_rows
 
 
@@ -29,11 +31,11 @@ ACTIVATIONS = ("relu", "identity", "relu", "sigmoid")
 """Of :class:`Plain`'s layers."""
 
 
-def filled(pretrained: base.Pretrained) -> tuple[LayerShape, ...]:
+def filled(pretrained: base.Pretrained) -> tuple[BoundLayer, ...]:
     """Return the layers of a model with those of :class:`Plain` for activations that its file lacks."""
     layers = pretrained.encoder + pretrained.decoder
     return tuple(
-        LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation or activation)
+        dense(layer.name, layer.inputs, layer.outputs, layer.activation or activation)
         for layer, activation in zip(layers, ACTIVATIONS, strict=False)
     )
 

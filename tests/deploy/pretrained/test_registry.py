@@ -11,10 +11,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from aecompress.deploy.checkpoint import LayerShape, Model
+from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.pretrained.base import UNKNOWN
 from aecompress.deploy.pretrained.registry import FORMATS, read_pretrained
 from aecompress.errors import DataError
+from aecompress.layers.dense import dense
 from tests.deploy.models import write_onnx
 from tests.deploy.pretrained.modules import Plain, same_function
 
@@ -22,11 +23,11 @@ from tests.deploy.pretrained.modules import Plain, same_function
 def write_graph(module: nn.Module, path: Path) -> None:
     shapes = {"encoder.0": (12, 8, "relu"), "encoder.1": (8, 3, "identity")}
     shapes |= {"decoder.0": (3, 8, "relu"), "decoder.1": (8, 12, "sigmoid")}
-    layers = [LayerShape(name, *shape) for name, shape in shapes.items()]
+    layers = [dense(name, *shape) for name, shape in shapes.items()]
     linear = [layer for part in (module.encoder, module.decoder) for layer in part if isinstance(layer, nn.Linear)]
     tensors = {}
     for layer, source in zip(layers, linear, strict=True):
-        tensors |= {f"{layer.name}.{name}": tensor.detach().numpy() for name, tensor in source.named_parameters()}
+        tensors |= {f"{layer.name}.{name}": tensor.detach().numpy().T for name, tensor in source.named_parameters()}
     model = Model(tuple(layers[:2]), tuple(layers[2:]), tensors, {"kind": "none", "offset": 0.0, "divisor": 1.0}, {})
     write_onnx(path.parent, model, compacted=False)
     (path.parent / "autoencoder.onnx").replace(path)

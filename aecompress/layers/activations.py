@@ -1,0 +1,76 @@
+"""The activations: a name, what it computes in NumPy, and the ONNX nodes that compute it.
+
+The torch forms stand in :mod:`aecompress.nets.layers`, the compiled ones beside the compiled engine; a test holds the
+names of all three equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf, expit
+
+from aecompress.errors import SpecError
+from aecompress.layers.base import Draft
+
+Values = NDArray[np.floating[Any]]
+
+
+class Activation(NamedTuple):
+    """``value(pre)`` in NumPy; ``emit(draft, name, source, result)`` writes its nodes under the prefix ``name``."""
+
+    value: Callable[[Values], Any]
+    emit: Callable[[Draft, str, str, str], None]
+
+
+def one_node(op: str, attributes: dict[str, Any], draft: Draft, name: str, source: str, result: str) -> None:
+    """Write an activation that ONNX has as one operator."""
+    draft.add(op, [source], result, name=name, **attributes)
+
+
+def nothing(draft: Draft, name: str, source: str, result: str) -> None:
+    """Write the activation that leaves its values alone: a layer then gives its result directly."""
+    raise AssertionError("a layer without activation writes no node for it")
+
+
+def gelu(draft: Draft, name: str, source: str, result: str) -> None:
+    """Write exact GELU, spelled out below opset 20, which has no Gelu (Hendrycks and Gimpel 2016)."""
+    if draft.opset >= 20:
+        draft.add("Gelu", [source], result, name=name)
+        return
+    root, one, half = (draft.keep(f"gelu.{key}", v) for key, v in (("root", 2**-0.5), ("one", 1.0), ("half", 0.5)))
+    for op, inputs, output in (
+        ("Mul", [source, root], f"{name}.scaled"),
+        ("Erf", [f"{name}.scaled"], f"{name}.erf"),
+        ("Add", [f"{name}.erf", one], f"{name}.gate"),
+        ("Mul", [source, half], f"{name}.halved"),
+        ("Mul", [f"{name}.halved", f"{name}.gate"], result),
+    ):
+        draft.add(op, inputs, output, name=output)
+
+
+IDENTITY = "identity"
+ACTIVATIONS: dict[str, Activation] = {
+    IDENTITY: Activation(lambda x: x, nothing),
+    "relu": Activation(lambda x: np.maximum(x, 0), partial(one_node, "Relu", {})),
+    "leaky-relu": Activation(lambda x: np.where(x > 0, x, 0.01 * x), partial(one_node, "LeakyRelu", {"alpha": 0.01})),
+    "gelu": Activation(lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))), gelu),
+    "tanh": Activation(np.tanh, partial(one_node, "Tanh", {})),
+    "sigmoid": Activation(expit, partial(one_node, "Sigmoid", {})),
+}
+
+
+def check_activation(layer: str, activation: str) -> None:
+    """Refuse an activation that nobody knows.
+
+    Raises:
+        SpecError: naming the layer and the choices.
+    """
+    if activation not in ACTIVATIONS:
+        raise SpecError(
+            f"model: layer {layer} asks for activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}"
+        )

@@ -1,0 +1,230 @@
+"""The contract of a layer kind: a matrix with two index maps, a NumPy reference, and its ONNX operators.
+
+A layer's trainable values are one matrix ``[fan_in, columns]`` and a bias ``[columns]``. A *unit* is what pruning
+removes as a whole: an output of a dense layer, a channel of a convolution. Two maps say how the matrix belongs to
+units, so that every rule about units is one line over them, whatever the kind:
+
+    ``reads``   the unit below that each weight reads
+    ``writes``  the unit that each column belongs to
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.errors import SpecError
+
+Shape = tuple[int, ...]
+"""Shape of one row's values, without the batch; where it has several axes, the last one counts units."""
+Values = NDArray[np.floating[Any]]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The trainable values of a layer, and which units they belong to.
+
+    The maps are made when they are first needed: a size alone must not take memory.
+    """
+
+    fan_in: int
+    """Rows of the matrix."""
+    columns: int
+    """Columns of the matrix, and values of the bias."""
+    below: int
+    """Units below."""
+    units: int
+    """Units of the layer; every unit has as many columns."""
+    reads_of: Callable[[], Index] | None = None
+    """Makes :attr:`reads`; None: row i reads unit i."""
+    writes_of: Callable[[], Index] | None = None
+    """Makes :attr:`writes`; None: column i is unit i."""
+
+    @cached_property
+    def reads(self) -> Index:
+        """Return the unit below that each weight reads.
+
+        ``[fan_in, 1]`` where every column reads the same units, ``[1, columns]`` where each column reads a single one.
+        """
+        return np.arange(self.fan_in, dtype=np.int64)[:, None] if self.reads_of is None else self.reads_of()
+
+    @cached_property
+    def writes(self) -> Index:
+        """Return the unit that each column belongs to, ``[columns]``."""
+        return np.arange(self.columns, dtype=np.int64) if self.writes_of is None else self.writes_of()
+
+    @property
+    def plain_reads(self) -> bool:
+        """Whether row i reads unit i."""
+        return self.reads_of is None
+
+    @property
+    def plain_writes(self) -> bool:
+        """Whether column i is unit i."""
+        return self.writes_of is None
+
+    @cached_property
+    def tied(self) -> bool:
+        """Whether each column reads a single unit, so that units go together with those below."""
+        return self.reads_of is not None and bool(self.reads.shape[1] > 1)
+
+
+class Draft(Protocol):
+    """An ONNX graph while it is written; it knows operators by name only."""
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's operators."""
+
+    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Add one node; return the name of its output."""
+
+    def keep(self, name: str, values: NDArray[Any] | float) -> str:
+        """Store a constant under ``name``; return its name."""
+
+
+class Layer(Protocol):
+    """A layer kind's numbers; what follows from the shape that it is given is computed from both.
+
+    Kinds are frozen dataclasses, whose fields but the name are what ``config.json`` says of a layer.
+    """
+
+    kind: ClassVar[str]
+    """Its row in :data:`aecompress.layers.kinds.KINDS`."""
+    pads: ClassVar[bool]
+    """Whether it reads zeros beside its input, so that only a constant 0 below can be folded into its bias."""
+    product: ClassVar[bool]
+    """Whether it is one product of rows and matrix: two such can become one, be rounded by what they read, and be
+    computed in integers."""
+
+    @property
+    def name(self) -> str:
+        """The prefix of its tensors' names, for example ``encoder.0``."""
+
+    @property
+    def activation(self) -> str:
+        """What comes after it, a name of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+
+    def shape(self, of: Shape) -> Shape:
+        """Return the shape of what it gives for rows of shape ``of``.
+
+        Raises:
+            SpecError: it cannot be given such rows; the message says both shapes.
+        """
+
+    def matrix(self, of: Shape) -> Matrix:
+        """Return the matrix and its maps for rows of shape ``of``."""
+
+    def macs(self, of: Shape) -> int:
+        """Return the multiply-adds of one row."""
+
+    def resize(self, units: int) -> Self:
+        """Return the same layer with another number of units."""
+
+    def reference(self, x: Values, w: Values, b: Values) -> Values:
+        """Compute in NumPy what it gives before its activation.
+
+        Args:
+            x: ``[N, *of]``; w: ``[fan_in, columns]``; b: ``[columns]``, all of one number format.
+        """
+
+    def to_torch(self, of: Shape, w: Values) -> Values:
+        """Return the matrix ``w`` in the layout that the weight has in torch's own module of this kind."""
+
+    def from_torch(self, of: Shape, tensor: Values) -> Values:
+        """Return the matrix ``[fan_in, columns]`` of a weight in torch's layout: the inverse of :meth:`to_torch`."""
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write the nodes that compute ``result`` from ``source`` ``[N, *of]``, without the activation.
+
+        Args:
+            w, b: names of float32 values ``[fan_in, columns]`` and ``[columns]``.
+        """
+
+
+@dataclass(frozen=True)
+class BoundLayer:
+    """A layer in its chain: bound to the shape that it is given."""
+
+    layer: Layer
+    given: Shape
+
+    @property
+    def name(self) -> str:
+        """The prefix of its tensors' names."""
+        return self.layer.name
+
+    @property
+    def kind(self) -> str:
+        """Its kind's name."""
+        return self.layer.kind
+
+    @property
+    def activation(self) -> str:
+        """The activation after it."""
+        return self.layer.activation
+
+    @cached_property
+    def gives(self) -> Shape:
+        """The shape of what it gives."""
+        return self.layer.shape(self.given)
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """Its matrix and maps."""
+        return self.layer.matrix(self.given)
+
+    @cached_property
+    def inputs(self) -> int:
+        """Rows of its weight."""
+        return self.matrix.fan_in
+
+    @cached_property
+    def outputs(self) -> int:
+        """Columns of its weight."""
+        return self.matrix.columns
+
+    @cached_property
+    def units(self) -> int:
+        """Units that pruning can remove."""
+        return self.matrix.units
+
+    @cached_property
+    def size(self) -> int:
+        """Weights and biases."""
+        return (self.inputs + 1) * self.outputs
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one row."""
+        return self.layer.macs(self.given)
+
+
+def bind(layers: Sequence[Layer], shape: Shape) -> tuple[BoundLayer, ...]:
+    """Return ``layers`` as a chain on rows of ``shape``, each bound to what the one before it gives.
+
+    Raises:
+        SpecError: a layer cannot be given what comes to it.
+    """
+    chain = []
+    for layer in layers:
+        chain.append(BoundLayer(layer, shape))
+        shape = chain[-1].gives
+    return tuple(chain)
+
+
+def flat(shape: Shape) -> Shape:
+    """Return the shape of flattened rows."""
+    return (math.prod(shape),)
+
+
+def mismatch(layer: Layer, of: Shape, wanted: str) -> SpecError:
+    """Return the error of a layer that is given rows of a shape it cannot take."""
+    return SpecError(f"model: layer {layer.name} ({layer.kind}) takes {wanted}, and is given rows of shape {list(of)}")

@@ -1,0 +1,56 @@
+"""A toy kind: an elementwise gain and offset, tied to the units below it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values, mismatch
+from aecompress.nets.layers import Kind
+
+
+@dataclass(frozen=True)
+class Gain:
+    """``x * w + b``, value by value."""
+
+    kind: ClassVar[str] = "gain"
+    pads: ClassVar[bool] = False
+    product: ClassVar[bool] = False
+    name: str
+    activation: str
+
+    def shape(self, of: Shape) -> Shape:
+        if len(of) != 1:
+            raise mismatch(self, of, "rows of one axis")
+        return of
+
+    def matrix(self, of: Shape) -> Matrix:
+        return Matrix(1, of[0], of[0], of[0], lambda: np.arange(of[0])[None])
+
+    def macs(self, of: Shape) -> int:
+        return of[0]
+
+    def resize(self, units: int) -> Gain:
+        return self
+
+    def reference(self, x: Values, w: Values, b: Values) -> Values:
+        return x * w + b
+
+    def to_torch(self, of: Shape, w: Values) -> Values:
+        return w[0]
+
+    def from_torch(self, of: Shape, tensor: Values) -> Values:
+        return tensor[None]
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        draft.add("Add", [draft.add("Mul", [source, w], f"{self.name}.scaled"), b], result, name=self.name)
+
+
+def forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
+    return below * weight + bias
+
+
+TORCH = Kind(forward)

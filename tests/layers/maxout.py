@@ -1,0 +1,57 @@
+"""A toy kind: maxout (Goodfellow et al. 2013), whose units have two columns each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values
+from aecompress.nets.layers import Kind
+
+
+@dataclass(frozen=True)
+class Maxout:
+    """The larger of two products for each unit; columns 0 .. out-1 are the first of each, the others the second."""
+
+    kind: ClassVar[str] = "maxout"
+    pads: ClassVar[bool] = False
+    product: ClassVar[bool] = False
+    name: str
+    out: int
+    activation: str
+
+    def shape(self, of: Shape) -> Shape:
+        return (self.out,)
+
+    def matrix(self, of: Shape) -> Matrix:
+        return Matrix(of[0], 2 * self.out, of[0], self.out, None, lambda: np.arange(2 * self.out) % self.out)
+
+    def macs(self, of: Shape) -> int:
+        return 2 * of[0] * self.out
+
+    def resize(self, units: int) -> Maxout:
+        return replace(self, out=units)
+
+    def reference(self, x: Values, w: Values, b: Values) -> Values:
+        return (x @ w + b).reshape(len(x), 2, -1).max(1)
+
+    def to_torch(self, of: Shape, w: Values) -> Values:
+        return np.ascontiguousarray(w.T)
+
+    def from_torch(self, of: Shape, tensor: Values) -> Values:
+        return np.ascontiguousarray(tensor.T)
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        both = draft.add("Gemm", [source, w, b], f"{self.name}.both", name=self.name)
+        pairs = draft.add("Reshape", [both, draft.keep("pairs", np.array([0, 2, -1]))], f"{self.name}.pairs")
+        draft.add("ReduceMax", [pairs, draft.keep("axis", np.array([1]))], result, keepdims=0)
+
+
+def forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
+    return (below @ weight + bias).unflatten(2, (2, -1)).amax(2)
+
+
+TORCH = Kind(forward)

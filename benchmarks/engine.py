@@ -323,7 +323,7 @@ def table(lines: list[dict[str, Any]], rate: float) -> str:
 def memory(cells: int, rule: str) -> None:
     """Peak resident memory of a whole run above the imports and the data, per cell, in bytes of its parameters."""
     from aecompress.runs.job import prepare
-    from aecompress.runs.trip import run
+    from aecompress.runs.run import run
 
     def job(count: int, folder: Path) -> Any:
         flags = {
@@ -384,7 +384,7 @@ def final_loss(precision: str, mnist: str, seed: int) -> float:
     """Validation loss of a whole run of the large network on MNIST; another seed moves it by one per cent."""
     from aecompress.events import Finished
     from aecompress.runs.job import prepare
-    from aecompress.runs.trip import run
+    from aecompress.runs.run import run
 
     flags: dict[str, Any] = {
         "data.source": f"{mnist}:train", "data.test": f"{mnist}:test", "precision": precision, "mode": "canonical",

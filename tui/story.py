@@ -36,7 +36,21 @@ RECENT = 20
 """Generations over which the pace is taken."""
 
 
-UNKNOWN = Generation(0.0, 0, "loss", (nan,), (nan,), (nan,), (nan,), (0,), (), (nan,), nan, nan, 0.0)
+UNKNOWN = Generation(
+    at=0.0,
+    generation=0,
+    metric="loss",
+    train_loss=(nan,),
+    validation_loss=(nan,),
+    sparsity=(nan,),
+    learning_rate=(nan,),
+    parents=(0,),
+    order=(),
+    capacity=(nan,),
+    target=nan,
+    actual=nan,
+    seconds=0.0,
+)
 """Stands for the generations of a log in which every line of one is damaged."""
 
 

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.sources.registry import read_array
 from aecompress.data.sources.stdin import STDIN
-from aecompress.deploy import foreign
-from aecompress.deploy.foreign import Foreign
+from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError, SpecError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder, build
-from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
 from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
 from aecompress.plan.data import request_of
@@ -43,24 +42,24 @@ class Job:
     device: torch.device
     folder: Path
     directory: Path
-    """What relative paths of the spec start from."""
+    """Where relative paths of the spec start."""
     resumed: bool = False
     init: Mapping[str, NDArray[np.float32]] | None = None
-    """Tensors of the model to start from, by torch's names."""
+    """Tensors of the pretrained model to start from, by torch's names."""
 
     @property
     def spec(self) -> RunSpec:
-        """The complete spec."""
+        """Return the complete spec."""
         return self.resolved.spec
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with."""
+        """Return what a checkpoint must agree with."""
         return {"spec_hash": self.spec.hash, "fingerprint": self.dataset.fingerprint}
 
 
 def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
-    """Read the data, complete the spec, and check everything that can be checked before the first write.
+    """Return a run's job: read the data, complete the spec, check everything that can be checked before a write.
 
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
@@ -76,7 +75,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
 
 
 def prepare_resume(where: Path) -> Job:
-    """A job that goes on with the run in ``where``.
+    """Return the job that resumes the run in ``where``.
 
     Raises:
         AecompressError: there is no such run, or its data are gone or have changed.
@@ -90,23 +89,19 @@ def prepare_resume(where: Path) -> Job:
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(
-            f"{resolved.spec.data.source}: its rows are not those the run in {where} began with; restore them"
+            f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
         )
     return _job(resolved, dataset, device, where, directory, resumed=True)
 
 
 def _job(
-    resolved: Resolved,
-    dataset: Dataset,
-    device: torch.device,
-    where: Path,
-    directory: Path,
-    resumed: bool = False,
+    resolved: Resolved, dataset: Dataset, device: torch.device, where: Path, directory: Path, resumed: bool = False
 ) -> Job:
+    """Fill in the spec's "auto" fields and plan the run."""
     init = None
     if resolved.spec.model.init:
-        found = read_model(directory / resolved.spec.model.init)
-        resolved, init = taken_over(resolved, found, dataset), found.tensors
+        pretrained = read_pretrained(directory / resolved.spec.model.init)
+        resolved, init = adopt(resolved, pretrained, dataset), pretrained.tensors
     resolved = complete(resolved, dataset.facts)
     net = build(resolved.spec.model, dataset.train.shape[1])
     resolved = within_budget(resolved, net, net.encoder, net.decoder)
@@ -116,56 +111,47 @@ def _job(
     resolved, engine = resolve_engine(resolved, load)
     plan = plan_of(resolved.spec, load, engine)
     check_memory(plan, resolved.spec, dataset, device)
-    return Job(resolved, dataset, net, plan, device, where, directory, resumed, init)
+    return Job(
+        resolved=resolved,
+        dataset=dataset,
+        net=net,
+        plan=plan,
+        device=device,
+        folder=where,
+        directory=directory,
+        resumed=resumed,
+        init=init,
+    )
 
 
-def read_model(path: Path) -> Foreign:
-    """A model trained elsewhere, told apart by the file's ending.
-
-    Raises:
-        DataError: it is not there, or no chain of linear layers.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check model.init (--init)")
-    if path.suffix == ".safetensors":
-        return foreign.from_safetensors(path)
-    if path.suffix == ".onnx":
-        return foreign.from_onnx(path)
-    if path.suffix in (".pt", ".pth", ".bin"):
-        return foreign.from_tensors(path, read_state_dict(path))
-    raise DataError(f"{path}: is not a model; model.init (--init) takes .safetensors, .pt, .pth, .bin and .onnx")
-
-
-def taken_over(resolved: Resolved, found: Foreign, dataset: Dataset) -> Resolved:
-    """The spec with the layers of a model that was trained elsewhere, activations that it does not say from the spec.
+def adopt(resolved: Resolved, pretrained: Pretrained, dataset: Dataset) -> Resolved:
+    """Return the spec with the layers of a pretrained model; activations that its file lacks come from the spec.
 
     Raises:
-        DataError, SpecError: it does not fit the rows, or the spec asks for other layers.
+        DataError, SpecError: it does not fit the rows, or the spec has other layers.
     """
     model, source = resolved.spec.model, f"--init {resolved.spec.model.init}"
     if model.family == "variational":
         raise SpecError("model.init: brings no variance head; choose model.family = 'plain' or 'denoising'")
     inputs = dataset.train.shape[1]
-    if found.encoder[0].inputs != inputs:
-        raise DataError(f"{model.init}: takes {found.encoder[0].inputs} inputs, the rows have {inputs}; give its rows")
-    ends = {
+    if pretrained.encoder[0].inputs != inputs:
+        raise DataError(
+            f"{model.init}: takes {pretrained.encoder[0].inputs} inputs, the rows have {inputs}; give its rows"
+        )
+    if (model.hidden, model.latent) != ("auto", "auto"):
+        raise SpecError("model.hidden and model.latent: come from model.init; leave them out")
+    last = {
         "encoder": "identity" if model.latent_activation == "auto" else model.latent_activation,
         "decoder": ("sigmoid" if dataset.facts.unit else "identity") if model.output == "auto" else model.output,
     }
-    values = {}
-    for part, layers in (("encoder", found.encoder), ("decoder", found.decoder)):
-        values[f"model.{part}"] = [
-            {
-                "out": layer.outputs,
-                "activation": layer.activation or (ends[part] if layer is layers[-1] else model.activation),
-            }
-            for layer in layers
+    for part, layers in (("encoder", pretrained.encoder), ("decoder", pretrained.decoder)):
+        default = [model.activation] * (len(layers) - 1) + [last[part]]
+        adopted = [
+            {"out": layer.outputs, "activation": layer.activation or activation}
+            for layer, activation in zip(layers, default, strict=True)
         ]
-        asked = [layer.model_dump() for layer in getattr(model, part)]
-        if asked and asked != values[f"model.{part}"]:
-            raise SpecError(f"model.{part}: {model.init} has other layers ({values[f'model.{part}']}); leave it out")
-    if (model.hidden, model.latent) != ("auto", "auto"):
-        raise SpecError("model.hidden and model.latent: come from model.init; leave them out")
-    for path, value in values.items():
-        resolved = override(resolved, path, value, source)
+        requested = [layer.model_dump() for layer in getattr(model, part)]
+        if requested and requested != adopted:
+            raise SpecError(f"model.{part}: {model.init} has other layers ({adopted}); leave it out")
+        resolved = override(resolved, f"model.{part}", adopted, source)
     return resolved

@@ -14,9 +14,9 @@ from aecompress import events
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, RunError, SpecError
 from aecompress.runs.job import Job, prepare, prepare_resume
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
-from tests.deploy.test_foreign import Plain
+from tests.deploy.pretrained.modules import Plain
 
 BASE = {"mode": "canonical", "train.epochs": 3, "model.hidden": [48], "model.latent": 6}
 

@@ -21,7 +21,7 @@ from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
 from aecompress.runs.again import export_again
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 ALL = ["packed", "fp16", "int8", "scorer", "sparse"]
@@ -84,7 +84,7 @@ def test_the_table_has_what_is_on_disk(finished: tuple[Path, list[events.Event]]
     assert compared.losses[2:] == pytest.approx([compared.losses[1]] * (len(compared.files) - 2), rel=0.05)
     assert all(len(spent) == 2 and min(spent) > 0 for spent in compared.milliseconds)
     card = (where / "model/README.md").read_text()
-    for row in compared.words():
+    for row in compared.table():
         assert "| " + " | ".join(row) + " |" in card
     assert all(f"- {note}" in card for note in compared.notes)
 

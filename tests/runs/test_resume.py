@@ -18,7 +18,7 @@ import pytest
 from aecompress import events
 from aecompress.errors import DataError, Interrupted, OutputError
 from aecompress.runs.job import prepare, prepare_resume
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 SMALL = {

@@ -16,7 +16,7 @@ from aecompress.errors import DeviceError, OutputError, RunError, SpecError, Ver
 from aecompress.plan.device import find_device
 from aecompress.plan.training import warmup_cosine
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 SMALL = {

@@ -8,12 +8,12 @@ import pytest
 from aecompress.events import LayerSparsity
 from aecompress.study import figures
 from aecompress.study.design import Group, copied
-from aecompress.study.results import Curves, Outcome, Result, outcomes, read_run
+from aecompress.study.results import Curves, Outcome, Result, read_outcomes, read_run
 
 
 @pytest.fixture(scope="module")
 def found(finished: Path) -> tuple[Outcome, ...]:
-    return outcomes(copied(finished), finished)
+    return read_outcomes(copied(finished), finished)
 
 
 def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(found: tuple[Outcome, ...]) -> None:

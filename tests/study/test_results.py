@@ -9,11 +9,11 @@ import pytest
 from aecompress.errors import DataError
 from aecompress.events import Finished, Generation, read_log
 from aecompress.study.design import copied
-from aecompress.study.results import outcomes, read_result, read_run
+from aecompress.study.results import read_outcomes, read_result, read_run
 
 
 def test_a_trial_counts_once_with_the_mean_of_its_cells(finished: Path) -> None:
-    found = outcomes(copied(finished), finished)
+    found = read_outcomes(copied(finished), finished)
     assert [(outcome.group.name, len(outcome.results)) for outcome in found] == [
         ("one", 3), ("ring, random", 3), ("ring, variance", 3),
     ]  # fmt: skip
@@ -36,11 +36,11 @@ def test_groups_without_a_finished_run_are_left_out(finished: Path, tmp_path: Pa
     for name in ("study.toml", "ring-random-seed-2"):
         copy = shutil.copytree if (finished / name).is_dir() else shutil.copy
         copy(finished / name, tmp_path / name)
-    (found,) = outcomes(copied(tmp_path), tmp_path)
+    (found,) = read_outcomes(copied(tmp_path), tmp_path)
     assert found.group.name == "ring, random" and [result.seed for result in found.results] == [2]
     shutil.rmtree(tmp_path / "ring-random-seed-2")
     with pytest.raises(DataError, match="none of the study's runs is finished"):
-        outcomes(copied(tmp_path), tmp_path)
+        read_outcomes(copied(tmp_path), tmp_path)
 
 
 def test_a_damaged_log_is_named(finished: Path, tmp_path: Path) -> None:

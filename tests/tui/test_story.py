@@ -94,11 +94,11 @@ def test_generations_given_as_lines_are_the_same_and_damaged_ones_give_way() -> 
 
 def test_every_kind_of_event_has_a_line() -> None:
     said = {type(event): event for event in SAID} | {
-        events.Paused: events.Paused(0.0, 3, True),
-        events.Failed: events.Failed(0.0, "no memory"),
+        events.Paused: events.Paused(at=0.0, generation=3, waiting=True),
+        events.Failed: events.Failed(at=0.0, message="no memory"),
     }
     assert set(said) == set(events.KINDS.values())
     lines = [describe(event) for event in said.values()]
     assert all(line and "\n" not in line for line in lines)
     assert len(set(lines)) == len(lines)
-    assert describe(events.Paused(0.0, 3, False)) == "going on"
+    assert describe(events.Paused(at=0.0, generation=3, waiting=False)) == "going on"

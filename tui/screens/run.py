@@ -434,7 +434,7 @@ def before_and_after(story: Story, wide: bool) -> Group | str:
     """
     if story.compared is None:
         return ""
-    head, *rows = story.compared.words()
+    head, *rows = story.compared.table()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for index, name in enumerate(head):
         if not wide and name.startswith("ms"):

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from aecompress.deploy.pretrained.statedict import read_state_dict
 from aecompress.errors import DataError
-from aecompress.nets.foreign import read_state_dict
 
 
 class Code:

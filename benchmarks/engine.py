@@ -36,8 +36,9 @@ from aecompress import rng
 from aecompress.engines import workers
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.engine import BLOCK_BYTES, engine_of, threads_for
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.resolve import resolve
@@ -87,7 +88,7 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
     if case.cells > 1:
         flags["evolve.cells"] = case.cells
     spec = resolve({path: ("benchmark", value) for path, value in flags.items()}).spec
-    net = build(spec.model, work["inputs"])
+    net = network_of(spec.model, work["inputs"])
     plan = plan_of(spec, net, CPU, engine_of(spec, net, CPU))
     masked = dataclasses.replace(plan.training, persistent_masks=case.rule == "adam")
     return dataclasses.replace(plan, training=masked)

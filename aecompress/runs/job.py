@@ -17,12 +17,13 @@ from aecompress.deploy import foreign
 from aecompress.deploy.foreign import Foreign
 from aecompress.errors import DataError, SpecError
 from aecompress.evolve.base import Plan
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
 from aecompress.plan.budget import resolve_budgets, resolve_limit, shapes, within_budget
 from aecompress.plan.device import check_memory, find_device
 from aecompress.plan.engine import check_half, engine_of, resolve_compile
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
@@ -106,7 +107,7 @@ def _job(
         found = read_model(directory / resolved.spec.model.init)
         resolved, init = taken_over(resolved, found, dataset), found.tensors
     resolved = complete(resolved, dataset.facts)
-    net = build(resolved.spec.model, dataset.train.shape[1])
+    net = network_of(resolved.spec.model, dataset.train.shape[1])
     resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
     resolved = resolve_budgets(resolved, net)
     resolved = resolve_limit(resolved, dataset.splits)

@@ -14,8 +14,9 @@ from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import layer_zeros, evaluate
 from aecompress.evolve.base import Rows
-from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.plan.counts import budgets_of
+from aecompress.plan.network import network_of
 from aecompress.plan.rows import on_device
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
@@ -107,7 +108,7 @@ def cell_metrics(
 
 def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
     """A member of the front with the metrics of a model that is handed over."""
-    net = build(spec.model, dataset.train.shape[1])
+    net = network_of(spec.model, dataset.train.shape[1])
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name].T)).reshape(-1) for name in net.model_layout.slots])
     metrics = final_metrics(net, dataset, spec, row, lambda: None)
     metrics |= detection(model, dataset, metric_of(spec.train.loss))

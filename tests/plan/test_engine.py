@@ -11,10 +11,11 @@ from aecompress.data.facts import Facts
 from aecompress.engines import workers
 from aecompress.engines.eager import EAGER
 from aecompress.errors import DeviceError
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
 from aecompress.plan.engine import blocks_of, check_half, eager_seconds, engine_of, resolve_compile, threads_for
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import sampled
 from aecompress.spec.fields import RunSpec
@@ -27,7 +28,7 @@ CPU = torch.device("cpu")
 def settled(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Autoencoder]:
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
     resolved = complete(resolve(flags, preset="paper-coevo-sync"), Facts(rows, inputs, True, True))
-    net = build(resolved.spec.model, inputs)
+    net = network_of(resolved.spec.model, inputs)
     return resolve_compile(resolved, net, CPU, rows), net
 
 

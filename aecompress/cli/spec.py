@@ -27,8 +27,10 @@ def spec_command(
             return
         resolved = asked()
         from aecompress.data.dataset import load
-        from aecompress.plan.auto import complete
+        from aecompress.plan.auto import RECIPE, complete
+        from aecompress.plan.facts import RunFacts
         from aecompress.spec.toml import to_toml
 
         dataset = load(resolved.spec.data, resolved.spec.seed)
-        typer.echo(to_toml(complete(resolved, dataset.facts)), nl=False)
+        facts = RunFacts(dataset.facts, frozenset(dataset.splits))
+        typer.echo(to_toml(complete(resolved, facts, RECIPE)), nl=False)

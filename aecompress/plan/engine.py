@@ -19,8 +19,7 @@ from aecompress.errors import DeviceError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.counts import cells_of
-from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved, override
+from aecompress.spec.fields import RunSpec, rule_traits
 
 BLOCK_BYTES = 2_600_000
 """Weights of the cells that are trained together on a CPU: with gradients and moments they should stay in its cache."""
@@ -85,28 +84,25 @@ def make_ready(plan: Plan, poll: Callable[[], None]) -> None:
         fused.compile_ahead(poll)
 
 
-def resolve_compile(resolved: Resolved, net: Autoencoder, device: torch.device, rows: int) -> Resolved:
-    """Turn ``compile = "auto"`` into on or off: on where a CPU would train long enough without it.
+def choose(spec: RunSpec, net: Autoencoder, device: torch.device, rows: int) -> tuple[str, str]:
+    """Return what ``compile = "auto"`` becomes, and why: on where a CPU would train long enough without it.
 
     The choice depends on the spec and the rows alone, not on what was compiled before, so that a run has the same bits
     whenever it is repeated on a machine.
     """
-    spec = resolved.spec
-    if spec.compile != "auto":
-        return resolved
     if device.type != "cpu" or spec.precision == "float64":
-        return override(resolved, "compile", "off", f"auto: training is not in float32 on a CPU ({device})")
-    if spec.mode == "coevo" and spec.evolve.rule in ("opponents", "panmictic"):
-        return override(resolved, "compile", "off", f"auto: networks change partners under {spec.evolve.rule!r}")
+        return "off", f"auto: training is not in float32 on a CPU ({device})"
+    if rule_traits(spec).changes_partners:
+        return "off", f"auto: networks change partners under {spec.evolve.rule!r}"
     if spec.data.source.startswith(PREFIX):
-        return override(resolved, "compile", "off", "auto: rows of interactions are trained uncompiled")
+        return "off", "auto: rows of interactions are trained uncompiled"
     seconds = eager_seconds(spec, net, rows)
     if seconds < REPAID_SECONDS:
-        return override(resolved, "compile", "off", f"auto: about {seconds:.0f} s of training would not repay it")
+        return "off", f"auto: about {seconds:.0f} s of training would not repay it"
     fault = uncompilable()
     if fault:
-        return override(resolved, "compile", "off", f"auto: {fault}")
-    return override(resolved, "compile", "on", f"auto: about {seconds:.0f} s of training without it")
+        return "off", f"auto: {fault}"
+    return "on", f"auto: about {seconds:.0f} s of training without it"
 
 
 def eager_seconds(spec: RunSpec, net: Autoencoder, rows: int) -> float:

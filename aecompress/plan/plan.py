@@ -1,4 +1,4 @@
-"""The evolution that a complete spec asks for."""
+"""The evolution that a complete spec describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aecompress.spec.fields import RunSpec, metric_of
 
 
 def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engine = EAGER) -> Plan:
-    """The evolution that a complete spec asks for.
+    """Return the evolution that a complete spec describes.
 
     Raises:
         SpecError: the target would empty a layer, or the schedule never prunes.

@@ -15,19 +15,19 @@ from aecompress.data.dataset import Dataset, load
 from aecompress.data.sources import STDIN, read_array
 from aecompress.deploy import foreign
 from aecompress.deploy.foreign import Foreign
-from aecompress.errors import DataError, SpecError
+from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
-from aecompress.plan.budget import resolve_budgets, resolve_limit, shapes, within_budget
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import check_half, engine_of, resolve_compile
+from aecompress.plan.engine import check_half, engine_of
+from aecompress.plan.facts import Pretrained, RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved, override, resolve
+from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import new_folder, read_status
 
 
@@ -102,16 +102,13 @@ def _job(
     directory: Path,
     resumed: bool = False,
 ) -> Job:
-    init = None
+    init, pretrained = None, None
     if resolved.spec.model.init:
         found = read_model(directory / resolved.spec.model.init)
-        resolved, init = taken_over(resolved, found, dataset), found.tensors
-    resolved = complete(resolved, dataset.facts)
-    net = network_of(resolved.spec.model, dataset.train.shape[1])
-    resolved = within_budget(resolved, net, shapes(net.encoder), shapes(net.decoder))
-    resolved = resolve_budgets(resolved, net)
-    resolved = resolve_limit(resolved, dataset.splits)
-    resolved = resolve_compile(resolved, net, device, len(dataset.train))
+        init, pretrained = found.tensors, layers_of(found)
+    facts = RunFacts(dataset.facts, frozenset(dataset.splits), device, pretrained)
+    resolved = complete(resolved, facts)
+    net = network_of(resolved.spec.model, facts.data.inputs)
     check_half(resolved.spec, device)
     plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
     check_memory(plan, resolved.spec, dataset, device)
@@ -135,36 +132,10 @@ def read_model(path: Path) -> Foreign:
     raise DataError(f"{path}: is not a model; model.init (--init) takes .safetensors, .pt, .pth, .bin and .onnx")
 
 
-def taken_over(resolved: Resolved, found: Foreign, dataset: Dataset) -> Resolved:
-    """The spec with the layers of a model that was trained elsewhere, activations that it does not say from the spec.
-
-    Raises:
-        DataError, SpecError: it does not fit the rows, or the spec asks for other layers.
-    """
-    model, source = resolved.spec.model, f"--init {resolved.spec.model.init}"
-    if model.family == "variational":
-        raise SpecError("model.init: brings no variance head; choose model.family = 'plain' or 'denoising'")
-    inputs = dataset.train.shape[1]
-    if found.encoder[0].inputs != inputs:
-        raise DataError(f"{model.init}: takes {found.encoder[0].inputs} inputs, the rows have {inputs}; give its rows")
-    ends = {
-        "encoder": "identity" if model.latent_activation == "auto" else model.latent_activation,
-        "decoder": ("sigmoid" if dataset.facts.unit else "identity") if model.output == "auto" else model.output,
-    }
-    values = {}
-    for part, layers in (("encoder", found.encoder), ("decoder", found.decoder)):
-        values[f"model.{part}"] = [
-            {
-                "out": layer.outputs,
-                "activation": layer.activation or (ends[part] if layer is layers[-1] else model.activation),
-            }
-            for layer in layers
-        ]
-        asked = [layer.model_dump() for layer in getattr(model, part)]
-        if asked and asked != values[f"model.{part}"]:
-            raise SpecError(f"model.{part}: {model.init} has other layers ({values[f'model.{part}']}); leave it out")
-    if (model.hidden, model.latent) != ("auto", "auto"):
-        raise SpecError("model.hidden and model.latent: come from model.init; leave them out")
-    for path, value in values.items():
-        resolved = override(resolved, path, value, source)
-    return resolved
+def layers_of(found: Foreign) -> Pretrained:
+    """Return the layers of a model that was trained elsewhere, as the plan reads them."""
+    encoder, decoder = (
+        tuple((layer.inputs, layer.outputs, layer.activation) for layer in part)
+        for part in (found.encoder, found.decoder)
+    )
+    return Pretrained(encoder, decoder)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from aecompress.errors import SpecError
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan import engine
 from aecompress.plan.budget import most_sparse, rising_budgets, sparsity_within
+from aecompress.plan.engine import choose_engine, workload_of
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
@@ -166,7 +166,8 @@ def _per_generation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _compile(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if facts.device is None:
         return None
-    return engine.choose(draft, net(), facts.device, facts.data.rows)
+    choice = choose_engine(workload_of(draft, net(), facts.device, facts.data.rows), "auto")
+    return choice.compile, choice.why
 
 
 _REGROWTH = ("prune.drive", "prune.masks", "train.epochs")
@@ -178,8 +179,8 @@ _LIMITS = ("budget.max_params", "budget.max_bytes")
 _EXPORT = ("export.opset", "export.variants", "export.values")
 """What decides the bytes of a file."""
 _ENGINE = (
-    "precision", "mode", "data.source", "evolve.rule", "evolve.cells", "budget.max_loss_increase", "train.epochs",
-    "train.batch", "train.optimizer",
+    "precision", "mode", "data.source", "model.family", "evolve.rule", "evolve.cells", "budget.max_loss_increase",
+    "train.epochs", "train.batch", "train.optimizer",
 )  # fmt: skip
 """What the choice of an engine reads."""
 

@@ -7,10 +7,11 @@ import torch
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.base import Plan
+from aecompress.evolve.rules.registry import RULES
 from aecompress.machine import gib, memory_bytes
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
-from aecompress.spec.fields import RunSpec, rule_traits
+from aecompress.spec.fields import RunSpec
 
 
 def find_device(name: str) -> torch.device:
@@ -40,13 +41,12 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     """
     value = torch.finfo(DTYPES[spec.precision]).bits // 8
     moments = 2 if spec.train.optimizer == "adam" else 0
-    cells, traits = cells_of(spec), rule_traits(spec)
+    cells = cells_of(spec)
     # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
     individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
-    scratch = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.block, cells))
-    copied = traits.changes_partners and traits.spatial  # each neighbourhood's networks lie side by side
-    opponents = cells * members_of(spec) * individual // 2 if copied else 0
-    needed = cells * individual + opponents + scratch + value * sum(rows.size for rows in dataset.splits.values())
+    scratch = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.blocks.cells, cells))
+    copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
+    needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
     available = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
     if needed > available:
         raise SpecError(

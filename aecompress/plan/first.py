@@ -49,9 +49,9 @@ def first_population(
         float(spec.train.learning_rate),
         spec.train.optimizer == "adam",
         device,
-        DTYPES[spec.precision],
-        min(int(spec.train.batch), len(dataset.train)) if needs_stats else 0,
-        3**0.5 if scaled else 1.0,
+        dtype=DTYPES[spec.precision],
+        stats_batch=min(int(spec.train.batch), len(dataset.train)) if needs_stats else 0,
+        gain=3**0.5 if scaled else 1.0,
     )
     views = net.layout.views(population.weights)
     last = net.decoder[-1]

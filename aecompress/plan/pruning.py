@@ -61,8 +61,7 @@ def check_target(spec: RunSpec, net: Autoencoder, target: float) -> None:
     units = spec.prune.granularity == "unit"
     why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
     raise SpecError(
-        f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; "
-        f"choose at most {most}"
+        f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; choose at most {most}"
     )
 
 

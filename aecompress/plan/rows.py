@@ -35,7 +35,7 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
         validation = moved(dataset.validation)
         validation_sample = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
     guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
-    return Rows(train, sample, validation, validation_sample, guide)
+    return Rows(train=train, sample=sample, validation=validation, validation_sample=validation_sample, guide=guide)
 
 
 def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:

@@ -21,7 +21,7 @@ from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.foreign import read_state_dict
 from aecompress.plan.auto import complete
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import check_half, engine_of
+from aecompress.plan.engine import choose_engine, workload_of
 from aecompress.plan.facts import Pretrained, RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -109,8 +109,8 @@ def _job(
     facts = RunFacts(dataset.facts, frozenset(dataset.splits), device, pretrained)
     resolved = complete(resolved, facts)
     net = network_of(resolved.spec.model, facts.data.inputs)
-    check_half(resolved.spec, device)
-    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
+    load = workload_of(resolved.spec, net, device, facts.data.rows)
+    plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
     check_memory(plan, resolved.spec, dataset, device)
     return Job(resolved, dataset, net, plan, device, where, directory, resumed, init)
 

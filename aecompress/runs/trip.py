@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from aecompress import events
 from aecompress.deploy import checkpoint
-from aecompress.engines.base import Engine
+from aecompress.engines.timed import Clock, timed
 from aecompress.engines.workers import no_denormals
 from aecompress.errors import AecompressError, Interrupted, RunError
 from aecompress.evolve.archive import archive
-from aecompress.evolve.canonical import canonical
-from aecompress.evolve.coevolution import coevolution
-from aecompress.plan.counts import cells_of
-from aecompress.plan.engine import make_ready, threads_for
+from aecompress.evolve.generation import generation
+from aecompress.evolve.rules.registry import RULES
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
 from aecompress.population.state import Population, load_tensors
@@ -34,9 +29,6 @@ from aecompress.runs.model import front_models, model_of
 from aecompress.runs.narrate import generation_events, has_started, started
 from aecompress.runs.package import hand_over, over_budget, unverified
 from aecompress.spec.toml import to_toml
-
-MODES = {"canonical": canonical, "coevo": coevolution}
-
 
 Stop = Callable[[], int | None]
 """Tells the number of the signal that asks the run to stop, or None."""
@@ -82,7 +74,7 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
 
         progress, done = Progress(), False
         threads = torch.get_num_threads()
-        torch.set_num_threads(threads_for(job.plan, cells_of(job.spec), job.device))
+        torch.set_num_threads(job.plan.blocks.threads or threads)
         control = folder.Control(where, stop, lambda event: progress.pending.append(said(event)))
         try:
             for event in trip(job, control, progress):
@@ -133,27 +125,26 @@ def keep(job: Job, progress: Progress) -> Path | None:
 def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[events.Event]:
     """The run from data to verified files, as events."""
     began = time.perf_counter()
-    spent: defaultdict[str, float] = defaultdict(float)
-    plan = dataclasses.replace(job.plan, engine=timed(job.plan.engine, spent))
+    clock = Clock()
+    spent, plan = clock.seconds, dataclasses.replace(job.plan, engine=timed(job.plan.engine, clock))
     rows = rows_of(job.spec, job.dataset, job.device)
     population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
     if job.resumed:
-        generation, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
+        last, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
         if arrays:
-            load_tensors(population, {name: torch.from_numpy(a) for name, a in arrays.items()}, generation)
-        progress.saved = control.generation = generation
-        yield events.Resumed(time.time(), generation, "; ".join(notes))
+            load_tensors(population, {name: torch.from_numpy(a) for name, a in arrays.items()}, last)
+        progress.saved = control.generation = last
+        yield events.Resumed(time.time(), last, "; ".join(notes))
     if not job.resumed or not has_started(job.folder):
         yield started(job)
     progress.population = population
 
-    make_ready(plan, control.poll)
-    evolve = MODES[job.spec.mode]
+    plan.engine.prepare(control.poll)
     spent["setting up"] = time.perf_counter() - began
     while population.generation < plan.training.generations:
         start = time.perf_counter()
         with no_denormals():
-            population, figures = evolve(plan, population, rows, control.poll)
+            population, figures = generation(plan, population, rows, control.poll)
         progress.population, control.generation = population, population.generation
         seconds = time.perf_counter() - start
         spent["evolving"] += seconds
@@ -173,7 +164,7 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     spent["filling the front"] = time.perf_counter() - start
     start = time.perf_counter()
     yield events.Front(time.time(), tuple(found.cells), tuple(found.losses), tuple(found.nonzeros))
-    if plan.ring is not None and plan.ring.dominance:
+    if RULES[plan.rule].own_budgets:
         front.save(job.folder, front_models(job, found, control.poll))
     chosen = choose(job, population, found)
     row = found.members.weights[chosen]
@@ -205,32 +196,3 @@ def trip(job: Job, control: folder.Control, progress: Progress) -> Iterator[even
     yield events.Profiled(time.time(), dict(spent))
     seconds = time.perf_counter() - began
     yield events.Finished(time.time(), metrics, model.sparsity, model.zeros, model.parameters, seconds)
-
-
-def timed(engine: Engine, spent: defaultdict[str, float]) -> Engine:
-    """The engine with the time of its training and measuring added to ``spent``; on a GPU that of starting them.
-
-    Time in which several cores train counts once.
-    """
-
-    lock, inside, since = threading.Lock(), Counter[str](), dict[str, float]()
-
-    def clocked(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            with lock:
-                if not inside[what]:
-                    since[what] = time.perf_counter()
-                inside[what] += 1
-            try:
-                return function(*arguments)
-            finally:
-                with lock:
-                    inside[what] -= 1
-                    if not inside[what]:
-                        spent[what] += time.perf_counter() - since[what]
-
-        return call
-
-    train, evaluate = clocked("training", engine.train), clocked("measuring", engine.evaluate)
-    together = clocked("training", engine.together)
-    return dataclasses.replace(engine, train=train, evaluate=evaluate, together=together)

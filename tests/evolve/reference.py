@@ -152,7 +152,7 @@ class Ring:
 
     def generation(self, t: int) -> tuple[list[int], list[bool]]:
         size = len(self.centres)
-        if self.s["panmictic"]:
+        if self.s["rule"] == "panmictic":
             return self.epoch(t)
         before = [copy.deepcopy(module) for module in self.centres]
         capacity = list(self.capacity)
@@ -193,11 +193,11 @@ class Ring:
 
         strength = schedule(s["schedule"], t, s["p"], s["generations"] - 1, n)
         triggered = strength > rng.host(self.seed, "prune", t).random(cell + 1)[cell]
-        if s["prune_first"] and triggered:
+        if s["rule"] == "pair-prune-first" and triggered:
             self.prune(module, stored, t, cell)
         shuffled = rng.permutation(self.seed, "batches", t, one(cell), 0, len(self.rows))[0]
         for step, index in enumerate(shuffled.split(batch)):
-            if s["opponents"]:
+            if s["rule"] == "opponents":
                 drawn = rng.integers(self.seed, "opponents", t, one(cell), step, (2,), n)[0].tolist()
                 first = self.update(paired(module, company[drawn[0]]), self.rows[index], self.rates[cell])
                 second = self.update(paired(company[drawn[1]], module), self.rows[index], self.rates[cell])
@@ -209,7 +209,7 @@ class Ring:
             loss(module(self.rows[index]), self.rows[index]).backward()
             adam.step()
             adam.zero_grad()
-        if not s["prune_first"] and triggered:
+        if s["rule"] != "pair-prune-first" and triggered:
             self.prune(module, stored, t, cell)
         self.centres[cell] = module
         return parent, triggered

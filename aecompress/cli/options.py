@@ -21,7 +21,7 @@ _SOURCE = Annotated[
     str | None,
     typer.Argument(
         metavar="[DATA]",
-        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz:key, FILE.csv(.gz), - for stdin; left out: digits.",
+        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz:key, FILE.csv(.gz), - for stdin. \\[default: digits]",
         show_default=False,
     ),
 ]

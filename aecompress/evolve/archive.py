@@ -191,7 +191,8 @@ def fine_tune(plan: Plan, block: Population, rows: Rows, poll: Poll) -> None:
     more = max(1, round(FINE_TUNE_SHARE * generations))
     if FINE_TUNE_SHARE * generations < 1:  # less than a pass: on some of the rows
         few = max(round(FINE_TUNE_SHARE * generations * count), min(plan.training.batch, count))
-        index = rng.sample(plan.training.seed, FINE_TUNE_DRAW, generations, block.cells[:1] * 0, 0, count, few)[0]
+        key = block.cells[:1] * 0  # one draw for all cells
+        index = rng.sample(plan.training.seed, FINE_TUNE_DRAW, generations, key, 0, count, count=few)[0]
         rows = dataclasses.replace(rows, train=picked(rows.train, index))
 
     def rate(progress: float) -> float:

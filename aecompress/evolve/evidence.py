@@ -93,7 +93,9 @@ class Evidence:
         if there <= GUIDING_ROWS:
             every = self.rows.index_select(0, torch.arange(there, device=cells.device))
             return every.expand(cells.shape[0], -1, -1)
-        index = rng.integers(self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), there)
+        index = rng.integers(
+            self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), high=there
+        )
         drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return drawn
 
@@ -121,6 +123,6 @@ class Evidence:
         """Which units are inactive on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
         assert self.guide is not None
         shape, high = (self.guide_rows,), self.guide.shape[0]
-        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high)
+        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high=high)
         rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return inactive(self.net, self.views, rows, self.threshold)

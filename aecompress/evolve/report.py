@@ -16,7 +16,7 @@ from aecompress.polling import Poll
 
 
 def scheduled(plan: Plan, generation: int) -> float:
-    """Return what the schedule asks for once ``generation`` generations (at least 1) are complete.
+    """Return the target of the schedule once ``generation`` generations (at least 1) are complete.
 
     A sparsity when driven by a target, the mean of the cells', else the last generation's probability of a prune.
     """

@@ -21,7 +21,7 @@ def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: RowSet) 
     """Draw one fresh batch per cell, ``[P, B, D]``; one for all, ``[1, B, D]``, where the ring shares it."""
     keys = cells[:1] * 0 if plan.neighbourhood.shared_batch else cells
     batch = min(plan.training.batch, rows.shape[0])
-    index = rng.sample(plan.training.seed, "selection", generation, keys, 0, rows.shape[0], batch)
+    index = rng.sample(plan.training.seed, "selection", generation, keys, 0, rows.shape[0], count=batch)
     return gather(rows, index)
 
 
@@ -129,7 +129,7 @@ def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Te
         scores: fitness ``[P, n]``.
     """
     shape, high = (plan.neighbourhood.tournament,), scores.shape[1]
-    drawn = rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high)  # [P, size]
+    drawn = rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high=high)  # [P, size]
     winner = drawn[:, :1]
     for turn in range(1, drawn.shape[1]):
         rival = drawn[:, turn : turn + 1]

@@ -90,7 +90,7 @@ def visit(
 
 
 def prune(plan: Plan, block: Population, cells: list[int], rows: Rows, prune_index: int) -> list[bool]:
-    """Prune the block as its schedule asks at this prune of the generation, in place; return which cells were.
+    """Prune the block as its schedule demands at this prune of the generation, in place; return which cells were.
 
     Where training shares a block's cells among the cores, pruning does.
     """
@@ -129,7 +129,7 @@ def prune_by_probability(
 def prune_by_target(
     plan: Plan, pruning: Pruning, block: Population, cells: list[int], rows: Rows, prune_index: int
 ) -> list[bool]:
-    """Prune every cell to the zeros that its schedule asks for at the end of this part of the pass, on this core.
+    """Prune every cell to its target zeros at the end of this part of the pass, on this core.
 
     In place.
     """
@@ -139,7 +139,7 @@ def prune_by_target(
     )
     before, after = (target_zeros(plan.net, pruning, cells, progress) for progress in (start, end))
     exchanged = share_at(pruning.regrowth, pruning.regrowth_end, end)
-    # Weights that may grow again are cut anew each time; persistent masks need it only when more is asked.
+    # Weights that may grow again are cut anew each time; persistent masks need it only when the target has risen.
     if not any(after) or (after == before and pruning.persistent and not exchanged):
         return [False] * len(cells)
     evidence = gather(plan.net, pruning, plan.training, block, block.cells, (rows.train, rows.guide), prune_index)

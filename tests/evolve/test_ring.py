@@ -53,5 +53,5 @@ def test_a_pair_with_a_loss_that_is_not_finite_never_wins() -> None:
 def test_a_tie_goes_to_the_later_draw() -> None:
     plan = make_plan(tournament=2)
     cells = torch.arange(40)
-    drawn = rng.integers(SEED, "tournament", 3, cells, 0, (2,), 3)
+    drawn = rng.integers(SEED, "tournament", 3, cells, 0, (2,), high=3)
     assert torch.equal(tournament(plan, 3, cells, torch.ones(40, 3)), drawn[:, 1])

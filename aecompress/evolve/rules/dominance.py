@@ -31,9 +31,8 @@ def dominance(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
     loss is lower still, so that it is better with no more weights.
     """
     size, there = len(last), rows.validation.shape[0]
-    index = rng.sample(
-        plan.training.seed, "selection", last.generation, last.cells[:1] * 0, 0, there, min(SELECTION_ROWS, there)
-    )
+    count, key = min(SELECTION_ROWS, there), last.cells[:1] * 0  # one draw for all cells
+    index = rng.sample(plan.training.seed, "selection", last.generation, key, 0, there, count=count)
     batch = gather(rows.validation, index)  # [1, B, D]
     own, encoders, decoders = best_nearby(plan, last, batch, poll)
     rivals = dataclasses.replace(last.pair(encoders, decoders, plan.net), cells=last.cells)
@@ -76,7 +75,7 @@ def dominating(plan: Plan, last: Population, rivals: Population, batch: Tensor, 
 
 
 def cut_to_budget(plan: Plan, block: Population, rows: Rows) -> None:
-    """Prune every cell of ``block`` to the zeros that its schedule has asked for by now. In place."""
+    """Prune every cell of ``block`` to its target zeros of this generation. In place."""
     pruning = plan.pruning
     if pruning is None:
         return

@@ -67,7 +67,7 @@ def train_with_opponents(plan: Plan, opponents: Opponents, work: Work) -> None:
     for step in work.steps:
         work.poll()
         batch = gather(work.rows, order[:, step * training.batch : (step + 1) * training.batch])  # [K, B, D]
-        drawn = rng.integers(training.seed, "opponents", block.generation, cells, step, (2,), opponents.size)
+        drawn = rng.integers(training.seed, "opponents", block.generation, cells, step, (2,), high=opponents.size)
         decoder, encoder = (block.places[:, None] * opponents.size + drawn).unbind(1)
         for turn, pair in enumerate(((opponents.selected, decoder), (encoder, opponents.selected))):
             pair_work = PairWork(

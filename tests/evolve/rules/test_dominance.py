@@ -41,7 +41,7 @@ def test_a_cell_takes_the_best_pair_near_it_where_that_wins_at_its_own_budget(ra
         before, parents, made = population, [], []
         inherited = (~before.masks).sum(1).tolist()
         count = min(512, len(rows.validation))
-        index = rng.sample(SEED, "selection", t, torch.tensor([0]), 0, len(rows.validation), count)
+        index = rng.sample(SEED, "selection", t, torch.tensor([0]), 0, len(rows.validation), count=count)
         batch = rows.validation[index[0]]
 
         def loss(row: torch.Tensor, batch: torch.Tensor = batch) -> float:

@@ -37,8 +37,9 @@ from aecompress.engines import workers
 from aecompress.engines.blocks import BLOCK_BYTES
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.resolve import resolve
@@ -88,7 +89,7 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
     if case.cells > 1:
         flags |= {"evolve.cells": case.cells, "evolve.rule": "pair"}
     spec = resolve({path: ("benchmark", value) for path, value in flags.items()}).spec
-    net = build(spec.model, work["inputs"])
+    net = network_of(spec.model, work["inputs"])
     load = workload_of(spec, net, CPU, 100 * case.batch)
     plan = plan_of(spec, load, choose_engine(load, spec.compile).engine)
     masked = dataclasses.replace(plan.training, persistent_masks=case.rule == "adam")

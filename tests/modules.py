@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aecompress.layers.base import BoundLayer
-from aecompress.nets.autoencoder import Autoencoder, tensors_of
-from aecompress.spec.fields import ModelSpec
+from aecompress.nets.autoencoder import Autoencoder, build, tensors_of
 
 MODULES = {
     "identity": nn.Identity,
@@ -58,8 +57,20 @@ def row_of(module: Plain, grad: bool = False) -> Tensor:
 
 def small_net(activation: str = "relu", output: str = "sigmoid", inputs: int = 12) -> Autoencoder:
     """inputs-7-3-7-inputs."""
-    from aecompress.nets.autoencoder import build
+    return mirrored((7,), 3, inputs, hidden_activation=activation, latent_activation="relu", output=output)
 
-    return build(
-        ModelSpec(hidden=(7,), latent=3, activation=activation, latent_activation="relu", output=output), inputs
-    )
+
+def mirrored(
+    hidden: tuple[int, ...],
+    latent: int,
+    inputs: int,
+    *,
+    hidden_activation: str = "relu",
+    latent_activation: str = "identity",
+    output: str = "sigmoid",
+    variational: bool = False,
+) -> Autoencoder:
+    """inputs-hidden-latent-reversed hidden-inputs."""
+    encoder = [(size, hidden_activation) for size in hidden]
+    decoder = [*reversed(encoder), (inputs, output)]
+    return build([*encoder, (latent, latent_activation)], decoder, inputs, variational)

@@ -27,9 +27,11 @@ def spec_command(
             return
         resolved = resolve()
         from aecompress.data.dataset import load
-        from aecompress.plan.auto import complete
+        from aecompress.plan.auto import RECIPE, complete
         from aecompress.plan.data import request_of
+        from aecompress.plan.facts import RunFacts
         from aecompress.spec.toml import to_toml
 
         dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
-        typer.echo(to_toml(complete(resolved, dataset.facts)), nl=False)
+        facts = RunFacts(dataset.facts, frozenset(dataset.splits))
+        typer.echo(to_toml(complete(resolved, facts, RECIPE)), nl=False)

@@ -15,7 +15,6 @@ from aecompress.layers.dense import Dense, dense
 from aecompress.nets.layers import ACTIVATIONS, Layout, Trace, backward, dense_write_gradient, forward
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
-from aecompress.spec.fields import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -179,21 +178,16 @@ def reconstruction_loss(
     return total
 
 
-def build(model: ModelSpec, inputs: int) -> Autoencoder:
-    """The autoencoder a complete spec asks for, on rows of ``inputs`` values."""
-    if model.encoder:
-        encoder = [(layer.out, layer.activation) for layer in model.encoder]
-        decoder = [(layer.out, layer.activation) for layer in model.decoder]
-    else:
-        assert model.hidden != "auto" and model.latent != "auto"
-        assert model.output != "auto" and model.latent_activation != "auto"
-        encoder = [(size, model.activation) for size in model.hidden]
-        decoder = [*reversed(encoder), (inputs, model.output)]
-        encoder.append((model.latent, model.latent_activation))
+def build(
+    encoder: Sequence[tuple[int, str]], decoder: Sequence[tuple[int, str]], inputs: int, variational: bool = False
+) -> Autoencoder:
+    """Build the autoencoder with these layers, each an (outputs, activation), on rows of ``inputs`` values.
+
+    Args:
+        variational: give it the second head of the variational family, beside the last layer of the encoder.
+    """
     chain = _chain("encoder", inputs, encoder)
-    head = None
-    if model.family == "variational":
-        head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity")
+    head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
     return Autoencoder(chain, _chain("decoder", encoder[-1][0], decoder), head)
 
 

@@ -8,17 +8,17 @@ from aecompress.spec.fields import RunSpec
 
 
 def generations_of(spec: RunSpec) -> int:
-    """Generations of a run; pruning in one shot is one without training."""
+    """Return the generations of a run; pruning in one shot is one without training."""
     return max(int(spec.train.epochs), 1)
 
 
 def cells_of(spec: RunSpec) -> int:
-    """Individuals of a run; one that must keep to a dense model's loss trains that beside it."""
+    """Return the individuals of a run; one that must keep to a dense model's loss trains that beside it."""
     return spec.evolve.cells if spec.mode == "coevo" else 2 if spec.budget.max_loss_increase else 1
 
 
 def budgets_of(spec: RunSpec) -> tuple[float, ...]:
-    """The target sparsity of every cell."""
+    """Return the target sparsity of every cell."""
     if isinstance(spec.evolve.budgets, tuple) and spec.mode == "coevo":
         return spec.evolve.budgets
     if spec.mode == "canonical" and spec.budget.max_loss_increase:

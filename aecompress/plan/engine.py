@@ -17,7 +17,6 @@ from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.counts import cells_of, rule_of
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved, override
 
 
 class Choice(NamedTuple):
@@ -54,7 +53,7 @@ def choose_engine(load: Workload, compile: str) -> Choice:
     """Return the engine with the lowest expected seconds of those that can do the work.
 
     The choice depends on the facts alone, not on what was compiled before, so that a run has the same bits whenever it
-    is repeated on a machine. Whether an engine can is found out when its turn comes, because that may import numba.
+    is repeated on a machine. An engine is asked whether it can only when its turn comes: the answer may import numba.
 
     Args:
         compile: "auto", or "on" or "off", which leave only the engines that compile or that do not.
@@ -80,7 +79,7 @@ def compared(load: Workload, engine: Engine, others: list[Engine], refused: list
     """Return in one clause why ``engine`` was taken before ``others``.
 
     Args:
-        refused: why those that came before it cannot.
+        refused: why those that were asked before it cannot.
     """
     if refused:
         return refused[0]
@@ -90,18 +89,6 @@ def compared(load: Workload, engine: Engine, others: list[Engine], refused: list
     if math.isinf(rival.seconds(load)):
         return rival.why_not(load)
     return f"about {engine.seconds(load):.0f} s of training, {rival.name} about {rival.seconds(load):.0f} s"
-
-
-def resolve_engine(resolved: Resolved, load: Workload) -> tuple[Resolved, Engine]:
-    """Return the spec with ``compile`` on or off, and the engine that trains it.
-
-    Raises:
-        DeviceError: what the spec requests cannot be done here.
-    """
-    choice = choose_engine(load, resolved.spec.compile)
-    if resolved.spec.compile == "auto":
-        resolved = override(resolved, "compile", choice.compile, choice.why)
-    return resolved, choice.engine
 
 
 @functools.cache

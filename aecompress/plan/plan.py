@@ -1,4 +1,4 @@
-"""The evolution that a complete spec asks for."""
+"""The evolution that a complete spec describes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aecompress.spec.fields import RunSpec, metric_of
 
 
 def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
-    """Return the evolution that a complete spec asks for, trained by ``engine``.
+    """Return the evolution that a complete spec describes, trained by ``engine``.
 
     Raises:
         SpecError: the target would empty a layer, or the schedule never prunes.

@@ -29,7 +29,7 @@ def model_card(
     """Return the model's README in Markdown."""
     environment = Environment(
         loader=PackageLoader("aecompress.runs", "."),
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
+        autoescape=False,  # Markdown, not HTML
         trim_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,

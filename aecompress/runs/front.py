@@ -82,7 +82,9 @@ def load(run: Path) -> list[Member]:
 
 
 def knee(points: Sequence[tuple[float, float]]) -> int:
-    """Return the index of the point farthest below the straight line between the ends, both axes logarithmic and scaled to [0, 1].
+    """Return the index of the point farthest below the straight line between the ends.
+
+    Both axes are logarithmic and scaled to [0, 1].
 
     After Satopaa et al. 2011, "Finding a Kneedle in a Haystack".
 

@@ -16,18 +16,19 @@ from aecompress.data.sources.registry import read_array
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
-from aecompress.errors import DataError, SpecError
+from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import complete
-from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import resolve_engine, workload_of
+from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved, override, resolve
+from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import new_folder, read_status
 
 
@@ -98,18 +99,15 @@ def _job(
     resolved: Resolved, dataset: Dataset, device: torch.device, where: Path, directory: Path, resumed: bool = False
 ) -> Job:
     """Fill in the spec's "auto" fields and plan the run."""
-    init = None
+    init, pretrained = None, None
     if resolved.spec.model.init:
-        pretrained = read_pretrained(directory / resolved.spec.model.init)
-        resolved, init = adopt(resolved, pretrained, dataset), pretrained.tensors
-    resolved = complete(resolved, dataset.facts)
-    net = build(resolved.spec.model, dataset.train.shape[1])
-    resolved = within_budget(resolved, net, net.encoder, net.decoder)
-    resolved = resolve_budgets(resolved, net)
-    resolved = resolve_limit(resolved, dataset.splits)
-    load = workload_of(resolved.spec, net, device, len(dataset.train))
-    resolved, engine = resolve_engine(resolved, load)
-    plan = plan_of(resolved.spec, load, engine)
+        found = read_pretrained(directory / resolved.spec.model.init)
+        init, pretrained = found.tensors, adopt(found)
+    facts = RunFacts(dataset.facts, frozenset(dataset.splits), device, pretrained)
+    resolved = complete(resolved, facts)
+    net = network_of(resolved.spec.model, facts.data.inputs)
+    load = workload_of(resolved.spec, net, device, facts.data.rows)
+    plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
     check_memory(plan, resolved.spec, dataset, device)
     return Job(
         resolved=resolved,
@@ -124,34 +122,10 @@ def _job(
     )
 
 
-def adopt(resolved: Resolved, pretrained: Pretrained, dataset: Dataset) -> Resolved:
-    """Return the spec with the layers of a pretrained model; activations that its file lacks come from the spec.
-
-    Raises:
-        DataError, SpecError: it does not fit the rows, or the spec has other layers.
-    """
-    model, source = resolved.spec.model, f"--init {resolved.spec.model.init}"
-    if model.family == "variational":
-        raise SpecError("model.init: brings no variance head; choose model.family = 'plain' or 'denoising'")
-    inputs = dataset.train.shape[1]
-    if pretrained.encoder[0].inputs != inputs:
-        raise DataError(
-            f"{model.init}: takes {pretrained.encoder[0].inputs} inputs, the rows have {inputs}; give its rows"
-        )
-    if (model.hidden, model.latent) != ("auto", "auto"):
-        raise SpecError("model.hidden and model.latent: come from model.init; leave them out")
-    last = {
-        "encoder": "identity" if model.latent_activation == "auto" else model.latent_activation,
-        "decoder": ("sigmoid" if dataset.facts.unit else "identity") if model.output == "auto" else model.output,
-    }
-    for part, layers in (("encoder", pretrained.encoder), ("decoder", pretrained.decoder)):
-        default = [model.activation] * (len(layers) - 1) + [last[part]]
-        adopted = [
-            {"out": layer.outputs, "activation": layer.activation or activation}
-            for layer, activation in zip(layers, default, strict=True)
-        ]
-        requested = [layer.model_dump() for layer in getattr(model, part)]
-        if requested and requested != adopted:
-            raise SpecError(f"model.{part}: {model.init} has other layers ({adopted}); leave it out")
-        resolved = override(resolved, f"model.{part}", adopted, source)
-    return resolved
+def adopt(found: Pretrained) -> PretrainedFacts:
+    """Return the layers of a pretrained model, as the plan reads them."""
+    encoder, decoder = (
+        tuple((layer.inputs, layer.outputs, layer.activation) for layer in part)
+        for part in (found.encoder, found.decoder)
+    )
+    return PretrainedFacts(encoder, decoder)

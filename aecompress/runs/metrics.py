@@ -14,8 +14,9 @@ from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate, layer_zeros
 from aecompress.evolve.base import Rows
-from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.plan.counts import budgets_of
+from aecompress.plan.network import network_of
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll
 from aecompress.population.state import Population
@@ -47,7 +48,7 @@ def evaluated(job: Job, population: Population, rows: Rows, members: Population,
 
 def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
     """Return a saved member of the front with the metrics that do not need the population."""
-    net = build(spec.model, dataset.train.shape[1])
+    net = network_of(spec.model, dataset.train.shape[1])
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
     metrics = split_metrics(net, dataset, spec, row, lambda: None)
     metrics |= detection_metrics(model, dataset, metric_of(spec.train.loss))

@@ -38,7 +38,7 @@ def held_out(rows: SparseRows, seed: int) -> np.ndarray:
 
 
 def known_and_relevant(rows: SparseRows, held: np.ndarray, first: int) -> tuple[Tensor, Tensor]:
-    """Return what the model is given of the users from ``first`` on, float32 ``[K, D]``, and what it is to find, bool."""
+    """Return what the model is given of the users from ``first`` on, and what it is to find, ``[K, D]`` each."""
     known = torch.from_numpy(rows[first : first + CHUNK])
     relevant = torch.zeros_like(known, dtype=torch.bool)
     for user in range(len(known)):
@@ -71,9 +71,7 @@ def ranking(
         known, relevant = known_and_relevant(rows, held, first)
         scores = forward(net.layers, weights, known[None].to(device)).pre[-1][0].cpu()
         # torchmetrics counts scores that are not above 0 as not retrieved, so it gets ranks: the best has the highest.
-        ranks = (
-            scores.masked_fill(known > 0, -torch.inf).argsort(1).argsort(1).add(1).masked_fill(known > 0, 0).float()
-        )
+        ranks = scores.masked_fill(known > 0, -torch.inf).argsort(1).argsort(1).add(1).masked_fill(known > 0, 0).float()
         for rank, target in zip(ranks, relevant, strict=True):
             if target.any():
                 for k in RECALL_AT:

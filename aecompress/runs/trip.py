@@ -42,9 +42,10 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
     clock, began = Clock(), time.perf_counter()
     with clock("setting up"):
         rows = rows_of(job.spec, job.dataset, job.device)
-        population = yield from start_or_resume(job, control, progress)
+        start = yield from start_or_resume(job, control, progress)
         job.plan.engine.prepare(control.poll)
-    for population, report, seconds in generations(job, population, rows, control, clock):
+    population = start
+    for population, report, seconds in generations(job, start, rows, control, clock):
         progress.population, control.generation = population, population.generation
         with clock("events"):
             yield from narrate.generation(job, population, report, rows, seconds)

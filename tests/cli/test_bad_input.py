@@ -94,7 +94,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
         "needs rows in [0, 1]",
     ),
     "more epochs than anyone has": ([CLUSTERS, "--epochs", "1e14"], "train.epochs"),
-    "layers beyond memory": ([CLUSTERS, "--hidden", "1e12"], "ask for smaller layers"),
+    "layers beyond memory": ([CLUSTERS, "--hidden", "1e12"], "choose smaller layers"),
     "rows beyond memory": (["binary-clusters:1x1000000000x1000000"], "ask for fewer rows or inputs"),
     "true as a number": ([CLUSTERS, "--set", "train.batch=true"], "train.batch = true"),
     "unknown field of a layer": (

@@ -24,10 +24,10 @@ from aecompress.engines.base import Work
 from aecompress.engines.numba_passes import NumbaPasses
 from aecompress.engines.numba_steps import NumbaSteps
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, build, gradient
+from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.population.state import Population, new_population
 from aecompress.population.stats import activations
-from aecompress.spec.fields import ModelSpec
+from tests.modules import mirrored
 
 CPU = torch.device("cpu")
 ROWS = (torch.rand(103, 50, generator=torch.Generator().manual_seed(2)) > 0.4).float()
@@ -36,8 +36,7 @@ PASSES = NumbaPasses().train
 
 
 def net_of(latent: str = "relu", output: str = "sigmoid", hidden: str = "relu", size: int = 17) -> Autoencoder:
-    spec = ModelSpec(hidden=(size,), latent=5, latent_activation=latent, output=output, activation=hidden)
-    return build(spec, ROWS.shape[1])
+    return mirrored((size,), 5, ROWS.shape[1], hidden_activation=hidden, latent_activation=latent, output=output)
 
 
 def rules(optimizer: str, **changes: Any) -> Training:
@@ -298,10 +297,7 @@ def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss:
 
 
 def test_a_variational_gradient_is_the_eager_one() -> None:
-    spec = ModelSpec(
-        hidden=(9,), latent=5, latent_activation="identity", output="sigmoid", activation="relu", family="variational"
-    )
-    net = build(spec, ROWS.shape[1])
+    net = mirrored((9,), 5, ROWS.shape[1], variational=True)
     assert torch.equal(*(settled(net, 2, False, "mse", make)[1] for make in (fused.gradient, gradient)))
 
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from aecompress.data.facts import Facts
-from aecompress.engines.base import Workload
+from aecompress.engines.base import Engine, Workload
 from aecompress.engines.compiling import numba_fault
 from aecompress.engines.eager import train_seconds
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
-from aecompress.nets.autoencoder import build
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import check_half, choose_engine, resolve_engine, workload_of
+from aecompress.plan.engine import check_half, choose_engine, workload_of
+from aecompress.plan.facts import RunFacts
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
-from aecompress.plan.rows import sampled
 from aecompress.spec.resolve import Resolved, resolve
 
 CPU = torch.device("cpu")
@@ -29,9 +29,14 @@ CPU = torch.device("cpu")
 
 def completed(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Workload]:
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
-    resolved = complete(resolve(flags, preset="paper-coevo-sync"), Facts(rows, inputs, True, True))
-    net = build(resolved.spec.model, inputs)
-    return resolved, workload_of(resolved.spec, net, CPU, rows)
+    facts = RunFacts(Facts(rows, inputs, True, True), device=CPU)
+    resolved = complete(resolve(flags, preset="paper-coevo-sync"), facts)
+    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, inputs), CPU, rows)
+
+
+def with_engine(**changes: Any) -> tuple[Resolved, Engine]:
+    resolved, load = completed(**changes)
+    return resolved, choose_engine(load, resolved.spec.compile).engine
 
 
 def load_of(rows: int = 1000, inputs: int = 1000, **changes: Any) -> Workload:
@@ -39,10 +44,7 @@ def load_of(rows: int = 1000, inputs: int = 1000, **changes: Any) -> Workload:
 
 
 def test_a_long_run_is_compiled_and_a_short_one_is_not_and_the_spec_says_why() -> None:
-    (long, engine), (short, other) = (
-        resolve_engine(*completed(**changes))
-        for changes in ({}, {"train__epochs": 2})  # type: ignore[arg-type]
-    )
+    (long, engine), (short, other) = with_engine(), with_engine(train__epochs=2)
     assert (long.spec.compile, engine.name) == ("on", "numba-passes")
     assert (short.spec.compile, other.name) == ("off", "eager")
     assert "s of training, eager about" in long.sources["compile"]
@@ -61,9 +63,9 @@ def test_auto_compiles_what_would_take_30_seconds_without_it(family: str, second
 
 
 def test_asking_decides() -> None:
-    off, engine = resolve_engine(*completed(compile="off"))
+    off, engine = with_engine(compile="off")
     assert (off.spec.compile, off.sources["compile"], engine.name) == ("off", "test", "eager")
-    on, engine = resolve_engine(*completed(compile="on", train__epochs=2))
+    on, engine = with_engine(compile="on", train__epochs=2)
     assert (on.spec.compile, on.sources["compile"], engine.name) == ("on", "test", "numba-passes")
 
 
@@ -136,7 +138,7 @@ def test_the_rule_says_whether_partners_change(rule: str, changes: bool) -> None
 
 
 def test_half_precision_is_refused_where_it_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    half = load_of(precision="bf16")
+    half = dataclasses.replace(load_of(), precision="bf16")
     with pytest.raises(DeviceError, match="computes no products in bfloat16"):
         choose_engine(dataclasses.replace(half, device=torch.device("mps")), "off")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
@@ -162,15 +164,6 @@ def test_the_expected_time_grows_with_every_size() -> None:
 
 def test_a_plan_has_its_engine_and_the_engines_blocks() -> None:
     resolved, load = completed(compile="on")
-    resolved, engine = resolve_engine(resolved, load)
+    engine = choose_engine(load, resolved.spec.compile).engine
     plan = plan_of(resolved.spec, load, engine)
     assert (plan.engine, plan.blocks) == (engine, engine.layout(load))
-
-
-def test_a_generation_is_measured_on_a_tenth_of_the_rows_within_bounds() -> None:
-    rows = torch.arange(5000.0)[:, None]
-    assert len(sampled(rows, 5000, 0, "x")) == 500
-    assert len(sampled(rows, 10, 0, "x")) == 64
-    assert sampled(rows[:50], 5000, 0, "x").equal(rows[:50])
-    some = sampled(rows, 5000, 0, "x")[:, 0]
-    assert some.equal(some.unique()) and not some.equal(sampled(rows, 5000, 1, "x")[:, 0])

@@ -14,11 +14,11 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress import events
-from aecompress.runs import package
 from aecompress.deploy import measure, variants, verify
 from aecompress.deploy.checkpoint import load_model, load_rows
 from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
+from aecompress.runs import package
 from aecompress.runs.again import export_again
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run

@@ -13,7 +13,7 @@ from aecompress.data.interactions import few, read_interactions
 from aecompress.events import Finished
 from aecompress.nets.layers import forward
 from aecompress.runs.job import prepare
-from aecompress.runs.ranking import METRICS, held_out, ranking
+from aecompress.runs.ranking import held_out, ranking
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 from tests.data.test_interactions import SMALL

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from aecompress import events
 from aecompress.deploy.checkpoint import load_model
-from aecompress.errors import DeviceError, OutputError, RunError, SpecError, VerifyError
-from aecompress.plan.device import find_device
-from aecompress.plan.training import warmup_cosine
+from aecompress.errors import OutputError, RunError, SpecError, VerifyError
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
@@ -159,20 +156,3 @@ def test_a_target_that_would_empty_a_layer_is_refused() -> None:
     flags = SMALL | {"prune.target_sparsity": 0.999}
     with pytest.raises(SpecError, match="would empty a layer"):
         prepare(resolve({path: ("test", value) for path, value in flags.items()}), Path("unused"))
-
-
-def test_a_device_that_is_not_there_is_refused() -> None:
-    assert find_device("cpu") == torch.device("cpu")
-    if not torch.cuda.is_available():
-        assert find_device("auto") == torch.device("cpu")
-    with pytest.raises(DeviceError, match="choose --device cpu or auto"):
-        find_device("cuda:99")
-
-
-def test_warmup_and_cosine_by_hand() -> None:
-    rate = warmup_cosine(0.2)
-    assert rate(0.1) == pytest.approx(0.5, abs=1e-3)
-    assert rate(0.2) == pytest.approx(1.0)
-    assert rate(0.6) == pytest.approx(0.5)
-    assert rate(1.0) == pytest.approx(0.0)
-    assert 0 < rate(0.0) < 0.01

@@ -19,6 +19,7 @@ from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.runs.job import prepare
 from aecompress.runs.trip import run
+from aecompress.spec.fields import RULE_TRAITS
 from aecompress.spec.resolve import resolve
 from tests.evolve.plans import generations, make_plan, make_population, make_rows
 
@@ -28,6 +29,16 @@ BUDGETS: dict[str, Any] = {
     "persistent": True,
     "optimizer": "adam",
 }
+
+
+def test_a_spec_knows_every_rule() -> None:
+    assert set(RULE_TRAITS) == {"auto", *RULES}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("trait", ["spatial", "changes_partners", "own_budgets"])
+def test_a_spec_knows_of_a_rule_what_the_registry_says(name: str, trait: str) -> None:
+    assert getattr(RULE_TRAITS[name], trait) == getattr(RULES[name], trait)
 
 
 @pytest.mark.parametrize("name", RULES)

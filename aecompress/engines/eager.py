@@ -179,7 +179,7 @@ PRODUCT_FLOPS = 1e11
 def train_seconds(load: Workload) -> float:
     """Return, roughly, the seconds of the training steps: operations started, weights updated, products.
 
-    Of one step at least, so that engines can be told apart where a run only prunes.
+    Of one step at least, so that engines still differ where a run only prunes.
     """
     values = load.cells * load.net.layout.size
     return max(load.steps, 1) * (

@@ -20,7 +20,7 @@ from aecompress import rng
 from aecompress.engines.eager import layer_zeros
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.pruning import Pruning, cut, gather
+from aecompress.evolve.pruning import Pruning, cut, evidence_of
 from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.evolve.visit import visit_all
@@ -176,7 +176,7 @@ def cut_to(plan: Plan, pruning: Pruning, block: Population, rows: Rows, counts: 
     By wanda's score, which of all costs least where weights go at once (docs/quality.md).
     """
     net = plan.net
-    evidence = gather(net, pruning, plan.training, block, block.cells, (rows.train, rows.guide), 0)
+    evidence = evidence_of(net, pruning, plan.training, block, (rows.train, rows.guide), 0)
     scores = OPERATORS["wanda"].score(evidence)
     if pruning.granularity == "unit":
         keep = keep_units(net, per_unit(net, scores), block.masks, counts)

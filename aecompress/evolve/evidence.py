@@ -67,7 +67,7 @@ class Evidence:
     rows: RowSet | None = None
     """``[N, D]``: training rows."""
     loss: str = "mse"
-    """The training loss, whose gradient is asked for."""
+    """The training loss, whose gradient is taken."""
     amount: float = 0.1
     threshold: float = 0.1
     guide_rows: int = 100
@@ -103,7 +103,7 @@ class Evidence:
     def gradients(self, weights: Tensor | None = None) -> Tensor:
         """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.
 
-        Without the noise of a denoising or variational family: its mean is asked for, and a batch is few draws of it.
+        Without the noise of a denoising or variational family: its mean is wanted, and a batch is few draws of it.
 
         Args:
             weights: ``[P, n]``; None: those the operator sees.

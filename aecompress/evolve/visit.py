@@ -11,7 +11,7 @@ from aecompress.engines import workers
 from aecompress.engines.base import Work
 from aecompress.engines.training import steps_per_generation
 from aecompress.evolve.base import Plan, Rows
-from aecompress.evolve.pruning import Pruning, gather, prune_published, prune_to, target_zeros, triggered
+from aecompress.evolve.pruning import Pruning, evidence_of, prune_published, prune_to, target_zeros, triggered
 from aecompress.evolve.regrowth import share_at
 from aecompress.polling import Poll
 from aecompress.population.state import Population
@@ -118,7 +118,7 @@ def prune_by_probability(
         return hit
     places = torch.tensor([place for place, pruned in enumerate(hit) if pruned], device=block.weights.device)
     part = block.pick(places)
-    evidence = gather(plan.net, pruning, plan.training, part, part.cells, (rows.train, rows.guide), prune_index)
+    evidence = evidence_of(plan.net, pruning, plan.training, part, (rows.train, rows.guide), prune_index)
     prune_published(plan.net, pruning, part, evidence)
     if part.stats is not None:
         part.stats.reset()
@@ -142,7 +142,7 @@ def prune_by_target(
     # Weights that may grow again are cut anew each time; persistent masks need it only when the target has risen.
     if not any(after) or (after == before and pruning.persistent and not exchanged):
         return [False] * len(cells)
-    evidence = gather(plan.net, pruning, plan.training, block, block.cells, (rows.train, rows.guide), prune_index)
+    evidence = evidence_of(plan.net, pruning, plan.training, block, (rows.train, rows.guide), prune_index)
     prune_to(plan.net, pruning, block, evidence, after, exchanged)
     if block.stats is not None:
         block.stats.reset()

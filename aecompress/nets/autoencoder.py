@@ -114,8 +114,8 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
     last, pre, out = net.decoder[-1].activation, trace.pre[-1], trace.out[-1]
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
-    wide = pre.to(rows.dtype)
-    return output_delta(loss, last, wide, ACTIVATIONS[last].apply(wide), rows, scale).to(pre.dtype)
+    full = pre.to(rows.dtype)
+    return output_delta(loss, last, full, ACTIVATIONS[last].apply(full), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(

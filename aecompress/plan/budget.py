@@ -106,7 +106,7 @@ def file_bytes(layers: tuple[BoundLayer, ...], tensors: Mapping[str, Floats], ex
         products.append(graph.gemm(graph.half))
     if "packed" in export.variants:
         products.append(graph.gemm(pack.stored(pack.pack_all(chain, values))))
-    files = [graph.build(chain, "autoencoder", export.opset, {}, product) for product in products]
+    files = [graph.build(chain, "autoencoder", export.opset, {}, product=product) for product in products]
     return min(len(file.SerializeToString()) for file in files) + METADATA_BYTES
 
 

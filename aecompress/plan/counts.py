@@ -1,4 +1,4 @@
-"""How many cells, members, generations, and which budgets a spec asks for."""
+"""How many cells, members, generations, and which budgets a spec has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows that a spec asks for, as plain arguments."""
+"""The rows that a spec names, as plain arguments."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def choose_engine(load: Workload, compile: str) -> Choice:
     """Return the engine with the lowest expected seconds of those that can do the work.
 
     The choice depends on the facts alone, not on what was compiled before, so that a run has the same bits whenever it
-    is repeated on a machine. An engine is asked whether it can only when its turn comes: the answer may import numba.
+    is repeated on a machine. Whether an engine can is looked at only when its turn comes: the answer may import numba.
 
     Args:
         compile: "auto", or "on" or "off", which leave only the engines that compile or that do not.
@@ -79,7 +79,7 @@ def compared(load: Workload, engine: Engine, others: list[Engine], refused: list
     """Return in one clause why ``engine`` was taken before ``others``.
 
     Args:
-        refused: why those that were asked before it cannot.
+        refused: why those that came before it cannot.
     """
     if refused:
         return refused[0]

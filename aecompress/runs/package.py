@@ -16,7 +16,7 @@ import numpy as np
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.data.interactions import few
-from aecompress.deploy import checkpoint, graph, measure, variants, verify
+from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
 from aecompress.errors import VerifyError
@@ -97,7 +97,7 @@ class Source:
     @cached_property
     def scaling(self) -> graph.Affine | None:
         """Return the scaling that goes into the graphs, where it is requested."""
-        return verify.affine(self.model) if self.spec.export.embed_scaling else None
+        return expected.affine(self.model) if self.spec.export.embed_scaling else None
 
     @property
     def about(self) -> dict[str, str]:
@@ -176,10 +176,10 @@ def verified(
         VerifyError: a file is not the model; the report is ``verification-failed.json`` in the run folder.
     """
     model, export, poll = source.model, source.spec.export, source.poll
-    expected = verify.expectations(model, source.rows, poll)
+    cases = expected.expectations(model, source.rows, poll)
     losses = {source.metric: source.loss}
     verification = verify.verify_set(
-        folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll, expected
+        folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll, cases
     )
     outcome = variants.Outcome()
     if verification.passed:
@@ -193,7 +193,7 @@ def verified(
             scaling=source.scaling,
             quantile=export.quantile,
         )
-        written_from = variants.Source(model, chains, expected, source.rows, few(source.dataset.train))
+        written_from = variants.Source(model, chains, cases, source.rows, few(source.dataset.train))
         outcome = variants.write(folder, export.variants, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
     report = verification.to_json() | {"variant_loss": export.variant_loss, "notes": outcome.notes}

@@ -13,7 +13,7 @@ from aecompress.evolve import evidence as evidence_module
 from aecompress.evolve.evidence import GUIDING_ROWS, Evidence
 from aecompress.evolve.generation import generation
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.pruning import gather, prune_published, triggered
+from aecompress.evolve.pruning import evidence_of, prune_published, triggered
 from aecompress.evolve.select import keep_weights
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import forward
@@ -41,7 +41,7 @@ def evidence(name: str, cells: list[int], generation: int = 3, order: str = "hig
     return (
         plan,
         chosen,
-        gather(plan.net, plan.pruning, plan.training, chosen, torch.tensor(cells), (rows.train, rows.guide), 0),
+        evidence_of(plan.net, plan.pruning, plan.training, chosen, (rows.train, rows.guide), 0),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aecompress.evolve import regrowth
 from aecompress.evolve.base import Plan
 from aecompress.evolve.evidence import Evidence
-from aecompress.evolve.pruning import Pruning, gather, prune_to
+from aecompress.evolve.pruning import Pruning, evidence_of, prune_to
 from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, removed_units, split_hidden
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
@@ -43,7 +43,7 @@ def pruned(operator: str, net: Autoencoder | None = None, units: bool = False) -
     moment_of(population).copy_(torch.rand(masks.shape, generator=draws, dtype=torch.float64) * masks)
     assert plan.pruning is not None
     guide = (rows.train, rows.guide)
-    return plan, population, gather(plan.net, plan.pruning, plan.training, population, population.cells, guide, 0)
+    return plan, population, evidence_of(plan.net, plan.pruning, plan.training, population, guide, 0)
 
 
 def moment_of(population: Population) -> Tensor:

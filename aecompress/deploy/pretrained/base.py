@@ -54,7 +54,7 @@ class Pretrained:
 
 
 def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
-    """Chain linear layers in the order of their names, encoder before decoder where the names tell them apart.
+    """Chain linear layers in the order of their names, encoder before decoder where the names say which is which.
 
     Args:
         path: for messages.

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.evolve.base import Plan, Rows, Visited
-from aecompress.evolve.pruning import gather as gather_evidence
-from aecompress.evolve.pruning import prune_to, target_zeros
+from aecompress.evolve.pruning import evidence_of, prune_to, target_zeros
 from aecompress.evolve.ring import ring_losses
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import forward
@@ -82,5 +81,5 @@ def cut_to_budget(plan: Plan, block: Population, rows: Rows) -> None:
     counts = target_zeros(plan.net, pruning, list(range(len(block))), block.generation / plan.training.generations)
     if any(counts):
         guide = (rows.train, rows.guide)
-        evidence = gather_evidence(plan.net, pruning, plan.training, block, block.cells, guide, pruning.per_generation)
+        evidence = evidence_of(plan.net, pruning, plan.training, block, guide, pruning.per_generation)
         prune_to(plan.net, pruning, block, evidence, counts)

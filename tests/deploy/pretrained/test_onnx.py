@@ -33,7 +33,7 @@ def test_our_onnx_files_come_back_whole(tmp_path: Path, activation: str, opset: 
 
 def test_half_precision_files_of_ours_come_in(tmp_path: Path) -> None:
     model = tiny_model("relu")
-    proto = graph.build(graph.chains(model)["autoencoder"], "autoencoder", 18, {}, graph.gemm(graph.half))
+    proto = graph.build(graph.chains(model)["autoencoder"], "autoencoder", 18, {}, product=graph.gemm(graph.half))
     onnx.save(proto, tmp_path / "a.onnx")
     pretrained = onnx_format.read(tmp_path / "a.onnx")
     assert pretrained.tensors["encoder.0.weight"] == pytest.approx(model.tensors["encoder.0.weight"], rel=1e-3)

@@ -19,9 +19,9 @@ def test_a_trial_counts_once_with_the_mean_of_its_cells(finished: Path) -> None:
     ]  # fmt: skip
     for outcome in found:
         for result in outcome.results:
-            said = read_log(result.folder / "events.jsonl")
-            past = [event for event in said if isinstance(event, Generation)]
-            (end,) = [event for event in said if isinstance(event, Finished)]
+            log = read_log(result.folder / "events.jsonl")
+            past = [event for event in log if isinstance(event, Generation)]
+            (end,) = [event for event in log if isinstance(event, Finished)]
             assert result.curves.loss.shape == (4, 1 if outcome.group.name == "one" else 3)
             np.testing.assert_allclose(result.curves.loss[-1], past[-1].train_loss)
             assert result.loss == pytest.approx(np.mean(past[-1].train_loss), rel=1e-5)
@@ -52,7 +52,7 @@ def test_a_damaged_log_is_named(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks its end"):
         read_result(run, 1)
     log.write_text("".join(lines[1:]))
-    with pytest.raises(DataError, match="nothing of a start"):
+    with pytest.raises(DataError, match="has no start"):
         read_run(run)
     log.unlink()
     with pytest.raises(DataError, match="cannot be read"):

@@ -26,7 +26,8 @@ OLD_WORDS = re.compile(
     re.IGNORECASE,
 )
 """Words that the vocabulary replaced, wherever a person reads: help, messages, docstrings, comments, the README."""
-ALLOWED = ("regrowth",)
+ALLOWED = {"archive.py": {"polish"}}
+"""The name of a draw, on which the bits of a run depend."""
 
 
 def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -64,7 +65,7 @@ def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
             assert len(positional) <= MOST_POSITIONAL, f"{function.name} has {len(positional)} positional parameters"
     old = sorted(name for name in identifiers(tree) if OLD_NAMES.fullmatch(name))
     assert not old
-    words = sorted({match.group(0) for match in OLD_WORDS.finditer(text)})
+    words = {match.group(0) for match in OLD_WORDS.finditer(text)} - ALLOWED.get(path.name, set())
     assert not words
 
 

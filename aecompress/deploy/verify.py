@@ -300,6 +300,7 @@ def verify_set(
     tolerance: float,
     losses: Mapping[str, float],
     loss_tolerance: float,
+    *,
     poll: Callable[[], None] = lambda: None,
     expected: Expectations | None = None,
 ) -> Verification:

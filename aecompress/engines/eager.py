@@ -6,7 +6,7 @@ product and the update rule one function of `UPDATES`, under each other in `mask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -93,7 +93,7 @@ Update = Callable[[Population, Products, Tensor | None, Training, float, float],
 """Like :func:`masked_update`."""
 
 
-Gradient = Callable[[Autoencoder, Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor | None, float, str], Trace]
+Gradient = Callable[..., Trace]
 """Like :func:`aecompress.nets.autoencoder.gradient`."""
 
 
@@ -114,7 +114,7 @@ def train(work: Work, update: Update = masked_update, gradient: Gradient = gradi
         work.poll()
         batch = gather(rows, order[:, step * training.batch : (step + 1) * training.batch])  # [P, B, D]
         noise = draw_noise(net, training, generation, work.cells, step, batch)
-        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss)
+        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss=loss)
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
         update(block, own, kept, training, size, epsilon)
         if block.stats is not None:
@@ -134,7 +134,7 @@ def train_pairs(work: PairWork) -> Trace:
     kept = pair.masks.to(pair.weights.dtype) if training.persistent_masks else None
     generation = pair.generation
     noise = draw_noise(net, training, generation, work.keys, 2 * step.number + step.turn, work.batch)
-    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, training.loss(generation))
+    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, loss=training.loss(generation))
     size, epsilon = step_size(training, generation * step.of + step.number, training.generations * step.of)
     masked_update(pair, own, kept, training, size, epsilon)
     work.individuals.put_pair(work.encoders, work.decoders, pair, net)

@@ -117,7 +117,7 @@ class Evidence:
             batch, part = self.batch(first, first + together), slice(first, first + together)
             none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
             mine, into = net.layout.views(weights[part]), net.layout.views(found[part])
-            gradient(net, mine, into, batch, none, 0.0, self.loss)
+            gradient(net, mine, into, batch, none, 0.0, loss=self.loss)
         return found[:, : net.model_size]
 
     def inactive(self) -> Tensor:

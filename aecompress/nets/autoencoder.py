@@ -81,6 +81,7 @@ def gradient(
     rows: Tensor,
     noise: Tensor | None,
     noise_level: float,
+    *,
     loss: str,
 ) -> Trace:
     """Gradient of the training loss on one batch, written in place into ``gradients``.
@@ -99,7 +100,7 @@ def gradient(
     """
     if net.log_variance is not None:
         assert noise is not None
-        return _variational_gradient(net, net.log_variance, weights, gradients, rows, noise, loss)
+        return _variational_gradient(net, weights, gradients, rows, noise, loss)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     inputs = inputs.to(gradients[net.encoder[0].name + ".weight"].dtype)
     trace = forward(net.layers, weights, inputs)
@@ -120,13 +121,14 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
 
 def _variational_gradient(
     net: Autoencoder,
-    head: BoundLayer,
     weights: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
     rows: Tensor,
     noise: Tensor,
     loss: str,
 ) -> Trace:
+    head = net.log_variance
+    assert head is not None
     scale = 1.0 / rows.shape[1]
     inputs = rows.to(gradients[net.encoder[0].name + ".weight"].dtype)
     encoded = forward(net.encoder, weights, inputs)

@@ -179,7 +179,7 @@ def verified(
     cases = expected.expectations(model, source.rows, poll)
     losses = {source.metric: source.loss}
     verification = verify.verify_set(
-        folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll, cases
+        folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll=poll, expected=cases
     )
     outcome = variants.Outcome()
     if verification.passed:

@@ -374,7 +374,7 @@ def test_a_verification_can_be_stopped_between_its_comparisons(folder: Path, mod
             raise Enough
 
     with pytest.raises(Enough):
-        verify.verify_set(folder, model, ROWS, TOLERANCE, {}, 1e-5, poll)
+        verify.verify_set(folder, model, ROWS, TOLERANCE, {}, 1e-5, poll=poll)
     assert next(polls, None) is None
 
 

@@ -256,7 +256,7 @@ def test_a_conjunctive_cut_gives_a_constant_unit_with_exactly_zero_gradient() ->
     weights["encoder.0.bias"][:, :, 2] = 0
     grad = torch.empty_like(population.weights)
     gradients = plan.net.layout.views(grad)
-    gradient(plan.net, weights, gradients, rows.train[:5].expand(4, -1, -1), None, 0.0, "l1")
+    gradient(plan.net, weights, gradients, rows.train[:5].expand(4, -1, -1), None, 0.0, loss="l1")
     assert not bool(gradients["encoder.0.weight"][:, :, 2].any())
     assert not bool(gradients["encoder.0.bias"][:, :, 2].any())
 

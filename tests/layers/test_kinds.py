@@ -117,7 +117,7 @@ def test_the_gradient_of_the_loss_equals_autograd(kind: str) -> None:
     net = net_of(kind)
     flat = initial(net.layers, net.layout, 3, CELLS).double()
     rows, grad = torch.rand(3, 6, INPUTS).double(), torch.empty_like(flat)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, "mse")
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss="mse")
     for at in range(0, net.layout.size, 17):  # finite differences, an oracle of neither side
         step = torch.zeros_like(flat)
         step[:, at] = 1e-6

@@ -17,7 +17,7 @@ def test_gradient_equals_a_loop_over_torch_modules(loss: str) -> None:
     flat = initial(net.layers, net.layout, 1, CELLS).double()
     rows = torch.rand(3, 5, 12).double()
     grad = torch.full_like(flat, torch.nan)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss=loss)
     functions = {
         "l1": functional.l1_loss,
         "mse": functional.mse_loss,
@@ -37,7 +37,7 @@ def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones() -> Non
     flat = initial(net.layers, net.layout, 1, CELLS)
     rows, noise = torch.rand(3, 5, 12), torch.randn(3, 5, 12)
     grad = torch.empty_like(flat)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.4, "mse")
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.4, loss="mse")
     module = Plain(net, flat[0])
     functional.mse_loss(module(rows[0] + 0.4 * noise[0]), rows[0]).backward()
     torch.testing.assert_close(net.layout.views(grad)["encoder.0.weight"][0], module.encoder[0].weight.grad.T)
@@ -48,7 +48,7 @@ def test_variational_gradient_equals_autograd() -> None:
     flat = initial((*net.layers, net.log_variance), net.layout, 1, CELLS).double()  # type: ignore[arg-type]
     rows, noise = torch.rand(3, 5, 12).double(), torch.randn(3, 5, 3).double()
     grad = torch.full_like(flat, torch.nan)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, "bce")
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, loss="bce")
 
     leaf = flat.clone().requires_grad_()
     w = net.layout.views(leaf)

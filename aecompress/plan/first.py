@@ -38,7 +38,7 @@ def first_population(
     Under model.initial = "scaled" a drawn model begins by giving the mean training row, as far as biases can.
 
     Args:
-        init: tensors by torch's names, weights ``[out, in]``.
+        init: tensors by our names, weights ``[in, out]``.
     """
     scaled = spec.model.initial == "scaled"
     needs_stats = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"

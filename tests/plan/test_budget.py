@@ -13,7 +13,7 @@ from torch import nn
 from aecompress import events
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, RunError, SpecError
-from aecompress.plan.budget import bytes_at, likeness, rising_budgets, shapes
+from aecompress.plan.budget import bytes_at, likeness, rising_budgets
 from aecompress.plan.network import network_of
 from aecompress.runs.job import Job, prepare, prepare_resume
 from aecompress.runs.run import run
@@ -125,7 +125,7 @@ def test_budgets_rise_by_a_constant_factor_of_what_is_kept() -> None:
 @pytest.mark.parametrize("units", [False, True])
 def test_a_likeness_has_the_share_of_zeros(units: bool) -> None:
     net = network_of(ModelSpec(hidden=(64,), latent=16, latent_activation="identity", output="sigmoid"), 100)
-    encoder, decoder = shapes(net.encoder), shapes(net.decoder)
+    encoder, decoder = net.encoder, net.decoder
     sizes = [bytes_at(share, encoder, decoder, ExportSpec(), units=units) for share in (0.2, 0.5, 0.8)]
     assert (sizes[0] > sizes[1] > sizes[2]) == units  # only whole units make a plain file smaller
     tensors = likeness(0.5, encoder, decoder, units=units)

@@ -20,10 +20,10 @@ def test_a_scaled_model_begins_at_the_mean_row_and_tensors_replace_drawn_weights
     bias = job.net.layout.views(drawn.weights)[last + ".bias"]
     mean = torch.from_numpy(job.dataset.train.mean(0)).clamp(1e-3, 1 - 1e-3)
     torch.testing.assert_close(torch.sigmoid(bias[0, 0]), mean)
-    tensor = np.arange(64 * 32, dtype=np.float32).reshape(64, 32)
+    tensor = np.arange(64 * 32, dtype=np.float32).reshape(32, 64)
     given = first_population(job.spec, job.net, job.dataset, job.device, {last + ".weight": tensor})
     views = job.net.layout.views(given.weights)
-    assert all(torch.equal(weight, torch.from_numpy(tensor.T)) for weight in views[last + ".weight"])
+    assert all(torch.equal(weight, torch.from_numpy(tensor)) for weight in views[last + ".weight"])
     rows = torch.from_numpy(job.dataset.validation)
     views[last + ".weight"].zero_()
     loss = reconstruction_loss(job.net, views, rows, "mse")

@@ -18,7 +18,7 @@ from aecompress.evolve.visit import visit_all
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.fields import RULE_TRAITS
 from aecompress.spec.resolve import resolve
 from tests.evolve.plans import generations, make_plan, make_population, make_rows

@@ -24,6 +24,7 @@ from aecompress.engines.base import Work
 from aecompress.engines.numba_passes import NumbaPasses
 from aecompress.engines.numba_steps import NumbaSteps
 from aecompress.engines.training import Training, steps_per_generation
+from aecompress.layers.dense import dense
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.population.state import Population, new_population
 from aecompress.population.stats import activations
@@ -284,7 +285,8 @@ def variational(net: Autoencoder) -> bool:
 @pytest.mark.parametrize("hidden", fused.ACTIVATIONS)
 def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss: str, half: bool) -> None:
     plain = net_of("tanh", output)
-    first = dataclasses.replace(plain.encoder[0], activation=hidden)  # any, where layers are given one by one
+    layer = plain.encoder[0]
+    first = dense(layer.name, layer.inputs, layer.outputs, hidden)  # any, where layers are given one by one
     net = dataclasses.replace(plain, encoder=(first, plain.encoder[1]))
     for cells in (1, 3):
         seen, got = settled(net, cells, half, loss, fused.gradient)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aecompress.layers.base import BoundLayer
+from aecompress.layers.dense import Dense
 from aecompress.nets.autoencoder import Autoencoder, build, tensors_of
 
 MODULES = {
@@ -60,6 +61,11 @@ def small_net(activation: str = "relu", output: str = "sigmoid", inputs: int = 1
     return mirrored((7,), 3, inputs, hidden_activation=activation, latent_activation="relu", output=output)
 
 
+def dense_layers(part: str, sizes: list[tuple[int, str]]) -> list[Dense]:
+    """Dense layers of (units, activation), named as a part's."""
+    return [Dense(f"{part}.{index}", *size) for index, size in enumerate(sizes)]
+
+
 def mirrored(
     hidden: tuple[int, ...],
     latent: int,
@@ -73,4 +79,5 @@ def mirrored(
     """inputs-hidden-latent-reversed hidden-inputs."""
     encoder = [(size, hidden_activation) for size in hidden]
     decoder = [*reversed(encoder), (inputs, output)]
-    return build([*encoder, (latent, latent_activation)], decoder, inputs, variational)
+    encoder.append((latent, latent_activation))
+    return build(dense_layers("encoder", encoder), dense_layers("decoder", decoder), (inputs,), variational)

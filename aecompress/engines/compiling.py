@@ -29,6 +29,9 @@ def unsuited(load: Workload) -> str:
         return f"compiled training is for CPUs, not {load.device}"
     if load.precision == "float64":
         return "compiled training is in float32"
+    other = sorted({layer.kind for layer in load.net.layers} - {"dense"})
+    if other:
+        return f"layers of kind {other[0]!r} train uncompiled"
     if load.changes_partners:
         return "networks that change partners train uncompiled"
     if load.sparse_rows:

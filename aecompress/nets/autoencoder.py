@@ -10,8 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aecompress.layers.base import BoundLayer, bind
-from aecompress.layers.dense import Dense, dense
+from aecompress.layers.base import BoundLayer, Layer, Shape, bind
+from aecompress.layers.dense import dense
 from aecompress.nets.layers import ACTIVATIONS, Layout, Trace, backward, dense_write_gradient, forward
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
@@ -180,21 +180,18 @@ def reconstruction_loss(
     return total
 
 
-def build(
-    encoder: Sequence[tuple[int, str]], decoder: Sequence[tuple[int, str]], inputs: int, variational: bool = False
-) -> Autoencoder:
-    """Build the autoencoder with these layers, each an (outputs, activation), on rows of ``inputs`` values.
+def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, variational: bool = False) -> Autoencoder:
+    """Build the autoencoder with these layers on rows of ``shape``.
 
     Args:
         variational: give it the second head of the variational family, beside the last layer of the encoder.
+
+    Raises:
+        SpecError: a layer cannot be given what comes to it.
     """
-    chain = _chain("encoder", inputs, encoder)
+    chain = bind(encoder, shape)
     head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
-    return Autoencoder(chain, _chain("decoder", encoder[-1][0], decoder), head)
-
-
-def _chain(name: str, inputs: int, sizes: Sequence[tuple[int, str]]) -> tuple[BoundLayer, ...]:
-    return bind([Dense(f"{name}.{index}", *size) for index, size in enumerate(sizes)], (inputs,))
+    return Autoencoder(chain, bind(decoder, chain[-1].gives), head)
 
 
 def tensors_of(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:

@@ -116,9 +116,13 @@ class DataSpec(_Part):
 
 
 class LayerSpec(_Part):
-    """One layer, written out."""
+    """One layer, written out; a kind's own numbers beside these, which the plan checks."""
 
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = "dense"
     out: Count
+    """Units that it gives."""
     activation: ActivationName = "relu"
 
 

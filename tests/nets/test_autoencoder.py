@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, tensors_of
 from aecompress.nets.layers import initial
-from tests.modules import Plain, mirrored, row_of, small_net
+from tests.modules import Plain, dense_layers, mirrored, row_of, small_net
 
 CELLS = torch.arange(3)
 
@@ -79,7 +79,7 @@ def test_reconstruction_loss_over_chunks_equals_one_mean() -> None:
 
 
 def test_build_layer_by_layer() -> None:
-    net = build([(9, "gelu"), (2, "tanh")], [(30, "sigmoid")], 30)
+    net = build(dense_layers("encoder", [(9, "gelu"), (2, "tanh")]), dense_layers("decoder", [(30, "sigmoid")]), (30,))
     assert [(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in net.layers] == [
         ("encoder.0", 30, 9, "gelu"),
         ("encoder.1", 9, 2, "tanh"),

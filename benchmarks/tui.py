@@ -129,10 +129,10 @@ def opening(count: int) -> dict[str, float]:
         empty = Path(place) / "short"
         write(empty, "finished", 20)
         terminal = Terminal(empty)
-        started = terminal.until(b"zeros by layer")
+        started = terminal.until(b"sparsity by layer")
         terminal.leave()
         terminal = Terminal(folder)
-        opened = terminal.until(b"generation %d/" % last)
+        opened = terminal.until(b"epoch %d/" % last)
         terminal.leave()
     return {"events": count, "megabytes": megabytes, "seconds": opened, "seconds_of_a_short_log": started}
 
@@ -145,7 +145,7 @@ def following(seconds: float) -> dict[str, float]:
         with (folder / "events.jsonl").open("a", buffering=1) as log:
             fcntl.flock(log, fcntl.LOCK_EX)
             terminal = Terminal(folder)
-            terminal.until(b"zeros by layer")
+            terminal.until(b"sparsity by layer")
             said = itertools.islice(events_of_a_run(10**6), 500, None)
             warm = time.perf_counter() + 3
             last, used, begun = 0, 0.0, 0.0

@@ -13,7 +13,7 @@ __all__ = ["build_app"]
 
 
 def build_app(folder: Path, child: Child | None = None) -> WatchApp:
-    """The application on a run folder, or on a folder of runs.
+    """Build the application on a run folder, or on a folder of runs.
 
     Args:
         folder: holds a run (``run.json`` or ``events.jsonl``), or runs.

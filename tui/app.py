@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Markdown
 
 from . import process
+from .panes import TABS
 from .screens.launch import LaunchScreen
 from .screens.run import RunScreen
 from .screens.runs import RunsScreen
@@ -20,16 +22,17 @@ from .screens.runs import RunsScreen
 HELP = """\
 # aecompress watch
 
-A run writes what it does to `events.jsonl` in its folder; this program follows that file. Closing it ends nothing.
+A run writes its events to `events.jsonl` in its folder; this program follows that file. Closing it does not stop the
+run.
 
 | key | |
 |---|---|
-| `1` `2` `3` `4` | run, pictures, front, result |
-| `l` | colour the cells by loss or by zeros |
+| {keys} | {tabs} |
+| `l` | colour the cells by loss or by sparsity |
 | `v` | curves of the best, the mean, the worst, or the chosen cell |
-| `c` | next chart, where there is room for one |
+| `c` | next chart, on a terminal that shows one |
 | arrows, `enter` | choose a cell, open its detail |
-| `p` `s` | pause or resume, stop (each is confirmed; a stopped run keeps its last generation) |
+| `p` `s` | pause or resume, stop (each is confirmed; a stopped run keeps its last epoch) |
 | `b` | pictures as blocks or as shades |
 | `y` `o` | copy the path of a file, open the report |
 | `escape` | the list of runs; `n` there starts a new one |
@@ -39,9 +42,14 @@ A run writes what it does to `events.jsonl` in its folder; this program follows 
 
 **The ring.** Rows of cells run right and left in turn; the last cell is a neighbour of the first. `*` marks the cell
 with the lowest validation loss, brackets the chosen one. `<` and `>`: its individual was copied from the left or the
-right neighbour in the last selection; `<7`: from cell 7 (`«` where there is no room for the number); nothing: it
+right neighbour in the last selection; `<7`: from cell 7 (`«` where the number does not fit); nothing: it
 stayed.
 """
+
+
+def help_text() -> str:
+    """Return the help, with the table of tabs."""
+    return HELP.format(keys=" ".join(f"`{tab.key}`" for tab in TABS), tabs=", ".join(tab.name for tab in TABS))
 
 
 class Help(ModalScreen[None]):
@@ -50,8 +58,8 @@ class Help(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", "Back")]
 
     def compose(self) -> Iterable[VerticalScroll]:
-        with VerticalScroll(classes="dialog wide"):
-            yield Markdown(HELP)  # type: ignore[misc]
+        with VerticalScroll(classes="dialog large"):
+            yield Markdown(help_text())  # type: ignore[misc]
 
 
 class WatchApp(App[None]):
@@ -77,16 +85,16 @@ class WatchApp(App[None]):
         self.push_screen(RunScreen(self.folder) if self.is_run else RunsScreen(self.folder))
 
     def show_run(self, folder: Path, child: process.Child | None = None) -> None:
-        """Go to a run."""
+        """Open a run."""
         self.child = child or self.child
         self.switch_screen(RunScreen(folder))
 
     def show_runs(self, parent: Path) -> None:
-        """Go to the list of runs."""
+        """Open the list of runs."""
         self.switch_screen(RunsScreen(parent))
 
     def show_launch(self, parent: Path) -> None:
-        """Go to the launch form."""
+        """Open the launch form."""
         self.switch_screen(LaunchScreen(parent))
 
     def action_help(self) -> None:
@@ -102,7 +110,7 @@ class WatchApp(App[None]):
         yield SystemCommand("Runs", "The list of runs", lambda: self.show_runs(parent))
         yield SystemCommand("New run", "The launch form", lambda: self.show_launch(parent))
         if isinstance(screen, RunScreen):
-            yield SystemCommand("Pause or resume", "Tell the run to wait, or to go on", screen.action_pause)
-            yield SystemCommand("Stop", "Stop the run, keeping its last generation", screen.action_stop)
-            for name in ("run", "pictures", "front", "result"):
-                yield SystemCommand(f"Show {name}", "A part of this run", lambda name=name: screen.action_tab(name))
+            yield SystemCommand("Pause or resume", "Pause the run, or resume it", screen.action_pause)
+            yield SystemCommand("Stop", "Stop the run, keeping its last epoch", screen.action_stop)
+            for tab in screen.TABS:
+                yield SystemCommand(f"Show {tab.name}", "A part of this run", partial(screen.action_tab, tab.name))

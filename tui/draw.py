@@ -18,7 +18,7 @@ RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37
 
 
 def ramp(share: float) -> tuple[int, int, int]:
-    """The colour at ``share`` in [0, 1] of the ramp."""
+    """Return the colour at ``share`` in [0, 1] of the ramp."""
     share = min(max(share, 0.0), 1.0) * (len(RAMP) - 1)
     low = min(int(share), len(RAMP) - 2)
     part = share - low
@@ -27,14 +27,14 @@ def ramp(share: float) -> tuple[int, int, int]:
 
 
 def on(colour: tuple[int, int, int]) -> Style:
-    """Readable text on ``colour``."""
+    """Return the style of readable text on ``colour``."""
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128
     ink = Color.from_rgb(0, 0, 0) if bright else Color.from_rgb(255, 255, 255)
     return Style(color=ink, bgcolor=Color.from_rgb(*colour))
 
 
-def spread(values: Sequence[float]) -> list[float]:
-    """Values as shares of their range; what is not finite is 1."""
+def normalized(values: Sequence[float]) -> list[float]:
+    """Return values as shares of their range; what is not finite is 1."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     width = high - low
@@ -44,7 +44,7 @@ def spread(values: Sequence[float]) -> list[float]:
 
 
 def bar(share: float, width: int) -> str:
-    """A bar of ``width`` characters, filled to eighths of one; what is not finite is empty."""
+    """Return a bar of ``width`` characters, filled to eighths of one; what is not finite is empty."""
     filled = round(min(max(share, 0.0), 1.0) * width * 8) if math.isfinite(share) else 0
     whole, part = divmod(filled, 8)
     return "█" * whole + (
@@ -53,7 +53,7 @@ def bar(share: float, width: int) -> str:
 
 
 def short(value: float) -> str:
-    """A loss, which is never negative, in at most six characters."""
+    """Return a loss, which is never negative, in at most six characters."""
     if not math.isfinite(value):
         return str(value)
     if value != 0 and (abs(value) < 0.001 or abs(value) >= 1000):
@@ -62,7 +62,7 @@ def short(value: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time: 1:02:03, or 0:07."""
+    """Return a length of time: 1:02:03, or 0:07."""
     if not math.isfinite(seconds):
         return "?"
     minutes, rest = divmod(int(seconds), 60)
@@ -78,17 +78,17 @@ def _columns(count: int, width: int) -> int:
 
 
 def ring_rows(count: int, width: int) -> int:
-    """Rows of cells that a ring of ``count`` takes; each is two lines."""
+    """Return the rows of cells that a ring of ``count`` takes; each is two lines."""
     return -(-count // _columns(count, width))
 
 
 def row_of(cell: int, count: int, width: int) -> int:
-    """The row of cells in which a cell is drawn."""
+    """Return the row of cells in which a cell is drawn."""
     return cell // _columns(count, width)
 
 
 def cell_at(x: int, y: int, count: int, width: int) -> int | None:
-    """The cell drawn at column ``x`` and line ``y`` of a ring."""
+    """Return the cell drawn at column ``x`` and line ``y`` of a ring."""
     columns = _columns(count, width)
     row, column = y // 2, (x - 1) // CELL_WIDTH
     if x < 1 or y < 0 or column >= columns:
@@ -100,7 +100,7 @@ def cell_at(x: int, y: int, count: int, width: int) -> int | None:
 def ring(
     values: Sequence[float], labels: Sequence[str], parents: Sequence[int], chosen: int, best: int, width: int
 ) -> Text:
-    """The ring as a loop of cells: rows run right and left in turn, the last cell is a neighbour of the first.
+    """Draw the ring as a loop of cells: rows run right and left in turn, the last cell is a neighbour of the first.
 
     A cell shows its number, where its individual came from (``<`` its left neighbour, ``>`` its right one, ``<`` and a
     number, or ``«``, for one further away, nothing where it stayed), and its value. ``*`` marks the best, brackets the
@@ -109,7 +109,7 @@ def ring(
     count = len(values)
     columns = _columns(count, width)
     rows = ring_rows(count, width)
-    shades = spread(values)
+    shades = normalized(values)
     text = Text(no_wrap=True)
     for row in range(rows):
         places = list(range(row * columns, min((row + 1) * columns, count)))
@@ -118,7 +118,7 @@ def ring(
         gap = columns - len(places)
         left, right = _corners(row, rows)
         for line in range(2):
-            text.append(left if line == 0 else ("│" if _goes_on(row, rows, back) else " "), "dim")
+            text.append(left if line == 0 else ("│" if _continues(row, rows, back) else " "), "dim")
             if back:
                 text.append(" " * CELL_WIDTH * gap)
             for cell in order:
@@ -126,7 +126,7 @@ def ring(
                 if line == 0:
                     mark = "*" if cell == best else " "
                     body = f"{mark}{cell}{_from(cell, parents[cell], count)}"
-                    if len(body) > CELL_WIDTH - 2:  # there is no room for the number of a cell further away
+                    if len(body) > CELL_WIDTH - 2:  # the number of a cell further away does not fit
                         body = f"{mark}{cell}«"
                 else:
                     body = labels[cell]
@@ -136,14 +136,14 @@ def ring(
                 text.append("]" if cell == chosen else " ", "bold")
             if not back:
                 text.append(" " * CELL_WIDTH * gap)
-            text.append(right if line == 0 else ("│" if _goes_on(row, rows, not back) else " "), "dim")
+            text.append(right if line == 0 else ("│" if _continues(row, rows, not back) else " "), "dim")
             text.append("\n")
     text.rstrip()
     return text
 
 
-def _goes_on(row: int, rows: int, outer: bool) -> bool:
-    """Whether the line at an edge goes down from this row; two rows are joined at both ends."""
+def _continues(row: int, rows: int, outer: bool) -> bool:
+    """Return whether the line at an edge continues below this row; two rows are connected at both ends."""
     return row < rows - 1 and (outer or rows == 2)
 
 
@@ -167,7 +167,7 @@ def _from(cell: int, parent: int, count: int) -> str:
 
 
 def image_shape(row_shape: Sequence[int]) -> tuple[int, int] | None:
-    """Height and width of image-shaped rows, colour channels apart; None where rows are no images."""
+    """Return height and width of image-shaped rows, without colour channels; None where rows are not images."""
     shape = tuple(row_shape)
     if len(shape) == 3 and shape[0] in (1, 3):
         return shape[1], shape[2]
@@ -177,7 +177,7 @@ def image_shape(row_shape: Sequence[int]) -> tuple[int, int] | None:
 
 
 def image(row: Sequence[float], row_shape: Sequence[int]) -> list[list[float]]:
-    """A row as lines of grey values; colour channels are averaged."""
+    """Return a row as lines of grey values; colour channels are averaged."""
     shape = image_shape(row_shape)
     assert shape is not None
     height, width = shape
@@ -193,7 +193,7 @@ def image(row: Sequence[float], row_shape: Sequence[int]) -> list[list[float]]:
 
 
 def shrunk(lines: list[list[float]], factor: int) -> list[list[float]]:
-    """The picture with blocks of ``factor`` x ``factor`` averaged."""
+    """Return the picture with blocks of ``factor`` x ``factor`` averaged."""
     if factor == 1:
         return lines
     small = []
@@ -207,25 +207,25 @@ def shrunk(lines: list[list[float]], factor: int) -> list[list[float]]:
 
 
 def enlarged(lines: list[list[float]], times: int) -> list[list[float]]:
-    """The picture with every value as a block of ``times`` x ``times``."""
+    """Return the picture with every value as a block of ``times`` x ``times``."""
     return [[value for value in line for _ in range(times)] for line in lines for _ in range(times)]
 
 
 def fitting(shape: tuple[int, int], blocks: int, width: int, height: int) -> tuple[int, int]:
-    """How a block of three pictures of ``shape`` is drawn: (times larger, or 1; times smaller, or 1).
+    """Return how a block of three pictures of ``shape`` is drawn: (times larger, or 1; times smaller, or 1).
 
-    The largest at which ``blocks`` of them are seen at once, else the one that fits the width.
+    It is the largest at which ``blocks`` of them are seen at once, else the one that fits the width.
     """
     for times in (4, 3, 2):
-        wide = 3 * (shape[1] * times + GAP) + BLOCK_GAP
-        rows = -(-blocks // max(1, (width + BLOCK_GAP) // wide))
-        if wide <= width + BLOCK_GAP and rows * (-(-shape[0] * times // 2) + 3) + 2 <= height:
+        columns = 3 * (shape[1] * times + GAP) + BLOCK_GAP
+        rows = -(-blocks // max(1, (width + BLOCK_GAP) // columns))
+        if columns <= width + BLOCK_GAP and rows * (-(-shape[0] * times // 2) + 3) + 2 <= height:
             return times, 1
     return 1, max(1, -(-(3 * shape[1]) // max(width - 3 * GAP, 1)))
 
 
 def picture(lines: list[list[float]], low: float, high: float, coloured: bool) -> list[Text]:
-    """Grey values as half blocks, two lines of the picture in one of text; as shades where colours are few."""
+    """Draw grey values as half blocks, two lines of the picture in one of text; as shades where not ``coloured``."""
     width = high - low or 1.0
     levels = [[min(max((v - low) / width, 0.0), 1.0) if math.isfinite(v) else 0.0 for v in line] for line in lines]
     if len(levels) % 2:
@@ -244,7 +244,7 @@ def picture(lines: list[list[float]], low: float, high: float, coloured: bool) -
 
 
 def beside(columns: Sequence[Sequence[Text]], gap: int = GAP) -> Text:
-    """Blocks of lines side by side."""
+    """Return blocks of lines side by side."""
     widths = [max((line.cell_len for line in column), default=0) for column in columns]
     text = Text(no_wrap=True)
     for y in range(max(map(len, columns), default=0)):

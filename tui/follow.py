@@ -1,4 +1,4 @@
-"""Following a run folder: what was appended to its event log since the last look, and how the run is."""
+"""Following a run folder: what was appended to its event log since the last look, and the run's status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATEST = (b'{"event": "preview"', b'{"event": "layer-sparsity"')
 KIND = min(map(len, LATEST))
 GENERATION, RESUMED = b'{"event": "generation"', b'{"event": "resumed"'
 DECODED = 100
-"""Lines at the end of a look whose generations are decoded at once; the others when somebody looks at them."""
+"""Lines at the end of a look whose generations are decoded at once; the others are decoded on access."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Batch:
     events: tuple[Event | bytes, ...] = ()
     """In order; the generations of a long look, but for the last, as their lines."""
     restarted: bool = False
-    """The log is another one than before: what it said no longer holds."""
+    """The log is another one than before: earlier events no longer hold."""
     damaged: int = 0
-    """Lines of this look that are no events; they are passed over."""
+    """Lines of this look that are no events; they are skipped."""
     behind: bool = False
     """There is more to read at once."""
     status: str = "vanished"
@@ -50,12 +50,12 @@ class Follower:
         self._rest = b""
 
     def look(self) -> Batch:
-        """What is new; never raises for what is wrong with the folder."""
+        """Return what is new; never raises for what is wrong with the folder."""
         try:
             with self.path.open("rb") as log:
-                about = os.fstat(log.fileno())
-                number = (about.st_dev, about.st_ino)
-                restarted = self._number not in (None, number) or about.st_size < self._place
+                stat = os.fstat(log.fileno())
+                number = (stat.st_dev, stat.st_ino)
+                restarted = self._number not in (None, number) or stat.st_size < self._place
                 if restarted or self._number is None:
                     self._place, self._rest, self._number = 0, b"", number
                 log.seek(self._place)
@@ -69,24 +69,24 @@ class Follower:
 
 
 def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:
-    """What ``lines`` say without what a later one replaces, and how many lines are no events."""
+    """Return the events of ``lines``, without those that a later one replaces, and the number of damaged lines."""
     found: list[Event | bytes] = []
     damaged = 0
     resumed = max((place for place, line in enumerate(lines) if line.startswith(RESUMED)), default=-1)
-    told: set[bytes] = set()
-    # From the end, so that of what replaces itself the last sound line is taken; what came before a resume may be all
-    # that is left after it, so it is kept.
+    seen: set[bytes] = set()
+    # From the end, so that of events that replace each other the last readable one is taken; those before a resume may
+    # be all that is left after it, so they are kept.
     for place in range(len(lines) - 1, -1, -1):
         line = lines[place]
         kind = line[:KIND] if line.startswith(LATEST) and place > resumed else b""
-        if not line.strip() or kind in told:
+        if not line.strip() or kind in seen:
             continue
         if place < len(lines) - DECODED and line.startswith(GENERATION) and line.endswith(b"}"):
             found.append(line)
             continue
         try:
             found.append(from_json(line.decode("utf-8", "replace")))
-            told |= {kind} - {b""}
+            seen |= {kind} - {b""}
         except DataError:
             damaged += 1
     return found[::-1], damaged
@@ -100,7 +100,7 @@ def _status(folder: Path) -> str:
 
 
 def follow(folder: Path, cancelled: Callable[[], bool]) -> Iterator[Batch]:
-    """Look again and again; yields what is new, and every change of the run's status."""
+    """Yield what is new, and every change of the run's status, until cancelled."""
     follower = Follower(folder)
     status = None
     while not cancelled():

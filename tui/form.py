@@ -1,4 +1,4 @@
-"""The launch form without its widgets: its fields, the spec they ask for, and the command line that stands for it."""
+"""The launch form without its widgets: its fields, the spec they request, and the command line for it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Field:
 
 
 def form_fields() -> list[Field]:
-    """The lines of the form, from the spec and the table of flags."""
+    """Return the lines of the form, from the spec and the table of flags."""
     by_field = {flag.field: flag for flag in FLAGS}
     return [Field(by_field[path], _shown(_at(RunSpec(), path)), _choices(path)) for path in SHOWN]
 
@@ -75,13 +75,13 @@ def _choices(path: str) -> tuple[str, ...]:
         and len(get_args(get_args(hint)[0])) > 1
         and get_origin(get_args(hint)[1]) is Annotated
     ):
-        hint = get_args(hint)[0]  # our own names; a plug-in's goes into the line for other fields
+        hint = get_args(hint)[0]  # built-in names; a plug-in's is set with --set
     return tuple(get_args(hint)) if get_origin(hint) is Literal else ()
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the form says: texts by field, empty where left out."""
+class Request:
+    """The values of the form: texts by field, empty where the default is kept."""
 
     data: str
     preset: str
@@ -91,15 +91,15 @@ class Asked:
     output: str
 
 
-def faults(asked: Asked) -> list[str]:
-    """What is wrong with the spec it asks for; empty where nothing is."""
+def faults(request: Request) -> list[str]:
+    """Return what is wrong with the requested spec; empty where nothing is."""
     by_field = {flag.field: flag for flag in FLAGS}
     flags: dict[str, tuple[str, Any]] = {}
     found: list[str] = []
     try:
-        assignments = shlex.split(asked.more)
+        assignments = shlex.split(request.more)
     except ValueError as fault:
-        return [f"--set {asked.more}: {fault}; close the quotation"]
+        return [f"--set {request.more}: {fault}; close the quotation"]
     for assignment in assignments:
         try:
             path, value = parse_assignment(assignment)
@@ -108,50 +108,50 @@ def faults(asked: Asked) -> list[str]:
             found += fault.faults
     flags |= {
         field: (by_field[field].flag, parsed(text, by_field[field].metavar))
-        for field, text in asked.texts.items()
+        for field, text in request.texts.items()
         if text
     }
-    if asked.data.startswith("-"):
-        found.append(f"data {asked.data}: name a file or a built-in set; stdin is not the form's to give")
-    elif asked.data:
-        flags["data.source"] = ("DATA", asked.data)
+    if request.data.startswith("-"):
+        found.append(f"data {request.data}: name a file or a built-in set; the form cannot read stdin")
+    elif request.data:
+        flags["data.source"] = ("DATA", request.data)
     try:
-        if not asked.output:
+        if not request.output:
             found.append("-o: give the run a folder")
-        elif Path(asked.output).is_file() or (Path(asked.output).is_dir() and any(Path(asked.output).iterdir())):
-            found.append(f"{asked.output}: is not empty; choose another folder with -o")
+        elif Path(request.output).is_file() or (Path(request.output).is_dir() and any(Path(request.output).iterdir())):
+            found.append(f"{request.output}: is not empty; choose another folder with -o")
     except (OSError, ValueError) as fault:
-        found.append(f"-o {asked.output[:80]}: cannot be a folder ({fault}); choose another")
+        found.append(f"-o {request.output[:80]}: cannot be a folder ({fault}); choose another")
     try:
-        resolve(flags, None, asked.preset or None)
+        resolve(flags, None, request.preset or None)
     except SpecError as fault:
         found += fault.faults
     return found
 
 
-def arguments(asked: Asked) -> list[str]:
-    """The command line after ``aecompress``."""
+def arguments(request: Request) -> list[str]:
+    """Return the command line after ``aecompress``."""
     by_field = {flag.field: flag.flag for flag in FLAGS}
     found = ["prune"]
-    if asked.data:
-        found.append(asked.data)
-    if asked.preset and asked.preset != "default":
-        found += ["--preset", asked.preset]
-    for field, text in asked.texts.items():
+    if request.data:
+        found.append(request.data)
+    if request.preset and request.preset != "default":
+        found += ["--preset", request.preset]
+    for field, text in request.texts.items():
         if text:
             found += [by_field[field], text]
     try:
-        more = shlex.split(asked.more)
+        more = shlex.split(request.more)
     except ValueError:
-        more = [asked.more]
+        more = [request.more]
     for assignment in more:
         found += ["--set", assignment]
-    return [*found, "-o", asked.output]
+    return [*found, "-o", request.output]
 
 
-def command_line(asked: Asked) -> str:
-    """What a user would type."""
-    return shlex.join(["aecompress", *arguments(asked)])
+def command_line(request: Request) -> str:
+    """Return the command line as a user would type it."""
+    return shlex.join(["aecompress", *arguments(request)])
 
 
 PRESET_NAMES = tuple(PRESETS)

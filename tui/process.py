@@ -1,4 +1,4 @@
-"""Starting a run as a process of its own, which goes on when the terminal UI is closed."""
+"""Starting a run as a process of its own, which continues when the terminal UI is closed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from aecompress.steering import status_of
 
 @dataclass(frozen=True)
 class Child:
-    """A started run: its process, its folder, and the file its stderr goes to."""
+    """A started run: its process, its folder, and the file that takes its stderr."""
 
     process: subprocess.Popen[bytes]
     folder: Path
-    said: Path
+    errors: Path
 
     def began(self) -> bool:
-        """Whether it writes its log, or has done so."""
+        """Return whether it writes its log, or has done so."""
         if self.process.poll() == 0:
             return True
         try:
@@ -33,16 +33,16 @@ class Child:
             return False
 
     def fault(self) -> str | None:
-        """What it said when it ended badly; None while it lives, or when it ended well."""
+        """Return its error message when it ended badly; None while it lives, or when it ended well."""
         code = self.process.poll()
         if code in (None, 0):
             return None
-        text = self.said.read_text(encoding="utf-8", errors="replace").strip()
+        text = self.errors.read_text(encoding="utf-8", errors="replace").strip()
         return text or f"the run ended with exit code {code}"
 
 
 def report(folder: Path) -> str:
-    """Write the page of a run; what was said where that failed, else nothing."""
+    """Write the page of a run; return the error message, empty where there is none."""
     done = subprocess.run(
         [sys.executable, "-m", "aecompress", "report", str(folder)],
         stdin=subprocess.DEVNULL,
@@ -55,16 +55,16 @@ def report(folder: Path) -> str:
 
 def start(arguments: list[str], folder: Path) -> Child:
     """Start ``aecompress`` with ``arguments``, detached from this terminal; its run writes ``folder``."""
-    with tempfile.NamedTemporaryFile(prefix="aecompress-", suffix=".log", delete=False) as said:
+    with tempfile.NamedTemporaryFile(prefix="aecompress-", suffix=".log", delete=False) as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "aecompress", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=errors,
             start_new_session=True,
         )
-    # Somebody must take note of its end, or it stays in the process table for as long as this program runs.
-    child = Child(process, folder, Path(said.name))
+    # Without a wait the ended process stays in the process table for as long as this program runs.
+    child = Child(process, folder, Path(errors.name))
     threading.Thread(target=_reap, args=(child,), daemon=True).start()
     return child
 
@@ -75,7 +75,7 @@ def _reap(child: Child) -> None:
 
 
 def wait(child: Child, look_seconds: float = 0.1) -> str | None:
-    """Wait until the run writes its log; what it said where it ended badly before that."""
+    """Wait until the run writes its log; return its error message where it ended badly before that."""
     while not child.began():
         fault = child.fault()
         if fault is not None:
@@ -86,6 +86,6 @@ def wait(child: Child, look_seconds: float = 0.1) -> str | None:
 
 
 def forget(child: Child) -> None:
-    """Remove the file of its stderr, once the run tells everything in its log."""
+    """Remove the file of its stderr, once the run writes its log."""
     with contextlib.suppress(OSError):
-        child.said.unlink()
+        child.errors.unlink()

@@ -1,4 +1,4 @@
-"""The application as a web page: textual-serve with a page that asks no other host for anything."""
+"""The application as a web page: textual-serve with a page that requests nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OwnPageServer(Server):
 
     def __init__(self, command: str, host: str, port: int) -> None:
         super().__init__(command, host=host, port=port, title="aecompress", templates_path=PAGE)
-        self.console = Console(stderr=True, quiet=True)  # stdout is for data, and its banner is none
+        self.console = Console(stderr=True, quiet=True)  # stdout is for data, not for a banner
         self.visits: set[asyncio.Task[object]] = set()
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
@@ -34,7 +34,7 @@ class OwnPageServer(Server):
             self.visits.discard(visit)
 
     async def on_shutdown(self, app: web.Application) -> None:
-        for visit in self.visits:  # an open page would hold up the end for a minute
+        for visit in self.visits:  # an open page would delay the end for a minute
             visit.cancel()
 
 

@@ -1,4 +1,4 @@
-"""What a run's events add up to: the one state that every view draws from."""
+"""The state that every view draws from: what a run's events add up to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from aecompress.events import (
     from_json,
 )
 
-TOLD = 1000
+LOG_LINES = 1000
 """Events that the list keeps."""
 RECENT = 20
 """Generations over which the pace is taken."""
@@ -55,13 +55,13 @@ UNKNOWN = Generation(
 
 
 class Generations(Sequence[Generation]):
-    """The generations of a run in order. Those given as lines of the log are decoded when somebody looks at them."""
+    """The generations of a run in order. Those given as lines of the log are decoded on access."""
 
     def __init__(self) -> None:
-        self._held: list[Generation | bytes] = []
+        self._items: list[Generation | bytes] = []
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._items)
 
     @overload
     def __getitem__(self, place: int) -> Generation: ...
@@ -69,34 +69,34 @@ class Generations(Sequence[Generation]):
     def __getitem__(self, place: slice) -> list[Generation]: ...
     def __getitem__(self, place: int | slice) -> Generation | list[Generation]:
         if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self._held)))]
-        held = self._held[place]
-        if isinstance(held, bytes):
-            place = range(len(self._held))[place]
-            held = self._held[place] = _decoded(held) or self._near(place)
-        return held
+            return [self[i] for i in range(*place.indices(len(self._items)))]
+        item = self._items[place]
+        if isinstance(item, bytes):
+            place = range(len(self._items))[place]
+            item = self._items[place] = _decoded(item) or self._near(place)
+        return item
 
     def _near(self, place: int) -> Generation:
-        """The nearest sound generation, later ones first, in the place of one whose line is damaged."""
-        for other in (*range(place + 1, len(self._held)), *range(place - 1, -1, -1)):
-            held = self._held[other]
-            found = _decoded(held) if isinstance(held, bytes) else held
+        """Return the nearest readable generation, later ones first, in the place of one whose line is damaged."""
+        for other in (*range(place + 1, len(self._items)), *range(place - 1, -1, -1)):
+            item = self._items[other]
+            found = _decoded(item) if isinstance(item, bytes) else item
             if found is not None:
                 return found
         return UNKNOWN
 
     def add(self, generation: Generation | bytes) -> None:
-        """Take the next one."""
-        self._held.append(generation)
+        """Append the next one."""
+        self._items.append(generation)
 
-    def take_back(self, last: int) -> None:
-        """Forget those after generation ``last``."""
-        while self._held:
-            held = self._held[-1]
-            found = _decoded(held) if isinstance(held, bytes) else held
+    def rewind(self, last: int) -> None:
+        """Remove those after generation ``last``."""
+        while self._items:
+            item = self._items[-1]
+            found = _decoded(item) if isinstance(item, bytes) else item
             if found is not None and found.generation <= last:
                 break
-            self._held.pop()
+            self._items.pop()
 
 
 def _decoded(line: bytes) -> Generation | None:
@@ -109,7 +109,7 @@ def _decoded(line: bytes) -> Generation | None:
 
 @dataclass
 class Story:
-    """A run so far. :func:`tell` is the only thing that changes it."""
+    """A run so far. Only :func:`extend` changes it."""
 
     started: Started | None = None
     generations: Generations = field(default_factory=Generations)
@@ -122,10 +122,10 @@ class Story:
     profiled: Profiled | None = None
     paused: bool = False
     ended: Finished | Stopped | Failed | None = None
-    told: deque[Event] = field(default_factory=lambda: deque(maxlen=TOLD))
-    """The latest events worth a line, oldest first."""
+    log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    """The latest events of the list, oldest first."""
     count: int = 0
-    """Events of the list so far."""
+    """Events of the list so far, those that it no longer keeps included."""
     damaged: int = 0
     before: float = 0.0
     """Seconds of the sessions before the last resume."""
@@ -136,37 +136,42 @@ class Story:
 
     @property
     def latest(self) -> Generation | None:
-        """The last completed generation."""
+        """Return the last completed generation."""
         return self.generations[-1] if self.generations else None
 
     @property
+    def metric(self) -> str:
+        """Return the name of the reported loss."""
+        return self.latest.metric if self.latest else "loss"
+
+    @property
     def total(self) -> int:
-        """Generations of the whole run."""
+        """Return the generations of the whole run."""
         return self.started.generations if self.started else 0
 
     @property
     def best(self) -> int:
-        """The cell with the lowest validation loss of the last generation."""
+        """Return the cell with the lowest validation loss of the last generation."""
         latest = self.latest
         if latest is None:
             return 0
         return min(range(len(latest.validation_loss)), key=lambda cell: _rank(latest.validation_loss[cell]))
 
     def elapsed(self, now: float | None) -> float:
-        """Seconds the run has worked, up to ``now`` or to its last event."""
+        """Return the seconds the run has worked, up to ``now`` or to its last event."""
         return self.before + max(0.0, (now or self.last) - self.since) if self.since else 0.0
 
     @property
     def pace(self) -> float:
-        """Generations per second, lately."""
+        """Return the recent generations per second."""
         recent = self.generations[-RECENT:]
         seconds = sum(generation.seconds for generation in recent)
         return len(recent) / seconds if seconds > 0 else 0.0
 
 
-def tell(story: Story, said: Iterable[Event | bytes]) -> None:
-    """Go on with the story; changes it in place. Lines are those of generations."""
-    for event in said:
+def extend(story: Story, events: Iterable[Event | bytes]) -> None:
+    """Add events to a story, in place. An event given as a line of the log is a generation."""
+    for event in events:
         if isinstance(event, bytes):
             story.generations.add(event)
             continue
@@ -179,7 +184,7 @@ def tell(story: Story, said: Iterable[Event | bytes]) -> None:
         elif isinstance(event, Preview):
             story.preview = event
         elif isinstance(event, Resumed):
-            _take_back(story, event)
+            _rewind(story, event)
         elif isinstance(event, Paused):
             story.paused = event.waiting
         elif isinstance(event, Front):
@@ -195,17 +200,17 @@ def tell(story: Story, said: Iterable[Event | bytes]) -> None:
         elif isinstance(event, Finished | Stopped | Failed):
             story.ended, story.paused = event, False
         if not isinstance(event, LayerSparsity | Preview):
-            story.told.append(event)
+            story.log.append(event)
             story.count += 1
         story.last = event.at
 
 
-def _take_back(story: Story, event: Resumed) -> None:
-    """A resume makes what came after its generation, and how the run ended, hold no more."""
-    story.generations.take_back(event.generation)
+def _rewind(story: Story, event: Resumed) -> None:
+    """Remove what a resume supersedes: what came after its generation, and how the run ended."""
+    story.generations.rewind(event.generation)
     for name in ("layers", "preview"):
-        held = getattr(story, name)
-        if held is not None and held.generation > event.generation:
+        latest = getattr(story, name)
+        if latest is not None and latest.generation > event.generation:
             setattr(story, name, None)
     story.front = story.verified = story.compared = story.profiled = story.ended = None
     story.saved = {}
@@ -222,14 +227,14 @@ SUMMARIES: dict[str, Callable[[tuple[float, ...]], float]] = {
 
 
 def _rank(value: float) -> tuple[bool, float]:
-    """Orders losses; not-a-number is worse than everything."""
+    """Return the sort key of a loss; not-a-number is worse than everything."""
     return (value != value, value)
 
 
 def series(
     generations: Sequence[Generation], value: Callable[[Generation], float], points: int
 ) -> tuple[list[int], list[float]]:
-    """Generation numbers and values of at most ``points`` generations, evenly taken, the first and last among them."""
+    """Return numbers and values of at most ``points`` generations, evenly spaced, with the first and the last."""
     count = len(generations)
     if count <= points:
         taken = list(generations)
@@ -239,22 +244,22 @@ def series(
 
 
 def describe(event: Event) -> str:
-    """An event in one line, for the list."""
+    """Return an event in one line, for the list."""
     match event:
         case Started():
             return f"started on {event.device}, training {event.engine}"
         case Generation():
             best = min(event.validation_loss, key=_rank)
-            return f"generation {event.generation}: {event.metric} {best:.5f}, {event.actual:.1%} zeros"
+            return f"epoch {event.generation}: {event.metric} {best:.5f}, sparsity {event.actual:.1%}"
         case Pruned():
             cells = ", ".join(map(str, event.cells[:8])) + ("..." if len(event.cells) > 8 else "")
             return f"pruned cell {cells}" if len(event.cells) == 1 else f"pruned cells {cells}"
         case Resumed():
-            return f"resumed after generation {event.generation} {event.note}".rstrip()
+            return f"resumed after epoch {event.generation} {event.note}".rstrip()
         case Paused():
-            return "paused" if event.waiting else "going on"
+            return "paused" if event.waiting else "continues"
         case Front():
-            return f"front of {len(event.cells)}"
+            return f"front of {len(event.cells)} model{'s' * (len(event.cells) != 1)}"
         case Saved():
             return f"saved {event.path} ({event.bytes:,} bytes)"
         case Verified():
@@ -264,11 +269,11 @@ def describe(event: Event) -> str:
             size, name = min(zip(event.bytes, event.files, strict=True))
             return f"{name} is {event.bytes[0] / size:.1f}x smaller than {event.files[0]}"
         case Finished():
-            return f"finished in {event.seconds:.1f} s: {event.sparsity:.2%} zeros"
+            return f"finished in {event.seconds:.1f} s, sparsity {event.sparsity:.2%}"
         case Stopped():
             return event.reason
         case Failed():
             return f"failed: {event.message}"
         case _:
             number = getattr(event, "generation", None)
-            return event.kind + (f" after generation {number}" if number is not None else "")
+            return event.kind + (f" after epoch {number}" if number is not None else "")

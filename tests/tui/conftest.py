@@ -1,4 +1,4 @@
-"""What every test of the terminal UI draws on: a terminal with all colours, in one time zone, and a recorded run."""
+"""Shared by all tests of the terminal UI: a terminal with all colours, one time zone, a recorded run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def one_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a real finished run, by a path that is the same in every test."""
+    """Return the folder of a real finished run, by a path that is the same in every test."""
     monkeypatch.chdir(tmp_path)
     return write_run(Path("runs") / "coevo-digits")
 
 
 def write_run(folder: Path, status: str = "finished") -> Path:
-    """A run folder with the recorded log, last changed three days ago."""
+    """Write a run folder with the recorded log, last changed three days ago."""
     folder.mkdir(parents=True)
     shutil.copy(LOG, folder / "events.jsonl")
     (folder / "run.json").write_text(json.dumps({"status": status, "host": platform.node(), "pid": 1}))

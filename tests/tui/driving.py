@@ -28,22 +28,27 @@ def drive(
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], what: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Wait until it is so; fails where it does not become so."""
+async def until(pilot: Pilot[None], condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait until ``condition`` holds; fail where it never does."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            if what():
+            if condition():
                 return
         except Exception:
             if time.monotonic() > deadline:
                 raise
-        assert time.monotonic() < deadline, "it did not become so"
+        assert time.monotonic() < deadline, "the condition never held"
         await pilot.pause(0.05)
 
 
 def text_of(app: Any) -> str:
-    """What is on the screen."""
+    """Return the text of the screen."""
     width, height = app.size
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip)[:width] for strip in lines[:height])
+
+
+async def ready(app: Any, pilot: Pilot[None]) -> None:
+    """Wait until the run is drawn."""
+    await until(pilot, lambda: "sparsity by layer" in text_of(app))

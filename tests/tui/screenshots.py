@@ -1,4 +1,4 @@
-"""Make the pictures of the README from a real run: python -m tests.tui.screenshots [FOLDER]"""
+"""Draw the pictures of the README from a real run: python -m tests.tui.screenshots [FOLDER]"""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # read when textual is imported
 
 from aecompress_tui import build_app
+from aecompress_tui.panes import TABS
 from tests.tui.driving import text_of, until
 
 PICTURES = Path(__file__).parents[2] / "docs" / "tui"
 SIZE = (120, 36)
-PARTS = {"run": "1", "pictures": "2", "front": "3", "result": "4"}
-WORDS = {"run": "zeros by layer", "pictures": "validation rows", "front": "front: ", "result": "verified in"}
+TEXTS = {"run": "sparsity by layer", "pictures": "validation rows", "front": "front: ", "result": "verified in"}
 SPEC = {
     "data.source": "digits",
     "seed": 1,
@@ -29,14 +29,14 @@ SPEC = {
 
 
 async def draw(folder: Path, to: Path) -> None:
-    """The four parts of a run's screen, and the launch form."""
+    """Draw the tabs of a run's screen, and the launch form."""
     app = build_app(folder)
     async with app.run_test(size=SIZE) as pilot:
-        for name, key in PARTS.items():
-            await pilot.press(key)
-            await until(pilot, lambda name=name: WORDS[name] in text_of(app))
+        for tab in TABS:
+            await pilot.press(tab.key)
+            await until(pilot, lambda tab=tab: TEXTS[tab.name] in text_of(app))
             await pilot.pause(1.5)
-            app.save_screenshot(f"{name}.svg", str(to))
+            app.save_screenshot(f"{tab.name}.svg", str(to))
         await pilot.press("escape", "n")
         await until(pilot, lambda: "A new run" in text_of(app))
         await pilot.pause(1)

@@ -14,7 +14,7 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 
 
 @given(FLOATS, st.integers(1, 60))
-def test_a_bar_is_as_wide_as_asked(share: float, width: int) -> None:
+def test_a_bar_is_as_wide_as_requested(share: float, width: int) -> None:
     drawn = draw.bar(share, width)
     assert len(drawn) == width
     if math.isfinite(share):
@@ -28,7 +28,7 @@ def test_a_loss_takes_at_most_six_characters(value: float) -> None:
 
 @given(st.lists(FLOATS, min_size=1, max_size=20))
 def test_shares_of_a_range(values: list[float]) -> None:
-    shares = draw.stats(values)
+    shares = draw.normalized(values)
     assert len(shares) == len(values) and all(0 <= share <= 1 for share in shares)
     finite = [value for value in values if math.isfinite(value)]
     if len(set(finite)) > 1 and math.isfinite(max(finite) - min(finite)):
@@ -113,11 +113,11 @@ def test_a_picture_shows_dark_and_bright() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(30, 200), st.integers(5, 60))
-def test_what_is_enlarged_fits(height: int, width: int, blocks: int, room: int, lines: int) -> None:
-    times, smaller = draw.fitting((height, width), blocks, room, lines)
+def test_what_is_enlarged_fits(height: int, width: int, blocks: int, columns: int, lines: int) -> None:
+    times, smaller = draw.fitting((height, width), blocks, columns, lines)
     assert times == 1 or smaller == 1
     drawn = -(-width // smaller) * times
-    assert 3 * drawn <= max(room, 3)
+    assert 3 * drawn <= max(columns, 3)
 
 
 @given(st.integers(1, 120), st.integers(16, 130))
@@ -162,7 +162,7 @@ def test_a_shrunk_picture_has_every_pixel_in_one_block(height: int, width: int, 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(10, 200), st.integers(5, 60))
 def test_a_block_is_enlarged_only_where_it_fits_the_width(
-    height: int, width: int, blocks: int, room: int, lines: int
+    height: int, width: int, blocks: int, columns: int, lines: int
 ) -> None:
-    times, _ = draw.fitting((height, width), blocks, room, lines)
-    assert times == 1 or 3 * width * times + 2 * draw.GAP <= room
+    times, _ = draw.fitting((height, width), blocks, columns, lines)
+    assert times == 1 or 3 * width * times + 2 * draw.GAP <= columns

@@ -1,4 +1,4 @@
-"""Edge cases of the terminal UI: damaged logs, far neighbours, odd shapes, names no system takes."""
+"""Edge cases of the terminal UI: damaged logs, far neighbours, odd shapes, names that are too long."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from aecompress import events
 from aecompress.cli.main import app
 from aecompress_tui import draw
 from aecompress_tui.follow import Follower, decoded
-from aecompress_tui.form import Asked, arguments, faults
+from aecompress_tui.form import Request, arguments, faults
 from aecompress_tui.screens import runs
-from aecompress_tui.story import Story, tell
+from aecompress_tui.story import Story, extend
 from tests.fixtures.remake import LOG
 from tests.tui.conftest import write_run
 
@@ -27,12 +27,18 @@ def test_a_damaged_generation_before_a_resume(tmp_path: Path) -> None:
     lines[place] = lines[place][:60] + b"\0\0" + lines[place][80:]
     lines += [next(line for line in lines if b'"event": "pruned"' in line)] * 150
     (folder / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    tell(Story(), Follower(folder).look().events)
+    extend(Story(), Follower(folder).look().events)
 
 
 @pytest.mark.parametrize(("flag", "assigned"), [("-3", "5"), ("5", "-3")])
 def test_the_form_and_the_command_line_agree_on_what_overrides(tmp_path: Path, flag: str, assigned: str) -> None:
-    form = Asked("digits", "default", {"train.epochs": flag}, f"train.epochs={assigned}", str(tmp_path / "new"))
+    form = Request(
+        data="digits",
+        preset="default",
+        texts={"train.epochs": flag},
+        more=f"train.epochs={assigned}",
+        output=str(tmp_path / "new"),
+    )
     done = CliRunner().invoke(app, ["spec", *arguments(form)[1:-2]])
     assert (faults(form) == []) == (done.exit_code == 0)
 
@@ -63,9 +69,9 @@ def test_a_damaged_last_preview_leaves_the_one_before() -> None:
     assert max(e.generation for e in found if isinstance(e, events.Preview)) == 7
 
 
-def test_spread_of_a_range_beyond_float() -> None:
-    assert all(0 <= share <= 1 for share in draw.stats([-1.7e308, 1.7e308]))
+def test_normalizing_a_range_beyond_float() -> None:
+    assert all(0 <= share <= 1 for share in draw.normalized([-1.7e308, 1.7e308]))
 
 
 def test_a_name_too_long_for_the_system_is_a_fault() -> None:
-    assert faults(Asked("digits", "default", {}, "", "a" * 5000)) != []
+    assert faults(Request(data="digits", preset="default", texts={}, more="", output="a" * 5000)) != []

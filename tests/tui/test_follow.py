@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from aecompress import events
 from aecompress_tui import follow
 from aecompress_tui.follow import Follower, decoded
-from aecompress_tui.story import Story, tell
+from aecompress_tui.story import Story, extend
 from tests.fixtures.remake import LOG
 from tests.tui.conftest import write_run
 
 WHOLE = LOG.read_bytes()
 
 
-def told(folder: Path) -> tuple[Story, int]:
-    """What looking until nothing is left adds up to, and the looks it took."""
+def read(folder: Path) -> tuple[Story, int]:
+    """Look until nothing is left; return the story and the number of looks."""
     story, follower, looks = Story(), Follower(folder), 0
     while True:
         batch = follower.look()
         looks += 1
-        tell(story, batch.events)
+        extend(story, batch.events)
         story.damaged += batch.damaged
         if not batch.behind:
             return story, looks
@@ -46,7 +46,7 @@ def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     assert follower.look().events == (events.from_json(lines[4].decode()),)
 
 
-def test_a_truncated_or_replaced_log_is_read_anew(tmp_path: Path) -> None:
+def test_a_truncated_or_replaced_log_is_read_from_its_beginning(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     log = folder / "events.jsonl"
     follower = Follower(folder)
@@ -61,15 +61,15 @@ def test_a_truncated_or_replaced_log_is_read_anew(tmp_path: Path) -> None:
     assert not follower.look().restarted
 
 
-def test_damaged_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
+def test_damaged_lines_are_counted_and_skipped(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     lines = WHOLE.splitlines()
     lines[2:2] = [b"\x00\xff\xfe", b"{}", b'{"event": "generation"}', b"", b"[1, 2]"]
     (folder / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    story, _ = told(folder)
+    story, _ = read(folder)
     assert story.damaged == 4
     whole = write_run(tmp_path / "whole")
-    assert list(story.generations) == list(told(whole)[0].generations)
+    assert list(story.generations) == list(read(whole)[0].generations)
 
 
 def test_a_folder_that_is_not_there_has_vanished(tmp_path: Path) -> None:
@@ -83,15 +83,15 @@ def test_a_folder_that_is_not_there_has_vanished(tmp_path: Path) -> None:
 
 def test_a_log_longer_than_a_look_adds_up_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_run(tmp_path / "run")
-    once, looks = told(folder)
+    once, looks = read(folder)
     assert looks == 1
     monkeypatch.setattr(follow, "CHUNK", 1000)
-    often, looks = told(folder)
+    often, looks = read(folder)
     assert looks > 10
     assert same(once, often)
 
 
-def test_generations_of_a_long_look_are_decoded_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generations_of_a_long_look_are_decoded_on_access(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = WHOLE.splitlines()
     now, none = decoded(lines)
     monkeypatch.setattr(follow, "DECODED", 0)
@@ -101,8 +101,8 @@ def test_generations_of_a_long_look_are_decoded_when_looked_at(monkeypatch: pyte
         isinstance(event, events.Generation) for event in now
     )
     a, b = Story(), Story()
-    tell(a, now)
-    tell(b, later)
+    extend(a, now)
+    extend(b, later)
     assert list(a.generations) == list(b.generations) and a.best == b.best and a.layers == b.layers
 
 
@@ -125,7 +125,7 @@ def test_however_a_log_grows_the_story_is_the_same(tmp_path: Path, cuts: list[in
     folder = tmp_path / "grows"
     shutil.rmtree(folder, ignore_errors=True)
     write_run(folder)
-    whole, _ = told(folder)
+    whole, _ = read(folder)
     log = folder / "events.jsonl"
     log.write_bytes(b"")
     story, follower = Story(), Follower(folder)
@@ -135,11 +135,11 @@ def test_however_a_log_grows_the_story_is_the_same(tmp_path: Path, cuts: list[in
             more.write(WHOLE[start:stop])
         batch = follower.look()
         assert not batch.restarted and batch.damaged == 0
-        tell(story, batch.events)
+        extend(story, batch.events)
     assert same(story, whole)
 
 
-def test_following_yields_what_is_new_and_ends_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_yields_what_is_new_and_ends_when_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "LOOK_SECONDS", 0.0)
     folder = write_run(tmp_path / "run")
     looks = iter(range(5))
@@ -154,13 +154,13 @@ def test_noise_anywhere_in_a_log_costs_lines_and_raises_nothing(tmp_path: Path, 
     shutil.rmtree(folder, ignore_errors=True)
     write_run(folder)
     (folder / "events.jsonl").write_bytes(WHOLE[:place] + noise + WHOLE[place:])
-    story, _ = told(folder)
+    story, _ = read(folder)
     assert story.damaged <= noise.count(b"\n") + 1
     numbers = [generation.generation for generation in story.generations]
     assert set(numbers) <= set(range(1, 9)) and len(numbers) >= 5
 
 
-def test_a_folder_that_comes_back_is_read_anew(tmp_path: Path) -> None:
+def test_a_folder_that_comes_back_is_read_from_its_beginning(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     follower = Follower(folder)
     first = follower.look()

@@ -16,11 +16,12 @@ from aecompress.spec.fields import FIELDS, OperatorName, ScheduleName
 from aecompress.spec.presets import PRESETS
 from aecompress.spec.resolve import resolve
 from aecompress.spec.toml import flatten
-from aecompress_tui.form import PRESET_NAMES, SHOWN, Asked, arguments, command_line, faults, form_fields
+from aecompress_tui.form import PRESET_NAMES, SHOWN, Request, arguments, command_line, faults, form_fields
 
 
-def asked(output: str, data: str = "digits", preset: str = "default", more: str = "", **texts: str) -> Asked:
-    return Asked(data, preset, {field.replace("__", "."): text for field, text in texts.items()}, more, output)
+def request(output: str, data: str = "digits", preset: str = "default", more: str = "", **texts: str) -> Request:
+    values = {field.replace("__", "."): text for field, text in texts.items()}
+    return Request(data=data, preset=preset, texts=values, more=more, output=output)
 
 
 def test_the_form_has_the_fields_and_choices_of_the_spec() -> None:
@@ -32,8 +33,8 @@ def test_the_form_has_the_fields_and_choices_of_the_spec() -> None:
     assert set(PRESET_NAMES) == set(PRESETS)
 
 
-def test_what_the_form_asks_for_is_what_its_command_line_gives(tmp_path: Path) -> None:
-    form = asked(
+def test_the_form_and_its_command_line_request_the_same(tmp_path: Path) -> None:
+    form = request(
         str(tmp_path / "a b"),
         train__epochs="30",
         model__hidden="24,12",
@@ -69,24 +70,26 @@ def test_what_the_form_asks_for_is_what_its_command_line_gives(tmp_path: Path) -
         ({}, "'open", "close the quotation"),
     ],
 )
-def test_what_is_wrong_is_said_by_its_flag(tmp_path: Path, texts: dict[str, str], more: str, words: str) -> None:
-    found = faults(asked(str(tmp_path / "new"), more=more, **texts))
+def test_a_fault_names_its_flag(tmp_path: Path, texts: dict[str, str], more: str, words: str) -> None:
+    found = faults(request(str(tmp_path / "new"), more=more, **texts))
     assert len(found) == 1 and words in found[0]
-    assert command_line(asked(str(tmp_path / "new"), more=more, **texts)).startswith("aecompress prune digits")
+    assert command_line(request(str(tmp_path / "new"), more=more, **texts)).startswith("aecompress prune digits")
 
 
-def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert len(faults(asked(str(tmp_path / "file"), train__epochs="0", seed="x", more="bad"))) == 4
-    assert faults(asked("")) == ["-o: give the run a folder"]
-    assert "is not empty" in faults(asked(str(tmp_path)))[0]
+    assert len(faults(request(str(tmp_path / "file"), train__epochs="0", seed="x", more="bad"))) == 4
+    assert faults(request("")) == ["-o: give the run a folder"]
+    assert "is not empty" in faults(request(str(tmp_path)))[0]
 
 
 def test_every_choice_of_the_form_is_accepted_and_reaches_the_command_line(tmp_path: Path) -> None:
     chosen = [(field.flag, choice) for field in form_fields() for choice in field.choices]
     assert {flag.field for flag, _ in chosen} >= {"mode", "model.family", "prune.granularity"}
     for flag, choice in chosen:
-        form = Asked("digits", "default", {flag.field: choice}, "", str(tmp_path / "new"))
+        form = Request(
+            data="digits", preset="default", texts={flag.field: choice}, more="", output=str(tmp_path / "new")
+        )
         words = arguments(form)
         assert words[words.index(flag.flag) + 1] == choice
         values = {flag.field: (flag.flag, choice)}
@@ -102,7 +105,7 @@ NAMES = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"
 
 
 @given(NAMES, NAMES)
-def test_a_shell_reads_the_command_line_as_the_arguments_that_were_meant(data: str, folder: str) -> None:
-    form = Asked(data, "paper-coevo", {"train.epochs": "7"}, "train.warmup=0.2", folder)
+def test_a_shell_parses_the_command_line_into_the_arguments(data: str, folder: str) -> None:
+    form = Request(data=data, preset="paper-coevo", texts={"train.epochs": "7"}, more="train.warmup=0.2", output=folder)
     assert shlex.split(command_line(form)) == ["aecompress", *arguments(form)]
     assert arguments(form)[1] == data and arguments(form)[-1] == folder

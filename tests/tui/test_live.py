@@ -38,7 +38,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
 
         await until(pilot, grown, 120)
         assert len(seen) > 3, "it was not watched while it ran"
-        await until(pilot, lambda: "generation 150/150" in text_of(app))
+        await until(pilot, lambda: "epoch 150/150" in text_of(app))
         assert len(app.screen.story.latest.validation_loss) == 5
         await pilot.press("4")
         await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 8)
@@ -46,8 +46,8 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
         assert app.screen.query_one(TabbedContent).active == "result"
 
     drive(tmp_path / "runs", steps)
-    said = events.read_log(Path("runs/live/events.jsonl"))
-    assert isinstance(said[-1], events.Finished)
+    log = events.read_log(Path("runs/live/events.jsonl"))
+    assert isinstance(log[-1], events.Finished)
 
 
 def test_a_run_is_paused_resumed_and_stopped_from_here_and_then_resumed(tmp_path: Path) -> None:
@@ -57,20 +57,20 @@ def test_a_run_is_paused_resumed_and_stopped_from_here_and_then_resumed(tmp_path
     run = subprocess.Popen([*command, "prune", "digits", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def steps(app: Any, pilot: Pilot[None]) -> None:
-        async def tell(key: str, status: str) -> None:
+        async def steer(key: str, status: str) -> None:
             await pilot.press(key)
             await until(pilot, lambda: isinstance(app.screen, Confirm))
             await pilot.press("y")
             await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.status == status)
 
         await until(pilot, lambda: app.screen.status == "running" and app.screen.story.latest is not None, 60)
-        await tell("p", "paused")
-        held = app.screen.story.latest.generation
+        await steer("p", "paused")
+        paused_at = app.screen.story.latest.generation
         await pilot.pause(1.0)
-        assert app.screen.story.latest.generation == held
-        await tell("p", "running")
-        await until(pilot, lambda: app.screen.story.latest.generation > held + 2)
-        await tell("s", "stopped")
+        assert app.screen.story.latest.generation == paused_at
+        await steer("p", "running")
+        await until(pilot, lambda: app.screen.story.latest.generation > paused_at + 2)
+        await steer("s", "stopped")
 
     try:
         while not (folder / "events.jsonl").exists():

@@ -15,12 +15,12 @@ def test_a_run_is_started_detached_and_ends_well(tmp_path: Path) -> None:
     assert child.process.wait(60) == 0
     assert status_of(folder) == "finished" and child.began() and child.fault() is None
     process.forget(child)
-    assert not child.said.exists()
+    assert not child.errors.exists()
 
 
-def test_a_run_that_cannot_start_leaves_its_sentence_and_nothing_else(tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_leaves_its_error_message_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     child = process.start(["prune", str(tmp_path / "missing.npy"), "--quiet", "-o", str(folder)], folder)
     fault = process.wait(child)
     assert fault is not None and "missing.npy: no such file" in fault and len(fault.splitlines()) == 1
-    assert not folder.exists() and not child.said.exists()
+    assert not folder.exists() and not child.errors.exists()

@@ -55,16 +55,16 @@ def served(recorded: Path) -> Iterator[Served]:
         yield Served(address, server)
     finally:
         server.terminate()
-        out, said = server.communicate(timeout=20)
+        out, errors = server.communicate(timeout=20)
         assert out == b"", "stdout is for data"
-        assert b"Traceback" not in said, said.decode()
+        assert b"Traceback" not in errors, errors.decode()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
-def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: Served) -> None:
-    asked: list[str] = []
+def test_the_page_draws_the_terminal_obeys_a_key_and_requests_nothing_from_other_hosts(served: Served) -> None:
+    requested: list[str] = []
     frames: list[bytes] = []
-    said: list[str] = []
+    errors: list[str] = []
 
     def received(frame: str | bytes) -> None:
         frames.append(frame if isinstance(frame, bytes) else frame.encode())
@@ -73,9 +73,9 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: 
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
         try:
             page = browser.new_page(viewport={"width": 1100, "height": 700})
-            page.on("request", lambda request: asked.append(request.url))
-            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-            page.on("websocket", lambda ws: (asked.append(ws.url), ws.on("framereceived", received)))
+            page.on("request", lambda request: requested.append(request.url))
+            page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+            page.on("websocket", lambda ws: (requested.append(ws.url), ws.on("framereceived", received)))
             page.goto(served.address)
 
             def drawn(words: bytes, start: int = 0) -> None:
@@ -84,7 +84,7 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: 
                     assert time.monotonic() < deadline, f"{words!r} was never drawn"
                     page.wait_for_timeout(100)
 
-            drawn(b"zeros by layer")
+            drawn(b"sparsity by layer")
             assert page.locator(".xterm-screen").count() == 1
             before = page.locator("#terminal").screenshot()
             start = len(frames)
@@ -93,19 +93,19 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_asks_no_other_host(served: 
             drawn(b"validation rows", start)
             page.wait_for_timeout(500)
             assert page.locator("#terminal").screenshot() != before
-            # The server ends at once though the page is still open, which says so.
+            # The server ends at once though the page is still open, which shows it.
             begun = time.monotonic()
             served.server.terminate()
             assert served.server.wait(20) == 0 and time.monotonic() - begun < 10
             page.wait_for_selector(".closed", state="visible")
         finally:
             browser.close()
-    assert len(asked) >= 4 and any(url.startswith("ws:") for url in asked)
-    assert {urlsplit(url).hostname for url in asked} == {"127.0.0.1"}
-    assert said == []
+    assert len(requested) >= 4 and any(url.startswith("ws:") for url in requested)
+    assert {urlsplit(url).hostname for url in requested} == {"127.0.0.1"}
+    assert errors == []
 
 
-def test_another_page_of_the_browser_cannot_speak_to_the_terminal(served: Served) -> None:
+def test_another_page_of_the_browser_cannot_open_the_terminal(served: Served) -> None:
     for origin in ("http://evil.example", "null", ""):
         request = urllib.request.Request(f"{served.address}/ws", headers={"Origin": origin} if origin else {})
         with pytest.raises(urllib.error.HTTPError) as refused:

@@ -61,12 +61,12 @@ class Cell(ModalScreen[None]):
         self.cell = cell
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog wide"):
+        with Vertical(classes="dialog large"):
             with VerticalScroll():
                 yield Static(id="figures")
             with Horizontal(id="cell-charts"):
                 yield Chart(id="cell-loss")
-                yield Chart(id="cell-zeros")
+                yield Chart(id="cell-sparsity")
 
     def on_mount(self) -> None:
         self.show()
@@ -81,25 +81,28 @@ class Cell(ModalScreen[None]):
             self.show()
 
     def show(self) -> None:
+        """Draw the chosen cell."""
         self.query_one("#figures", Static).update(figures(self.story, self.cell))
-        held, metric = self.story.generations, self.story.latest.metric if self.story.latest else "loss"
-        self.query_one("#cell-loss", Chart).draw(metric, loss_lines("cell", self.cell), held, log=True)
-        self.query_one("#cell-zeros", Chart).draw("zeros", sparsity_lines("cell", self.cell), held)
+        generations = self.story.generations
+        self.query_one("#cell-loss", Chart).draw(
+            self.story.metric, loss_lines("cell", self.cell), generations, log=True
+        )
+        self.query_one("#cell-sparsity", Chart).draw("sparsity", sparsity_lines("cell", self.cell), generations)
 
 
 def figures(story: Story, cell: int) -> Table:
-    """What the last generation says of a cell."""
+    """Return the figures of a cell after the last generation."""
     table = Table.grid(padding=(0, 2))
     latest = story.latest
     table.add_row(Text(f"cell {cell}" + (", the best" if cell == story.best else ""), "bold"))
     if latest is None:
         return table
     rows = [
-        ("generation", str(latest.generation)),
+        ("epoch", str(latest.generation)),
         (f"{latest.metric}, training", f"{latest.train_loss[cell]:.6g}"),
         (f"{latest.metric}, validation", f"{latest.validation_loss[cell]:.6g}"),
-        ("zeros", f"{latest.sparsity[cell]:.2%}"),
-        ("not zero at last prune", f"{latest.capacity[cell]:.2%}"),
+        ("sparsity", f"{latest.sparsity[cell]:.2%}"),
+        ("non-zero at last prune", f"{latest.capacity[cell]:.2%}"),
         ("learning rate", f"{latest.learning_rate[cell]:.3g}"),
         ("individual copied from", "itself" if latest.parents[cell] == cell else f"cell {latest.parents[cell]}"),
         ("ancestors' cells", " < ".join(map(str, ancestors(story, cell, 12)))),
@@ -113,7 +116,7 @@ def figures(story: Story, cell: int) -> Table:
 
 
 def ancestors(story: Story, cell: int, most: int) -> list[int]:
-    """The cells that the individual in ``cell`` was in, latest first, where that changed."""
+    """Return the cells that the individual in ``cell`` was in, latest first, at most ``most``."""
     found = [cell]
     for generation in reversed(story.generations):
         parent = generation.parents[found[-1]]

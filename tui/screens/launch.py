@@ -17,11 +17,11 @@ from textual.widgets import Button, Footer, Input, Label, Select, Static
 from aecompress.steering import new_folder
 
 from .. import process
-from ..form import PRESET_NAMES, Asked, Field, arguments, command_line, faults, form_fields
+from ..form import PRESET_NAMES, Field, Request, arguments, command_line, faults, form_fields
 
 
 class LaunchScreen(Screen[None]):
-    """A run is asked for here."""
+    """The form of a new run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "start", "Start the run"),
@@ -52,21 +52,22 @@ class LaunchScreen(Screen[None]):
             with Horizontal(classes="line"):
                 yield Label("-o")
                 yield Input(str(self.folder_for("digits")), id="output")
-        with Vertical(id="says"):
+        with Vertical(id="summary"):
             yield Static(id="command")
             yield Static(id="faults")
             yield Button("Start (ctrl+r)", id="start", variant="primary")
         yield Footer()
 
     def folder_for(self, data: str) -> Path:
+        """Return the default folder of a run on ``data``."""
         return self.runs / new_folder(Path(data.split(":")[0]).name.partition(".")[0] or "run").name
 
     def on_mount(self) -> None:
         self.query_one("#data", Input).focus()
         self.check()
 
-    def asked(self) -> Asked:
-        """What the widgets say."""
+    def request(self) -> Request:
+        """Return the values of the widgets."""
         texts = {}
         for field in self.form:
             widget = self.query_one(f"#{_id(field)}")
@@ -76,22 +77,22 @@ class LaunchScreen(Screen[None]):
                 texts[field.flag.field] = widget.value.strip()
         preset = str(self.query_one("#preset", Select).value)
         data, more, output = (self.query_one(f"#{name}", Input).value.strip() for name in ("data", "more", "output"))
-        return Asked(data, preset, texts, more, output)
+        return Request(data=data, preset=preset, texts=texts, more=more, output=output)
 
     @on(Input.Changed)
     @on(Select.Changed)
     def check(self) -> None:
         """Show the command line and what is wrong with it."""
-        asked = self.asked()
-        wrong = faults(asked)
-        self.query_one("#command", Static).update(Text(command_line(asked)))
-        self.query_one("#faults", Static).update(Text("\n".join(wrong) or "The spec is sound."))
+        request = self.request()
+        wrong = faults(request)
+        self.query_one("#command", Static).update(Text(command_line(request)))
+        self.query_one("#faults", Static).update(Text("\n".join(wrong) or "Settings OK"))
         self.query_one("#faults").set_class(bool(wrong), "-wrong")
         self.query_one("#start", Button).disabled = bool(wrong)
 
     @on(Input.Changed, "#data")
     def name_output(self, event: Input.Changed) -> None:
-        """The output follows the data until the user writes one."""
+        """Derive the output from the data until the user writes one."""
         output = self.query_one("#output", Input)
         if not output.has_class("-own"):
             with output.prevent(Input.Changed):
@@ -100,22 +101,23 @@ class LaunchScreen(Screen[None]):
 
     @on(Input.Changed, "#output")
     def own_output(self, event: Input.Changed) -> None:
+        """Keep an output that the user writes."""
         event.input.set_class(event.input.has_focus, "-own")
 
     @on(Button.Pressed, "#start")
     def action_start(self) -> None:
-        asked = self.asked()
-        wrong = faults(asked)
+        request = self.request()
+        wrong = faults(request)
         if wrong:
             self.notify("\n".join(wrong), severity="error", markup=False)
             return
         self.query_one("#start", Button).disabled = True
-        self.launch(asked)
+        self.launch(request)
 
     @work(exclusive=True)
-    async def launch(self, asked: Asked) -> None:
-        """Start the process and wait until its log is there, or until it says what is wrong."""
-        child = process.start([*arguments(asked), "--quiet"], Path(asked.output))
+    async def launch(self, request: Request) -> None:
+        """Start the process and wait until its log is there, or show what is wrong."""
+        child = process.start([*arguments(request), "--quiet"], Path(request.output))
         self.query_one("#faults", Static).update(Text(f"starting, process {child.process.pid} ..."))
         fault = await asyncio.to_thread(process.wait, child)
         if fault is not None:

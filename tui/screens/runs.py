@@ -1,4 +1,4 @@
-"""All runs under a folder, with how each is."""
+"""All runs under a folder, with the status of each."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Run:
 
     folder: Path
     status: str
-    generation: str
+    epoch: str
     loss: str
-    zeros: str
+    sparsity: str
     age: str
 
 
 def find_runs(parent: Path, now: float) -> list[Run]:
-    """The runs under ``parent`` and one level further down, newest first."""
+    """Return the runs under ``parent`` and one level further down, newest first."""
     found = []
     try:
         inner = sorted(entry for entry in parent.iterdir() if entry.is_dir())
@@ -56,18 +56,18 @@ def find_runs(parent: Path, now: float) -> list[Run]:
             found.append((changed, Run(folder, status_of(folder), *last_figures(folder), _ago(now - changed))))
         except (DataError, OSError):
             continue
-    return [run for _, run in sorted(found, key=lambda pair: -pair[0])]
+    return [run for _, run in sorted(found, key=lambda each: -each[0])]
 
 
 def last_figures(folder: Path) -> tuple[str, str, str]:
-    """Generation, best loss and mean sparsity that the log ended with."""
+    """Return epoch, best loss and mean sparsity at the end of the log."""
     try:
         with (folder / "events.jsonl").open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
             lines = log.read().split(b"\n")
     except OSError:
         return "", "", ""
-    zeros = None
+    sparsity = None
     for line in reversed(lines):
         if not line.startswith((b'{"event": "generation"', b'{"event": "finished"')):
             continue
@@ -76,11 +76,11 @@ def last_figures(folder: Path) -> tuple[str, str, str]:
         except DataError:
             continue
         if isinstance(event, Finished):
-            zeros = event.sparsity
+            sparsity = event.sparsity
         if isinstance(event, Generation):
             loss = f"{event.metric} {draw.short(SUMMARIES['best'](event.validation_loss))}"
-            return str(event.generation), loss, f"{event.actual if zeros is None else zeros:.1%}"
-    return "", "", "" if zeros is None else f"{zeros:.1%}"
+            return str(event.generation), loss, f"{event.actual if sparsity is None else sparsity:.1%}"
+    return "", "", "" if sparsity is None else f"{sparsity:.1%}"
 
 
 def _ago(seconds: float) -> str:
@@ -91,20 +91,20 @@ def _ago(seconds: float) -> str:
 
 
 def find_sweeps(parent: Path) -> str:
-    """How far the studies at ``parent`` and one level further down are, in words; empty where there are none."""
+    """Return a line on the progress of every study at ``parent`` and one level further down."""
     try:
         inner = sorted(entry for entry in parent.iterdir() if entry.is_dir())
     except OSError:
         return ""
-    told = []
+    lines = []
     for folder in [parent, *inner]:
         found = sweep_of(folder)
         if found is not None:
             done, total = found["finished"], found["runs"]
             failed = f", {found['failed']} failed" if found["failed"] else ""
             bar = "█" * (SWEEP_BAR * done // max(total, 1))
-            told.append(f"{found['study']}  {bar:░<{SWEEP_BAR}}  {done} of {total} runs{failed}, {found['status']}")
-    return "\n".join(told)
+            lines.append(f"{found['study']}  {bar:░<{SWEEP_BAR}}  {done} of {total} runs{failed}, {found['status']}")
+    return "\n".join(lines)
 
 
 @dataclass
@@ -137,12 +137,13 @@ class RunsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         table = self.query_one(DataTable)
-        table.add_columns("run", "status", "generation", "best loss", "zeros", "changed")
+        table.add_columns("run", "status", "epoch", "best loss", "sparsity", "changed")
         table.focus()
         self.look()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def look(self) -> None:
+        """Post the list again and again, in a thread."""
         worker = get_current_worker()
         while not worker.is_cancelled:
             self.post_message(Listed(find_runs(self.runs, time.time()), find_sweeps(self.runs)))
@@ -163,7 +164,7 @@ class RunsScreen(Screen[None]):
         self.listed = message.runs
         table.clear()
         for run in message.runs:
-            table.add_row(Text(run.folder.resolve().name), run.status, run.generation, run.loss, run.zeros, run.age)
+            table.add_row(Text(run.folder.resolve().name), run.status, run.epoch, run.loss, run.sparsity, run.age)
         table.move_cursor(row=min(at, len(message.runs) - 1))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:

@@ -235,7 +235,9 @@ def test_anomalies_are_detected_by_their_error(tmp_path: Path) -> None:
         ([0] * 5, "test", "0 (normal) and 1 (anomaly)"),
     ],
 )
-def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, labels: list[int], test: str | None, message: str) -> None:
+def test_labels_that_cannot_be_used_are_refused(
+    tmp_path: Path, labels: list[int], test: str | None, message: str
+) -> None:
     rows = np.random.default_rng(0).random((20, 6))
     np.save(tmp_path / "rows.npy", rows)
     np.save(tmp_path / "test.npy", rows[:5])
@@ -292,7 +294,9 @@ def test_int8_is_kept_only_where_it_is_faster(
             return [replace(one, timings=others if "int8" in Path(one.path).name else times) for one in found]
 
         monkeypatch.setattr(variants.measure, "bench", scaled)
-        package = export_again(finished[0], {"export.variants": ("--variants", ["int8"])}, tmp_path / f"{factor}", False)
+        package = export_again(
+            finished[0], {"export.variants": ("--variants", ["int8"])}, tmp_path / f"{factor}", False
+        )
         assert any("int8" in kind for kind in package.files) == kept
         names = {path.name for path in (tmp_path / f"{factor}").glob("*int8*")}
         assert names == ({f"{part}.int8.onnx" for part in graph.PARTS} if kept else set())

@@ -9,6 +9,7 @@ import typer
 
 from aecompress.cli import drawing
 from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.options import Json
 
 if TYPE_CHECKING:
     from aecompress.deploy.measure import Measured
@@ -23,7 +24,7 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE.svg", help="Draw bytes against time per row; also .png.", show_default=False),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Measure size, load time and latency of ONNX files in onnxruntime.
 

@@ -51,7 +51,9 @@ def export(
 ) -> None:
     """Write the model files of a run again, with other variants, opset or scaling.
 
-    Each file is verified before it is kept. stdout gets one line per file: kind, path, bytes.
+    Each file is verified before it is kept.
+
+    stdout gets one line per file: kind, path, bytes.
     """
     with reported():
         from aecompress.flags import NUMBER, WORDS, parsed

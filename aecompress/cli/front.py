@@ -22,7 +22,9 @@ def front(
 ) -> None:
     """List a run's non-dominated models, fewest non-zeros first; * marks the knee.
 
-    No other model has both a lower loss and fewer non-zeros. `aecompress export RUN --pick` exports any of them.
+    No other model has both a lower loss and fewer non-zeros than one of these.
+
+    `aecompress export RUN --pick` exports any of them.
     """
     with reported():
         from aecompress.runs.front import knee, load

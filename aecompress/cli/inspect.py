@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.options import Json
 
 
 def inspect(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder or a model folder.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Show a model layer by layer: sizes, zeros, sparsity, inactive units."""
     with reported():

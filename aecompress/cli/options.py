@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aecompress.spec.resolve import Resolved
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel="Output")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _SOURCE = Annotated[
     str | None,
     typer.Argument(

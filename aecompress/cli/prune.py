@@ -41,6 +41,7 @@ Track = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=PANEL)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel=PANEL)]
 Tui = Annotated[
     bool,
@@ -68,7 +69,7 @@ def prune(
     no_rows: NoRows = False,
     profile: Profile = False,
     track: Track = None,
-    json: options.Json = False,
+    json: Json = False,
     quiet: Quiet = False,
     tui: Tui = False,
 ) -> None:

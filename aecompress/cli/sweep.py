@@ -31,8 +31,9 @@ def sweep(
 ) -> None:
     """Carry out the runs of a study; the same command resumes it where it stopped.
 
-    Each run has a folder of its own; a run that fails is tried once more. stdout gets one line per run: kind, path,
-    bytes. `aecompress report` then shows the results.
+    Each run has a folder of its own; a run that fails is tried once more. `aecompress report` shows the results.
+
+    stdout gets one line per run: kind, path, bytes.
     """
     with reported():
         from aecompress.study import cluster, results, stats

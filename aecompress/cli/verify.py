@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.options import Json
 
 
 def verify(
@@ -21,7 +22,7 @@ def verify(
         float | None,
         typer.Option(min=0, help="Largest allowed difference. \\[default: that of the run]", show_default=False),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
     with reported():

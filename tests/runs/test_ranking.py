@@ -1,3 +1,5 @@
+"""recall@k and nDCG@k of interactions equal those counted by hand."""
+
 from __future__ import annotations
 
 import json
@@ -9,17 +11,24 @@ import onnxruntime
 import pytest
 import torch
 
-from aecompress.data.interactions import few, read_interactions
+from aecompress.data.interactions import SparseRows, few
+from aecompress.data.kinds import KINDS
+from aecompress.data.sources.interactions import users_and_items
 from aecompress.events import Finished
 from aecompress.nets.layers import forward
 from aecompress.runs.job import prepare
-from aecompress.runs.ranking import held_out, ranking
+from aecompress.runs.ranking import METRICS, held_out, ranking
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 from tests.data.test_interactions import SMALL
 from tests.modules import small_net
 
-ROWS, _ = read_interactions(f"interactions:{SMALL}", "", "auto", Path())
+ROWS, _ = users_and_items(SMALL)
+
+
+def test_metrics_are_of_kinds_there_are() -> None:
+    assert METRICS.keys() <= KINDS.keys()
+    assert METRICS["interactions"] is ranking
 
 
 def test_a_fifth_of_every_users_items_is_held_out() -> None:
@@ -81,7 +90,6 @@ def test_every_place_counts(tmp_path: Path) -> None:
 
 
 def test_rows_are_made_dense_by_the_batch_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aecompress.data.interactions import SparseRows
     from aecompress.nets.rows import SparseTensor
 
     widest = 0
@@ -104,8 +112,6 @@ def test_rows_are_made_dense_by_the_batch_only(tmp_path: Path, monkeypatch: pyte
 
 def test_users_with_one_item_are_not_ranked() -> None:
     net = small_net()
-    rows, _ = read_interactions(f"interactions:{SMALL}", "", "auto", Path())
-    single = rows.pick(np.arange(3))
-    single = type(rows)(np.arange(4), np.array([0, 1, 2], np.int32), 12)
+    single = SparseRows(np.arange(4), np.array([0, 1, 2], np.int32), 12)
     views = net.layout.views(torch.zeros((1, net.layout.size)))
     assert ranking(net, views, single, 0, lambda: None) == {}

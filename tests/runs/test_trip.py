@@ -135,6 +135,9 @@ def test_a_model_that_fails_verification_is_not_left_in_place(tmp_path: Path) ->
     assert not (tmp_path / "r" / "model").exists()
     assert not (tmp_path / "r" / ".model.part").exists()
     assert json.loads((tmp_path / "r" / "verification-failed.json").read_text())["passed"] is False
+    verified, failed = events.read_log(tmp_path / "r" / "events.jsonl")[-2:]
+    assert isinstance(verified, events.Verified) and not verified.passed and verified.checks > 0
+    assert isinstance(failed, events.Failed) and "no model was left" in failed.message
 
 
 def test_closing_the_generator_stops_the_run(tmp_path: Path) -> None:

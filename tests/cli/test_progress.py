@@ -1,0 +1,49 @@
+"""A run's events as lines on stderr."""
+
+from __future__ import annotations
+
+import pytest
+
+from aecompress.cli.progress import SUMMARY, columns, describe, losses_of, show
+from aecompress.events import Generation, Paused, Started, Verified, read_log
+from tests.fixtures.remake import LOG
+
+EVENTS = read_log(LOG)
+
+
+def test_a_run_is_followed_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = show(EVENTS, 8, quiet=False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert kept == [event for event in EVENTS if isinstance(event, SUMMARY)]
+    lines = err.splitlines()
+    assert lines[0].startswith("coevo-digits: 5 models of 2,276 parameters, ")
+    assert [line.split()[1] for line in lines if line.startswith("epoch ")][-1] == "8/8"
+    assert any(line.startswith("resumed after epoch ") for line in lines)
+    assert any(line.startswith("verified in onnxruntime: ") for line in lines)
+    assert lines[-1].startswith("sparsity ") and " weights and biases are zero; " in lines[-1]
+
+
+def test_a_quiet_run_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    show(EVENTS, 8, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_each_event_has_its_line_or_none() -> None:
+    started = next(event for event in EVENTS if isinstance(event, Started))
+    assert "8 epochs on cpu" in describe(started)
+    assert describe(Paused(at=0.0, generation=3, waiting=True)) == "paused by control after epoch 3"
+    assert describe(Paused(at=0.0, generation=3, waiting=False)) == "resumed by control after epoch 3"
+    assert describe(Verified(at=0.0, passed=True, max_difference=0.0, tolerance=1e-5, checks=1)) == ""
+
+
+def test_models_of_different_budgets_show_the_densest_and_the_sparsest() -> None:
+    event = next(event for event in EVENTS if isinstance(event, Generation))
+    apart = vars(event) | {"sparsity": (0.0, 0.9), "validation_loss": (0.1, 0.2)}
+    assert losses_of(Generation(**apart)) == "2 models, validation mse 0.10000 at 0.0% sparsity to 0.20000 at 90.0%"
+    alike = vars(event) | {"sparsity": (0.5, 0.5), "actual": 0.5, "train_loss": (0.3,), "validation_loss": (0.1, 0.2)}
+    assert losses_of(Generation(**alike)) == "mse 0.30000 train, 0.10000 validation; sparsity 50.0%"
+
+
+def test_columns_are_aligned() -> None:
+    assert columns([("a", "bb"), ("ccc", "d")]) == "a    bb\nccc   d"

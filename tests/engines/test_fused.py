@@ -270,7 +270,7 @@ def settled(net: Autoencoder, cells: int, half: bool, loss: str, make: Any, rows
     slopes = torch.full_like(weights, torch.nan)
     views = net.layout.views(slopes)
     trace = make(
-        net, net.layout.views(weights), views, batch, noise[..., : net.latent] if variational(net) else noise, 0.1, loss
+        net, net.layout.views(weights), views, batch, noise[..., : net.latent] if variational(net) else noise, 0.1, loss=loss
     )
     return trace, slopes.float()
 

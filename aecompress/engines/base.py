@@ -62,3 +62,5 @@ class Engine:
     """Like :func:`aecompress.engines.eager.train_together`."""
     whole_passes: bool = False
     """Whether training takes a core per cell and returns after many steps."""
+    compiled: bool = False
+    """Whether it compiles code for this machine."""

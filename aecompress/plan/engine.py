@@ -13,7 +13,7 @@ import torch
 
 from aecompress.data.interactions import PREFIX
 from aecompress.engines import workers
-from aecompress.engines.base import Engine
+from aecompress.engines.base import Engine, Work
 from aecompress.engines.eager import EAGER, evaluate, train, train_together
 from aecompress.errors import DeviceError
 from aecompress.evolve.base import Plan
@@ -61,12 +61,19 @@ def engine_of(spec: RunSpec, net: Autoencoder, device: torch.device) -> Engine:
     fault = uncompilable()
     if fault:
         raise DeviceError(f"compile = 'on': {fault}; set it to auto or off")
-    from aecompress.engines import fused
+    from aecompress.engines.numba import engine, steps
 
     if spec.model.family == "plain" and spec.precision == "float32" and int(spec.train.batch) <= pass_rows(net):
-        return Engine("compiled passes", fused.train, fused.evaluate, train_together, whole_passes=True)
-    steps = functools.partial(train, update=fused.masked_update, gradient=fused.gradient)
-    return Engine("compiled steps", steps, evaluate, train_together)
+        return Engine(
+            "compiled passes",
+            lambda *work: engine.train(Work(*work)),
+            engine.evaluate,
+            train_together,
+            whole_passes=True,
+            compiled=True,
+        )
+    train_steps = functools.partial(train, update=steps.masked_update, gradient=steps.gradient)
+    return Engine("compiled steps", train_steps, evaluate, train_together, compiled=True)
 
 
 def pass_rows(net: Autoencoder) -> float:
@@ -79,10 +86,10 @@ def pass_rows(net: Autoencoder) -> float:
 
 def make_ready(plan: Plan, poll: Callable[[], None]) -> None:
     """Compile what the plan's engine needs; takes some twenty seconds the first time on a machine."""
-    if plan.engine is not EAGER:
-        from aecompress.engines import fused
+    if plan.engine.compiled:
+        from aecompress.engines.numba.engine import prepare
 
-        fused.compile_ahead(poll)
+        prepare(poll)
 
 
 def resolve_compile(resolved: Resolved, net: Autoencoder, device: torch.device, rows: int) -> Resolved:

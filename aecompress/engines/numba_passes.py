@@ -53,23 +53,23 @@ class NumbaPasses:
 
     def prepare(self, poll: Poll) -> None:
         """Compile, or find what was compiled before on this machine."""
-        from aecompress.engines import fused
+        from aecompress.engines.numba.engine import prepare
 
-        fused.compile_ahead(poll)
+        prepare(poll)
 
     def train(self, work: Work) -> None:
         """Train every cell of a block, a cell per core."""
-        from aecompress.engines import fused
+        from aecompress.engines.numba.engine import train
 
-        fused.train(work.net, work.training, work.block, work.cells, work.rows, work.steps, work.poll)
+        train(work)
 
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
     ) -> Evaluation:
         """Evaluate individuals, a cell per core."""
-        from aecompress.engines import fused
+        from aecompress.engines.numba.engine import evaluate
 
-        return fused.evaluate(net, weights, parts, metric, poll)
+        return evaluate(net, weights, parts, metric, poll)
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""

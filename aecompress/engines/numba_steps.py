@@ -43,15 +43,15 @@ class NumbaSteps:
 
     def prepare(self, poll: Poll) -> None:
         """Compile, or find what was compiled before on this machine."""
-        from aecompress.engines import fused
+        from aecompress.engines.numba.engine import prepare
 
-        fused.compile_ahead(poll)
+        prepare(poll)
 
     def train(self, work: Work) -> None:
         """Train every cell of a block."""
-        from aecompress.engines import fused
+        from aecompress.engines.numba.steps import gradient, masked_update
 
-        eager.train(work, update=fused.masked_update, gradient=fused.gradient)
+        eager.train(work, update=masked_update, gradient=gradient)
 
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll

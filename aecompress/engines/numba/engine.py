@@ -1,0 +1,197 @@
+"""What the rest of the package calls: whole passes of training, evaluation, and compiling ahead."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aecompress.engines import eager, workers
+from aecompress.engines.base import Evaluation, Work
+from aecompress.engines.numba.activations import L1, LOSSES, MSE, RELU, Loss
+from aecompress.engines.numba.cache import completion_mark
+from aecompress.engines.numba.cell import Batches, Stats, evaluate_cell, train_cell
+from aecompress.engines.numba.jit import LINE
+from aecompress.engines.numba.layout import Cell, Floats, Ints, aligned, layer_table, load_row
+from aecompress.engines.numba.pieces import WHOLE_BATCH, Workspace, train_shared
+from aecompress.engines.numba.shuffle import shuffled, sort_places
+from aecompress.engines.numba.steps import (
+    Output,
+    add_bias_and_activate,
+    hidden_gradient,
+    output_gradient,
+    rule_of,
+)
+from aecompress.engines.numba.updates import Rule, Slopes, StepSize, Weights, update_row
+from aecompress.engines.training import step_size, steps_per_generation
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.rows import RowSet
+from aecompress.polling import Poll
+from aecompress.population.state import Population
+
+CALL_FLOP = 500_000_000
+"""Floating-point operations of one call into the loop: some tens of milliseconds, after which a stop is obeyed."""
+
+
+def table_of(net: Autoencoder) -> tuple[Ints, int]:
+    """Return the network's :func:`aecompress.engines.numba.layout.layer_table`."""
+    return layer_table([(layer.inputs, layer.outputs, layer.activation) for layer in net.layers])
+
+
+def train(work: Work) -> None:
+    """Train as :func:`aecompress.engines.eager.train` does, plain autoencoders in float32 on a CPU, a cell per core.
+
+    The same batches and formulas; results agree to rounding, and a cell's do not depend on the block it is in.
+    """
+    training, steps = work.training, work.steps
+    batch, large = training.batch, training.batch > WHOLE_BATCH
+    layers, floats = table_of(work.net)
+    cells, stats, rule = cells_of(work.block), stats_of(work.block), rule_of(training, training.persistent_masks)
+    assert isinstance(work.rows, Tensor)  # interactions are trained uncompiled
+    rows, loss = work.rows.numpy(), LOSSES.index(training.loss(work.block.generation))
+    order = shuffled(training.seed, work.block.generation, work.cells, len(rows))
+    sizes, epsilons = step_sizes(work)
+    stride = max(1, CALL_FLOP // (6 * work.net.layout.size * batch))
+    # Where there are fewer cells than cores, those without one help with another's, whose buffers they share.
+    shared = [aligned(6, floats) for _ in cells] if large and len(cells) < workers.cores() else []
+    own = threading.local()  # each core keeps its buffers from cell to cell: new memory costs a fault per page
+    for first in range(steps.start, steps.stop, stride):
+        work.poll()
+        last = min(first + stride, steps.stop)
+        part, taken = slice(first - steps.start, last - steps.start), slice(first * batch, last * batch)
+        gates = np.zeros((len(cells), LINE), np.int64)  # no two on one cache line
+
+        def one(job: int, part: slice = part, taken: slice = taken, gates: Ints = gates) -> None:
+            cell = job % len(cells)
+            if not shared and not hasattr(own, "buffers"):
+                own.buffers = aligned(6 if large else 4, floats)
+            buffers = shared[cell] if shared else own.buffers
+            batches = Batches(rows, order[cell, taken], batch, sizes[part], epsilons[part], loss)
+            if large:
+                workspace = Workspace(buffers[:4], buffers[4:], gates[cell])
+                train_shared(layers, workspace, cells[cell], batches, rule, stats[cell])
+            else:
+                train_cell(layers, buffers, cells[cell], batches, rule, stats[cell])
+
+        workers.each(one, range(len(cells) * (2 if shared else 1)))
+
+
+def cells_of(block: Population) -> list[Cell]:
+    """Return the rows of every cell of a block; training writes through them."""
+    weights, masks, rates = block.weights.numpy(), block.masks.numpy(), block.learning_rate.numpy()
+    none = np.zeros((len(weights), 1), np.float32)
+    first, second = (none, none) if block.moments is None else (moment.numpy() for moment in block.moments)
+    return [Cell(*rows) for rows in zip(weights, masks, first, second, rates, strict=True)]
+
+
+def stats_of(block: Population) -> list[Stats]:
+    """Return the sums of activations of every cell of a block; training adds to them."""
+    stats = block.stats
+    if stats is None:
+        return [Stats(False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1))] * len(block.weights)
+    sums = (stats.total.numpy(), stats.square.numpy(), stats.count.numpy())
+    return [Stats(True, *rows) for rows in zip(*sums, strict=True)]
+
+
+def step_sizes(work: Work) -> tuple[Floats, Floats]:
+    """Return step size, as a share of a cell's rate, and epsilon of every step, float32 ``[steps]`` each."""
+    count = steps_per_generation(work.rows.shape[0], work.training.batch)
+    first, all_steps = work.block.generation * count, work.training.generations * count
+    pairs = [step_size(work.training, first + step, all_steps) for step in work.steps]
+    sizes, epsilons = np.array(pairs, np.float32).reshape(-1, 2).T.copy()
+    return sizes, epsilons
+
+
+def evaluate(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll) -> Evaluation:
+    """Compute what :func:`aecompress.engines.eager.evaluate` does, a cell per core."""
+    if metric == "bce":
+        return eager.evaluate(net, weights, parts, metric, poll)
+    layers, floats = table_of(net)
+    own, loss = weights.numpy(), LOSSES.index(metric)
+    sources = [part.numpy() for part in parts if isinstance(part, Tensor)]
+    ends = np.cumsum(net.layer_sizes)
+
+    def one(cell: int) -> tuple[list[float], list[int]]:
+        buffer, row = aligned(1, floats)[0], own[cell, : net.model_size]
+        load_row(layers, own[cell], buffer)
+        zeros = [part.size - int(np.count_nonzero(part)) for part in np.split(row, ends[:-1])]
+        return [evaluate_cell(layers, buffer, source, loss) for source in sources], zeros
+
+    cells = max(1, CALL_FLOP // (2 * net.layout.size * sum(len(source) for source in sources)))
+    found: list[tuple[list[float], list[int]]] = []
+    for first in range(0, len(own), cells):
+        poll()
+        found += workers.each(one, range(first, min(first + cells, len(own))))
+    losses = torch.tensor([losses for losses, _ in found], dtype=weights.dtype)
+    return Evaluation(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
+
+
+def warm() -> None:
+    """Compile every loop that is called from outside, or load it from the cache of an earlier process."""
+    layers, floats = layer_table([(2, 1, "relu"), (1, 2, "sigmoid")])
+    row, rows, mask, one = np.zeros(7, np.float32), np.zeros((1, 2), np.float32), np.ones(7, np.bool_), np.float32(0.5)
+    steps, order = np.ones(1, np.float32), np.zeros(1, np.int64)
+    work = (
+        Cell(row, mask, row, row, one),
+        Batches(rows, order, 1, steps, steps, L1),
+        Rule(True, False, one, one, one),
+        Stats(False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1)),
+    )
+    train_cell(layers, aligned(4, floats), *work)
+    train_shared(layers, Workspace(aligned(4, floats), aligned(2, floats), np.zeros(2, np.int64)), *work)
+    sort_places(order, order.copy())
+    evaluate_cell(layers, aligned(1, floats)[0], rows, L1)
+    load_row(layers, row, aligned(1, floats)[0])
+    for line, coded in ((row, rows), (np.zeros(7, np.int16), np.zeros((1, 2), np.int16))):
+        update_row(
+            Weights(row, mask, row, row), Slopes(line, line), Rule(True, False, one, one, one), StepSize(one, one)
+        )
+        add_bias_and_activate(RELU, coded, coded, coded)
+        output_gradient(RELU, Loss(MSE, one), Output(coded, rows, coded, coded, coded))
+        hidden_gradient(RELU, coded, coded, coded, coded)
+
+
+WARM = "import sys; sys.path[:] = sys.argv[1:]; from aecompress.engines.numba.engine import warm; warm()"
+
+
+def import_paths() -> list[str]:
+    """Return where a child process finds what this one imports: never first in the working folder.
+
+    The package's own folder comes last, for where it was found there, or by a finder of an editable installation.
+    """
+    here, root = Path.cwd(), Path(__file__).parents[3]
+    return [path for path in sys.path if path and Path(path) != here] + [str(root)]
+
+
+def prepare(poll: Poll) -> None:
+    """Have a child process compile all loops into the cache, because a compilation here could not be stopped.
+
+    Does nothing where that was done before for this machine, nor where nothing can be kept. The child does not look
+    for modules in the working folder, where anything may lie.
+    """
+    directory = train_cell.stats.cache_path
+    if directory is None:
+        return
+    mark = completion_mark(Path(directory))
+    if mark.exists():
+        return
+    child = subprocess.Popen([sys.executable, "-I", "-c", WARM, *import_paths()], start_new_session=True)
+    try:
+        while child.poll() is None:
+            poll()
+            time.sleep(0.05)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    if child.returncode == 0:
+        with contextlib.suppress(OSError):
+            mark.touch()

@@ -56,7 +56,7 @@ def claim(gate, count):
     """Take the next piece of work nobody took, of ``count``; return its number, or -1 where there is none left.
 
     Pieces are taken two by two: none before all earlier pairs are done. Who waits has taken nothing, so that a core
-    that is lent to another program meanwhile keeps nobody waiting.
+    that is lent to another program meanwhile keeps no other waiting.
 
     Args:
         gate: int64 ``[2]``, 0 at first: pieces taken, pieces done.

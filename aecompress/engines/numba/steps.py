@@ -51,7 +51,7 @@ class Output(NamedTuple):
 def add_bias_and_activate(kind, pre, out, bias):
     """Add ``bias`` ``[1, w]`` to a layer's products ``pre`` ``[B, w]`` and activate.
 
-    ``out`` is ``pre`` unless the activation is gelu, whose backward pass asks for both.
+    ``out`` is ``pre`` unless the activation is gelu, whose backward pass needs both.
     """
     width = pre.shape[1]
     line, done = np.empty((1, width), np.float32), np.empty((1, width), np.float32)

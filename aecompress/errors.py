@@ -4,7 +4,7 @@ AecompressError
 ├── SpecError      a field, flag or preset is wrong             (exit code 2)
 ├── DataError      a dataset cannot be read or used             (exit code 2)
 ├── OutputError    the output folder or a file cannot be used   (exit code 2)
-├── DeviceError    the asked device is not there                (exit code 2)
+├── DeviceError    the requested device is not there            (exit code 2)
 ├── RunError       the run itself failed                        (exit code 1)
 ├── VerifyError    an exported model is not the trained model   (exit code 3)
 └── Interrupted    stopped by a signal or by `control`          (exit code 130 or 143)
@@ -15,6 +15,7 @@ A message names the field or file, the value found there, and the cure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class AecompressError(Exception):
@@ -38,7 +39,7 @@ class OutputError(AecompressError):
 
 
 class DeviceError(AecompressError):
-    """The device asked for is not present on this machine."""
+    """The requested device is not present on this machine."""
 
 
 class RunError(AecompressError):
@@ -48,9 +49,14 @@ class RunError(AecompressError):
 class VerifyError(AecompressError):
     """An exported model does not reproduce the trained one."""
 
+    def __init__(self, message: str, verification: Any = None) -> None:
+        self.verification = verification
+        """The :class:`aecompress.deploy.verify.Verification` of a refused export; else None."""
+        super().__init__(message)
+
 
 class Interrupted(AecompressError):
-    """The run was told to stop; ``signal`` is the number that asked for it."""
+    """The run was stopped; ``signal`` is the number of the signal that exit codes are made of."""
 
     def __init__(self, message: str, signal: int) -> None:
         self.signal = signal

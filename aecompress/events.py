@@ -1,6 +1,6 @@
-"""What a run says: frozen events, one JSON line each in ``events.jsonl``. Nothing else leaves a run while it goes on.
+"""The events of a run: frozen records, one JSON line each in ``events.jsonl``. A run reports in no other way.
 
-``to_json`` and ``from_json`` are exact inverses. Numbers that JSON has no word for (infinity, not-a-number) are
+``to_json`` and ``from_json`` are exact inverses. Numbers that JSON does not have (infinity, not-a-number) are
 written as the strings "inf", "-inf" and "nan".
 """
 
@@ -20,7 +20,7 @@ VERSION = 1
 """Version of the event log; raised when a reader of the old form would go wrong."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Started:
     """The run begins."""
 
@@ -40,10 +40,10 @@ class Started:
     row_shape: tuple[int, ...]
     device: str
     engine: str
-    """How it trains, in words."""
+    """The engine and why it was chosen, for people."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """One generation is complete; tuples have one entry per cell."""
 
@@ -62,17 +62,17 @@ class Generation:
     parents: tuple[int, ...]
     """The cell whose individual, or under dominance whose encoder, each cell's individual was copied from."""
     order: tuple[int, ...]
-    """The cells in the order they were visited, each seeing those before it; empty where all were at once."""
+    """The cells in the order they were visited, each after those before it; empty where all were visited at once."""
     capacity: tuple[float, ...]
     """Share of parameters not zero at the lineage's last prune (the paper's count); 1 when never pruned."""
     target: float
-    """Sparsity (target-driven) or probability (probability-driven) that the schedule asks for."""
+    """The schedule's value: a sparsity (target-driven) or a probability of pruning (probability-driven)."""
     actual: float
     """Mean sparsity over the cells."""
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerSparsity:
     """Share of zeros in each layer (weights and biases together), per cell and layer."""
 
@@ -83,7 +83,7 @@ class LayerSparsity:
     sparsity: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pruned:
     """Cells that were pruned in a generation, with the zeros each had right after its last prune."""
 
@@ -94,7 +94,7 @@ class Pruned:
     zeros: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """A few validation rows and the best cell's reconstructions of them."""
 
@@ -108,7 +108,7 @@ class Preview:
     """The reported loss of each row."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A complete state is on disk."""
 
@@ -119,21 +119,21 @@ class Checkpoint:
     """Relative to the run folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """The run goes on from a checkpoint; what the log says of later generations no longer holds."""
+    """The run continues from a checkpoint; events of later generations before this line no longer hold."""
 
     kind: ClassVar[str] = "resumed"
     at: float
     generation: int
     """The last completed generation that holds."""
     note: str
-    """What was found, for example a damaged checkpoint."""
+    """What the resume met, for example a damaged checkpoint."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paused:
-    """The run waits, or goes on, because `control` says so."""
+    """The run waits, or continues, by an order in ``control``."""
 
     kind: ClassVar[str] = "paused"
     at: float
@@ -141,19 +141,19 @@ class Paused:
     waiting: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Front:
-    """The pairs that no other of the run beats in both loss and non-zeros, fewest non-zeros first."""
+    """The run's models that no other has both a lower loss and fewer non-zeros than, fewest non-zeros first."""
 
     kind: ClassVar[str] = "front"
     at: float
     cells: tuple[int, ...]
-    """Whose pair each is; -1 where it was made between two cells after the last generation."""
+    """The cell of each model; -1 where it was interpolated between two cells after the last generation."""
     losses: tuple[float, ...]
     nonzeros: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Saved:
     """A file of the result is in its place."""
 
@@ -166,7 +166,7 @@ class Saved:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verified:
     """The exported model was compared with the trained one."""
 
@@ -178,9 +178,9 @@ class Verified:
     checks: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What the files of the result take, beside the dense model of the same shape, which comes first."""
+    """Bytes, time and loss of the exported files, beside the dense model of the same shape, which comes first."""
 
     kind: ClassVar[str] = "compared"
     at: float
@@ -188,7 +188,7 @@ class Compared:
     bytes: tuple[int, ...]
     nonzeros: tuple[int, ...]
     losses: tuple[float, ...]
-    """Of the reported metric, on test rows where there are any; infinite for the dense model, not trained."""
+    """The reported metric on test rows where there are any; infinite for the dense model, which is not trained."""
     batches: tuple[int, ...]
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]
@@ -196,32 +196,33 @@ class Compared:
     notes: tuple[str, ...]
     """Which variants were kept, and why."""
 
-    def words(self) -> list[tuple[str, ...]]:
-        """The before/after table, its head first."""
+    def table(self) -> list[tuple[str, ...]]:
+        """Return the before/after table as text, its head first."""
         times = (f"ms, {batch} row{'s' * (batch > 1)}" for batch in self.batches)
         rows: list[tuple[str, ...]] = [("file", "bytes", "smaller", *times, "faster", "loss", "non-zeros")]
-        for name, size, nonzeros, loss, spent in zip(
+        for name, size, nonzeros, loss, milliseconds in zip(
             self.files, self.bytes, self.nonzeros, self.losses, self.milliseconds, strict=True
         ):
-            gains = "/".join(f"{before / now:.1f}x" for before, now in zip(self.milliseconds[0], spent, strict=True))
+            gains = [f"{before / now:.1f}x" for before, now in zip(self.milliseconds[0], milliseconds, strict=True)]
             smaller, error = f"{self.bytes[0] / size:.1f}x", f"{loss:.6f}" if math.isfinite(loss) else "not trained"
-            rows.append((name, f"{size:,}", smaller, *(f"{t:.4f}" for t in spent), gains, error, f"{nonzeros:,}"))
+            spent = (f"{each:.4f}" for each in milliseconds)
+            rows.append((name, f"{size:,}", smaller, *spent, "/".join(gains), error, f"{nonzeros:,}"))
         return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profiled:
     """Where the time since the start, or the last resume, went."""
 
     kind: ClassVar[str] = "profiled"
     at: float
     seconds: dict[str, float]
-    """By what was done: setting up, training, measuring, selecting and pruning, and so on."""
+    """By phase: setting up, training, measuring, selecting and pruning, and so on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The run stopped before its end because it was told to."""
+    """The run was stopped before its end."""
 
     kind: ClassVar[str] = "stopped"
     at: float
@@ -230,7 +231,7 @@ class Stopped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """The run is complete."""
 
@@ -243,7 +244,7 @@ class Finished:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """The run ended without a result."""
 
@@ -274,16 +275,16 @@ KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
 ENDINGS = (Paused, Front, Saved, Verified, Compared, Profiled, Stopped, Finished, Failed)
-"""Events that say nothing any more once the run goes on."""
+"""Events that no longer hold once the run is resumed."""
 
 
 def to_json(event: Event) -> str:
-    """One line of JSON, without the newline."""
+    """Return an event as one line of JSON, without the newline."""
     return json.dumps({"event": event.kind, **_encode(vars(event))}, allow_nan=False)
 
 
 def from_json(line: str) -> Event:
-    """The event of one line.
+    """Return the event of one line.
 
     Raises:
         DataError: the line is not an event of this version.
@@ -291,7 +292,7 @@ def from_json(line: str) -> Event:
     try:
         values = json.loads(line)
         cls, readers = _READERS[values["event"]]
-        event = cls(*[read(values[name]) for name, read in readers])
+        event = cls(**{name: read(values[name]) for name, read in readers})
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
         return event
@@ -300,27 +301,27 @@ def from_json(line: str) -> Event:
 
 
 def read_log(path: Path) -> list[Event]:
-    """Every event of a log that can be read; a half-written or damaged line is passed over."""
-    said = []
+    """Read the events of a log; a half-written or damaged line is skipped."""
+    log = []
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             with contextlib.suppress(DataError):
-                said.append(from_json(line))
-    return said
+                log.append(from_json(line))
+    return log
 
 
-def current(said: Iterable[Event]) -> list[Event]:
-    """The events that still hold: a `resumed` event supersedes those of generations after the one it names."""
-    held: list[Event] = []
-    for event in said:
+def current(log: Iterable[Event]) -> list[Event]:
+    """Return the events that still hold: a `resumed` event supersedes those of generations after the one it names."""
+    holding: list[Event] = []
+    for event in log:
         if isinstance(event, Resumed):
-            held = [
+            holding = [
                 earlier
-                for earlier in held
+                for earlier in holding
                 if getattr(earlier, "generation", 0) <= event.generation and not isinstance(earlier, ENDINGS)
             ]
-        held.append(event)
-    return held
+        holding.append(event)
+    return holding
 
 
 def _encode(value: Any) -> Any:
@@ -334,7 +335,7 @@ def _encode(value: Any) -> Any:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """What makes a value of the type ``hint`` from JSON; made once, because logs have many lines."""
+    """Return the function that makes a value of the type ``hint`` from JSON; built once, because logs are long."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple:
         one = _reader(inner[0])

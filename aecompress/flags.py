@@ -17,9 +17,10 @@ class Flag(NamedTuple):
 
 NUMBER, NUMBERS, WORDS, SWITCH = "NUMBER", "A,B,...", "NAME,...", ""
 """What a flag takes: a number, numbers, names, or nothing."""
+
 FLAGS = (
     Flag("--mode", "mode", "coevo (a ring of encoders and decoders) or canonical (one autoencoder)."),
-    Flag("--seed", "seed", "Names every random draw.", NUMBER),
+    Flag("--seed", "seed", "Random seed.", NUMBER),
     Flag("--device", "device", "auto, cpu, cuda, cuda:N or mps."),
     Flag("--precision", "precision", "float32, float64 or bf16."),
     Flag("--compile", "compile", "auto, on or off: compiled training on a CPU."),
@@ -35,7 +36,7 @@ FLAGS = (
     Flag("--hidden", "model.hidden", "Hidden layers of the encoder; the decoder mirrors them.", NUMBERS, "Model"),
     Flag("--latent", "model.latent", "Size of the latent code.", NUMBER, "Model"),
     Flag("--family", "model.family", "plain, denoising or variational.", panel="Model"),
-    Flag("--epochs", "train.epochs", "Generations; one is one pass over the training rows.", NUMBER, "Training"),
+    Flag("--epochs", "train.epochs", "Passes over the training rows.", NUMBER, "Training"),
     Flag("--batch", "train.batch", "Rows per step.", NUMBER, "Training"),
     Flag("--lr", "train.learning_rate", "Learning rate.", NUMBER, "Training"),
     Flag("--cells", "evolve.cells", "Cells on the ring.", NUMBER, "Evolution"),
@@ -55,11 +56,11 @@ FLAGS = (
         panel="Pruning",
     ),
     Flag("--regrowth", "prune.regrowth", "Share of kept weights exchanged at a prune.", NUMBER, "Pruning"),
-    Flag("--target-sparsity", "prune.target_sparsity", "Share of zeros at the end.", NUMBER, "Pruning"),
-    Flag("--probability", "prune.probability", "Prune by chance, as published, with this p.", NUMBER, "Pruning"),
+    Flag("--target-sparsity", "prune.target_sparsity", "Share of weights zero at the end.", NUMBER, "Pruning"),
+    Flag("--probability", "prune.probability", "Prune by probability, as published, with this p.", NUMBER, "Pruning"),
     Flag("--max-params", "budget.max_params", "Most non-zero weights and biases.", NUMBER, "Pruning"),
-    Flag("--max-bytes", "budget.max_bytes", "Most bytes of the smallest file asked for.", NUMBER, "Pruning"),
-    Flag("--max-loss-increase", "budget.max_loss_increase", "Most above a dense model's loss: 5%.", panel="Pruning"),
+    Flag("--max-bytes", "budget.max_bytes", "Most bytes of the smallest exported file.", NUMBER, "Pruning"),
+    Flag("--max-loss-increase", "budget.max_loss_increase", "Largest loss above a dense model's: 5%.", panel="Pruning"),
     Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
     Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
     Flag("--variants", "export.variants", "Also packed, fp16, int8, scorer, sparse.", WORDS, "Output"),
@@ -69,7 +70,7 @@ FLAGS = (
 
 
 def parsed(text: str, metavar: str) -> Any:
-    """The number(s) a flag's text stands for; the text itself where it is none, for the spec to refuse."""
+    """Return the number(s) a flag's text stands for; the text itself where it is none, for the spec to refuse."""
     if metavar == NUMBERS and text != "auto":
         return [parsed(part.strip(), NUMBER) for part in text.split(",") if part.strip()]
     if metavar == WORDS:

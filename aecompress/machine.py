@@ -13,7 +13,7 @@ def memory_bytes() -> int:
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return 1 << 62  # a system that does not tell is not refused anything
+        return 1 << 62  # a system that does not report it is not refused anything
     for limit in _CGROUP_LIMITS:
         try:
             total = min(total, int(Path(limit).read_text(encoding="ascii")))

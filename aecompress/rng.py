@@ -125,6 +125,7 @@ def integers(
     cells: Tensor,
     step: int,
     shape: tuple[int, ...],
+    *,
     high: int,
 ) -> Tensor:
     """Integers in [0, high), int64 ``[P, *shape]``, with replacement; arguments as in :func:`bits`."""
@@ -137,7 +138,7 @@ def permutation(seed: int, purpose: str, generation: int, cells: Tensor, step: i
     return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
 
 
-def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int, count: int) -> Tensor:
+def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int, *, count: int) -> Tensor:
     """The first ``count`` entries of :func:`permutation`, int64 ``[P, count]``, without sorting the rest."""
     words = bits(seed, purpose, generation, cells, step, (size,))
     return torch.topk(words, count, dim=1, largest=False, sorted=True).indices

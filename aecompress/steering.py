@@ -1,4 +1,4 @@
-"""What another process can learn of a run and tell it: its status, whether it is alive, the word in ``control``."""
+"""A run from another process: its status, whether it is alive, and the orders in its ``control`` file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ except ImportError:  # Windows
 from aecompress.errors import DataError, OutputError
 from aecompress.files import write_text
 
-WORDS = ("pause", "resume", "stop")
-"""What a run can be told; it looks once per generation and at batch boundaries."""
+ORDERS = ("pause", "resume", "stop")
+"""Orders to a run, which reads them between batches."""
 
 
 def new_folder(name: str) -> Path:
-    """Where a run on the data called ``name`` goes when nobody says where."""
+    """Return the default folder of a run on the data called ``name``."""
     return Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says.
+    """Read ``run.json``.
 
     Raises:
         DataError: the folder holds no run.
@@ -45,7 +45,7 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 
 def status_of(folder: Path) -> str:
-    """running, finished, stopped or failed, as the run itself said; killed where it says running but is not.
+    """Return running, finished, stopped or failed, as the run wrote it; killed where no process is running it.
 
     Raises:
         DataError: the folder holds no run.
@@ -56,7 +56,7 @@ def status_of(folder: Path) -> str:
 
 
 def sweep_of(folder: Path) -> dict[str, Any] | None:
-    """What ``sweep.json`` says of the sweep in a folder, killed where it says running but is not; None without one."""
+    """Return a summary of the sweep in a folder, killed where no process carries it out; None without a sweep."""
     try:
         values = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
         if values["status"] == "running" and not _locked(folder / ".lock"):
@@ -70,14 +70,14 @@ def sweep_of(folder: Path) -> dict[str, Any] | None:
 
 
 def is_alive(folder: Path, status: dict[str, Any]) -> bool:
-    """Whether a process writes the run. Of one on another machine, or where files have no locks, nobody can tell."""
+    """Return whether a process writes the run; True where that is unknown: on another machine, or without locks."""
     if fcntl is None or status.get("host") != platform.node():
         return True
     return _locked(folder / "events.jsonl")
 
 
 def _locked(path: Path) -> bool:
-    """Whether a process holds the file alone, as a writer does for as long as it lives; where nobody can tell, True."""
+    """Return whether a process holds the file's lock, as a writer does while it lives; True without locks."""
     if fcntl is None:
         return True
     try:
@@ -87,13 +87,16 @@ def _locked(path: Path) -> bool:
         return True
     except FileNotFoundError:
         return False
-    except OSError:  # no locks here, or none of ours to ask
+    except OSError:  # this file system has no locks
         return True
     return False
 
 
 def order(folder: Path, word: str) -> None:
-    """Tell a run to pause, resume or stop.
+    """Order a run to pause, resume or stop.
+
+    Args:
+        word: one of :data:`ORDERS`.
 
     Raises:
         DataError: the folder holds no run, or none that is running.
@@ -101,8 +104,8 @@ def order(folder: Path, word: str) -> None:
     """
     status = status_of(folder)
     if status != "running":
-        cure = "" if status == "finished" else f"; `aecompress prune --resume {folder}` goes on with it"
-        raise DataError(f"{folder}: is {status}, so it cannot be told to {word}{cure}")
+        cure = "" if status == "finished" else f"; `aecompress prune --resume {folder}` resumes it"
+        raise DataError(f"{folder}: is {status}, so it cannot {word}{cure}")
     try:
         write_text(folder / "control", word + "\n")
     except OSError as fault:

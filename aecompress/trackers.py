@@ -1,4 +1,4 @@
-"""A run's events as records of TensorBoard or MLflow, which are extras. They see what the event log says, no more."""
+"""A run's events as records of TensorBoard or MLflow, which are extras. They get what the event log holds, no more."""
 
 from __future__ import annotations
 
@@ -15,37 +15,39 @@ from aecompress.errors import RunError, SpecError
 from aecompress.events import Event, Finished, Generation, Resumed, Started
 
 Write = Callable[[dict[str, float], int], None]
-"""Takes numbers by name, and the generation they belong to."""
+"""Records numbers by name, and the generation they belong to."""
 Describe = Callable[[dict[str, Any]], None]
-"""Takes the spec."""
+"""Records the spec."""
 Record = tuple[Write, Describe]
 NOTE = ".mlflow"
-"""Holds the identity of MLflow's record of a run, so that a resumed run goes on with it."""
+"""File with the identity of MLflow's record of a run, so that a resumed run continues it."""
 
 
 def numbers(event: Event) -> dict[str, float]:
-    """What an event has to plot, by name; values that are not finite are left out."""
+    """Return the numbers of an event to plot, by name; values that are not finite are left out."""
     if isinstance(event, Generation):
-        train, held = ([loss for loss in of if math.isfinite(loss)] for of in (event.train_loss, event.validation_loss))
-        found = {
+        train, validation = (
+            [loss for loss in losses if math.isfinite(loss)] for losses in (event.train_loss, event.validation_loss)
+        )
+        named = {
             f"train_{event.metric}_best": min(train, default=math.nan),
             f"train_{event.metric}_mean": sum(train) / len(train) if train else math.nan,
-            f"validation_{event.metric}_best": min(held, default=math.nan),
+            f"validation_{event.metric}_best": min(validation, default=math.nan),
             "sparsity": event.actual,
-            "sparsity_asked": event.target,
+            "sparsity_target": event.target,
             "learning_rate": sum(event.learning_rate) / len(event.learning_rate),
             "seconds": event.seconds,
         }
     elif isinstance(event, Finished):
-        found = {**event.metrics, "zeros": float(event.zeros), "final_sparsity": event.sparsity}
+        named = {**event.metrics, "zeros": float(event.zeros), "final_sparsity": event.sparsity}
     else:
         return {}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {name: value for name, value in named.items() if math.isfinite(value)}
 
 
 @contextmanager
 def tensorboard(folder: Path, start: int) -> Iterator[Record]:
-    """Records in ``folder/tensorboard``; what was recorded after generation ``start`` no longer holds."""
+    """Record in ``folder/tensorboard``; what was recorded after generation ``start`` no longer holds."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) as writer:
@@ -59,14 +61,14 @@ def tensorboard(folder: Path, start: int) -> Iterator[Record]:
 
 @contextmanager
 def mlflow(folder: Path, start: int) -> Iterator[Record]:
-    """A run of the experiment "aecompress" where MLFLOW_TRACKING_URI says, else in MLflow's own default place."""
+    """Record a run of the experiment "aecompress" at MLFLOW_TRACKING_URI, else in MLflow's own default place."""
     import mlflow as library
 
     client = library.MlflowClient()
     note = folder / NOTE
     known = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-    found = client.get_experiment_by_name("aecompress")
-    experiment = found.experiment_id if found is not None else client.create_experiment("aecompress")
+    existing = client.get_experiment_by_name("aecompress")
+    experiment = existing.experiment_id if existing is not None else client.create_experiment("aecompress")
     run = known or client.create_run(experiment, run_name=folder.name).info.run_id
     note.write_text(run, encoding="utf-8")
 
@@ -97,7 +99,7 @@ TRACKERS = {"tensorboard": tensorboard, "mlflow": mlflow}
 
 
 def check(names: Iterable[str]) -> None:
-    """Make sure, before any work, that the trackers are there.
+    """Check, before any work, that the trackers exist and are installed.
 
     Raises:
         SpecError: no such tracker, or it is not installed.
@@ -109,12 +111,16 @@ def check(names: Iterable[str]) -> None:
             raise SpecError(f"--track {name}: is not installed; pip install 'aecompress[{name}]'")
 
 
-def tracked(going: Iterable[Event], names: Iterable[str], folder: Path) -> Iterator[Event]:
-    """The events of a run in ``folder``, each recorded before it is passed on."""
+def tracked(run: Iterable[Event], names: Iterable[str], folder: Path) -> Iterator[Event]:
+    """Yield the events of a run in ``folder``, each after it was recorded.
+
+    Raises:
+        RunError: a tracker cannot record.
+    """
     with ExitStack() as stack:
         records: list[Record] | None = None
         generation = 0
-        for event in going:
+        for event in run:
             if isinstance(event, Generation | Resumed):
                 generation = event.generation
             try:
@@ -130,6 +136,6 @@ def tracked(going: Iterable[Event], names: Iterable[str], folder: Path) -> Itera
                 reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
                 raise RunError(
                     f"--track: cannot record ({reason[:200]}); the run has stopped with a checkpoint, "
-                    f"`aecompress prune --resume {folder}` goes on without the tracker"
+                    f"`aecompress prune --resume {folder}` continues it without the tracker"
                 ) from fault
             yield event

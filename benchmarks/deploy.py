@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 
 from aecompress import api, events
-from aecompress.deploy import graph, measure, pack, verify
+from aecompress.deploy import graph, measure, pack, session
 from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
@@ -64,7 +64,7 @@ def mnist(data: Path, passes: int, **more: Any) -> dict[str, Any]:
 
 def mse_of(path: Path, rows: np.ndarray) -> float:
     """The mse of all rows through a file, in onnxruntime."""
-    out = verify.run_batches(verify.session(path, 1), rows, 4096)
+    out = session.run_batches(session.session(path, 1), rows, 4096)
     return float(np.square(out.astype(np.float64) - rows).mean())
 
 

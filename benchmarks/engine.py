@@ -34,10 +34,12 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from aecompress import rng
 from aecompress.engines import workers
+from aecompress.engines.blocks import BLOCK_BYTES
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.autoencoder import Autoencoder, build
-from aecompress.plan.engine import BLOCK_BYTES, engine_of, threads_for
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.resolve import resolve
@@ -85,10 +87,11 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
         "prune.target_sparsity": 0.0,
     }
     if case.cells > 1:
-        flags["evolve.cells"] = case.cells
+        flags |= {"evolve.cells": case.cells, "evolve.rule": "pair"}
     spec = resolve({path: ("benchmark", value) for path, value in flags.items()}).spec
-    net = build(spec.model, work["inputs"])
-    plan = plan_of(spec, net, CPU, engine_of(spec, net, CPU))
+    net = network_of(spec.model, work["inputs"])
+    load = workload_of(spec, net, CPU, 100 * case.batch)
+    plan = plan_of(spec, load, choose_engine(load, spec.compile).engine)
     masked = dataclasses.replace(plan.training, persistent_masks=case.rule == "adam")
     return dataclasses.replace(plan, training=masked)
 
@@ -203,8 +206,8 @@ def vmapped(case: Case, plan: Plan, start: Population, rows: Tensor) -> tuple[Ca
 
 def package(case: Case, plan: Plan, start: Population, rows: Tensor) -> tuple[Callable[[], None], Callable[[], Tensor]]:
     """This package: a pass over the rows for every cell, in its blocks."""
-    population = start.take(start.cells)
-    cells, given = list(range(case.cells)), Rows(rows, rows, rows, rows, rows)
+    population, cells = start.copy(), list(range(case.cells))
+    given = Rows(train=rows, sample=rows, validation=rows, validation_sample=rows, guide=rows)
 
     def run() -> None:
         visit_all(dataclasses.replace(plan, pruning=None), population, cells, given, lambda: None)
@@ -274,7 +277,7 @@ def measure(case: Case, rate: float, quick: bool) -> dict[str, Any]:
     for _ in range(2 if quick else 5):
         for name, (run, _) in contenders.items():
             # Where cores take cells or blocks of their own, an operation has one thread.
-            alone = name in ("ours", "eager") and threads_for(builders[name][1], case.cells, CPU) == 1
+            alone = name in ("ours", "eager") and builders[name][1].blocks.threads == 1
             for threads in (1,) if alone else (1, 2):
                 torch.set_num_threads(threads)
                 time.sleep(0.02)  # so that the threads of whoever ran before no longer wait, busily, for more work
@@ -321,7 +324,7 @@ def table(lines: list[dict[str, Any]], rate: float) -> str:
 def memory(cells: int, rule: str) -> None:
     """Peak resident memory of a whole run above the imports and the data, per cell, in bytes of its parameters."""
     from aecompress.runs.job import prepare
-    from aecompress.runs.trip import run
+    from aecompress.runs.run import run
 
     def job(count: int, folder: Path) -> Any:
         flags = {
@@ -352,7 +355,7 @@ def half(mnist: str) -> None:
     rows = rows_for(case, 60)
     plans = {name: plan_for(case, True, name) for name in ("float32", "bf16")}
     runs = {name: package(case, plan, population_for(case, plan.net), rows) for name, plan in plans.items()}
-    torch.set_num_threads(threads_for(plans["float32"], case.cells, CPU))
+    torch.set_num_threads(plans["float32"].blocks.threads or torch.get_num_threads())
     for run, _ in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -382,7 +385,7 @@ def final_loss(precision: str, mnist: str, seed: int) -> float:
     """Validation loss of a whole run of the large network on MNIST; another seed moves it by one per cent."""
     from aecompress.events import Finished
     from aecompress.runs.job import prepare
-    from aecompress.runs.trip import run
+    from aecompress.runs.run import run
 
     flags: dict[str, Any] = {
         "data.source": f"{mnist}:train", "data.test": f"{mnist}:test", "precision": precision, "mode": "canonical",

@@ -32,14 +32,12 @@ from aecompress.data.dataset import Dataset
 from aecompress.engines.eager import layer_zeros
 from aecompress.engines.workers import no_denormals
 from aecompress.evolve.archive import archive
+from aecompress.evolve.generation import generation
 from aecompress.nets.autoencoder import reconstruction_loss
 from aecompress.nets.layers import forward
-from aecompress.plan.counts import cells_of
-from aecompress.plan.engine import make_ready, threads_for
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
 from aecompress.runs.job import Job, prepare
-from aecompress.runs.trip import MODES
 from aecompress.spec.resolve import resolve
 
 BASELINE = {"model.initial": "torch", "prune.regrowth": 0, "train.betas": [0.9, 0.999]}
@@ -106,14 +104,14 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
     asked = {path: ("benchmark", value) for path, value in flags.items()} | {"seed": ("benchmark", seed)}
     job = prepare(resolve(asked), NEVER)
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads_for(job.plan, cells_of(job.spec), job.device))
+    torch.set_num_threads(job.plan.blocks.threads or threads)
     rows = rows_of(job.spec, job.dataset, job.device)
     population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
-    make_ready(job.plan, lambda: None)
+    job.plan.engine.prepare(lambda: None)
     start = time.perf_counter()
     with no_denormals():
         while population.generation < job.plan.training.generations:
-            population, _ = MODES[job.spec.mode](job.plan, population, rows, lambda: None)
+            population, _ = generation(job.plan, population, rows, lambda: None)
         generations = time.perf_counter() - start
         found = archive(job.plan, population, rows, lambda: None)
     seconds = time.perf_counter() - start

@@ -18,10 +18,8 @@ from quality import NEVER
 
 from aecompress.engines.workers import no_denormals
 from aecompress.evolve.base import Plan
-from aecompress.evolve.canonical import canonical
+from aecompress.evolve.generation import generation
 from aecompress.nets.autoencoder import reconstruction_loss
-from aecompress.plan.counts import cells_of
-from aecompress.plan.engine import make_ready, threads_for
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
 from aecompress.runs.job import Job, prepare
@@ -67,12 +65,12 @@ def trained(job: Job, plan: Plan, averaged: float) -> torch.Tensor:
     """
     rows = rows_of(job.spec, job.dataset, job.device)
     population = first_population(job.spec, job.net, job.dataset, job.device)
-    make_ready(plan, lambda: None)
-    torch.set_num_threads(threads_for(plan, cells_of(job.spec), job.device))
+    plan.engine.prepare(lambda: None)
+    torch.set_num_threads(plan.blocks.threads or torch.get_num_threads())
     generations, kept = plan.training.generations, []
     with no_denormals():
         while population.generation < generations:
-            population, _ = canonical(plan, population, rows, lambda: None)
+            population, _ = generation(plan, population, rows, lambda: None)
             if population.generation > (1 - averaged) * generations or population.generation == generations:
                 kept.append(population.weights)
     return torch.stack(kept).mean(0) * population.masks

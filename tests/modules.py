@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from aecompress.layers.base import BoundLayer
-from aecompress.nets.autoencoder import Autoencoder, tensors_of
-from aecompress.spec.fields import ModelSpec
+from aecompress.layers.dense import Dense
+from aecompress.nets.autoencoder import Autoencoder, build, tensors_of
 
 MODULES = {
     "identity": nn.Identity,
@@ -58,8 +58,26 @@ def row_of(module: Plain, grad: bool = False) -> Tensor:
 
 def small_net(activation: str = "relu", output: str = "sigmoid", inputs: int = 12) -> Autoencoder:
     """inputs-7-3-7-inputs."""
-    from aecompress.nets.autoencoder import build
+    return mirrored((7,), 3, inputs, hidden_activation=activation, latent_activation="relu", output=output)
 
-    return build(
-        ModelSpec(hidden=(7,), latent=3, activation=activation, latent_activation="relu", output=output), inputs
-    )
+
+def dense_layers(part: str, sizes: list[tuple[int, str]]) -> list[Dense]:
+    """Dense layers of (units, activation), named as a part's."""
+    return [Dense(f"{part}.{index}", *size) for index, size in enumerate(sizes)]
+
+
+def mirrored(
+    hidden: tuple[int, ...],
+    latent: int,
+    inputs: int,
+    *,
+    hidden_activation: str = "relu",
+    latent_activation: str = "identity",
+    output: str = "sigmoid",
+    variational: bool = False,
+) -> Autoencoder:
+    """inputs-hidden-latent-reversed hidden-inputs."""
+    encoder = [(size, hidden_activation) for size in hidden]
+    decoder = [*reversed(encoder), (inputs, output)]
+    encoder.append((latent, latent_activation))
+    return build(dense_layers("encoder", encoder), dense_layers("decoder", decoder), (inputs,), variational)

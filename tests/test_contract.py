@@ -14,7 +14,7 @@ from aecompress.events import Finished, Front, Generation
 from aecompress.evolve.operators import OPERATORS
 from aecompress.runs.front import load
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 TARGET, PROBABILITY = 0.6, 0.8

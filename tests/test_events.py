@@ -39,26 +39,47 @@ EXAMPLES: list[events.Event] = [
         parents=(0, 0),
         order=(1, 0),
         capacity=(1.0, 0.75),
-        asked=0.5,
-        reached=0.25,
+        target=0.5,
+        actual=0.25,
         seconds=0.125,
     ),
-    events.LayerSparsity(3.0, 1, ("encoder.0", "decoder.0"), ((0.5, 0.25), (0.0, 1.0))),
-    events.Pruned(4.0, 1, (0, 1), (5, 7)),
-    events.Preview(5.0, 1, 1, ((0.0, 1.0), (0.5, 0.25)), ((0.1, 0.9), (math.inf, 0.3)), (0.1, math.inf)),
-    events.Checkpoint(5.25, 1, "checkpoint/generation-000001.safetensors"),
-    events.Resumed(5.5, 1, "generation-000002.safetensors is damaged"),
-    events.Paused(5.75, 1, True),
-    events.Front(5.875, (1, 0), (math.inf, 0.25), (10, 20)),
-    events.Saved(6.0, "autoencoder", "model/autoencoder.onnx", 4096),
-    events.Verified(7.0, False, math.inf, 1e-5, 31),
-    events.Compared(
-        7.5, ("dense", "a.onnx"), (100, 25), (9, 3), (math.inf, 0.5), (1, 64), ((2.0, 4.0), (1.0, 2.5)), ("kept",)
+    events.LayerSparsity(at=3.0, generation=1, layers=("encoder.0", "decoder.0"), sparsity=((0.5, 0.25), (0.0, 1.0))),
+    events.Pruned(at=4.0, generation=1, cells=(0, 1), zeros=(5, 7)),
+    events.Preview(
+        at=5.0,
+        generation=1,
+        cell=1,
+        rows=((0.0, 1.0), (0.5, 0.25)),
+        reconstructions=((0.1, 0.9), (math.inf, 0.3)),
+        errors=(0.1, math.inf),
     ),
-    events.Profiled(8.5, {"training": 1.5}),
-    events.Stopped(8.0, 4, "stopped by signal 2 after generation 4"),
-    events.Finished(9.0, {"test_mse": 0.01, "test_l1": math.inf}, 0.8, 80, 100, 12.5),
-    events.Failed(10.0, 'two\nlines, "quotes", ünïcode \u2028 and \\'),
+    events.Checkpoint(at=5.25, generation=1, path="checkpoint/generation-000001.safetensors"),
+    events.Resumed(at=5.5, generation=1, note="generation-000002.safetensors is damaged"),
+    events.Paused(at=5.75, generation=1, waiting=True),
+    events.Front(at=5.875, cells=(1, 0), losses=(math.inf, 0.25), nonzeros=(10, 20)),
+    events.Saved(at=6.0, file="autoencoder", path="model/autoencoder.onnx", bytes=4096),
+    events.Verified(at=7.0, passed=False, max_difference=math.inf, tolerance=1e-5, checks=31),
+    events.Compared(
+        at=7.5,
+        files=("dense", "a.onnx"),
+        bytes=(100, 25),
+        nonzeros=(9, 3),
+        losses=(math.inf, 0.5),
+        batches=(1, 64),
+        milliseconds=((2.0, 4.0), (1.0, 2.5)),
+        notes=("kept",),
+    ),
+    events.Profiled(at=8.5, seconds={"training": 1.5}),
+    events.Stopped(at=8.0, generation=4, reason="stopped by signal 2 after generation 4"),
+    events.Finished(
+        at=9.0,
+        metrics={"test_mse": 0.01, "test_l1": math.inf},
+        sparsity=0.8,
+        zeros=80,
+        parameters=100,
+        seconds=12.5,
+    ),
+    events.Failed(at=10.0, message='two\nlines, "quotes", ünïcode \u2028 and \\'),
 ]
 by_kind = pytest.mark.parametrize("event", EXAMPLES, ids=[event.kind for event in EXAMPLES])
 
@@ -75,6 +96,12 @@ def strict(line: str) -> dict:
 def test_the_examples_cover_every_kind_once() -> None:
     assert {event.kind: type(event) for event in EXAMPLES} == events.KINDS
     assert len(EXAMPLES) == len(events.KINDS) == 16
+
+
+def test_events_are_built_with_keywords_alone() -> None:
+    for cls in events.KINDS.values():
+        with pytest.raises(TypeError, match="positional"):
+            cls(1.0)  # type: ignore[call-arg]
 
 
 @by_kind
@@ -135,7 +162,7 @@ def test_a_line_without_one_of_its_fields_is_refused(event: events.Event) -> Non
         '{"event": "pruned", "at": 1.0, "generation": 1, "cells": 3, "zeros": []}',
     ],
 )
-def test_a_line_that_is_no_event_is_refused_with_its_beginning(line: str) -> None:
+def test_a_line_that_is_not_an_event_is_refused_with_its_beginning(line: str) -> None:
     with pytest.raises(DataError) as fault:
         events.from_json(line)
     assert repr(line[:80]) in str(fault.value)
@@ -149,7 +176,8 @@ def test_a_log_of_a_later_version_is_refused() -> None:
 
 
 def test_not_a_number_survives_the_trip() -> None:
-    back = events.from_json(events.to_json(events.Verified(math.nan, True, math.nan, 1e-5, 1)))
+    unknown = events.Verified(at=math.nan, passed=True, max_difference=math.nan, tolerance=1e-5, checks=1)
+    back = events.from_json(events.to_json(unknown))
     assert isinstance(back, events.Verified)
     assert math.isnan(back.at)
     assert math.isnan(back.max_difference)
@@ -157,7 +185,7 @@ def test_not_a_number_survives_the_trip() -> None:
 
 def test_whole_numbers_come_back_as_floats_where_the_field_is_a_float() -> None:
     back = events.from_json('{"event": "saved", "at": 6, "file": "a", "path": "b", "bytes": 3}')
-    assert back == events.Saved(6.0, "a", "b", 3)
+    assert back == events.Saved(at=6.0, file="a", path="b", bytes=3)
     assert isinstance(back.at, float)
 
 
@@ -168,7 +196,7 @@ rows = st.lists(st.lists(floats, max_size=3).map(tuple), max_size=3).map(tuple)
 @given(at=floats, message=st.text())
 @settings(deadline=None, max_examples=50)
 def test_any_text_survives_the_trip(at: float, message: str) -> None:
-    event = events.Failed(at, message)
+    event = events.Failed(at=at, message=message)
     assert events.from_json(events.to_json(event)) == event
 
 
@@ -176,8 +204,8 @@ def test_any_text_survives_the_trip(at: float, message: str) -> None:
 @settings(deadline=None, max_examples=50)
 def test_any_numbers_survive_the_trip(shown: tuple, metrics: dict, count: int) -> None:
     for event in (
-        events.Preview(0.0, count, 0, shown, shown, (0.0,) * len(shown)),
-        events.Finished(0.0, metrics, 0.5, count, count, 1.0),
+        events.Preview(at=0.0, generation=count, cell=0, rows=shown, reconstructions=shown, errors=(0.0,) * len(shown)),
+        events.Finished(at=0.0, metrics=metrics, sparsity=0.5, zeros=count, parameters=count, seconds=1.0),
     ):
         assert events.from_json(events.to_json(event)) == event
         strict(events.to_json(event))
@@ -196,19 +224,23 @@ def test_a_log_is_read_in_order(tmp_path: Path) -> None:
     assert events.read_log(path) == EXAMPLES
 
 
-def test_lines_that_are_damaged_or_half_written_are_passed_over(tmp_path: Path) -> None:
+def test_lines_that_are_damaged_or_half_written_are_skipped(tmp_path: Path) -> None:
     first, second = (events.to_json(event) for event in EXAMPLES[-2:])
     damage = ["", "{", first[:-7], "\udcff\udcfe", '{"event": "unheard-of"}', "[" * 100_000]
     path = written(tmp_path / "events.jsonl", first, *damage, second, second[: len(second) // 2])
     assert events.read_log(path) == EXAMPLES[-2:]
 
 
-def test_an_empty_log_says_nothing(tmp_path: Path) -> None:
+def test_an_empty_log_has_no_events(tmp_path: Path) -> None:
     assert events.read_log(written(tmp_path / "events.jsonl")) == []
 
 
 def generation(number: int, at: float = 0.0) -> events.Pruned:
-    return events.Pruned(at, number, (0,), (number,))
+    return events.Pruned(at=at, generation=number, cells=(0,), zeros=(number,))
+
+
+def resumed_at(number: int, note: str = "", at: float = 9.0) -> events.Resumed:
+    return events.Resumed(at=at, generation=number, note=note)
 
 
 def test_without_a_resume_every_event_holds() -> None:
@@ -217,29 +249,33 @@ def test_without_a_resume_every_event_holds() -> None:
 
 
 def test_a_resume_supersedes_the_generations_after_its_own() -> None:
-    started, resumed = EXAMPLES[0], events.Resumed(9.0, 2, "")
+    started, resumed = EXAMPLES[0], resumed_at(2)
     before = [generation(number) for number in (1, 2, 3, 4)]
     after = [generation(number, 10.0) for number in (3, 4)]
     assert events.current([started, *before, resumed, *after]) == [started, *before[:2], resumed, *after]
 
 
 def test_how_an_earlier_attempt_ended_no_longer_holds_after_a_resume() -> None:
-    resumed = events.Resumed(9.0, 2, "")
-    ends = [events.Stopped(1.0, 2, ""), events.Failed(1.0, ""), events.Paused(1.0, 1, True)]
+    resumed = resumed_at(2)
+    ends: list[events.Event] = [
+        events.Stopped(at=1.0, generation=2, reason=""),
+        events.Failed(at=1.0, message=""),
+        events.Paused(at=1.0, generation=1, waiting=True),
+    ]
     assert events.current([generation(1), *ends, resumed]) == [generation(1), resumed]
     assert events.current([resumed, *ends]) == [resumed, *ends]
 
 
 @pytest.mark.parametrize("kind", ["front", "saved", "verified", "finished"])
-def test_what_was_said_after_the_last_generation_no_longer_holds_after_a_resume(kind: str) -> None:
+def test_events_after_the_last_generation_no_longer_holds_after_a_resume(kind: str) -> None:
     (end,) = (event for event in EXAMPLES if event.kind == kind)
-    resumed = events.Resumed(9.0, 2, "")
+    resumed = resumed_at(2)
     assert events.current([generation(2), end, resumed, end]) == [generation(2), resumed, end]
 
 
 def test_of_several_resumes_each_supersedes_what_came_before() -> None:
-    first, second = events.Resumed(1.0, 3, "first"), events.Resumed(2.0, 1, "second")
-    said = [generation(1), generation(2), generation(3), first, generation(4), second, generation(2, 3.0)]
-    assert events.current(said) == [generation(1), second, generation(2, 3.0)]
-    later = events.Resumed(2.0, 3, "later")
+    first, second = resumed_at(3, "first", 1.0), resumed_at(1, "second", 2.0)
+    log = [generation(1), generation(2), generation(3), first, generation(4), second, generation(2, 3.0)]
+    assert events.current(log) == [generation(1), second, generation(2, 3.0)]
+    later = resumed_at(3, "later", 2.0)
     assert events.current([generation(3), first, generation(4), later]) == [generation(3), first, later]

@@ -9,11 +9,11 @@ import pytest
 from aecompress.deploy.checkpoint import load_model
 from aecompress.deploy.reference import reconstruct
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 from aecompress.study.design import read_study
 from aecompress.study.report import write
-from aecompress.study.results import outcomes
+from aecompress.study.results import read_outcomes
 from aecompress.study.stats import findings
 from aecompress.study.sweep import serial, sweep
 
@@ -80,7 +80,7 @@ def test_the_smallest_example_study_runs(tmp_path: Path) -> None:
     study = read_study(tmp_path / "reduced.toml")
     progress = sweep(study, tmp_path / "r", serial, 1, lambda: None, lambda progress: None)
     assert (len(progress.finished), progress.status) == (16, "finished")
-    found = outcomes(study, tmp_path / "r")
+    found = read_outcomes(study, tmp_path / "r")
     assert [len(outcome.results) for outcome in found] == [2] * 8
     assert {finding.verdict for finding in findings(study.claims, found)} <= {
         "holds",

@@ -82,7 +82,7 @@ def test_every_kind_of_draw_is_a_plain_function_of_the_words() -> None:
     key = (7, "kinds", 1, torch.tensor([2]), 3, (200,))
     words = oracle(7, "kinds", 1, 2, 3, 200)
     assert rng.uniform(*key)[0].tolist() == [(word >> 40) / 2**24 for word in words]
-    assert rng.integers(*key, 1000)[0].tolist() == [(word >> 1) % 1000 for word in words]
+    assert rng.integers(*key, high=1000)[0].tolist() == [(word >> 1) % 1000 for word in words]
     centres = [((word >> 41) + 0.5) / 2**23 for word in words]
     assert rng.normal(*key)[0].tolist() == pytest.approx(stats.norm.ppf(centres), rel=1e-5, abs=1e-6)
     signed = [word - (1 << 64) if word >> 63 else word for word in words]
@@ -157,7 +157,7 @@ def test_the_largest_and_smallest_words_stay_inside_the_ranges(monkeypatch: pyte
     monkeypatch.setattr(rng, "_words", lambda keys, part: extremes.clone()[:, part])
     uniform = rng.uniform(0, "", 0, torch.arange(1), 0, (5,))
     normal = rng.normal(0, "", 0, torch.arange(1), 0, (5,))
-    integers = rng.integers(0, "", 0, torch.arange(1), 0, (5,), 7)
+    integers = rng.integers(0, "", 0, torch.arange(1), 0, (5,), high=7)
     assert float(uniform.min()) == 0
     assert float(uniform.max()) == 1 - 2**-24
     assert normal.isfinite().all()
@@ -176,7 +176,7 @@ def test_normal_draws_are_standard_normal(seed: int) -> None:
 
 @pytest.mark.parametrize("high", [1, 2, 7, 10])
 def test_integers_fill_their_range_evenly(high: int) -> None:
-    values = rng.integers(1, "i", 0, torch.arange(10), 0, (1000,), high)
+    values = rng.integers(1, "i", 0, torch.arange(10), 0, (1000,), high=high)
     assert values.dtype == torch.int64
     counts = np.bincount(values.numpy().ravel(), minlength=high)
     assert len(counts) == high
@@ -235,4 +235,4 @@ def test_host_takes_any_key_and_stays_in_range(seed: int, purpose: str, counter:
 def test_a_sample_is_the_beginning_of_the_permutation() -> None:
     cells = torch.arange(6)
     whole = rng.permutation(3, "batches", 2, cells, 1, 50)
-    assert torch.equal(rng.sample(3, "batches", 2, cells, 1, 50, 7), whole[:, :7])
+    assert torch.equal(rng.sample(3, "batches", 2, cells, 1, 50, count=7), whole[:, :7])

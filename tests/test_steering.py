@@ -11,7 +11,7 @@ import pytest
 
 from aecompress.errors import DataError, OutputError
 from aecompress.files import write_text
-from aecompress.steering import WORDS, is_alive, new_folder, order, read_status, status_of
+from aecompress.steering import ORDERS, is_alive, new_folder, order, read_status, status_of
 
 HOLD = (
     "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.flock(log, fcntl.LOCK_EX); print('held', flush=True);"
@@ -34,17 +34,17 @@ def test_a_run_is_running_while_a_process_holds_its_log_and_killed_after(tmp_pat
     with holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         assert status_of(folder) == "running"
-        for word in WORDS:
+        for word in ORDERS:
             order(folder, word)
             assert (folder / "control").read_text() == word + "\n"
         holder.kill()
     assert status_of(folder) == "killed"
-    with pytest.raises(DataError, match=r"is killed, so it cannot be told to stop; .*--resume"):
+    with pytest.raises(DataError, match=r"is killed, so it cannot stop; .*--resume"):
         order(folder, "stop")
 
 
 @pytest.mark.parametrize("status", ["finished", "stopped", "failed"])
-def test_a_run_that_has_ended_says_so_and_takes_no_orders(tmp_path: Path, status: str) -> None:
+def test_a_run_that_has_ended_takes_no_orders(tmp_path: Path, status: str) -> None:
     folder = a_run(tmp_path / "run", status)
     assert status_of(folder) == status
     with pytest.raises(DataError, match=f"is {status}"):
@@ -52,7 +52,7 @@ def test_a_run_that_has_ended_says_so_and_takes_no_orders(tmp_path: Path, status
     assert not (folder / "control").exists()
 
 
-def test_of_a_run_on_another_machine_nobody_can_tell_so_it_is_believed(tmp_path: Path) -> None:
+def test_a_run_on_another_machine_is_taken_for_running(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "run", "running", host="elsewhere")
     assert status_of(folder) == "running"
     order(folder, "stop")
@@ -66,7 +66,7 @@ def test_a_run_without_a_log_is_not_alive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": 3}', "{", "\x00"])
-def test_what_is_no_status_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_not_a_status_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'run.json'}: is not a run's status")):
         status_of(tmp_path)
@@ -99,16 +99,16 @@ def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize(("status", "goes_on"), [("finished", False), ("stopped", True), ("failed", True)])
+@pytest.mark.parametrize(("status", "resumes"), [("finished", False), ("stopped", True), ("failed", True)])
 def test_a_refused_order_is_one_sentence_with_the_cure_where_there_is_one(
-    tmp_path: Path, status: str, goes_on: bool
+    tmp_path: Path, status: str, resumes: bool
 ) -> None:
     folder = a_run(tmp_path / "run", status)
     with pytest.raises(DataError) as refused:
         order(folder, "resume")
-    said = str(refused.value)
-    assert said.startswith(f"{folder}: is {status}, so it cannot be told to resume") and "\n" not in said
-    assert (f"`aecompress prune --resume {folder}`" in said) == goes_on
+    message = str(refused.value)
+    assert message.startswith(f"{folder}: is {status}, so it cannot resume") and "\n" not in message
+    assert (f"`aecompress prune --resume {folder}`" in message) == resumes
 
 
 def test_a_run_goes_by_who_holds_its_log_not_by_its_process_number(tmp_path: Path) -> None:

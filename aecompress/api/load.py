@@ -9,10 +9,10 @@ from aecompress.nets.module import AutoencoderModule
 
 
 def load(folder: str | Path) -> AutoencoderModule:
-    """The autoencoder of a run or model folder, as a torch module in evaluation mode.
+    """Load the autoencoder of a run or model folder as a torch module in evaluation mode.
 
     Raises:
-        DataError: the folder holds no whole model.
+        DataError: the folder holds no complete model.
     """
     where = Path(folder)
     model = load_model(where / "model" if (where / "model").is_dir() else where)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aecompress.events import Event
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run as carry_out
+from aecompress.runs.run import run as carry_out
 from aecompress.spec.fields import FIELDS, RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import flatten

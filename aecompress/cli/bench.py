@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 
 
 def bench(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.onnx...", help="Others are compared with the first.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.onnx...", help="The first is the baseline.")],
     batch: Annotated[str, typer.Option(metavar="A,B,...", help="Rows of a call.")] = "1,16,64,256",
     threads: Annotated[str, typer.Option(metavar="A,B,...", help="Threads: numbers, or all.")] = "1,all",
-    seconds: Annotated[float, typer.Option(min=0.01, help="Measured per file, batch and threads.")] = 0.2,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time for each file, batch and number of threads.")] = 0.2,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE.svg", help="Draw bytes against time per row; also .png.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure size, load time, latency and throughput in onnxruntime, the files taking turns; medians."""
+    """Measure size, load time and latency of ONNX files in onnxruntime.
+
+    The files take turns; times are medians.
+    """
     with reported():
         from aecompress.deploy import measure
 
@@ -33,18 +36,18 @@ def bench(
         workers = counts("--threads", threads.replace("all", "0"), least=0)
         if plot is not None:
             drawing.check(plot)
-        found = measure.bench(files, batches, workers, seconds)
+        benched = measure.bench(files, batches, workers, seconds)
         if plot is not None:
-            draw(found, plot, max((n for n in batches if n <= 64), default=min(batches)), workers[0])
+            draw(benched, plot, max((n for n in batches if n <= 64), default=min(batches)), workers[0])
         if json:
-            emit_json({"machine": measure.machine(), "files": [one.to_json() for one in found]})
+            emit_json({"machine": measure.machine(), "files": [one.to_json() for one in benched]})
             return
-        for row in table(found):
+        for row in table(benched):
             emit_row(*row)
 
 
 def counts(flag: str, text: str, least: int = 1) -> list[int]:
-    """Whole numbers separated by commas.
+    """Return whole numbers separated by commas.
 
     Raises:
         SpecError: they are not.
@@ -57,25 +60,26 @@ def counts(flag: str, text: str, least: int = 1) -> list[int]:
     return [int(part) for part in parts]
 
 
-def table(found: list[Measured]) -> list[list[str]]:
-    """One row per file under a head; smaller and faster are against the first file."""
-    calls = [(t.batch, t.threads) for t in found[0].timings]
+def table(benched: list[Measured]) -> list[list[str]]:
+    """Return one row per file under a head; smaller and faster are against the first file."""
+    first = benched[0]
+    calls = [(timing.batch, timing.threads) for timing in first.timings]
     named = [f"{n}_rows_{'all' if k == 0 else k}_threads" for n, k in calls]
     rows = [["file", "bytes", "smaller", "load_ms"]]
     for name in named:
         rows[0] += [f"ms_{name}", "faster"]
-    for one in found:
-        row = [one.path, str(one.bytes), f"{found[0].bytes / one.bytes:.2f}x", f"{one.load_milliseconds:.2f}"]
-        for before, now in zip(found[0].timings, one.timings, strict=True):
+    for one in benched:
+        row = [one.path, str(one.bytes), f"{first.bytes / one.bytes:.2f}x", f"{one.load_milliseconds:.2f}"]
+        for before, now in zip(first.timings, one.timings, strict=True):
             row += [f"{now.milliseconds:.4f}", f"{before.milliseconds / now.milliseconds:.2f}x"]
         rows.append(row)
     return rows
 
 
-def draw(found: list[Measured], path: Path, batch: int, threads: int) -> None:
-    """Bytes against microseconds per row, one labelled point per file."""
+def draw(benched: list[Measured], path: Path, batch: int, threads: int) -> None:
+    """Plot bytes against microseconds per row, one labelled point per file."""
     axes = drawing.axes("bytes", f"microseconds per row, batch {batch}")
-    for one in found:
+    for one in benched:
         across, up = one.bytes, one.milliseconds(batch, threads) * 1e3 / batch
         axes.scatter(across, up)
         axes.annotate(Path(one.path).name, (across, up), textcoords="offset points", xytext=(5, 5), fontsize=8)

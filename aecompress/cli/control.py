@@ -1,4 +1,4 @@
-"""``aecompress control``: tell a run to pause, go on, or stop."""
+"""``aecompress control``: pause, resume or stop a run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from aecompress.cli.exits import reported
 
 
 def control(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)],
-    word: Annotated[str, typer.Argument(metavar="pause|resume|stop", help="What it is told.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)],
+    word: Annotated[str, typer.Argument(metavar="pause|resume|stop", help="The order.", show_default=False)],
 ) -> None:
-    """Pause, resume or stop a run that is going on in another process.
+    """Pause, resume or stop a run of another process.
 
-    A stopped run keeps its last generation; `aecompress prune --resume RUN` goes on with it.
+    A stopped run keeps its last epoch; `aecompress prune --resume RUN` resumes it.
     """
     with reported():
         from aecompress.errors import SpecError
-        from aecompress.steering import WORDS, order
+        from aecompress.steering import ORDERS, order
 
-        if word not in WORDS:
-            raise SpecError(f"control {word}: is not one of {', '.join(WORDS)}")
+        if word not in ORDERS:
+            raise SpecError(f"control {word}: is not one of {', '.join(ORDERS)}")
         order(run, word)

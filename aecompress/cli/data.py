@@ -13,19 +13,20 @@ from aecompress.cli.exits import emit_json, emit_row, reported
 
 @options.with_spec
 def data(
-    asked: options.Asked,
+    resolve: options.Resolve,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the scaled splits there.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the scaled splits to this file.")
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Describe a dataset as a run would see it: splits, values, scaling, noise floor of the built-in sets."""
+    """Describe a dataset as a run reads it: splits, values, scaling, noise floor of the built-in sets."""
     with reported():
-        resolved = asked()
+        resolved = resolve()
         from aecompress.data.dataset import load, write_npz
         from aecompress.data.describe import describe
+        from aecompress.plan.data import request_of
 
-        dataset = load(resolved.spec.data, resolved.spec.seed)
+        dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
         if output is not None:
             write_npz(dataset, output)
         facts = describe(dataset)

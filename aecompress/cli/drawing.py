@@ -8,7 +8,7 @@ from typing import Any
 
 
 def check(path: Path) -> None:
-    """Make sure, before any work, that a picture can be drawn.
+    """Check, before any work, that a picture can be drawn.
 
     Raises:
         SpecError: no such kind of picture, or matplotlib is not installed.
@@ -24,14 +24,14 @@ def check(path: Path) -> None:
 
 
 def axes(across: str, up: str) -> Any:
-    """Empty axes, both logarithmic."""
+    """Return empty axes, both logarithmic."""
     from matplotlib.figure import Figure
 
-    found = Figure(figsize=(7, 4.5), layout="constrained").subplots()
-    found.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
-    found.margins(0.2)
-    found.grid(alpha=0.3, which="both")
-    return found
+    drawn = Figure(figsize=(7, 4.5), layout="constrained").subplots()
+    drawn.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+    drawn.margins(0.2)
+    drawn.grid(alpha=0.3, which="both")
+    return drawn
 
 
 def save(drawn: Any, path: Path) -> None:

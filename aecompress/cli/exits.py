@@ -14,11 +14,12 @@ from typing import Any
 
 from aecompress import errors
 
-IMPATIENT_SECONDS = 0.5
+ECHO_SECONDS = 0.5
+"""A signal this soon after the first is an echo of it: a terminal sends one to each process of a pipeline."""
 
 
 class ExitCode(enum.IntEnum):
-    """What a script learns from the exit code."""
+    """The exit codes, for scripts."""
 
     DONE = 0
     FAILED = 1
@@ -40,18 +41,18 @@ _CODES: dict[type[errors.AecompressError], ExitCode] = {
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn the package's errors into one sentence each on stderr and the exit code that belongs to them."""
+    """Turn the package's errors into one sentence each on stderr and their exit code."""
     try:
         yield
     except errors.Interrupted as fault:
-        say(f"aecompress: {fault}")
+        note(f"aecompress: {fault}")
         raise SystemExit(128 + fault.signal) from fault
     except errors.AecompressError as fault:
         for line in str(fault).splitlines():
-            say(f"aecompress: {line}")
+            note(f"aecompress: {line}")
         raise SystemExit(int(_CODES.get(type(fault), ExitCode.FAILED))) from fault
     except MemoryError as fault:
-        say("aecompress: memory ran out; give fewer rows, or ask for smaller layers or fewer cells")
+        note("aecompress: memory ran out; choose fewer rows, smaller layers or fewer cells")
         raise SystemExit(int(ExitCode.FAILED)) from fault
     except BrokenPipeError as fault:
         # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
@@ -59,37 +60,37 @@ def reported() -> Iterator[None]:
         raise SystemExit(int(ExitCode.FAILED)) from fault
     except OSError as fault:
         where = f"{fault.filename}: " if fault.filename else ""
-        say(f"aecompress: {where}{fault.strerror or fault}; see to the disk, then the same command again, or --resume")
+        note(f"aecompress: {where}{fault.strerror or fault}; check the disk, then run the command again, or --resume")
         raise SystemExit(int(ExitCode.FAILED)) from fault
 
 
 def stop_on_signals() -> Callable[[], int | None]:
-    """Tells the first SIGINT or SIGTERM from now on; a second one that is no echo of it ends the program at once."""
+    """Return a function that returns the first SIGINT or SIGTERM from now on; a second one ends the program at once."""
     signals: list[int] = []
-    asked_at = 0.0
+    first_at = 0.0
 
-    def order(received: int, frame: object) -> None:
-        nonlocal asked_at
-        if signals and time.monotonic() - asked_at > IMPATIENT_SECONDS:
+    def handle(received: int, frame: object) -> None:
+        nonlocal first_at
+        if signals and time.monotonic() - first_at > ECHO_SECONDS:
             os._exit(128 + received)
-        asked_at = asked_at or time.monotonic()
+        first_at = first_at or time.monotonic()
         signals.append(received)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, order)
+        signal.signal(number, handle)
     return lambda: signals[0] if signals else None
 
 
-def say(line: str) -> None:
-    """One line to stderr."""
+def note(line: str) -> None:
+    """Print one line to stderr."""
     print(line, file=sys.stderr)
 
 
 def emit_json(value: Any) -> None:
-    """One JSON object to stdout."""
+    """Print one JSON object to stdout."""
     print(json.dumps(value))
 
 
 def emit_row(*columns: object) -> None:
-    """One tab-separated line to stdout."""
+    """Print one tab-separated line to stdout."""
     print(*columns, sep="\t")

@@ -1,84 +1,105 @@
-"""``aecompress export``: the files of a finished run made again, or a packed file made plain."""
+"""``aecompress export``: the files of a finished run written again, or a packed file made plain."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, reported, say
+from aecompress.cli.exits import emit_json, emit_row, note, reported
 from aecompress.cli.options import Json
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        show_default=False,
+        help="Model folder, or plain file. \\[default: RUN/model; with --pick, the folder in RUN/front]",
+    ),
+]
+Variants = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,...", help="packed, fp16, int8, scorer, sparse. \\[default: those of the run]"),
+]
+Values = Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")]
+EmbedScaling = Annotated[
+    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
+]
+Opset = Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")]
+Pick = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="A model of the run's front: knee, sparsity=0.9, loss<=0.01 or bytes<=40000; see `aecompress front`.",
+    ),
+]
+Dense = Annotated[bool, typer.Option("--dense", help="Plain ONNX with every layer as large as it was trained.")]
 
 
 def export(
-    source: Annotated[Path, typer.Argument(metavar="RUN|FILE.onnx", help="A finished run, or a packed file.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            show_default=False,
-            help="Model folder, or plain file; left out: RUN/model, or the picked member's folder in RUN/front.",
-        ),
-    ] = None,
-    variants: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="packed, fp16, int8, scorer, sparse; left out: as in the run."),
-    ] = None,
-    values: Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")] = None,
-    embed_scaling: Annotated[
-        bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
-    ] = None,
-    opset: Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")] = None,
-    pick: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="A member of the run's front: knee, sparsity=0.9, loss<=0.01 or bytes<=40000; see `aecompress front`.",
-        ),
-    ] = None,
-    dense: Annotated[
-        bool, typer.Option("--dense", help="Plain ONNX with every layer as large as it was trained.")
-    ] = False,
+    source: Annotated[Path, typer.Argument(metavar="RUN|FILE.onnx", help="Finished run, or packed file.")],
+    output: Output = None,
+    variants: Variants = None,
+    values: Values = None,
+    embed_scaling: EmbedScaling = None,
+    opset: Opset = None,
+    pick: Pick = None,
+    dense: Dense = False,
     json: Json = False,
 ) -> None:
-    """Write the model files of a run again: other variants, opset or scaling; each is verified before it is kept.
+    """Write the model files of a run again, with other variants, opset or scaling.
 
-    stdout gets one line per file: kind, path, bytes.
+    Each file is verified before it is kept. stdout gets one line per file: kind, path, bytes.
     """
     with reported():
-        from aecompress.errors import SpecError
         from aecompress.flags import NUMBER, WORDS, parsed
 
-        asked = {
+        flags = {
             "export.variants": ("--variants", variants and parsed(variants, WORDS)),
             "export.values": ("--values", values),
             "export.embed_scaling": ("--embed-scaling", embed_scaling),
             "export.opset": ("--opset", opset and parsed(opset, NUMBER)),
         }
-        given = {path: pair for path, pair in asked.items() if pair[1] is not None}
+        given = {path: flag for path, flag in flags.items() if flag[1] is not None}
         if source.is_file():
-            if given or not dense or output is None or pick is not None:
-                raise SpecError(
-                    f"{source}: is a file, which is only made plain: add --dense -o OUT.onnx, and nothing else"
-                )
-            from aecompress.deploy.pack import make_plain
-
-            make_plain(source, output)
-            files = {"plain": output}
+            files = {"plain": plain(source, output, dense and not given and pick is None)}
         else:
-            from aecompress.cli.progress import before_and_after
-            from aecompress.runs.again import export_again
-
-            handed = export_again(source, given, output, dense, pick)
-            files = handed.files
-            if handed.compared is not None:
-                for note in handed.compared.notes:
-                    say(note)
-                say(before_and_after(handed.compared))
+            files = exported(source, given, output, dense, pick)
         if json:
             emit_json({"files": [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files.items()]})
             return
         for kind, path in files.items():
             emit_row(kind, path, path.stat().st_size)
+
+
+def plain(source: Path, output: Path | None, alone: bool) -> Path:
+    """Make a packed file plain and return the new file.
+
+    Args:
+        alone: whether --dense is given, and nothing that a file cannot have.
+
+    Raises:
+        SpecError: other flags are given than --dense -o.
+    """
+    from aecompress.deploy.pack import make_plain
+    from aecompress.errors import SpecError
+
+    if not alone or output is None:
+        raise SpecError(f"{source}: is a file, which is only made plain: add --dense -o OUT.onnx, and nothing else")
+    make_plain(source, output)
+    return output
+
+
+def exported(
+    run: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool, pick: str | None
+) -> dict[str, Path]:
+    """Export a run again, print the before/after table, and return the files by kind."""
+    from aecompress.cli.progress import before_and_after
+    from aecompress.runs.again import export_again
+
+    package = export_again(run, flags, output, dense, pick)
+    for line in (*package.compared.notes, before_and_after(package.compared)):
+        note(line)
+    return package.files

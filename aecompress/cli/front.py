@@ -1,4 +1,4 @@
-"""``aecompress front``: the trade-off that one run found, listed and plotted."""
+"""``aecompress front``: the trade-off of one run, listed and plotted."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aecompress.cli.options import Json
 
 
 def front(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run of a ring with budgets.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of --mode coevo.")],
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also draw it, as .svg or .png (needs the extra plot).", show_default=False),
+        typer.Option(metavar="FILE", help="Also draw it, as .svg or .png (extra plot).", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the pairs that no other beats in both loss and non-zeros, fewest non-zeros first; * is the knee.
+    """List a run's non-dominated models, fewest non-zeros first; * marks the knee.
 
-    Any of them is exported by `aecompress export RUN --pick`.
+    No other model has both a lower loss and fewer non-zeros. `aecompress export RUN --pick` exports any of them.
     """
     with reported():
         from aecompress.runs.front import knee, load
@@ -56,7 +56,7 @@ def front(
             )
             return
         splits = list(members[0].losses)
-        emit_row("path", "nonzeros", "zeros", *(f"{split}_{members[0].metric}" for split in splits), "knee")
+        emit_row("path", "nonzeros", "sparsity", *(f"{split}_{members[0].metric}" for split in splits), "knee")
         for number, member in enumerate(members):
             losses = (f"{member.losses[split]:.6g}" for split in splits)
             emit_row(member.path, member.nonzeros, f"{member.sparsity:.2%}", *losses, "*" if number == at else "")

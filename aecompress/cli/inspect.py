@@ -14,7 +14,7 @@ def inspect(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder or a model folder.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show a model layer by layer: sizes, zeros, units that nothing reads or feeds."""
+    """Show a model layer by layer: sizes, zeros, sparsity, inactive units."""
     with reported():
         from aecompress.deploy.checkpoint import load_model
         from aecompress.deploy.inspection import describe

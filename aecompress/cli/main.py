@@ -33,8 +33,8 @@ app.command("data")(data.data)
 app.command("spec")(spec.spec_command)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"aecompress {__version__}")
         raise typer.Exit
 

@@ -20,8 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.", ric
 _SOURCE = Annotated[
     str | None,
     typer.Argument(
-        metavar="[DATA]",
-        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz:key, FILE.csv(.gz), - for stdin; left out: digits.",
+        metavar="DATA",
+        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz:key, FILE.csv(.gz), - for stdin. \\[default: digits]",
         show_default=False,
     ),
 ]
@@ -37,12 +37,12 @@ _SET = Annotated[
     ),
 ]
 
-Asked = Callable[[], "Resolved"]
-"""Resolves the spec that the user's flags ask for; raises SpecError with every fault."""
+Resolve = Callable[[], "Resolved"]
+"""Returns the spec of the user's flags; raises SpecError with every fault."""
 
 
 def with_spec(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of the table; it gets their spec as its first parameter, an :data:`Asked`."""
+    """Give a command the flags of the table; it gets their spec as its first parameter, a :data:`Resolve`."""
     added = {"source": _SOURCE, "spec": _SPEC, "preset": _PRESET, "set_": _SET} | {
         _name(flag): Annotated[
             str | None, typer.Option(flag.flag, metavar=flag.metavar, help=flag.help, rich_help_panel=flag.panel)
@@ -71,7 +71,7 @@ def _name(flag: Flag) -> str:
 
 
 def resolved_from(values: dict[str, Any]) -> Resolved:
-    """The spec that parameters of the table ask for.
+    """Return the spec of parameters of the table.
 
     Raises:
         SpecError: with every fault.

@@ -5,80 +5,95 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, reported, say, stop_on_signals
+from aecompress.cli.exits import emit_json, emit_row, note, reported, stop_on_signals
 
 if TYPE_CHECKING:
     from aecompress.events import Event
+    from aecompress.runs.job import Job
+    from aecompress.spec.resolve import Resolved
+
+PANEL = "Output"
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", help="Run folder. \\[default: runs/NAME-TIME]", rich_help_panel=PANEL, show_default=False
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel=PANEL)]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Resume a run that was stopped or killed.", rich_help_panel=PANEL),
+]
+NoRows = Annotated[bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel=PANEL)]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Print where the time of the run went.", rich_help_panel=PANEL)
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Also record the run in tensorboard or mlflow (extras of those names); may be repeated.",
+        rich_help_panel=PANEL,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel=PANEL)]
+Tui = Annotated[
+    bool,
+    typer.Option(
+        "--tui",
+        help="Watch the run in the terminal UI; closing it does not stop the run.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+class Ended(NamedTuple):
+    """A run that is finished: its folder, and the events that a summary needs."""
+
+    folder: Path
+    log: list[Event]
 
 
 @options.with_spec
 def prune(
-    asked: options.Asked,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Run folder; left out: runs/NAME-TIME.",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel="Output")
-    ] = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            "--resume", metavar="RUN", help="Go on with a run that was stopped or killed.", rich_help_panel="Output"
-        ),
-    ] = None,
-    no_rows: Annotated[
-        bool, typer.Option("--no-rows", help="Keep no test rows beside the model.", rich_help_panel="Output")
-    ] = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Tell where the time of the run went.", rich_help_panel="Output")
-    ] = False,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Also record the run in tensorboard or mlflow (extras of those names); may be repeated.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    resolve: options.Resolve,
+    output: Output = None,
+    force: Force = False,
+    resume: Resume = None,
+    no_rows: NoRows = False,
+    profile: Profile = False,
+    track: Track = None,
     json: options.Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", rich_help_panel="Output")] = False,
-    tui: Annotated[
-        bool,
-        typer.Option(
-            "--tui", help="Watch the run in the terminal UI; closing it ends nothing.", rich_help_panel="Output"
-        ),
-    ] = False,
+    quiet: Quiet = False,
+    tui: Tui = False,
 ) -> None:
     """Train an autoencoder, prune it while it learns, and write verified model files.
 
     stdout gets one line per file: kind, path, bytes.
     """
     with reported():
-        resolved = asked()
+        resolved = resolve()
         if resume is not None:
             refuse_beside_resume(resolved, output, force, no_rows)
-        said = finished_events(resume) if resume is not None else None
-        if said is not None:
-            say(f"aecompress: {resume} is finished; nothing to do")
+        ended = finished(resume) if resume is not None else None
+        if ended is not None:
+            note(f"aecompress: {resume} is finished; nothing to do")
         elif tui:
-            said = watched(resolved, output, resume)
+            ended = watched(resolved, output, resume)
         else:
-            said = follow(resolved, output, force, resume, no_rows, quiet, track or [])
+            from aecompress import trackers
+
+            trackers.check(track or [])
+            job = prepared_resume(resume) if resume is not None else prepared(resolved, output, force, no_rows)
+            ended = follow(job, track or [], quiet)
         if profile:
-            tell_profile(said[1])
-        result = summary(said)
+            print_profile(ended.log)
+        result = summary(ended)
         if json:
             emit_json(result)
         else:
@@ -86,33 +101,33 @@ def prune(
                 emit_row(file["kind"], file["path"], file["bytes"])
             sys.stdout.flush()
         if not quiet:
-            tell_compared(said[1])
+            print_compared(ended.log)
 
 
-def tell_compared(said: list[Event]) -> None:
-    """What the files take beside the dense model, on stderr, last, because it is what a reader looks for."""
+def print_compared(log: list[Event]) -> None:
+    """Print the before/after table to stderr, last, because it is what a reader looks for."""
     from aecompress.cli.progress import before_and_after
     from aecompress.events import Compared
 
-    for event in said:
+    for event in log:
         if isinstance(event, Compared):
             for line in (*event.notes, before_and_after(event)):
-                say(line)
+                note(line)
 
 
-def tell_profile(said: list[Event]) -> None:
-    """Where the time went, one line each on stderr, longest first."""
+def print_profile(log: list[Event]) -> None:
+    """Print where the time went to stderr, one line a phase, longest first."""
     from aecompress.events import Profiled
 
-    for event in said:
+    for event in log:
         if isinstance(event, Profiled):
             total = sum(event.seconds.values())
-            for what, seconds in sorted(event.seconds.items(), key=lambda item: -item[1]):
-                say(f"{what:<30} {seconds:8.2f} s {seconds / max(total, 1e-9):7.1%}")
+            for phase, seconds in sorted(event.seconds.items(), key=lambda item: -item[1]):
+                note(f"{phase:<30} {seconds:8.2f} s {seconds / max(total, 1e-9):7.1%}")
 
 
-def refuse_beside_resume(resolved: Any, output: Path | None, force: bool, no_rows: bool) -> None:
-    """A resumed run keeps its own spec, so other flags would be ignored: say so instead.
+def refuse_beside_resume(resolved: Resolved, output: Path | None, force: bool, no_rows: bool) -> None:
+    """Refuse flags beside --resume: a resumed run keeps its own spec, so they would be ignored.
 
     Raises:
         SpecError: naming them.
@@ -122,20 +137,20 @@ def refuse_beside_resume(resolved: Any, output: Path | None, force: bool, no_row
     given = sorted({source for source in resolved.sources.values() if source != "default"})
     given += [flag for flag, on in (("-o", output), ("--force", force), ("--no-rows", no_rows)) if on]
     if given:
-        raise SpecError(f"--resume: the run goes on with its own spec; leave out {', '.join(given)}")
+        raise SpecError(f"--resume: the run resumes with its own spec; leave out {', '.join(given)}")
 
 
-def finished_events(folder: Path) -> tuple[Path, list[Event]] | None:
-    """What a finished run said; None where the run is not finished, and so is to be resumed."""
+def finished(folder: Path) -> Ended | None:
+    """Return a finished run's events; None where the run is not finished, and so can be resumed."""
     from aecompress.events import current, read_log
     from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
         return None
-    return folder, current(read_log(folder / "events.jsonl"))
+    return Ended(folder, current(read_log(folder / "events.jsonl")))
 
 
-def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Path, list[Event]]:
+def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> Ended:
     """Carry the run out in a process of its own, with the terminal UI in front of it.
 
     Raises:
@@ -150,7 +165,7 @@ def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Pa
     if source == "-":
         raise SpecError("--tui: the terminal is taken by the data from stdin; give a file")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise SpecError("--tui: this is no terminal; leave it out, and use `aecompress watch` in one")
+        raise SpecError("--tui: this is not a terminal; leave it out, and use `aecompress watch` in one")
     folder = resume or output or new_folder(Path(source.split(":")[0]).name.partition(".")[0])
     arguments = [word for word in sys.argv[1:] if word not in ("--tui", "--json", "--profile", "--quiet")]
     if resume is None and output is None:
@@ -158,50 +173,59 @@ def watched(resolved: Any, output: Path | None, resume: Path | None) -> tuple[Pa
     child = process.start([*arguments, "--quiet"], folder)
     fault = process.wait(child)
     if fault is not None:
-        say(fault)
+        note(fault)
         raise SystemExit(child.process.returncode)
     show(folder, child)
-    done = finished_events(folder)
-    if done is None and child.process.poll() is None:
-        say(f"the run goes on in {folder}; `aecompress watch {folder}` shows it")
+    ended = finished(folder)
+    if ended is None and child.process.poll() is None:
+        note(f"the run continues in {folder}; `aecompress watch {folder}` shows it")
         raise SystemExit(0)
-    if done is None:
+    if ended is None:
         process.forget(child)
         raise SystemExit(child.process.returncode)
-    return done
+    return ended
 
 
-def follow(
-    resolved: Any, output: Path | None, force: bool, resume: Path | None, no_rows: bool, quiet: bool, track: list[str]
-) -> tuple[Path, list[Event]]:
+def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool) -> Job:
+    """Return the job of a new run."""
+    from aecompress.runs.job import prepare
+    from aecompress.spec.resolve import override
+
+    if no_rows:
+        resolved = override(resolved, "export.rows", 0, "--no-rows")
+    return prepare(resolved, output, force)
+
+
+def prepared_resume(folder: Path) -> Job:
+    """Return the job that resumes a run."""
+    from aecompress.runs.job import prepare_resume
+
+    return prepare_resume(folder)
+
+
+def follow(job: Job, track: list[str], quiet: bool) -> Ended:
     """Carry the run out, showing progress; SIGINT and SIGTERM stop it."""
     from aecompress import trackers
     from aecompress.cli.progress import show
-    from aecompress.runs.job import prepare, prepare_resume
-    from aecompress.runs.trip import run
-    from aecompress.spec.resolve import override
+    from aecompress.runs.run import run
 
-    trackers.check(track)
-    if no_rows:
-        resolved = override(resolved, "export.rows", 0, "--no-rows")
-    job = prepare(resolved, output, force) if resume is None else prepare_resume(resume)
-    with closing(run(job, stop_on_signals())) as going:
-        told = trackers.tracked(going, track, job.folder) if track else going
-        return job.folder, show(told, job.plan.training.generations, quiet)
+    with closing(run(job, stop_on_signals())) as running:
+        events = trackers.tracked(running, track, job.folder) if track else running
+        return Ended(job.folder, show(events, job.plan.training.generations, quiet))
 
 
-def summary(finished: tuple[Path, list[Event]]) -> dict[str, Any]:
-    """The one object of ``--json``, from the events of a finished run."""
+def summary(ended: Ended) -> dict[str, Any]:
+    """Return the one object of ``--json``."""
     from aecompress.events import Finished, Saved, Verified
 
-    folder, said = finished
-    end = next(event for event in said if isinstance(event, Finished))
-    verified = next(event for event in said if isinstance(event, Verified))
+    folder, log = ended
+    end = next(event for event in log if isinstance(event, Finished))
+    verified = next(event for event in log if isinstance(event, Verified))
     return {
         "run": str(folder),
         "files": [
             {"kind": event.file, "path": str(folder / event.path), "bytes": event.bytes}
-            for event in said
+            for event in log
             if isinstance(event, Saved)
         ],
         "metrics": end.metrics,

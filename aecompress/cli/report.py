@@ -15,11 +15,17 @@ def report(
     where: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="Folder of a run, or of `aecompress sweep`.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Left out: report.html in the folder.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="HTML file. \\[default: report.html in the folder]",
+            show_default=False,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write figures, tables, spec and versions into one HTML file, and each figure as SVG and PNG beside it.
+    """Write a report of a run or a study: one HTML file, and each figure as SVG and PNG.
 
     stdout gets one line per file: kind, path, bytes.
     """

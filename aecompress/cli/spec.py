@@ -12,12 +12,12 @@ from aecompress.cli.exits import emit_json, reported
 
 @options.with_spec
 def spec_command(
-    asked: options.Asked,
+    resolve: options.Resolve,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a spec file.")] = False,
 ) -> None:
-    """Print the spec a run would have, as TOML, each value with where it came from.
+    """Print the complete spec of a run as TOML, each value with its source.
 
-    The data are read, because the default recipe depends on them.
+    The data are read, because some defaults depend on them.
     """
     with reported():
         if schema:
@@ -25,10 +25,13 @@ def spec_command(
 
             emit_json(RunSpec.model_json_schema())
             return
-        resolved = asked()
+        resolved = resolve()
         from aecompress.data.dataset import load
-        from aecompress.plan.auto import complete
+        from aecompress.plan.auto import RECIPE, complete
+        from aecompress.plan.data import request_of
+        from aecompress.plan.facts import RunFacts
         from aecompress.spec.toml import to_toml
 
-        dataset = load(resolved.spec.data, resolved.spec.seed)
-        typer.echo(to_toml(complete(resolved, dataset.facts)), nl=False)
+        dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
+        facts = RunFacts(dataset.facts, frozenset(dataset.splits))
+        typer.echo(to_toml(complete(resolved, facts, RECIPE)), nl=False)

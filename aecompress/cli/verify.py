@@ -14,12 +14,12 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Any ONNX file.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder or a model folder.")],
     rows: Annotated[
-        str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on, instead of the folder's own.")
+        str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on. \\[default: the folder's own]")
     ] = None,
     columns: Annotated[str, typer.Option(help="Columns of CSV rows, by name or number: a,b or 0,3-5.")] = "",
     tolerance: Annotated[
         float | None,
-        typer.Option(min=0, help="Largest allowed difference; left out: that of the run.", show_default=False),
+        typer.Option(min=0, help="Largest allowed difference. \\[default: that of the run]", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aecompress.cli.exits import reported, say
+from aecompress.cli.exits import note, reported
 
 if TYPE_CHECKING:
     from aecompress_tui.process import Child
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 def watch(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="A run folder, or a folder of runs; left out: runs.", show_default=False),
+        typer.Argument(metavar="RUN", help="Run folder, or a folder of runs. \\[default: runs]", show_default=False),
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Serve it to a browser instead of this terminal.")] = False,
-    host: Annotated[str, typer.Option(help="Address to serve at; others than this machine's own let anyone in.")] = (
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the UI to a browser.")] = False,
+    host: Annotated[str, typer.Option(help="Address to serve at; others than the default let anyone in.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="Port to serve at.", min=1, max=65535)] = 8000,
 ) -> None:
-    """Watch a run: live, finished, or started elsewhere. Closing it ends nothing."""
+    """Watch a run in the terminal UI. Closing it does not stop the run."""
     with reported():
         from aecompress.errors import DataError
 
         folder = run or Path("runs")
         if run is not None and not folder.is_dir():
-            raise DataError(f"{folder}: is no folder; name a run folder, or a folder of runs")
+            raise DataError(f"{folder}: is not a folder; name a run folder, or a folder of runs")
         if serve:
             serve_in_browser(folder, host, port)
         else:
@@ -41,10 +41,10 @@ def watch(
 
 
 def show(folder: Path, child: Child | None = None) -> None:
-    """The terminal UI in this terminal.
+    """Show the terminal UI in this terminal.
 
     Raises:
-        DataError: this is no terminal.
+        DataError: this is not a terminal.
     """
     from aecompress.errors import DataError
     from aecompress_tui import build_app
@@ -58,10 +58,10 @@ def show(folder: Path, child: Child | None = None) -> None:
 
 
 def serve_in_browser(folder: Path, host: str, port: int) -> None:
-    """The terminal UI as a web page; each visitor gets a process of its own.
+    """Serve the terminal UI as a web page; each visitor gets a process of its own.
 
     Raises:
-        DataError: the extra that serves is not installed, or the address is not free.
+        DataError: the extra serve is not installed, or the address is not free.
     """
     from aecompress.errors import DataError
 
@@ -70,7 +70,7 @@ def serve_in_browser(folder: Path, host: str, port: int) -> None:
     except ImportError as fault:
         raise DataError(f"--serve: needs {fault.name}; pip install 'aecompress[serve]'") from fault
     command = shlex.join([sys.executable, "-m", "aecompress", "watch", str(folder.resolve())])
-    say(f"serving {folder} at http://{host}:{port} (ctrl+c ends it)")
+    note(f"serving {folder} at http://{host}:{port} (ctrl+c stops it)")
     try:
         serve(command, host, port)
     except OSError as fault:

@@ -12,9 +12,14 @@ class Facts:
     rows: int
     """Training rows."""
     inputs: int
+    """Values of a row, D."""
     binary: bool
     """All scaled training values are 0 or 1."""
     unit: bool
     """All scaled training values lie in [0, 1]."""
+    shape: tuple[int, ...] = ()
+    """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
+    kind: str = "rows"
+    """A row of :data:`aecompress.data.kinds.KINDS`."""
     sparse: bool = False
-    """Rows are interactions, of which nearly all are 0."""
+    """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""

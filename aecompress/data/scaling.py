@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aecompress.data.sources import Array
-
-Floats = NDArray[np.float32]
+from aecompress.data.base import Array, Floats
 
 
 @dataclass(frozen=True)
@@ -17,19 +14,23 @@ class Scaling:
     """scaled = (raw - offset) / divisor; both are one number or one per input."""
 
     kind: str
+    """none, bytes, minmax or standard."""
     offset: float | list[float]
     divisor: float | list[float]
 
     def apply(self, rows: Array) -> Floats:
-        """Scaled rows, float32, of raw ``rows`` ``[N, D]``."""
+        """Return scaled rows, float32, of raw ``rows`` ``[N, D]``."""
         if self.kind == "none":
             return np.ascontiguousarray(rows, dtype=np.float32)
         offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
         return np.ascontiguousarray((rows.astype(np.float64) - offset) / divisor, dtype=np.float32)
 
 
+UNSCALED = Scaling("none", 0.0, 1.0)
+
+
 def fit_scaling(kind: str, train: Array) -> Scaling:
-    """The scaling, fitted on training rows ``[N, D]`` only.
+    """Fit a scaling on training rows ``[N, D]``.
 
     ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
     that does not vary is shifted to 0 and not stretched.
@@ -43,14 +44,14 @@ def fit_scaling(kind: str, train: Array) -> Scaling:
         else:
             kind = "minmax"
     if kind == "none":
-        return Scaling("none", 0.0, 1.0)
+        return UNSCALED
     values = train.astype(np.float64)
     if kind == "minmax":
         offset = values.min(0)
         divisor = values.max(0) - offset
     else:
         offset, divisor = values.mean(0), values.std(0)
-    # Rounding gives a constant column a tiny spread, so constancy is read off the values themselves.
+    # Rounding gives a constant column a tiny deviation, so constancy is read off the values themselves.
     constant = values.max(0) == values.min(0)
     offset = np.where(constant, values[0], offset)
     divisor = np.where(constant | (divisor == 0), 1, divisor)

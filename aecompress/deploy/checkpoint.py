@@ -258,19 +258,19 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
     for manifest in sorted(folder.glob("generation-*.json"), reverse=True):
         path = manifest.with_suffix(".safetensors")
         try:
-            said = json.loads(manifest.read_text(encoding="utf-8"))
+            stated = json.loads(manifest.read_text(encoding="utf-8"))
             with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != said["sha256"]:
+                if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
                     raise ValueError("its checksum does not match")
-            generation = int(said["generation"])
+            generation = int(stated["generation"])
             tensors = dict(safetensors.numpy.load_file(path))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
             passed_over.append(f"{path.name} is damaged ({fault})")
             continue
-        wrong = [key for key, value in about.items() if said.get(key) != value]
+        wrong = [key for key, value in about.items() if stated.get(key) != value]
         if wrong:
             raise DataError(
-                f"{manifest}: {wrong[0]} is {said.get(wrong[0])!r}, this run has {about[wrong[0]]!r}; "
+                f"{manifest}: {wrong[0]} is {stated.get(wrong[0])!r}, this run has {about[wrong[0]]!r}; "
                 "resume with the data and the spec that the run was started with"
             )
         return generation, tensors, [f"{note}, so an older one is used" for note in passed_over]

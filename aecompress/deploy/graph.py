@@ -96,6 +96,7 @@ def build(
     part: str,
     opset: int,
     metadata: Mapping[str, str],
+    *,
     product: Product | None = None,
     scaling: Affine | None = None,
     scorer: Scorer | None = None,

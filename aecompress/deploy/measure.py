@@ -17,7 +17,7 @@ import onnxruntime
 from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.reading import read_onnx
-from aecompress.deploy.verify import load, session
+from aecompress.deploy.session import load, session
 from aecompress.errors import DataError, RunError
 
 BATCHES = (1, 16, 64, 256)
@@ -107,8 +107,8 @@ def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Float
     inputs = runner.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
     if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
-        said = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs)
-        raise DataError(f"{path}: takes {said}; only models of one float32 input [rows, width] are measured")
+        given = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs)
+        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, width] are measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
     return rng.host(0, "bench-rows").random((count, shape[1]), dtype=np.float32)

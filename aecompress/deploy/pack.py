@@ -25,7 +25,7 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Draft, Store
 from aecompress.deploy.reading import read_onnx
-from aecompress.deploy.verify import session
+from aecompress.deploy.session import session
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes
 
@@ -77,7 +77,7 @@ def pack(tensor: Floats, values: str, grid: Grid | None = None) -> Packed:
     Args:
         grid: of ``values``, where the tensor was rounded to one already.
 
-    A vector, which is small and weighs much in the error, keeps float16 where less is asked.
+    A vector, which is small and weighs much in the error, keeps float16 where less is requested.
     """
     grid = grid or grid_of(tensor, values)
     allowed = VALUES[: VALUES.index(values) + 1] if grid is None else ("float32", "float16", values)

@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain, Weighted
-from aecompress.deploy.graph import Draft, Product
+from aecompress.deploy.graph import Draft, Product, gemm, plain
 from aecompress.deploy.pack import Grid
 from aecompress.layers.activations import ACTIVATIONS
 
@@ -112,7 +112,16 @@ def _node(op: str, inputs: list[str], outputs: list[str]) -> Any:
     return helper.make_node(op, inputs, outputs)
 
 
+def of_products(write: Product) -> Product:
+    """Return ``write`` for layers that are one product; others stay in float32."""
+
+    def chosen(draft: Draft, layer: Weighted, source: str, result: str) -> None:
+        (write if layer.product else gemm(plain))(draft, layer, source, result)
+
+    return chosen
+
+
 METHODS: dict[str, Callable[[Mapping[str, Range], Mapping[str, Grid]], Product]] = {
-    "static": static,
-    "dynamic": dynamic,
+    "static": lambda seen, grids: of_products(static(seen, grids)),
+    "dynamic": lambda seen, grids: of_products(dynamic(seen, grids)),
 }

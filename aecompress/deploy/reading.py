@@ -38,10 +38,10 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
     except DecodeError as fault:
         raise DataError(f"{path}: is not ONNX ({fault}); name an ONNX file") from fault
-    foreign = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
-    foreign -= domains
-    if foreign or model.functions:
-        named = sorted(foreign)[0] if foreign else model.functions[0].name
+    unknown = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
+    unknown -= domains
+    if unknown or model.functions:
+        named = sorted(unknown)[0] if unknown else model.functions[0].name
         raise DataError(f"{path}: uses {named!r}, which is not standard ONNX; export it with standard ops alone")
     for node in model.graph.node:
         for attribute in node.attribute:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aecompress.deploy import graph, measure, pack, quantize, reference, rounding, verify
+from aecompress.deploy import expected, graph, measure, pack, quantize, reference, rounding, verify
 from aecompress.deploy.checkpoint import Floats, Model, torch_tensors
 from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.expected import Expectations
 from aecompress.deploy.graph import PARTS, Affine, Scorer
 from aecompress.deploy.sparse import load_sparse, save_sparse
-from aecompress.deploy.verify import Check, Expectations
+from aecompress.deploy.verify import Check
 from aecompress.files import write_bytes
 
 VARIANTS = ("packed", "fp16", "int8", "scorer", "sparse")
@@ -72,12 +73,12 @@ class Source:
     """Scaled training rows, for calibration and the threshold."""
 
 
-def write(folder: Path, asked: tuple[str, ...], source: Source, request: Request, poll: Poll) -> Outcome:
-    """Write the ``asked`` variants into ``folder``, beside the plain files, verify them, and keep what is worth it."""
+def write(folder: Path, requested: tuple[str, ...], source: Source, request: Request, poll: Poll) -> Outcome:
+    """Write the ``requested`` variants into ``folder``, beside the plain files, verify them, keep what is worth it."""
     outcome = Outcome()
     writers = {"packed": packed, "fp16": fp16, "int8": int8, "scorer": scorer, "sparse": sparse}
     for name in VARIANTS:
-        if name in asked:
+        if name in requested:
             poll()
             writers[name](folder, source, request, outcome, poll)
     return outcome
@@ -109,22 +110,20 @@ def fed(source: Source, part: str) -> Floats:
     return reference.run(source.model.encoder, source.model.tensors, sample).astype(np.float32)
 
 
-def put(
-    folder: Path, name: str, chain: Chain, part: str, request: Request, product: graph.Product, values: str
-) -> Path:
-    """Write one file with rounded ``values``, which its metadata name."""
+def put(path: Path, chain: Chain, part: str, request: Request, product: graph.Product, values: str) -> Path:
+    """Write one file with rounded ``values``, which its metadata name; return its path."""
     about = dict(request.metadata) | ({graph.ROUNDED_KEY: values} if values != "float32" else {})
-    proto = graph.build(chain, part, request.opset, about, product, request.scaling)
-    write_bytes(folder / name, proto.SerializeToString(deterministic=True))
-    return folder / name
+    proto = graph.build(chain, part, request.opset, about, product=product, scaling=request.scaling)
+    write_bytes(path, proto.SerializeToString(deterministic=True))
+    return path
 
 
 def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str, poll: Poll) -> list[Check]:
     """The checks of a float32 graph whose tensors are those of ``chain``."""
-    expected = verify.rounded({part: source.expected[part]}, {part: chain})
+    cases = expected.rounded({part: source.expected[part]}, {part: chain})
     if request.scaling is not None:
-        expected = verify.unscaled(expected, request.scaling)
-    return verify.verify_file(path, replace(source.model, tensors={}), expected, request.tolerance, poll, part)
+        cases = expected.unscaled(cases, request.scaling)
+    return verify.verify_file(path, replace(source.model, tensors={}), cases, request.tolerance, poll, part)
 
 
 def packed(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
@@ -147,7 +146,7 @@ def packed(folder: Path, source: Source, request: Request, outcome: Outcome, pol
         return
     for part, chain in source.chains.items():
         name = f"{part}.packed.onnx"
-        path = put(folder, name, chain, part, request, graph.gemm(pack.stored(forms[part])), form)
+        path = put(folder / name, chain, part, request, graph.gemm(pack.stored(forms[part])), form)
         outcome.checks += agreed(path, chains[part], source, request, part, poll)
         outcome.files[f"{part}-packed"] = name
     outcome.notes.append(f"packed: values {form}, the loss changes {worst:+.2%}")
@@ -173,7 +172,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         return
     for part, chain in source.chains.items():
         name = f"{part}.fp16.onnx"
-        path = put(folder, name, chain, part, request, graph.gemm(graph.half), "float16")
+        path = put(folder / name, chain, part, request, graph.gemm(graph.half), "float16")
         outcome.checks += agreed(path, chains[part], source, request, part, poll)
         outcome.files[f"{part}-fp16"] = name
     outcome.notes.append(f"fp16: the loss changes {worst:+.2%}")
@@ -181,7 +180,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
 
 def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """``PART.int8.onnx``, static or dynamic, whichever is faster here; only where it beats the plain file."""
-    expected = source.expected if request.scaling is None else verify.unscaled(source.expected, request.scaling)
+    cases = source.expected if request.scaling is None else expected.unscaled(source.expected, request.scaling)
     at_least = replace(request, opset=max(request.opset, quantize.MIN_OPSET))
     for part, chain in source.chains.items():
         near, grids = rounding.compensated(chain, fed(source, part), "int7")
@@ -189,9 +188,8 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         right = loss_with(source, part, chain, request.metric)
         candidates = {}
         for method, product in quantize.METHODS.items():
-            path = put(
-                folder, f"{part}.int8-{method}.onnx", near, part, at_least, product(seen, grids), f"int8 {method}"
-            )
+            path = folder / f"{part}.int8-{method}.onnx"
+            put(path, near, part, at_least, product(seen, grids), f"int8 {method}")
             check = verify.no_worse(path, source.model, source.rows, request.metric, request.allowed, right)
             if check.passed:
                 candidates[path] = (method, check)
@@ -208,12 +206,12 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         }
         best = max(gains, key=lambda path: math.prod(gains[path]))
         method, check = candidates[best]
-        said = " and ".join(
+        speed = " and ".join(
             f"{gain:.2f}x float32 at batch {batch}" for gain, batch in zip(gains[best], TIMED_BATCHES, strict=True)
         )
         wins = math.prod(gains[best]) ** (1 / len(TIMED_BATCHES)) >= WIN
         outcome.notes.append(
-            f"{part}.int8.onnx: {'' if wins else 'not kept, '}{method} is {said} on one thread of this "
+            f"{part}.int8.onnx: {'' if wins else 'not kept, '}{method} is {speed} on one thread of this "
             f"{measure.machine()['architecture']} machine, which says nothing about another kind"
         )
         for path in candidates:
@@ -223,7 +221,7 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
             final = best.replace(folder / f"{part}.int8.onnx")
             outcome.checks += [
                 replace(check, name=f"{final.name} loss"),
-                *verify.rounded_file(final, expected, request.tolerance, poll, part),
+                *verify.rounded_file(final, cases, request.tolerance, poll, part),
             ]
             outcome.files[f"{part}-int8"] = final.name
 
@@ -239,13 +237,13 @@ def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, pol
         "aecompress.threshold": f"{threshold:.9g}",
         "aecompress.threshold.quantile": f"{request.quantile:g}",
     }
-    proto = graph.build(chain, "autoencoder", request.opset, about, None, request.scaling, Scorer(kind))
+    proto = graph.build(chain, "autoencoder", request.opset, about, scaling=request.scaling, scorer=Scorer(kind))
     path = folder / "scorer.onnx"
     write_bytes(path, proto.SerializeToString(deterministic=True))
-    expected = verify.scored(source.expected, kind)
+    cases = expected.scored(source.expected, kind)
     if request.scaling is not None:
-        expected = verify.unscaled(expected, request.scaling)
-    outcome.checks += verify.verify_file(path, source.model, expected, request.tolerance, poll, "scorer")
+        cases = expected.unscaled(cases, request.scaling)
+    outcome.checks += verify.verify_file(path, source.model, cases, request.tolerance, poll, "scorer")
     outcome.files["scorer"] = path.name
     outcome.notes.append(
         f"scorer.onnx: {kind} of a row; {request.quantile:.2%} of the training rows are at or below {threshold:.6g}"

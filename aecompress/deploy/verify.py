@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,34 +15,35 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from aecompress import rng
 from aecompress.deploy import graph, reference
 from aecompress.deploy.checkpoint import Floats, Model, load_model, load_rows
-from aecompress.deploy.compact import Chain, run
-from aecompress.deploy.graph import PARTS, Affine
+from aecompress.deploy.expected import ENDS, Expectations, Expected, affine, embedded, expectations, scored, unscaled
+from aecompress.deploy.graph import PARTS
 from aecompress.deploy.reading import read_onnx
-from aecompress.errors import AecompressError, DataError
+from aecompress.deploy.session import LARGEST_BATCH, SMALL_BATCH_ROWS, _one_line, attempt, run_batches, session
+from aecompress.errors import DataError
 
 TOLERANCE = 1e-5
-"""Allowed difference where nobody says otherwise."""
+"""Allowed difference by default."""
+
+
 VARIANT_LOSS = 0.02
-"""Allowed rise of the loss of a rounded file where nobody says otherwise."""
+"""Allowed rise of the loss of a rounded file by default."""
+
+
 BATCHES = (1, 7)
-SMALL_BATCH_ROWS = 1024
-"""Rows that the small batches are tried on."""
-LARGEST_BATCH = 1 << 12
-"""Rows of one call when all rows are compared."""
-PROBES = 64
-ROUNDING = 4.0
-"""Multiple of what float32 costs NumPy that onnxruntime, which adds in another order, is allowed on top."""
+
+
 FEW_ROWS = 7
 """Rows that are tried without optimisations, where packed files are slow."""
+
+
 LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
 }
-ENDS = {**PARTS, "scorer": ("input", "score")}
-"""Names of each part's input and output."""
+
+
 SIGNATURES = {ends: part for part, ends in ENDS.items()}
 
 
@@ -93,123 +94,6 @@ class Verification:
 def _json_number(value: float) -> float | str:
     """JSON has no word for infinity, so it is written as text."""
     return value if np.isfinite(value) else str(value)
-
-
-def session(
-    path: Path,
-    threads: int = 0,
-    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU.
-
-    Args:
-        threads: threads inside an operator; 0 leaves the choice to onnxruntime.
-        level: how far onnxruntime may rewrite the graph.
-
-    Raises:
-        DataError: the file is not to be trusted, or onnxruntime does not load it.
-    """
-    return load(path, read_onnx(path).SerializeToString(), threads, level)
-
-
-def load(
-    path: Path,
-    data: bytes,
-    threads: int = 0,
-    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-) -> onnxruntime.InferenceSession:
-    """A session of an ONNX model's bytes, which came from ``path``.
-
-    Raises:
-        DataError: onnxruntime does not load them.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.graph_optimization_level = level
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
-        raise DataError(f"{path}: onnxruntime does not load it ({_one_line(fault)}); export it again") from fault
-
-
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:200]
-
-
-class Expected(NamedTuple):
-    """What one part of the model gives on some rows, and how far float32 arithmetic alone moves it."""
-
-    name: str
-    fed: Floats
-    right: NDArray[np.float64]
-    noise: float
-
-
-Expectations = Mapping[str, Sequence[Expected]]
-"""By part."""
-
-
-def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: None) -> dict[str, list[Expected]]:
-    """The reference on scaled ``rows`` ``[N, D]`` and on random probes."""
-    found: dict[str, list[Expected]] = {part: [] for part in PARTS}
-    for name, given in (("rows", rows), ("probes", probes(rows, model.encoder[0].inputs))):
-        if not len(given):
-            continue
-        exact = reference.reconstruct(model, given, np.float64, poll)
-        single = reference.reconstruct(model, given, np.float32, poll)
-        latent, whole = (ROUNDING * float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True))
-        found["encoder"].append(Expected(name, given, exact[0], latent))
-        found["decoder"].append(Expected(name, exact[0].astype(np.float32), exact[1], whole))
-        found["autoencoder"].append(Expected(name, given, exact[1], whole))
-    return found
-
-
-def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, list[Expected]]:
-    """The same rows through ``chains``, whose stored tensors are not the trained ones."""
-    return {
-        part: [
-            Expected(
-                one.name,
-                one.fed,
-                right,
-                # Rounding hardly changes how far arithmetic moves a network; the larger of two samples is nearer to it.
-                max(one.noise, ROUNDING * float(np.abs(right - run(chain, one.fed, np.float32)).max())),
-            )
-            for one in expected[part]
-            for right in [run(chain, one.fed)]
-        ]
-        for part, chain in chains.items()
-    }
-
-
-def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected]]:
-    """The same for files that take raw rows and give raw reconstructions."""
-    offset, divisor = scaling.offset.astype(np.float64), scaling.divisor.astype(np.float64)
-    found: dict[str, list[Expected]] = {}
-    for part, cases in expected.items():
-        found[part] = []
-        for one in cases:
-            fed, right, noise = one.fed, one.right, one.noise
-            if ENDS[part][0] == "input":
-                # What scaling in float32 loses reaches the output no more than the rows' own rounding does there.
-                fed = (one.fed * divisor + offset).astype(np.float32)
-                noise += ROUNDING * float(np.abs((fed - offset) / divisor - one.fed).max())
-            if ENDS[part][1] == "reconstruction":
-                right, noise = right * divisor + offset, noise * float(np.abs(divisor).max())
-            found[part].append(Expected(one.name, fed, right, noise))
-    return found
-
-
-def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
-    """What a scorer gives: the mean error of each row."""
-    loss = reference.LOSSES[metric]
-    return {
-        "scorer": [
-            Expected(one.name, one.fed, loss(one.right, one.fed.astype(np.float64)).mean(1), 4 * one.noise)
-            for one in expected["autoencoder"]
-        ]
-    }
 
 
 class Opened(NamedTuple):
@@ -335,7 +219,7 @@ def everywhere(
     rows = case.fed[:FEW_ROWS]
     usual = attempt(runner, rows, FEW_ROWS)
     if isinstance(usual, str):
-        return []  # said already
+        return []  # an earlier check has failed with it
     checks = []
     for name, level in LEVELS.items():
         poll()
@@ -374,26 +258,6 @@ def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Callable[
     return float(reference.LOSSES[metric](out, rows.astype(np.float64)).mean())
 
 
-def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:
-    """The scaling that a file says it has inside; None where it takes scaled rows."""
-    inside = any(entry.key == graph.SCALING_KEY for entry in proto.metadata_props)
-    return affine(model) if inside else None
-
-
-def affine(model: Model) -> Affine:
-    """The scaling a model was trained with, as arrays."""
-    return Affine(*(np.asarray(model.scaling[key], np.float32) for key in ("offset", "divisor")))
-
-
-def probes(rows: Floats, inputs: int) -> Floats:
-    """Uniform random rows ``[64, D]`` over the range of ``rows``: they reach inputs that real rows never use."""
-    low, high = (float(rows.min()), float(rows.max())) if len(rows) else (0.0, 1.0)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    draws = rng.host(0, "verify-probes").random((PROBES, inputs))
-    return (low + (high - low) * draws).astype(np.float32)
-
-
 def _stored_tensors(label: str, proto: onnx.ModelProto, model: Model) -> Check:
     same, different = 0, []
     for initializer in proto.graph.initializer:
@@ -408,18 +272,6 @@ def _stored_tensors(label: str, proto: onnx.ModelProto, model: Model) -> Check:
         if count:
             different.append(f"{initializer.name} differs in {count} places")
     return Check(f"{label} stored tensors", not different, "; ".join(different) or f"{same} equal to the model's")
-
-
-def attempt(
-    runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
-) -> Floats | str:
-    """:func:`run_batches`, or the sentence onnxruntime fails with."""
-    try:
-        return run_batches(runner, rows, batch, poll)
-    except AecompressError:
-        raise
-    except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
-        return _one_line(fault)
 
 
 def compare(
@@ -441,18 +293,6 @@ def compare(
     return Check(name, difference <= allowed, f"largest difference {difference:.2e}, allowed {allowed:.2e}", difference)
 
 
-def run_batches(
-    runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
-) -> Floats:
-    """The model's output on all ``rows`` ``[N, in]``, ``batch`` rows a call; ``poll`` comes before each."""
-    feed = runner.get_inputs()[0].name
-    parts = []
-    for first in range(0, len(rows), batch):
-        poll()
-        parts.append(runner.run(None, {feed: rows[first : first + batch]})[0])
-    return np.concatenate(parts)
-
-
 def verify_set(
     folder: Path,
     model: Model,
@@ -460,6 +300,7 @@ def verify_set(
     tolerance: float,
     losses: Mapping[str, float],
     loss_tolerance: float,
+    *,
     poll: Callable[[], None] = lambda: None,
     expected: Expectations | None = None,
 ) -> Verification:
@@ -484,10 +325,10 @@ def verify_set(
     if all(check.passed for check in checks):
         for case in given["autoencoder"]:
             latent = run_batches(session(paths["encoder"], 1), case.fed, LARGEST_BATCH, poll)
-            joined = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH, poll)
+            both = run_batches(session(paths["decoder"], 1), latent, LARGEST_BATCH, poll)
             whole = run_batches(session(paths["autoencoder"], 1), case.fed, LARGEST_BATCH, poll)
             name = f"decoder after encoder equals autoencoder, {case.name}"
-            checks.append(compare(name, joined, whole.astype(np.float64), tolerance, case.noise))
+            checks.append(compare(name, both, whole.astype(np.float64), tolerance, case.noise))
         for metric, loss in losses.items():
             poll()
             got = loss_of(paths["autoencoder"], model, rows, metric, poll)

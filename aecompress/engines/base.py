@@ -1,21 +1,55 @@
-"""The interface of an engine: a way to train and to measure."""
+"""The interface of an engine: a way to train and to evaluate a population. All engines compute the same, to rounding.
+
+An engine is one file and one row of :data:`aecompress.engines.registry.ENGINES`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from aecompress.engines.training import Step, Training
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 
-Poll = Callable[[], None]
-"""Called before every batch; raises to stop the run there."""
+
+@dataclass(frozen=True)
+class Workload:
+    """The plain facts of a run that an engine is chosen by."""
+
+    net: Autoencoder
+    device: torch.device
+    precision: Literal["float32", "float64", "bf16"]
+    family: Literal["plain", "denoising", "variational"]
+    optimizer: str
+    batch: int
+    """Rows per step."""
+    cells: int
+    """Individuals of the population."""
+    steps: int
+    """Training steps of every cell in the whole run."""
+    changes_partners: bool = False
+    """Whether encoders and decoders change partners from step to step (:meth:`Engine.train_pairs`)."""
+    sparse_rows: bool = False
+    """Whether rows are kept as the places of their ones (:class:`aecompress.nets.rows.SparseTensor`)."""
+
+
+class Blocks(NamedTuple):
+    """How a population is divided for training."""
+
+    cells: int
+    """Cells of a block, which are trained together: their weights fit the cache, or the device."""
+    cores_take: Literal["operations", "blocks", "cells"]
+    """What the cores share out among themselves: the inside of torch's operations, blocks, or a block's cells."""
+    threads: int | None
+    """Threads inside one of torch's operations; None: as many as torch is set to."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +60,36 @@ class Work:
     training: Training
     block: Population
     """Updated in place: weights, moments and activation statistics."""
-    cells: Tensor
-    """int64 ``[P]``, the block's cell indices, which key its draws."""
     rows: RowSet
     """``[N, D]``: training rows."""
     steps: range
     """Which batches of the pass; a pass may be cut in parts."""
     poll: Poll
-    """Called before every batch; raises to stop there."""
+    """Called before every batch."""
+
+    @property
+    def cells(self) -> Tensor:
+        """Return the block's cell indices, int64 ``[P]``, which key its draws."""
+        return self.block.cells
+
+
+@dataclass(frozen=True)
+class PairWork:
+    """One update of K encoders, each with the decoder of some individual."""
+
+    net: Autoencoder
+    training: Training
+    individuals: Population
+    """Updated in place: weights and moments of the encoders and decoders that are named."""
+    encoders: Tensor
+    """int64 ``[K]``: whose encoders; none twice."""
+    decoders: Tensor
+    """int64 ``[K]``: whose decoders; none twice."""
+    keys: Tensor
+    """int64 ``[K]``, which key the noise."""
+    batch: Tensor
+    """``[K, B, D]``."""
+    step: Step
 
 
 class Evaluation(NamedTuple):
@@ -45,20 +101,39 @@ class Evaluation(NamedTuple):
     """``[P, layers]``: weights and biases that are exactly 0."""
 
 
-TrainBlock = Callable[[Autoencoder, Training, Population, Tensor, RowSet, range, Poll], None]
-"""Trains a block on some steps of its pass, like :func:`aecompress.engines.eager.train`."""
+class Engine(Protocol):
+    """A way to train and to evaluate."""
 
+    @property
+    def name(self) -> str:
+        """Return its name in the registry and in the event log."""
 
-@dataclass(frozen=True)
-class Engine:
-    """A way to train and to measure; all ways compute the same, to rounding."""
+    @property
+    def compiled(self) -> bool:
+        """Return whether it compiles code for this machine: what the field ``compile`` turns on and off."""
 
-    name: str
-    train: TrainBlock
-    """Like :func:`aecompress.engines.eager.train`."""
-    evaluate: Callable[[Autoencoder, Tensor, Sequence[RowSet], str, Poll], Evaluation]
-    """Like :func:`aecompress.engines.eager.evaluate`."""
-    together: Callable[[Autoencoder, Training, Population, tuple[Tensor, Tensor], Tensor, Tensor, Step], Trace]
-    """Like :func:`aecompress.engines.eager.train_together`."""
-    whole_passes: bool = False
-    """Whether training takes a core per cell and returns after many steps."""
+    def why_not(self, load: Workload) -> str:
+        """Return why it cannot do this work here, as a clause for the user; "" where it can."""
+
+    def seconds(self, load: Workload) -> float:
+        """Return the expected seconds of the run, compile time included; infinite where it cannot do the work.
+
+        Depends on the facts alone, so that a run has the same bits whenever it is repeated on a machine.
+        """
+
+    def layout(self, load: Workload) -> Blocks:
+        """Return how it divides the population."""
+
+    def prepare(self, poll: Poll) -> None:
+        """Make ready whatever takes long: compile, capture. ``poll`` may raise to stop it."""
+
+    def train(self, work: Work) -> None:
+        """Train every cell of a block on some batches of its own shuffled pass; updates ``work.block`` in place."""
+
+    def evaluate(
+        self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
+    ) -> Evaluation:
+        """Return the losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros."""
+
+    def train_pairs(self, work: PairWork) -> Trace:
+        """Make one update of some pairs, in place; return what the layers gave on the batch before it."""

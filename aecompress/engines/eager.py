@@ -1,4 +1,4 @@
-"""One pass of training for a block of cells, all cells in each operation.
+"""Training by torch's operations, all cells of a block in each: the engine that everything can run on.
 
 The three things a reader looks for: the forward and backward pass is `gradient`, called in `train`; the mask is one
 product and the update rule one function of `UPDATES`, under each other in `masked_update`.
@@ -6,23 +6,26 @@ product and the update rule one function of `UPDATES`, under each other in `mask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.engines.base import Engine, Evaluation, Poll
-from aecompress.engines.training import Step, Training, draw_noise, step_size, steps_per_generation
+from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
+from aecompress.engines.blocks import cache_blocks
+from aecompress.engines.training import Training, draw_noise, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
 from aecompress.nets.layers import Trace
-from aecompress.nets.rows import RowSet
+from aecompress.nets.rows import RowSet, gather
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 
 
 def adam(block: Population, grad: Tensor, size: float, epsilon: float, betas: tuple[float, float]) -> None:
-    """Adam (Kingma and Ba 2015, algorithm 1), with ``size`` and ``epsilon`` of :func:`step_size`.
+    """Make a step of Adam (Kingma and Ba 2015, algorithm 1), with ``size`` and ``epsilon`` of :func:`step_size`.
 
     Updates ``block.weights`` and ``block.moments`` ``[P, n]`` in place and overwrites ``grad``. Where gradient and
     moments are exactly 0, nothing moves.
@@ -39,7 +42,7 @@ def adam(block: Population, grad: Tensor, size: float, epsilon: float, betas: tu
 
 
 def fresh_adam(block: Population, grad: Tensor, size: float, epsilon: float, betas: tuple[float, float]) -> None:
-    """The first step of a new Adam, every step (ALGORITHMS A4.4): w -= lr g / (|g| + 1e-8).
+    """Make the first step of a new Adam, as every step is (ALGORITHMS A4.4): w -= lr g / (|g| + 1e-8).
 
     Updates ``block.weights`` in place and overwrites ``grad``; where ``grad`` is exactly 0, nothing moves.
     """
@@ -52,23 +55,6 @@ def fresh_adam(block: Population, grad: Tensor, size: float, epsilon: float, bet
 UPDATES = {"adam": adam, "fresh-adam": fresh_adam}
 
 
-def masked_update(
-    block: Population, own: Products, kept: Tensor | None, training: Training, size: float, epsilon: float
-) -> None:
-    """The mask, where pruned weights stay pruned, and the update rule. In place.
-
-    Args:
-        own: the gradient, which is overwritten, and a half-precision copy of the weights, which is renewed.
-        kept: the masks as numbers, ``[P, n]``; None where pruned weights may grow again.
-    """
-    grad = own.gradient.to(block.weights.dtype)
-    if kept is not None:
-        grad.mul_(kept)
-    UPDATES[training.optimizer](block, grad, size, epsilon, training.betas)
-    if own.half:
-        own.weights.copy_(block.weights)
-
-
 class Products(NamedTuple):
     """What the matrix products of a block read and write, ``[P, n]`` each."""
 
@@ -79,89 +65,79 @@ class Products(NamedTuple):
 
 
 def products_of(block: Population, training: Training) -> Products:
-    """The block's own weights and a new gradient, or both in half precision; the weights themselves stay float32."""
+    """Return the block's own weights and a new gradient, or both in half precision; the weights stay float32."""
     if training.products is None:
         return Products(block.weights, torch.empty_like(block.weights), False)
     copy = block.weights.to(training.products)
     return Products(copy, torch.empty_like(copy), True)
 
 
+def masked_update(
+    block: Population, own: Products, kept: Tensor | None, training: Training, size: float, epsilon: float
+) -> None:
+    """Mask the gradient, where pruned weights stay pruned, and apply the update rule. In place.
+
+    Args:
+        own: the gradient, which is overwritten, and a half-precision copy of the weights, which is refreshed.
+        kept: the masks as numbers, ``[P, n]``; None where pruned weights may grow again.
+    """
+    grad = own.gradient.to(block.weights.dtype)
+    if kept is not None:
+        grad.mul_(kept)
+    UPDATES[training.optimizer](block, grad, size, epsilon, training.betas)
+    if own.half:
+        own.weights.copy_(block.weights)
+
+
 Update = Callable[[Population, Products, Tensor | None, Training, float, float], None]
 """Like :func:`masked_update`."""
 
 
-Gradient = Callable[[Autoencoder, Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor | None, float, str], Trace]
+Gradient = Callable[..., Trace]
 """Like :func:`aecompress.nets.autoencoder.gradient`."""
 
 
-def train(
-    net: Autoencoder,
-    training: Training,
-    block: Population,
-    cells: Tensor,
-    rows: RowSet,
-    steps: range,
-    poll: Callable[[], None],
-    update: Update = masked_update,
-    gradient: Gradient = gradient,
-) -> None:
-    """Train every cell of ``block`` on batches ``steps`` of its own shuffled pass over ``rows`` ``[N, D]``.
+def train(work: Work, update: Update = masked_update, gradient: Gradient = gradient) -> None:
+    """Train every cell of a block on some batches of its own shuffled pass over the rows.
 
-    Updates the block's weights, moments and activation statistics in place. ``poll`` is called before every batch and
-    may raise to stop.
-
-    Args:
-        cells: int64 ``[P]``, the block's cell indices, which key its draws.
-        steps: which batches of the pass; a pass may be cut in parts.
+    Updates the block's weights, moments and activation statistics in place.
     """
+    net, training, block = work.net, work.training, work.block
     own = products_of(block, training)
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
     kept = block.masks.to(block.weights.dtype) if training.persistent_masks else None
-    generation, seed = block.generation, training.seed
+    generation, rows = block.generation, work.rows
     loss = training.loss(generation)
     count = steps_per_generation(rows.shape[0], training.batch)
-    order = rng.permutation(seed, "batches", generation, cells, 0, rows.shape[0])
-    for step in steps:
-        poll()
-        index = order[:, step * training.batch : (step + 1) * training.batch]
-        batch = rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # [P, B, D]
-        noise = draw_noise(net, training, generation, cells, step, batch)
-        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss)
+    order = rng.permutation(training.seed, "batches", generation, work.cells, 0, rows.shape[0])
+    for step in work.steps:
+        work.poll()
+        batch = gather(rows, order[:, step * training.batch : (step + 1) * training.batch])  # [P, B, D]
+        noise = draw_noise(net, training, generation, work.cells, step, batch)
+        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss=loss)
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
         update(block, own, kept, training, size, epsilon)
         if block.stats is not None:
             block.stats.add(net, trace)
 
 
-def train_together(
-    net: Autoencoder,
-    training: Training,
-    individuals: Population,
-    pairs: tuple[Tensor, Tensor],
-    keys: Tensor,
-    batch: Tensor,
-    step: Step,
-) -> Trace:
-    """One update of K encoders, each with the decoder of some individual. Updates weights and moments in place.
-
-    Args:
-        pairs: whose encoders and whose decoders, int64 ``[K]`` each; none twice.
-        keys: int64 ``[K]``, which key the noise.
-        batch: ``[K, B, D]``.
+def train_pairs(work: PairWork) -> Trace:
+    """Make one update of K encoders, each with the decoder of some individual; updates weights and moments in place.
 
     Returns:
         What the layers gave on the batch before the update.
     """
-    pair = individuals.pair(*pairs, net)
+    net, training, step = work.net, work.training, work.step
+    pair = work.individuals.pair(work.encoders, work.decoders, net)
     own = products_of(pair, training)
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
     kept = pair.masks.to(pair.weights.dtype) if training.persistent_masks else None
     generation = pair.generation
-    noise = draw_noise(net, training, generation, keys, 2 * step.number + step.turn, batch)
-    trace = gradient(net, weights, gradients, batch, noise, training.noise_level, training.loss(generation))
+    noise = draw_noise(net, training, generation, work.keys, 2 * step.number + step.turn, work.batch)
+    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, loss=training.loss(generation))
     size, epsilon = step_size(training, generation * step.of + step.number, training.generations * step.of)
     masked_update(pair, own, kept, training, size, epsilon)
-    individuals.put_pair(*pairs, pair, net)
+    work.individuals.put_pair(work.encoders, work.decoders, pair, net)
     return trace
 
 
@@ -170,7 +146,7 @@ EVALUATED_CELLS = 16
 
 
 def evaluate(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll) -> Evaluation:
-    """Losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros.
+    """Return the losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros.
 
     A few cells at a time, so that memory stays bounded.
     """
@@ -183,7 +159,7 @@ def evaluate(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric:
 
 
 def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
-    """Zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
+    """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
     found = []
     for group in torch.split(weights, EVALUATED_CELLS):
         zero = (group[:, : net.model_size] == 0).view(torch.uint8)
@@ -192,4 +168,57 @@ def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-EAGER = Engine("eager", train, evaluate, train_together)
+STEP_SECONDS = 3e-4
+"""Of starting the operations of a step."""
+UPDATE_SECONDS = {"adam": 2.5e-9, "fresh-adam": 1.2e-9}
+"""Of updating one weight."""
+PRODUCT_FLOPS = 1e11
+"""Floating-point operations per second of matrix products."""
+
+
+def train_seconds(load: Workload) -> float:
+    """Return, roughly, the seconds of the training steps: operations started, weights updated, products.
+
+    Of one step at least, so that engines still differ where a run only prunes.
+    """
+    values = load.cells * load.net.layout.size
+    return max(load.steps, 1) * (
+        STEP_SECONDS + values * (UPDATE_SECONDS[load.optimizer] + load.batch * 6 / PRODUCT_FLOPS)
+    )
+
+
+@dataclass(frozen=True)
+class Eager:
+    """The engine of torch's operations."""
+
+    name: ClassVar[str] = "eager"
+    compiled: ClassVar[bool] = False
+
+    def why_not(self, load: Workload) -> str:
+        """Return "": it trains everything."""
+        return ""
+
+    def seconds(self, load: Workload) -> float:
+        """Return the expected seconds of training."""
+        return train_seconds(load)
+
+    def layout(self, load: Workload) -> Blocks:
+        """Return blocks that fit the cache."""
+        return cache_blocks(load)
+
+    def prepare(self, poll: Poll) -> None:
+        """Do nothing: there is nothing to prepare."""
+
+    def train(self, work: Work) -> None:
+        """Train a block: :func:`train`."""
+        train(work)
+
+    def evaluate(
+        self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
+    ) -> Evaluation:
+        """Evaluate individuals: :func:`evaluate`."""
+        return evaluate(net, weights, parts, metric, poll)
+
+    def train_pairs(self, work: PairWork) -> Trace:
+        """Make one update of some pairs: :func:`train_pairs`."""
+        return train_pairs(work)

@@ -1206,6 +1206,7 @@ def gradient(
     rows: Tensor,
     noise: Tensor | None,
     noise_level: float,
+    *,
     loss: str,
 ) -> Trace:
     """What :func:`aecompress.nets.autoencoder.gradient` does, with all between two matrix products in one loop.
@@ -1215,7 +1216,7 @@ def gradient(
         call.
     """
     if net.log_variance is not None:
-        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss)
+        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss=loss)
     kinds = [ACTIVATIONS.index(layer.activation) for layer in net.layers]
     names, last = [layer.name for layer in net.layers], len(net.layers) - 1
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)

@@ -50,12 +50,12 @@ class Training:
 
 
 def steps_per_generation(rows: int, batch: int) -> int:
-    """Batches in one pass over ``rows`` training rows; the last batch may be smaller."""
+    """Return the batches of one pass over ``rows`` training rows; the last batch may be smaller."""
     return -(-rows // batch)
 
 
 def step_size(training: Training, step: int, steps: int) -> tuple[float, float]:
-    """Step size, as a share of a cell's rate, and epsilon, of step ``step`` (from 0) of a run of ``steps``.
+    """Return step size, as a share of a cell's rate, and epsilon, of step ``step`` (from 0) of a run of ``steps``.
 
     Adam's two bias corrections are folded into them (Kingma and Ba 2015, end of section 2); a fresh Adam has none.
     """
@@ -89,7 +89,7 @@ class Step(NamedTuple):
 def draw_noise(
     net: Autoencoder, training: Training, generation: int, cells: Tensor, step: int, batch: Tensor
 ) -> Tensor | None:
-    """The batch's noise: ``[P, B, D]`` for denoising, ``[P, B, latent]`` for variational, else None."""
+    """Draw the batch's noise: ``[P, B, D]`` for denoising, ``[P, B, latent]`` for variational, else None."""
     if training.noise == "none":
         return None
     width = batch.shape[2] if training.noise == "input" else net.latent

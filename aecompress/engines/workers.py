@@ -18,15 +18,15 @@ _here = threading.local()
 
 
 def cores() -> int:
-    """Cores this process may use: no more than OMP_NUM_THREADS says, as for torch's own threads."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(there, int(asked)) if asked.isdigit() and int(asked) else there
+    """Return the cores this process may use: at most OMP_NUM_THREADS of them, as of torch's own threads."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available, int(limit)) if limit.isdigit() and int(limit) else available
 
 
 @contextlib.contextmanager
 def no_denormals() -> Iterator[None]:
-    """In this thread, numbers too small for full precision become 0, and what was set before is set again afterwards.
+    """Let numbers too small for full precision become 0 in this thread; afterwards restore what was set before.
 
     Moments of weights without gradient and gradients of saturated units fade to such numbers, for which a processor
     takes a hundred times as long.
@@ -41,15 +41,13 @@ def no_denormals() -> Iterator[None]:
 
 @functools.cache
 def pool() -> ThreadPoolExecutor:
-    """The other cores' threads, started on first use."""
+    """Return the other cores' threads, started on first use."""
     return ThreadPoolExecutor(max(cores() - 1, 1), thread_name_prefix="aecompress")
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """``function`` of every item, in order; the cores, this thread's among them, take item after item."""
-    if getattr(
-        _here, "at_work", False
-    ):  # asked from inside: the cores are taken, and waiting for them would be for ever
+    """Return ``function`` of every item, in order; the cores, this thread's among them, take item after item."""
+    if getattr(_here, "at_work", False):  # called from inside: all cores are taken, and waiting for them never ends
         return [function(item) for item in items]
     found: dict[int, Result] = {}
     turn = iter(range(len(items)))

@@ -2,7 +2,7 @@
 
 After the last generation the ring holds one pair for each budget. Between two budgets there is room for more, and they
 cost little, because they begin where their neighbours ended: the denser neighbour's encoder and decoder, or either of
-them with the sparser neighbour's other half, cut to a size between the two and trained on for a short while.
+them with the sparser neighbour's other half, cut to a size between the two and fine-tuned.
 """
 
 from __future__ import annotations
@@ -11,33 +11,37 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.engines.base import Poll
 from aecompress.engines.eager import layer_zeros
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.pruning import Pruning, cut, gather
+from aecompress.evolve.pruning import Pruning, cut, evidence_of
+from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.autoencoder import reconstruction_loss
 from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import picked
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 
-BETWEEN = 2
-"""Members that are made between two budgets."""
-POLISH = 0.2
+PER_GAP = 2
+"""Members that are interpolated between two budgets."""
+FINE_TUNE_RATE = 0.2
 """Share of the peak learning rate that they begin with; it falls to 0 by half a cosine."""
-POLISH_SHARE = 1 / 30
+FINE_TUNE_SHARE = 1 / 30
 """Steps that they are trained, as a share of the run's."""
+FINE_TUNE_DRAW = "polish"
+"""Names the draw of the rows of a short fine-tuning. It decides bits, so that it never changes."""
 NARROWEST = 0.95
 """Budgets are left alone when the sparser has more than this share of the denser's non-zeros."""
-MADE = -1
-"""The cell of a member that was made between two cells."""
+INTERPOLATED = -1
+"""The cell of a member that was interpolated between two cells."""
 
 
 @dataclass(frozen=True)
@@ -50,87 +54,115 @@ class Archive:
     """On all validation rows."""
     nonzeros: list[int]
     cells: list[int]
-    """The cell each is the pair of; :data:`MADE` for one made between two cells."""
+    """The cell each is the pair of; :data:`INTERPOLATED` for one between two cells."""
+
+
+class Candidate(NamedTuple):
+    """What a member of the archive is judged by."""
+
+    nonzeros: int
+    loss: float
+    cell: int
 
 
 def archive(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Archive:
-    """The non-dominated pairs of a ring whose generations are complete; under dominance, filled up."""
-    made = between(plan, population, rows, poll) if plan.ring is not None and plan.ring.dominance else None
-    losses, zeros = evaluate(plan, population, rows, poll)
-    found = [
-        (plan.net.model_size - z, loss, cell, None) for cell, (loss, z) in enumerate(zip(losses, zeros, strict=True))
-    ]
-    everyone = population
-    if made is not None:
-        more, fewer = evaluate(plan, made, rows, poll)
-        found += [(plan.net.model_size - z, loss, MADE, None) for loss, z in zip(more, fewer, strict=True)]
-        everyone = joined(population, made)
-    order = sorted(range(len(found)), key=lambda at: (found[at][:2], at))
-    held: list[int] = []
-    for at in order:
-        if math.isfinite(found[at][1]) and (not held or found[at][1] < found[held[-1]][1]):
-            held.append(at)
-    index = torch.tensor(held, dtype=torch.int64, device=population.weights.device)
+    """Return the non-dominated pairs of a ring whose generations are complete; with own budgets, filled up."""
+    interpolated = interpolate(plan, population, rows, poll) if RULES[plan.rule].own_budgets else None
+    found = candidates(plan, population, list(range(len(population))), rows, poll)
+    members = population
+    if interpolated is not None:
+        found += candidates(plan, interpolated, [INTERPOLATED] * len(interpolated), rows, poll)
+        members = concatenate(population, interpolated)
+    kept = non_dominated(found)
     return Archive(
-        everyone.pick(index),
-        [found[at][1] for at in held],
-        [found[at][0] for at in held],
-        [found[at][2] for at in held],
+        members.pick(torch.tensor(kept, dtype=torch.int64, device=population.weights.device)),
+        [found[at].loss for at in kept],
+        [found[at].nonzeros for at in kept],
+        [found[at].cell for at in kept],
     )
 
 
-def evaluate(plan: Plan, block: Population, rows: Rows, poll: Poll) -> tuple[list[float], list[int]]:
-    """Loss on all validation rows and zeros of each individual of ``block``."""
+def candidates(plan: Plan, block: Population, cells: list[int], rows: Rows, poll: Poll) -> list[Candidate]:
+    """Evaluate each individual of ``block`` on all validation rows; ``cells`` say where they are from."""
     losses = plan.engine.evaluate(plan.net, block.weights, [rows.validation], plan.metric, poll).losses[0]
-    return finite_or_inf(losses).tolist(), layer_zeros(plan.net, block.weights).sum(1).tolist()
+    zeros = layer_zeros(plan.net, block.weights).sum(1).tolist()
+    figures = zip(zeros, finite_or_inf(losses).tolist(), cells, strict=True)
+    return [Candidate(plan.net.model_size - count, loss, cell) for count, loss, cell in figures]
 
 
-def joined(first: Population, second: Population) -> Population:
-    """Both populations as one."""
-    whole = first.pick(torch.cat([first.cells, second.cells % len(first.cells)]))
+def non_dominated(found: list[Candidate]) -> list[int]:
+    """Return the places of the candidates with a finite loss that no other beats in both, fewest non-zeros first."""
+    kept: list[int] = []
+    for at in sorted(range(len(found)), key=lambda at: (found[at].nonzeros, found[at].loss, at)):
+        loss = found[at].loss
+        if math.isfinite(loss) and (not kept or loss < found[kept[-1]].loss):
+            kept.append(at)
+    return kept
+
+
+def concatenate(first: Population, second: Population) -> Population:
+    """Return both populations as one."""
+    whole = first.pick(torch.cat([first.places, second.places % len(first)]))
     mine = whole.tensors()
     for name, tensor in second.tensors().items():
-        mine[name][len(first.cells) :] = tensor
-    return whole
+        mine[name][len(first) :] = tensor
+    return dataclasses.replace(whole, cells=torch.cat([first.cells, second.cells]))
 
 
-def between(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Population | None:
-    """Members between the budgets of neighbouring cells, trained for a while; None where there is no room."""
-    assert plan.pruning is not None
-    size = plan.net.model_size
-    nonzeros = [size - zeros for zeros in layer_zeros(plan.net, population.weights).sum(1).tolist()]
+class Gaps(NamedTuple):
+    """What is interpolated between the budgets of neighbouring cells."""
+
+    denser: list[int]
+    """The cell with more non-zeros."""
+    sparser: list[int]
+    zeros: list[int]
+    """What the new member has of them."""
+
+
+def gaps(nonzeros: list[int], size: int) -> Gaps:
+    """Return :data:`PER_GAP` sizes between each two neighbouring ones of ``nonzeros``, in equal ratios.
+
+    Args:
+        nonzeros: of each cell.
+        size: parameters of an individual.
+    """
+    found = Gaps([], [], [])
     order = sorted(range(len(nonzeros)), key=lambda cell: (-nonzeros[cell], cell))
-    denser, sparser, counts = [], [], []
     for one, other in pairwise(order):
         if nonzeros[other] <= NARROWEST * nonzeros[one]:
-            for step in range(1, BETWEEN + 1):
-                kept = nonzeros[one] * (nonzeros[other] / nonzeros[one]) ** (step / (BETWEEN + 1))
-                denser.append(one)
-                sparser.append(other)
-                counts.append(size - round(kept))
-    if not counts:
+            for step in range(1, PER_GAP + 1):
+                kept = nonzeros[one] * (nonzeros[other] / nonzeros[one]) ** (step / (PER_GAP + 1))
+                found.denser.append(one)
+                found.sparser.append(other)
+                found.zeros.append(size - round(kept))
+    return found
+
+
+def interpolate(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Population | None:
+    """Return members between the budgets of neighbouring cells, fine-tuned; None where there is no room."""
+    assert plan.pruning is not None
+    net, size = plan.net, plan.net.model_size
+    nonzeros = [size - zeros for zeros in layer_zeros(net, population.weights).sum(1).tolist()]
+    found = gaps(nonzeros, size)
+    if not found.zeros:
         return None
     device = population.weights.device
-    here, there = torch.tensor(denser, device=device), torch.tensor(sparser, device=device)
-    chosen: Population | None = None
-    for encoders, decoders in ((here, here), (here, there), (there, here)):
-        rival = population.pair(encoders, decoders, plan.net)
-        cut_to(plan, plan.pruning, rival, rows, counts)
-        rival.fitness.copy_(
-            finite_or_inf(
-                reconstruction_loss(
-                    plan.net, plan.net.layout.views(rival.weights), rows.validation_sample, plan.metric, poll
-                )
-            )
-        )
-        chosen = rival if chosen is None else better(chosen, rival)
-    assert chosen is not None
-    polish(plan, chosen, rows, poll)
-    return chosen
+    dense, sparse = torch.tensor(found.denser, device=device), torch.tensor(found.sparser, device=device)
+    best: Population | None = None
+    for encoders, decoders in ((dense, dense), (dense, sparse), (sparse, dense)):
+        rival = population.pair(encoders, decoders, net)
+        rival = dataclasses.replace(rival, cells=rival.places)
+        cut_to(plan, plan.pruning, rival, rows, found.zeros)
+        views = net.layout.views(rival.weights)
+        rival.fitness.copy_(finite_or_inf(reconstruction_loss(net, views, rows.validation_sample, plan.metric, poll)))
+        best = rival if best is None else take_better(best, rival)
+    assert best is not None
+    fine_tune(plan, best, rows, poll)
+    return best
 
 
-def better(mine: Population, rival: Population) -> Population:
-    """Of each individual the one with the lower fitness; updates ``mine``."""
+def take_better(mine: Population, rival: Population) -> Population:
+    """Take of each individual the one with the lower fitness; updates ``mine`` and returns it."""
     wins: Tensor = rival.fitness < mine.fitness
     theirs = rival.tensors()
     for name, tensor in mine.tensors().items():
@@ -144,7 +176,7 @@ def cut_to(plan: Plan, pruning: Pruning, block: Population, rows: Rows, counts: 
     By wanda's score, which of all costs least where weights go at once (docs/quality.md).
     """
     net = plan.net
-    evidence = gather(net, pruning, plan.training, block, block.cells, (rows.train, rows.guide), 0)
+    evidence = evidence_of(net, pruning, plan.training, block, (rows.train, rows.guide), 0)
     scores = OPERATORS["wanda"].score(evidence)
     if pruning.granularity == "unit":
         keep = keep_units(net, per_unit(net, scores), block.masks, counts)
@@ -153,20 +185,22 @@ def cut_to(plan: Plan, pruning: Pruning, block: Population, rows: Rows, counts: 
     cut(net, pruning, block, keep & block.masks)
 
 
-def polish(plan: Plan, block: Population, rows: Rows, poll: Poll) -> None:
+def fine_tune(plan: Plan, block: Population, rows: Rows, poll: Poll) -> None:
     """Train the individuals of ``block`` for a while with a rate that falls to 0; what is pruned stays so. In place."""
     generations, count = plan.training.generations, rows.train.shape[0]
-    more = max(1, round(POLISH_SHARE * generations))
-    if POLISH_SHARE * generations < 1:  # less than a pass: on some of the rows
-        few = max(round(POLISH_SHARE * generations * count), min(plan.training.batch, count))
-        index = rng.sample(plan.training.seed, "polish", generations, block.cells[:1] * 0, 0, count, few)[0]
+    more = max(1, round(FINE_TUNE_SHARE * generations))
+    if FINE_TUNE_SHARE * generations < 1:  # less than a pass: on some of the rows
+        few = max(round(FINE_TUNE_SHARE * generations * count), min(plan.training.batch, count))
+        key = block.cells[:1] * 0  # one draw for all cells
+        index = rng.sample(plan.training.seed, FINE_TUNE_DRAW, generations, key, 0, count, count=few)[0]
         rows = dataclasses.replace(rows, train=picked(rows.train, index))
 
     def rate(progress: float) -> float:
-        return POLISH * (1 + math.cos(math.pi * (progress * (generations + more) - generations) / more)) / 2
+        done = progress * (generations + more) - generations  # in generations
+        return FINE_TUNE_RATE * (1 + math.cos(math.pi * done / more)) / 2
 
     training = dataclasses.replace(plan.training, generations=generations + more, rate=rate)
-    shorter = dataclasses.replace(plan, training=training, pruning=None, ring=None)
+    shorter = dataclasses.replace(plan, training=training, pruning=None)
     for generation in range(generations, generations + more):
         block.generation = generation
-        visit_all(shorter, block, list(range(len(block.cells))), rows, poll)
+        visit_all(shorter, block, list(range(len(block))), rows, poll)

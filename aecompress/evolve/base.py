@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from aecompress.engines.base import Engine
+from aecompress.engines.base import Blocks, Engine
 from aecompress.engines.training import Training
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.topology import Topology
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.population.state import Population
 
 
 @dataclass(frozen=True)
-class Ring:
-    """The fixed numbers of coevolution (ALGORITHMS A4)."""
+class Neighbourhood:
+    """Who is near whom, and how a cell selects among them (ALGORITHMS A4.1-4.3)."""
 
     topology: Topology
-    asynchronous: bool
+    order: Literal["synchronous", "asynchronous"]
+    """Whether all cells are visited at once or one after the other, each seeing those that are already updated."""
     tournament: int
+    """Members that are drawn for a tournament."""
     concept: Literal["best", "mean", "worst"]
+    """How a member's fitness follows from its losses with all others."""
     shared_batch: bool
     """One selection batch for the whole ring, or one per cell."""
-    prune_first: bool
-    opponents: bool
-    """Whether the networks of the selected pair train with others of the neighbourhood, and not with each other."""
-    panmictic: bool
-    """Whether there is no space: every encoder trains with every decoder."""
-    dominance: bool
-    """Whether a cell takes the best pair of its neighbourhood only where that beats its own at its own budget."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +38,16 @@ class Plan:
     net: Autoencoder
     training: Training
     pruning: Pruning | None
-    ring: Ring | None
+    rule: str
+    """Of :data:`aecompress.evolve.rules.RULES`: how a generation's individuals come from the last one's."""
+    neighbourhood: Neighbourhood
+    """What rules with space look at."""
     metric: str
     """The reported loss, and the fitness."""
-    block: int
-    """Cells that are trained together: their weights fit the cache, or the device."""
-    apart: bool
-    """Whether each core of a CPU trains blocks of its own; then torch's operations take one thread."""
     engine: Engine
-    """How blocks are trained and measured."""
+    """How blocks are trained and evaluated."""
+    blocks: Blocks
+    """How the cells are divided for it."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,26 @@ class Rows:
     train: RowSet
     """``[N, D]``."""
     sample: RowSet
-    """``[S, D]``: training rows that a generation's training loss is measured on; the final metrics use all."""
+    """``[S, D]``: training rows that a generation's training loss is taken on; the final metrics use all."""
     validation: RowSet
     """``[V, D]``; the sample where the run has no others."""
     validation_sample: RowSet
-    """``[G, D]``: validation rows that a generation is measured on; the last one is measured on all."""
+    """``[G, D]``: validation rows that a generation is evaluated on; the last one is evaluated on all."""
     guide: RowSet
     """``[G, D]``: where guide rows are drawn."""
+
+
+class Visited(NamedTuple):
+    """What a rule makes of a generation."""
+
+    population: Population
+    """The new individuals, trained and pruned; still counted as of the last generation."""
+    parents: Tensor
+    """int64 ``[P]``: the cell each individual was copied from."""
+    pruned: list[bool]
+    """Per cell, known on the host."""
+    order: list[int]
+    """The order in which cells were visited, one after the other; empty where all were at once."""
 
 
 @dataclass(frozen=True)

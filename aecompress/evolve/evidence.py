@@ -67,7 +67,7 @@ class Evidence:
     rows: RowSet | None = None
     """``[N, D]``: training rows."""
     loss: str = "mse"
-    """The training loss, whose gradient is asked for."""
+    """The training loss, whose gradient is taken."""
     amount: float = 0.1
     threshold: float = 0.1
     guide_rows: int = 100
@@ -94,14 +94,16 @@ class Evidence:
         if there <= GUIDING_ROWS:
             every = self.rows.index_select(0, torch.arange(there, device=cells.device))
             return every.expand(cells.shape[0], -1, -1)
-        index = rng.integers(self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), there)
+        index = rng.integers(
+            self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), high=there
+        )
         drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return drawn
 
     def gradients(self, weights: Tensor | None = None) -> Tensor:
         """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.
 
-        Without the noise of a denoising or variational family: its mean is asked for, and a batch is few draws of it.
+        Without the noise of a denoising or variational family: its mean is wanted, and a batch is few draws of it.
 
         Args:
             weights: ``[P, n]``; None: those the operator sees.
@@ -115,13 +117,13 @@ class Evidence:
             batch, part = self.batch(first, first + together), slice(first, first + together)
             none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
             mine, into = net.layout.views(weights[part]), net.layout.views(found[part])
-            gradient(net, mine, into, batch, none, 0.0, self.loss)
+            gradient(net, mine, into, batch, none, 0.0, loss=self.loss)
         return found[:, : net.model_size]
 
     def inactive(self) -> Tensor:
         """Which units are inactive on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
         assert self.guide is not None
         shape, high = (self.guide_rows,), self.guide.shape[0]
-        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high)
+        index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high=high)
         rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return inactive(self.net, self.views, rows, self.threshold)

@@ -104,7 +104,7 @@ def variance_published(evidence: Evidence) -> Tensor:
 
 
 def conjunctive(evidence: Evidence) -> Tensor:
-    """Share of the guide rows on which the unit is not inactive: the idlest goes first, ``[P, U]``."""
+    """Share of the guide rows on which the unit is not inactive: the least active goes first, ``[P, U]``."""
     return 1 - evidence.inactive().to(evidence.weights.dtype).mean(1)
 
 

@@ -23,11 +23,11 @@ from aecompress.population.state import Population
 
 @dataclass(frozen=True)
 class Pruning:
-    """The fixed numbers of pruning. Driven by ``curves`` to targets, or by ``chance``; one of the two is there."""
+    """The fixed numbers of pruning. Driven by ``curves`` to targets, or by ``probability``; one of the two is there."""
 
     operator: Operator
     curves: tuple[Curve, ...]
-    """Of each cell; empty when driven by ``chance``."""
+    """Of each cell; empty when driven by ``probability``."""
     targets: tuple[float, ...]
     """Of each cell: the share of weights and biases of both networks that are zero at the end, under ``curves``."""
     probability: Schedule | None
@@ -60,31 +60,34 @@ def triggered(pruning: Pruning, seed: int, generation: int, cells: list[int]) ->
     return [strength > draws[cell] for cell in cells]
 
 
-def gather(
+def evidence_of(
     net: Autoencoder,
     pruning: Pruning,
     training: Training,
     block: Population,
-    cells: Tensor,
     rows: tuple[RowSet, RowSet],
     prune_index: int,
 ) -> Evidence:
-    """What the operator may look at, for the cells of ``block``; ``rows`` are those to train on and guide rows."""
+    """Return what the operator may look at, for the cells of ``block``.
+
+    Args:
+        rows: those to train on, and guide rows.
+    """
     return Evidence(
-        net,
-        block.weights,
-        training.seed,
-        block.generation,
-        prune_index,
-        cells,
-        block.stats,
-        rows[1],
-        rows[0],
-        training.loss(block.generation),
-        pruning.amount,
-        pruning.threshold,
-        pruning.guide_rows,
-        pruning.order,
+        net=net,
+        weights=block.weights,
+        seed=training.seed,
+        generation=block.generation,
+        prune_index=prune_index,
+        cells=block.cells,
+        stats=block.stats,
+        guide=rows[1],
+        rows=rows[0],
+        loss=training.loss(block.generation),
+        amount=pruning.amount,
+        threshold=pruning.threshold,
+        guide_rows=pruning.guide_rows,
+        order=pruning.order,
     )
 
 
@@ -94,7 +97,7 @@ def prune_to(
     """Prune cell i to exactly ``counts[i]`` zeros (at granularity "unit": by the fewest whole units). In place.
 
     Args:
-        exchanged: share of what is kept that is cut beyond that, for what the training loss asks for most.
+        exchanged: share of what is kept that is cut beyond that, for what has the largest gradient.
     """
     scores, masks = scored(net, pruning, block, evidence), block.masks
     weight_level, size = pruning.operator.level == "weight", net.model_size
@@ -124,7 +127,7 @@ def scored(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evid
     """The operator's scores.
 
     Raises:
-        RunError: they have not the shape that its level asks for.
+        RunError: they have not the shape of its level.
     """
     scores, level = pruning.operator.score(evidence), pruning.operator.level
     wanted = (block.weights.shape[0], net.model_size if level == "weight" else sum(each.units for each in net.layers))

@@ -1,8 +1,8 @@
-"""Regrowth: pruned weights and units come back where the training loss asks for them most.
+"""Regrowth: pruned weights and units come back where the training loss gains most from them.
 
-After RigL (Evci et al. 2020, "Rigging the Lottery", section 3): a prune cuts deeper than it is asked to, and the room
+After RigL (Evci et al. 2020, "Rigging the Lottery", section 3): a prune cuts deeper than its target, and the gap
 is filled with what has the largest gradient of all that is not kept. So it works beside any operator's score, which
-says what is cut. Unlike there, what was cut just now may be asked for too, and then stays as it was.
+says what is cut. Unlike there, what was cut just now may come back too, and then stays as it was.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def share_at(share: float, end: float, progress: float) -> float:
 
 
 def weights(evidence: Evidence) -> Tensor:
-    """How much the training loss asks for each weight, pruned or not: its |gradient|, ``[P, model_size]``.
+    """Return how much the training loss gains from each weight, pruned or not: its |gradient|, ``[P, model_size]``.
 
-    Where it asks for none, as of units that are never active, what a weight is now decides: from -1 for a 0, which
+    Where that is 0, as of units that are never active, what a weight is now decides: from -1 for a 0, which
     would stay one, up to 0.
     """
-    asked = evidence.gradients().abs_()
-    worth = evidence.weights[:, : asked.shape[1]].abs().add_(1).reciprocal_().neg_()
-    return torch.where(asked > 0, asked, worth)
+    slopes = evidence.gradients().abs_()
+    worth = evidence.weights[:, : slopes.shape[1]].abs().add_(1).reciprocal_().neg_()
+    return torch.where(slopes > 0, slopes, worth)
 
 
 def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """How much the training loss asks for each unit: the norm of the gradient of its outgoing weights, ``[P, U]``.
+    """Return what the training loss gains from each unit: the norm of its outgoing weights' gradient, ``[P, U]``.
 
     A removed unit has no gradient, so each is given fresh incoming weights for the question. Its outgoing weights stay
     0, so the network computes what it did.

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from aecompress.engines import workers
-from aecompress.engines.base import Evaluation, Poll
-from aecompress.evolve.base import Plan, Report, Rows
+from aecompress.engines.base import Evaluation
+from aecompress.evolve.base import Plan, Report, Rows, Visited
 from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import RowSet
-from aecompress.population.state import Population
+from aecompress.polling import Poll
 
 
 def scheduled(plan: Plan, generation: int) -> float:
-    """What the schedule asks for once ``generation`` generations (at least 1) are complete.
+    """Return the target of the schedule once ``generation`` generations (at least 1) are complete.
 
-    A sparsity when driven by a target, the mean of the cells', else the last generation's chance to prune.
+    A sparsity when driven by a target, the mean of the cells', else the last generation's probability of a prune.
     """
     if plan.pruning is None:
         return 0.0
@@ -29,31 +29,32 @@ def scheduled(plan: Plan, generation: int) -> float:
     return sum(shares) / len(shares)
 
 
-def evaluate_apart(plan: Plan, weights: Tensor, parts: Sequence[RowSet], poll: Poll) -> Evaluation:
-    """Measure individuals ``weights`` ``[P, n]``; where each core trains blocks of its own, each measures its own."""
-    if not plan.apart:
+def evaluate_blocks(plan: Plan, weights: Tensor, parts: Sequence[RowSet], poll: Poll) -> Evaluation:
+    """Evaluate individuals ``weights`` ``[P, n]``; where each core trains blocks of its own, each evaluates its own."""
+    if plan.blocks.cores_take != "blocks":
         return plan.engine.evaluate(plan.net, weights, parts, plan.metric, poll)
 
-    def one(block: Tensor) -> Evaluation:
+    def evaluate(block: Tensor) -> Evaluation:
         return plan.engine.evaluate(plan.net, block, parts, plan.metric, poll)
 
-    found = workers.each(one, list(torch.split(weights, plan.block)))
+    found = workers.each(evaluate, list(torch.split(weights, plan.blocks.cells)))
     losses = [torch.cat(values) for values in zip(*(each.losses for each in found), strict=True)]
     return Evaluation(losses, torch.cat([each.layer_zeros for each in found]))
 
 
-def report(
-    plan: Plan,
-    population: Population,
-    rows: Rows,
-    parents: Tensor,
-    pruned: list[bool],
-    poll: Poll,
-    order: list[int] | None = None,
-) -> Report:
-    """Measure a population whose generation is complete; sets its fitness in place."""
-    seen = rows.validation if population.generation == plan.training.generations else rows.validation_sample
-    parts = [rows.sample] if seen is rows.sample else [rows.sample, seen]
-    losses, zeros = evaluate_apart(plan, population.weights, parts, poll)
+def report(plan: Plan, visited: Visited, rows: Rows, poll: Poll) -> Report:
+    """Evaluate a population whose generation is complete; sets its fitness in place."""
+    population = visited.population
+    last = population.generation == plan.training.generations
+    validation = rows.validation if last else rows.validation_sample
+    parts = [rows.sample] if validation is rows.sample else [rows.sample, validation]
+    losses, zeros = evaluate_blocks(plan, population.weights, parts, poll)
     population.fitness.copy_(finite_or_inf(losses[-1]))
-    return Report(losses[0], losses[-1], zeros, parents, pruned, order or [])
+    return Report(
+        train_loss=losses[0],
+        validation_loss=losses[-1],
+        layer_zeros=zeros,
+        parents=visited.parents,
+        pruned=visited.pruned,
+        order=visited.order,
+    )

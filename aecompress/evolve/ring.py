@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -13,17 +13,16 @@ from aecompress.evolve.topology import Place, Topology
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
-from aecompress.nets.rows import RowSet
+from aecompress.nets.rows import RowSet, gather
+from aecompress.polling import Poll
 
 
 def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: RowSet) -> Tensor:
-    """One fresh random batch per cell, ``[P, B, D]``; one for all, ``[1, B, D]``, where the ring shares it."""
-    ring = plan.ring
-    assert ring is not None
-    keys = cells[:1] * 0 if ring.shared_batch else cells
+    """Draw one fresh batch per cell, ``[P, B, D]``; one for all, ``[1, B, D]``, where the ring shares it."""
+    keys = cells[:1] * 0 if plan.neighbourhood.shared_batch else cells
     batch = min(plan.training.batch, rows.shape[0])
-    index = rng.sample(plan.training.seed, "selection", generation, keys, 0, rows.shape[0], batch)
-    return rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+    index = rng.sample(plan.training.seed, "selection", generation, keys, 0, rows.shape[0], count=batch)
+    return gather(rows, index)
 
 
 def ring_losses(
@@ -32,9 +31,9 @@ def ring_losses(
     batches: Tensor,
     topology: Topology,
     metric: str,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = lambda: None,
 ) -> Tensor:
-    """Losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
+    """Return the losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
 
     Every operation takes all cells; neighbours meet by rolling the cells against themselves. With one batch for all,
     each encoder runs once, and only the distinct distances between encoder and decoder are decoded: 4 radius + 1 on a
@@ -73,7 +72,7 @@ def ring_losses(
 
 
 def opposite(place: Place) -> Place:
-    """The way back."""
+    """Return the way back."""
     return -place[0], -place[1]
 
 
@@ -83,9 +82,9 @@ def neighbour_losses(
     members: Tensor,
     batches: Tensor,
     metric: str,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = lambda: None,
 ) -> Tensor:
-    """Losses of all encoder x decoder pairs in K neighbourhoods, ``[K, n, n]``, encoder first.
+    """Return the losses of all encoder x decoder pairs in K neighbourhoods, ``[K, n, n]``, encoder first.
 
     Args:
         weights: of the whole ring, ``[P, n]``.
@@ -106,32 +105,31 @@ def neighbour_losses(
 
 
 def fitness(losses: Tensor, concept: str) -> Tensor:
-    """Fitness of every member from its losses with all decoders, ``[P, n, n]`` -> ``[P, n]``; lower is better.
+    """Return every member's fitness from its losses with all decoders, ``[P, n, n]`` -> ``[P, n]``; lower is better.
 
-    A member whose own pair is lost (its loss is not finite) has +infinity, and its decoder judges nobody.
+    A member whose own pair is lost (its loss is not finite) has +infinity, and its decoder does not count.
     """
     lost = ~losses.diagonal(dim1=1, dim2=2).isfinite()  # [P, n]
-    silent = lost[:, None, :].expand_as(losses)
+    ignored = lost[:, None, :].expand_as(losses)
     losses = finite_or_inf(losses)
     if concept == "best":
-        scores = losses.masked_fill(silent, torch.inf).amin(2)
+        scores = losses.masked_fill(ignored, torch.inf).amin(2)
     elif concept == "worst":
-        scores = losses.masked_fill(silent, -torch.inf).amax(2)
+        scores = losses.masked_fill(ignored, -torch.inf).amax(2)
     else:
-        judges = (~lost).sum(1, keepdim=True).clamp(min=1)
-        scores = losses.masked_fill(silent, 0.0).sum(2) / judges
+        counted = (~lost).sum(1, keepdim=True).clamp(min=1)
+        scores = losses.masked_fill(ignored, 0.0).sum(2) / counted
     return scores.masked_fill(lost, torch.inf)
 
 
 def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Tensor:
-    """The winning member of every cell, int64 ``[P]``: drawn with replacement, a tie goes to the later draw.
+    """Return the winning member of every cell, int64 ``[P]``: drawn with replacement, a tie goes to the later draw.
 
     Args:
         scores: fitness ``[P, n]``.
     """
-    assert plan.ring is not None
-    shape, high = (plan.ring.tournament,), scores.shape[1]
-    drawn = rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high)  # [P, size]
+    shape, high = (plan.neighbourhood.tournament,), scores.shape[1]
+    drawn = rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high=high)  # [P, size]
     winner = drawn[:, :1]
     for turn in range(1, drawn.shape[1]):
         rival = drawn[:, turn : turn + 1]

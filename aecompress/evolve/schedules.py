@@ -43,37 +43,37 @@ class Shape:
 
 
 def fixed(shape: Shape) -> Schedule:
-    """p"""
+    """Return s(t) = p."""
     return lambda t: shape.probability
 
 
 def increase(shape: Shape) -> Schedule:
-    """p t / F"""
+    """Return s(t) = p t / F."""
     return lambda t: shape.probability * t / shape.final
 
 
 def decrease(shape: Shape) -> Schedule:
-    """1 - p t / F: starts at 1 and ends at 1 - p, the published form"""
+    """Return s(t) = 1 - p t / F, which starts at 1 and ends at 1 - p: the published form."""
     return lambda t: 1 - shape.probability * t / shape.final
 
 
 def exponential(shape: Shape) -> Schedule:
-    """p (1 - exp(-2 t / F)), with 2 = ``exponent``"""
+    """Return s(t) = p (1 - exp(-2 t / F)), with 2 = ``exponent``."""
     return lambda t: shape.probability * (1 - math.exp(-shape.exponent * t / shape.final))
 
 
 def final_n(shape: Shape) -> Schedule:
-    """0 while t < 0.75 F, then p, with 0.75 = ``delay``"""
+    """Return s(t) = 0 while t < 0.75 F, then p, with 0.75 = ``delay``."""
     return lambda t: 0.0 if t < shape.delay * shape.final else shape.probability
 
 
 def prune_after(shape: Shape) -> Schedule:
-    """0 while t < F, then p"""
+    """Return s(t) = 0 while t < F, then p."""
     return lambda t: 0.0 if t < shape.final else shape.probability
 
 
 def population(shape: Shape) -> Schedule:
-    """p t / (F n)"""
+    """Return s(t) = p t / (F n)."""
     return lambda t: shape.probability * t / (shape.final * shape.members)
 
 
@@ -89,7 +89,7 @@ SCHEDULES: dict[str, Callable[[Shape], Schedule]] = {
 
 
 def schedule(name: str, shape: Shape) -> Schedule:
-    """The schedule ``name``, ours or an installed package's; where F = 0 there is nothing to rise over and s = p.
+    """Return the schedule ``name``, ours or an installed package's; s = p where F = 0, with nothing to rise over.
 
     Raises:
         SpecError: there is no such schedule; the message lists the names.
@@ -97,14 +97,14 @@ def schedule(name: str, shape: Shape) -> Schedule:
     built: Callable[[Shape], Schedule] = SCHEDULES.get(name) or plugins.load(
         plugins.SCHEDULES, "prune.schedule", name, list(SCHEDULES)
     )
-    made = fixed(shape) if shape.final == 0 or not callable(built) else built(shape)
-    if not callable(built) or not callable(made):
+    found = fixed(shape) if shape.final == 0 or not callable(built) else built(shape)
+    if not callable(built) or not callable(found):
         raise SpecError(f"prune.schedule = {name!r}: its package brings no function that makes s(t); ask its author")
-    return made
+    return found
 
 
 def toward_target(name: str, shape: Shape, generations: int) -> Curve:
-    """The curve of a target-driven schedule: the sum of s over the generations so far, over the sum of all.
+    """Return the curve of a target-driven schedule: the sum of s over the generations so far, over the sum of all.
 
     Inside a generation the curve rises linearly.
 
@@ -119,15 +119,15 @@ def toward_target(name: str, shape: Shape, generations: int) -> Curve:
         )
 
     def share(progress: float) -> float:
-        moment = min(max(progress, 0.0), 1.0) * generations
-        whole = min(int(moment), generations - 1)
-        return min((sums[whole] + (moment - whole) * (sums[whole + 1] - sums[whole])) / sums[-1], 1.0)
+        elapsed = min(max(progress, 0.0), 1.0) * generations
+        whole = min(int(elapsed), generations - 1)
+        return min((sums[whole] + (elapsed - whole) * (sums[whole + 1] - sums[whole])) / sums[-1], 1.0)
 
     return share
 
 
 def cubic(start: float, end: float) -> Curve:
-    """1 - (1 - x)^3 with x running from 0 at ``start`` to 1 at ``end`` (Zhu and Gupta 2017, equation 1).
+    """Return 1 - (1 - x)^3 with x running from 0 at ``start`` to 1 at ``end`` (Zhu and Gupta 2017, equation 1).
 
     Args:
         start, end: progress of the run in [0, 1] at which pruning begins and the target is reached.

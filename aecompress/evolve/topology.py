@@ -22,22 +22,22 @@ class Topology:
     """A neighbourhood, the own cell first; with few cells, members repeat."""
 
     def distance(self, start: Place, end: Place) -> Place:
-        """The displacement from one member to another, the same for all that reach the same cell."""
+        """Return the displacement from one member to another, the same for all that reach the same cell."""
         return (end[0] - start[0]) % self.rows, (end[1] - start[1]) % self.columns
 
     def seen_from(self, values: Tensor, place: Place) -> Tensor:
-        """``[P, ...]`` whose entry i is that of the cell ``place`` away from cell i."""
+        """Return ``[P, ...]`` whose entry i is that of the cell ``place`` away from cell i."""
         grid = values.view(self.rows, self.columns, *values.shape[1:])
         return grid.roll((-place[0], -place[1]), (0, 1)).flatten(0, 1)
 
     def neighbours(self, cells: Tensor) -> Tensor:
-        """The members of some cells' neighbourhoods, int64 ``[K]`` -> ``[K, n]``."""
+        """Return the members of some cells' neighbourhoods, int64 ``[K]`` -> ``[K, n]``."""
         down, right = torch.tensor(self.members, device=cells.device).unbind(1)
         rows, columns = cells[:, None] // self.columns + down, cells[:, None] % self.columns + right
         return rows % self.rows * self.columns + columns % self.columns
 
     def near(self, cell: int) -> set[int]:
-        """The other cells of a neighbourhood, known on the host."""
+        """Return the other cells of a neighbourhood, known on the host."""
         row, column = divmod(cell, self.columns)
         found = {
             (row + down) % self.rows * self.columns + (column + right) % self.columns for down, right in self.members
@@ -46,13 +46,13 @@ class Topology:
 
 
 def ring(cells: int, radius: int) -> Topology:
-    """Right and left neighbours out to ``radius`` (ALGORITHMS A4.1)."""
+    """Place right and left neighbours out to ``radius`` (ALGORITHMS A4.1)."""
     sides = [(0, side * distance) for distance in range(1, radius + 1) for side in (1, -1)]
     return Topology(1, cells, ((0, 0), *sides))
 
 
 def torus(cells: int, radius: int, corners: bool) -> Topology:
-    """A grid as near to a square as the number of cells allows, closed to a torus.
+    """Lay cells on a grid as near to a square as their number allows, closed to a torus.
 
     Neighbours lie within ``radius`` steps right, left, down or up (von Neumann), or with ``corners`` also diagonally
     (Moore); nearer ones come first.

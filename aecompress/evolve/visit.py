@@ -8,19 +8,23 @@ import torch
 from torch import Tensor
 
 from aecompress.engines import workers
-from aecompress.engines.base import Poll, TrainBlock
+from aecompress.engines.base import Work
 from aecompress.engines.training import steps_per_generation
 from aecompress.evolve.base import Plan, Rows
-from aecompress.evolve.pruning import gather, prune_published, prune_to, target_zeros, triggered
+from aecompress.evolve.pruning import Pruning, evidence_of, prune_published, prune_to, target_zeros, triggered
 from aecompress.evolve.regrowth import share_at
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 
 SHARED_PRUNE = 200_000
-"""Weights of a block from which cores share its pruning: below, handing it over costs more than it brings."""
+"""Weights of a block from which cores share its pruning: below, sharing costs more than it brings."""
 
 
 PRUNED_TOGETHER = 1 << 20
 """Weights that a core then prunes together: more take memory and no less time."""
+
+Trainer = Callable[[Work], None]
+"""Trains a block on some steps of its pass, like :meth:`aecompress.engines.base.Engine.train`."""
 
 
 def visit_all(
@@ -29,104 +33,117 @@ def visit_all(
     cells: list[int],
     rows: Rows,
     poll: Poll,
-    train_of: Callable[[Tensor], TrainBlock] | None = None,
+    *,
+    trainer_of: Callable[[Tensor], Trainer] | None = None,
+    prune_first: bool = False,
 ) -> list[bool]:
-    """One pass over the training rows for some ``cells``, with its prunes, a block at a time.
+    """Train some ``cells`` for one pass over the training rows, with its prunes, a block at a time.
 
     The cells do not meet. Updates them in ``population``, in place.
 
     Args:
-        train_of: how the block of some cells trains, where it is not the engine's way.
+        trainer_of: gives the training of a block of cells, int64 ``[K]``, where it is not the engine's.
+        prune_first: whether each part of the pass is trained after its prune, not before.
 
     Returns:
         Which of the cells were pruned.
     """
-    train_of = train_of or (lambda index: plan.engine.train)
 
-    def one(part: list[int]) -> list[bool]:
+    def visit_block(part: list[int]) -> list[bool]:
         first, last = part[0], part[0] + len(part)
-        if part == list(range(first, last)):
-            index = torch.arange(first, last, device=population.weights.device)
-            return visit(plan, population.part(first, last), part, index, rows, poll, train_of(index))
+        whole = part == list(range(first, last))
         index = torch.tensor(part, device=population.weights.device)
-        block = population.pick(index)
-        fired = visit(plan, block, part, index, rows, poll, train_of(index))
-        population.put(index, block)
-        return fired
+        block = population.part(first, last) if whole else population.pick(index)
+        train = trainer_of(index) if trainer_of else plan.engine.train
+        pruned = visit(plan, block, part, rows, poll, train=train, prune_first=prune_first)
+        if not whole:
+            population.put(index, block)
+        return pruned
 
-    parts = [cells[first : first + plan.block] for first in range(0, len(cells), plan.block)]
-    found = workers.each(one, parts) if plan.apart else [one(part) for part in parts]
-    return [was for part in found for was in part]
+    size = plan.blocks.cells
+    parts = [cells[first : first + size] for first in range(0, len(cells), size)]
+    found = workers.each(visit_block, parts) if plan.blocks.cores_take == "blocks" else [*map(visit_block, parts)]
+    return [pruned for part in found for pruned in part]
 
 
 def visit(
-    plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, poll: Poll, train_block: TrainBlock
+    plan: Plan, block: Population, cells: list[int], rows: Rows, poll: Poll, *, train: Trainer, prune_first: bool
 ) -> list[bool]:
-    """The pass of one block, in place; ``index`` is ``cells`` on the device."""
+    """Train a block for one pass with its prunes, in place; ``cells`` are its cells, known on the host.
+
+    Returns:
+        Which of the cells were pruned.
+    """
     count = steps_per_generation(rows.train.shape[0], plan.training.batch)
     prunes = plan.pruning.per_generation if plan.pruning else 1
-    prune_first = plan.ring is not None and plan.ring.prune_first
     pruned = [False] * len(cells)
     for prune_index in range(prunes):
         steps = range(round(count * prune_index / prunes), round(count * (prune_index + 1) / prunes))
+        work = Work(net=plan.net, training=plan.training, block=block, rows=rows.train, steps=steps, poll=poll)
         if not prune_first:
-            train_block(plan.net, plan.training, block, index, rows.train, steps, poll)
-        fired = prune(plan, block, cells, index, rows, prune_index)
-        pruned = [before or now for before, now in zip(pruned, fired, strict=True)]
+            train(work)
+        now = prune(plan, block, cells, rows, prune_index)
+        pruned = [before or after for before, after in zip(pruned, now, strict=True)]
         if prune_first:
-            train_block(plan.net, plan.training, block, index, rows.train, steps, poll)
+            train(work)
     return pruned
 
 
-def prune(plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, prune_index: int) -> list[bool]:
-    """Prune the block as its schedule asks at this prune_index of the generation, in place; tells which cells were.
+def prune(plan: Plan, block: Population, cells: list[int], rows: Rows, prune_index: int) -> list[bool]:
+    """Prune the block as its schedule demands at this prune of the generation, in place; return which cells were.
 
     Where training shares a block's cells among the cores, pruning does.
     """
-    share = len(cells)
-    if plan.engine.whole_passes and block.weights.numel() >= SHARED_PRUNE:
-        share = min(-(-share // workers.cores()), max(PRUNED_TOGETHER // plan.net.layout.size, 1))
-
-    def some(first: int) -> list[bool]:
-        last = min(first + share, len(cells))
-        return prune_here(plan, block.part(first, last), cells[first:last], index[first:last], rows, prune_index)
-
-    found = workers.each(some, range(0, len(cells), share))
-    return [was for part in found for was in part]
-
-
-def prune_here(
-    plan: Plan, block: Population, cells: list[int], index: Tensor, rows: Rows, prune_index: int
-) -> list[bool]:
-    """The same with this core alone."""
-    pruning, generation = plan.pruning, block.generation
-    none_pruned = [False] * len(cells)
+    pruning, share = plan.pruning, len(cells)
     if pruning is None:
-        return none_pruned
-    if pruning.probability is not None:
-        fired = triggered(pruning, plan.training.seed, generation, cells)
-        if not any(fired):
-            return none_pruned
-        which = torch.tensor([place for place, hit in enumerate(fired) if hit], device=index.device)
-        hit = block.pick(which)
-        evidence = gather(plan.net, pruning, plan.training, hit, index[which], (rows.train, rows.guide), prune_index)
-        prune_published(plan.net, pruning, hit, evidence)
-        if hit.stats is not None:
-            hit.stats.reset()
-        block.put(which, hit)
-    else:
-        start, end = (
-            (generation + part / pruning.per_generation) / plan.training.generations
-            for part in (prune_index, prune_index + 1)
-        )
-        before, after = (target_zeros(plan.net, pruning, cells, progress) for progress in (start, end))
-        exchanged = share_at(pruning.regrowth, pruning.regrowth_end, end)
-        # Weights that may grow again are cut anew each time; persistent masks need it only when more is asked.
-        if not any(after) or (after == before and pruning.persistent and not exchanged):
-            return none_pruned
-        fired = [count > 0 for count in after]
-        evidence = gather(plan.net, pruning, plan.training, block, index, (rows.train, rows.guide), prune_index)
-        prune_to(plan.net, pruning, block, evidence, after, exchanged)
-        if block.stats is not None:
-            block.stats.reset()
-    return fired
+        return [False] * share
+    if plan.blocks.cores_take == "cells" and block.weights.numel() >= SHARED_PRUNE:
+        share = min(-(-share // workers.cores()), max(PRUNED_TOGETHER // plan.net.layout.size, 1))
+    one = prune_by_target if pruning.probability is None else prune_by_probability
+
+    def prune_part(first: int) -> list[bool]:
+        last = min(first + share, len(cells))
+        return one(plan, pruning, block.part(first, last), cells[first:last], rows, prune_index)
+
+    found = workers.each(prune_part, range(0, len(cells), share))
+    return [pruned for part in found for pruned in part]
+
+
+def prune_by_probability(
+    plan: Plan, pruning: Pruning, block: Population, cells: list[int], rows: Rows, prune_index: int
+) -> list[bool]:
+    """Prune the cells whose draw lies below the schedule, in the operator's published form, on this core; in place."""
+    hit = triggered(pruning, plan.training.seed, block.generation, cells)
+    if not any(hit):
+        return hit
+    places = torch.tensor([place for place, pruned in enumerate(hit) if pruned], device=block.weights.device)
+    part = block.pick(places)
+    evidence = evidence_of(plan.net, pruning, plan.training, part, (rows.train, rows.guide), prune_index)
+    prune_published(plan.net, pruning, part, evidence)
+    if part.stats is not None:
+        part.stats.reset()
+    block.put(places, part)
+    return hit
+
+
+def prune_by_target(
+    plan: Plan, pruning: Pruning, block: Population, cells: list[int], rows: Rows, prune_index: int
+) -> list[bool]:
+    """Prune every cell to its target zeros at the end of this part of the pass, on this core.
+
+    In place.
+    """
+    start, end = (
+        (block.generation + part / pruning.per_generation) / plan.training.generations
+        for part in (prune_index, prune_index + 1)
+    )
+    before, after = (target_zeros(plan.net, pruning, cells, progress) for progress in (start, end))
+    exchanged = share_at(pruning.regrowth, pruning.regrowth_end, end)
+    # Weights that may grow again are cut anew each time; persistent masks need it only when the target has risen.
+    if not any(after) or (after == before and pruning.persistent and not exchanged):
+        return [False] * len(cells)
+    evidence = evidence_of(plan.net, pruning, plan.training, block, (rows.train, rows.guide), prune_index)
+    prune_to(plan.net, pruning, block, evidence, after, exchanged)
+    if block.stats is not None:
+        block.stats.reset()
+    return [count > 0 for count in after]

@@ -65,12 +65,10 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def check_activation(layer: str, activation: str) -> None:
-    """Refuse an activation that nobody knows.
+    """Refuse an activation that is not in the table.
 
     Raises:
         SpecError: naming the layer and the choices.
     """
     if activation not in ACTIVATIONS:
-        raise SpecError(
-            f"model: layer {layer} asks for activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}"
-        )
+        raise SpecError(f"model: layer {layer} has activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")

@@ -11,7 +11,7 @@ units, so that every rule about units is one line over them, whatever the kind:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
@@ -29,45 +29,51 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Matrix:
-    """The trainable values of a layer, and which units they belong to."""
+    """The trainable values of a layer, and which units they belong to.
 
-    reads: Index
-    """The unit below that a weight reads: ``[fan_in, 1]`` where every column reads the same units, ``[1, columns]``
-    where each column reads a single one."""
-    writes: Index
-    """``[columns]``: the unit that a column belongs to; every unit has as many columns."""
+    The maps are made when they are first needed: a size alone must not take memory.
+    """
+
+    fan_in: int
+    """Rows of the matrix."""
+    columns: int
+    """Columns of the matrix, and values of the bias."""
     below: int
     """Units below."""
-
-    @property
-    def fan_in(self) -> int:
-        """Rows of the matrix."""
-        return int(self.reads.shape[0])
-
-    @property
-    def columns(self) -> int:
-        """Columns of the matrix, and values of the bias."""
-        return len(self.writes)
+    units: int
+    """Units of the layer; every unit has as many columns."""
+    reads_of: Callable[[], Index] | None = None
+    """Makes :attr:`reads`; None: row i reads unit i."""
+    writes_of: Callable[[], Index] | None = None
+    """Makes :attr:`writes`; None: column i is unit i."""
 
     @cached_property
-    def units(self) -> int:
-        """Units of the layer."""
-        return int(self.writes.max()) + 1
+    def reads(self) -> Index:
+        """Return the unit below that each weight reads.
+
+        ``[fan_in, 1]`` where every column reads the same units, ``[1, columns]`` where each column reads a single one.
+        """
+        return np.arange(self.fan_in, dtype=np.int64)[:, None] if self.reads_of is None else self.reads_of()
+
+    @cached_property
+    def writes(self) -> Index:
+        """Return the unit that each column belongs to, ``[columns]``."""
+        return np.arange(self.columns, dtype=np.int64) if self.writes_of is None else self.writes_of()
+
+    @property
+    def plain_reads(self) -> bool:
+        """Whether row i reads unit i."""
+        return self.reads_of is None
+
+    @property
+    def plain_writes(self) -> bool:
+        """Whether column i is unit i."""
+        return self.writes_of is None
 
     @cached_property
     def tied(self) -> bool:
         """Whether each column reads a single unit, so that units go together with those below."""
-        return bool(self.reads.shape[1] > 1)
-
-    @cached_property
-    def plain_reads(self) -> bool:
-        """Whether row i reads unit i."""
-        return not self.tied and bool(np.array_equal(self.reads[:, 0], np.arange(self.below)))
-
-    @cached_property
-    def plain_writes(self) -> bool:
-        """Whether column i is unit i."""
-        return bool(np.array_equal(self.writes, np.arange(self.columns)))
+        return self.reads_of is not None and bool(self.reads.shape[1] > 1)
 
 
 class Draft(Protocol):

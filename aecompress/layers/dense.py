@@ -33,8 +33,9 @@ class Dense:
 
     def matrix(self, of: Shape) -> Matrix:
         """Return a row for every value of ``of``, which reads the unit on the last axis."""
-        reads = np.arange(math.prod(of), dtype=np.int64) % of[-1]
-        return Matrix(reads[:, None], np.arange(self.out, dtype=np.int64), of[-1])
+        count = math.prod(of)
+        maps = None if len(of) == 1 else lambda: (np.arange(count, dtype=np.int64) % of[-1])[:, None]
+        return Matrix(count, self.out, of[-1], self.out, maps)
 
     def macs(self, of: Shape) -> int:
         """Return one multiply-add per weight."""

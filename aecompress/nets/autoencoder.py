@@ -10,12 +10,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aecompress.layers.base import BoundLayer, bind
-from aecompress.layers.dense import Dense, dense
+from aecompress.layers.base import BoundLayer, Layer, Shape, bind
+from aecompress.layers.dense import dense
 from aecompress.nets.layers import ACTIVATIONS, Layout, Trace, backward, dense_write_gradient, forward
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
-from aecompress.spec.fields import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,7 @@ def gradient(
     rows: Tensor,
     noise: Tensor | None,
     noise_level: float,
+    *,
     loss: str,
 ) -> Trace:
     """Gradient of the training loss on one batch, written in place into ``gradients``.
@@ -100,7 +100,7 @@ def gradient(
     """
     if net.log_variance is not None:
         assert noise is not None
-        return _variational_gradient(net, net.log_variance, weights, gradients, rows, noise, loss)
+        return _variational_gradient(net, weights, gradients, rows, noise, loss)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     inputs = inputs.to(gradients[net.encoder[0].name + ".weight"].dtype)
     trace = forward(net.layers, weights, inputs)
@@ -115,19 +115,20 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
     last, pre, out = net.decoder[-1].activation, trace.pre[-1], trace.out[-1]
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
-    wide = pre.to(rows.dtype)
-    return output_delta(loss, last, wide, ACTIVATIONS[last].apply(wide), rows, scale).to(pre.dtype)
+    full = pre.to(rows.dtype)
+    return output_delta(loss, last, full, ACTIVATIONS[last].apply(full), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(
     net: Autoencoder,
-    head: BoundLayer,
     weights: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
     rows: Tensor,
     noise: Tensor,
     loss: str,
 ) -> Trace:
+    head = net.log_variance
+    assert head is not None
     scale = 1.0 / rows.shape[1]
     inputs = rows.to(gradients[net.encoder[0].name + ".weight"].dtype)
     encoded = forward(net.encoder, weights, inputs)
@@ -179,26 +180,18 @@ def reconstruction_loss(
     return total
 
 
-def build(model: ModelSpec, inputs: int) -> Autoencoder:
-    """The autoencoder a complete spec asks for, on rows of ``inputs`` values."""
-    if model.encoder:
-        encoder = [(layer.out, layer.activation) for layer in model.encoder]
-        decoder = [(layer.out, layer.activation) for layer in model.decoder]
-    else:
-        assert model.hidden != "auto" and model.latent != "auto"
-        assert model.output != "auto" and model.latent_activation != "auto"
-        encoder = [(size, model.activation) for size in model.hidden]
-        decoder = [*reversed(encoder), (inputs, model.output)]
-        encoder.append((model.latent, model.latent_activation))
-    chain = _chain("encoder", inputs, encoder)
-    head = None
-    if model.family == "variational":
-        head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity")
-    return Autoencoder(chain, _chain("decoder", encoder[-1][0], decoder), head)
+def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, variational: bool = False) -> Autoencoder:
+    """Build the autoencoder with these layers on rows of ``shape``.
 
+    Args:
+        variational: give it the second head of the variational family, beside the last layer of the encoder.
 
-def _chain(name: str, inputs: int, sizes: Sequence[tuple[int, str]]) -> tuple[BoundLayer, ...]:
-    return bind([Dense(f"{name}.{index}", *size) for index, size in enumerate(sizes)], (inputs,))
+    Raises:
+        SpecError: a layer cannot be given what comes to it.
+    """
+    chain = bind(encoder, shape)
+    head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
+    return Autoencoder(chain, bind(decoder, chain[-1].gives), head)
 
 
 def tensors_of(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:

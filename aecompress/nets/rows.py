@@ -58,6 +58,11 @@ RowSet = Tensor | SparseTensor
 """``[N, D]``."""
 
 
+def gather(rows: RowSet, index: Tensor) -> Tensor:
+    """Return the rows of an int64 ``index`` of any shape, dense: ``[..., D]``."""
+    return rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+
+
 def picked(rows: RowSet, index: Tensor) -> RowSet:
     """The rows ``index``, of the same kind."""
     return rows.pick(index) if isinstance(rows, SparseTensor) else rows.index_select(0, index)

@@ -1,1 +1,1 @@
-"""From a complete spec to the parts of a run. Configuration ends here."""
+"""From a spec to the parts of a run: its "auto" fields filled, its plan made. Configuration ends here."""

@@ -1,45 +1,69 @@
-"""The default recipe: what "auto" fields become once the data are known, and what the data cannot give.
+"""Every "auto" field of a spec, filled in one place: one ordered table, which is the default recipe.
 
-docs/recipe.md has the figures that chose it.
+A row reads fields that were requested or that rows above it fill. docs/recipe.md has the figures that chose the values.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from aecompress.data.facts import Facts
 from aecompress.errors import SpecError
-from aecompress.spec.fields import LossName, RunSpec, drive_of
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.plan.budget import most_sparse, rising_budgets, sparsity_within
+from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.plan.network import network_of
+from aecompress.plan.suitability import check_pretrained, unsuitable
+from aecompress.spec.fields import FIELDS, RULE_TRAITS, LossName, RunSpec, regrowth_possible, rule_traits
 from aecompress.spec.resolve import Resolved
-from aecompress.spec.toml import flatten, nest
+from aecompress.spec.rules import contradictions, dominance_possible
+from aecompress.spec.toml import flatten
 
 FROM_DATA = "from the data"
-"""The source of a value that nobody asked for."""
-
-
+"""The source of a value of the recipe."""
 NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
     "paper": ((30,), 10),
     "paper-small": ((30,), 2),
     "paper-large": ((60, 30), 10),
 }
 """Hidden sizes and latent size of the paper's networks (ALGORITHMS A2)."""
+PASSES = 8, 200
+"""The fewest and the most passes over the rows; between them, as many as have STEPS steps."""
+STEPS = 6000
+PRUNES = 100
+"""Prunes of a run toward a target."""
+
+Net = Callable[[], Autoencoder]
+Filled = tuple[Any, str] | None
+
+
+class Row(NamedTuple):
+    """How one field is filled where it is "auto"."""
+
+    field: str
+    reads: tuple[str, ...]
+    """Dotted fields, and facts: rows, inputs, binary, unit, sparse, splits, device, pretrained, requested, net."""
+    value: Callable[[RunSpec, RunFacts, Net], Filled]
+    """From the draft of the spec, the facts and the network: the value and the clause of why; None leaves the field."""
 
 
 def default_hidden(inputs: int) -> int:
-    """Size of the one hidden layer: the power of two nearest to inputs / 2.5, from 4 to 512."""
+    """Return the size of the one hidden layer: the power of two nearest to inputs / 2.5, from 4 to 512."""
     return min(max(1 << max(round(math.log2(inputs / 2.5)), 0), 4), 512)
 
 
 def default_batch(rows: int) -> int:
-    """Rows per step: the power of two nearest to rows / 64, from 16 to 128."""
+    """Return the rows per step: the power of two nearest to rows / 64, from 16 to 128."""
     return min(max(1 << max(round(math.log2(rows / 64)), 0), 16), 128)
 
 
-def default_loss(family: str, binary: bool, unit: bool, sparse: bool = False) -> LossName:
-    """bce for the variational family on rows in [0, 1] (ALGORITHMS A2), bce-then-l1 for the others on 0/1, else mse.
+def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> LossName:
+    """Return bce for the variational family on rows in [0, 1] (ALGORITHMS A2), bce-then-l1 on 0/1, else mse.
 
-    Of interactions, of which l1 would rather foretell none at all, bce.
+    Of interactions, of which l1 would rather predict none at all, bce.
     """
     if sparse and unit:
         return "bce"
@@ -48,66 +72,243 @@ def default_loss(family: str, binary: bool, unit: bool, sparse: bool = False) ->
     return "bce-then-l1" if binary else "mse"
 
 
-def complete(resolved: Resolved, facts: Facts) -> Resolved:
-    """Fill in every "auto" field from the data, by the default recipe (docs/recipe.md).
+def _encoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    layers = pretrained_encoder(draft.model, facts)
+    return (layers, f"--init {draft.model.init}") if layers else None
+
+
+def _decoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    layers = pretrained_decoder(draft.model, facts)
+    return (layers, f"--init {draft.model.init}") if layers else None
+
+
+def _hidden(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.encoder:  # written out layer by layer
+        return None
+    paper = NETWORKS.get(draft.model.network)
+    return paper[0] if paper else (default_hidden(facts.data.inputs),), FROM_DATA
+
+
+def _latent(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.encoder:
+        return None
+    if draft.model.network in NETWORKS:
+        return NETWORKS[draft.model.network][1], FROM_DATA
+    inputs = facts.data.inputs
+    sizes = draft.model.hidden if isinstance(draft.model.hidden, tuple) else ()
+    return min(max(1, (sizes or (inputs,))[-1] // 4), inputs), FROM_DATA
+
+
+def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    linear = draft.model.network == "default" or draft.model.family == "variational"
+    return "identity" if linear else "relu", FROM_DATA
+
+
+def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    model, data = draft.model, facts.data
+    sigmoid = (model.decoder[-1].activation if model.decoder else model.output) == "sigmoid"
+    binary, unit = data.binary and sigmoid, data.unit and sigmoid
+    return default_loss(model.family, binary=binary, unit=unit, sparse=data.sparse), FROM_DATA
+
+
+def _initial(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    drawn_as_torch = draft.prune.granularity == "unit" or draft.train.loss == "bce-then-l1"
+    return "torch" if drawn_as_torch else "scaled", FROM_DATA
+
+
+def _epochs(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    return min(max(round(STEPS / facts.steps(int(draft.train.batch))), PASSES[0]), PASSES[1]), FROM_DATA
+
+
+def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    published = "prune.form" in facts.requested and draft.prune.form == "published"
+    return "probability" if published or "prune.probability" in facts.requested else "target", FROM_DATA
+
+
+def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.budget.max_params or draft.budget.max_bytes:
+        return sparsity_within(draft, net()), "from the budget"
+    return 0.8 if draft.prune.drive == "target" and draft.prune.operator != "none" else 0.0, FROM_DATA
+
+
+def _regrowth(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    return 0.5 if regrowth_possible(draft) and draft.prune.granularity == "weight" else 0.0, FROM_DATA
+
+
+def _rule(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    same = "evolve.budgets" in facts.requested and draft.evolve.budgets == "same"
+    ring = draft.mode == "coevo" and draft.evolve.cells > 2
+    return "dominance" if ring and not same and dominance_possible(draft) else "pair", "from the budgets"
+
+
+def _budgets(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if not RULE_TRAITS[draft.evolve.rule].own_budgets:
+        return "same", "from the target"
+    target = float(draft.prune.target_sparsity)
+    return rising_budgets(draft.evolve.cells, target, most_sparse(draft, net())), "from the target"
+
+
+def _min_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    budget = draft.budget
+    requested = "prune.target_sparsity" in facts.requested or budget.max_params or budget.max_bytes
+    if budget.max_loss_increase and draft.prune.drive == "target" and requested:
+        return draft.prune.target_sparsity, "the requested target"
+    return 0.0, "no target requested"
+
+
+def _per_generation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    train, once = draft.train, "evolve.rule" in facts.requested and rule_traits(draft).pruned_once
+    if not train.epochs or draft.prune.drive == "probability" or once:
+        return 1, FROM_DATA
+    return min(facts.steps(int(train.batch)), max(1, round(PRUNES / int(train.epochs)))), FROM_DATA
+
+
+def _compile(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if facts.device is None:
+        return None
+    choice = choose_engine(workload_of(draft, net(), facts.device, facts.data.rows), "auto")
+    return choice.compile, choice.why
+
+
+_REGROWTH = ("prune.drive", "prune.masks", "train.epochs")
+"""What decides whether weights can regrow."""
+_DOMINANCE = ("evolve.order", "prune.operator", "prune.target_sparsity", *_REGROWTH)
+"""What decides whether cells can differ in their budgets."""
+_LIMITS = ("budget.max_params", "budget.max_bytes")
+"""What sets the target sparsity where none is requested."""
+_EXPORT = ("export.opset", "export.variants", "export.values")
+"""What decides the bytes of a file."""
+_ENGINE = (
+    "precision", "mode", "data.source", "model.family", "evolve.rule", "evolve.cells", "budget.max_loss_increase",
+    "train.epochs", "train.batch", "train.optimizer",
+)  # fmt: skip
+"""What the choice of an engine reads."""
+
+RECIPE: tuple[Row, ...] = (
+    Row("model.output", ("unit",), lambda draft, facts, net: (facts.unit_output, FROM_DATA)),
+    Row(
+        "model.encoder",
+        ("pretrained", "requested", "model.init", "model.activation", "model.latent_activation"),
+        _encoder,
+    ),
+    Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
+    Row("model.hidden", ("inputs", "model.encoder", "model.network"), _hidden),
+    Row("model.latent", ("inputs", "model.encoder", "model.network", "model.hidden"), _latent),
+    Row("model.latent_activation", ("model.network", "model.family"), _latent_activation),
+    Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
+    Row("model.initial", ("prune.granularity", "train.loss"), _initial),
+    Row("train.batch", ("rows",), lambda draft, facts, net: (default_batch(facts.data.rows), FROM_DATA)),
+    Row("train.epochs", ("rows", "train.batch"), _epochs),
+    Row("train.learning_rate", (), lambda draft, facts, net: (8e-3, FROM_DATA)),
+    Row("prune.drive", ("requested", "prune.form"), _drive),
+    Row(
+        "prune.form",
+        ("prune.drive",),
+        lambda draft, facts, net: ("published" if draft.prune.drive == "probability" else "score", FROM_DATA),
+    ),
+    Row(
+        "prune.probability",
+        ("prune.operator",),
+        lambda draft, facts, net: (0.1 if draft.prune.operator == "variance" else 0.5, FROM_DATA),
+    ),
+    Row("prune.regrowth", (*_REGROWTH, "prune.granularity"), _regrowth),
+    Row("prune.regrowth_end", (), lambda draft, facts, net: (0.75, FROM_DATA)),
+    Row(
+        "train.betas",
+        ("prune.regrowth",),
+        lambda draft, facts, net: ((0.9, 0.99) if draft.prune.regrowth else (0.9, 0.999), FROM_DATA),
+    ),
+    Row(
+        "prune.target_sparsity",
+        ("net", "prune.drive", "prune.operator", "prune.granularity", *_LIMITS, *_EXPORT),
+        _target_sparsity,
+    ),
+    Row(
+        "prune.per_generation",
+        ("rows", "requested", "train.batch", "train.epochs", "mode", "evolve.rule", "prune.drive"),
+        _per_generation,
+    ),
+)
+"""The default recipe, in the order in which fields are filled."""
+
+FOLLOWING: tuple[Row, ...] = (
+    Row(
+        "evolve.rule",
+        ("requested", "mode", "evolve.cells", "evolve.budgets", *_DOMINANCE),
+        _rule,
+    ),
+    Row(
+        "evolve.budgets",
+        ("net", "evolve.rule", "evolve.cells", "prune.granularity", "prune.target_sparsity"),
+        _budgets,
+    ),
+    Row(
+        "budget.min_sparsity",
+        ("requested", "budget.max_loss_increase", "prune.drive", "prune.target_sparsity", *_LIMITS),
+        _min_sparsity,
+    ),
+    Row("compile", ("device", "net", "rows", *_ENGINE), _compile),
+)
+"""What follows from the recipe; a spec for later runs leaves it "auto", so that it follows their flags too."""
+
+TABLE = RECIPE + FOLLOWING
+"""Every field that can be filled, in order."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "device": "by the machine of each run: plan.device.find_device",
+    "data.header": "by each file: data.sources",
+    "data.scaling": "by the rows, and kept with the model: data.scaling",
+    "prune.end": "by the target of each cell: pruning_end",
+}
+"""The fields that stay "auto" in a complete spec, and what decides them."""
+
+
+def complete(resolved: Resolved, facts: RunFacts, rows: Sequence[Row] = TABLE) -> Resolved:
+    """Fill the "auto" fields of ``rows`` by the default recipe, and check the complete spec once.
 
     Raises:
-        SpecError: the spec asks for what these data cannot give.
+        DataError: the pretrained model does not fit the rows.
+        SpecError: the spec contradicts itself, or requests what these rows and this network cannot give.
     """
-    spec = resolved.spec
-    steps = 6000
-    if spec.model.network == "default":
-        hidden: tuple[int, ...] = (default_hidden(facts.inputs),)
-        width = (hidden if spec.model.hidden == "auto" else spec.model.hidden or (facts.inputs,))[-1]
-        latent = min(max(1, width // 4), facts.inputs)
-    else:
-        hidden, latent = NETWORKS[spec.model.network]
-    output = "sigmoid" if facts.unit else "identity"
-    sigmoid = (spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output) in ("auto", "sigmoid")
-    batch = default_batch(facts.rows) if spec.train.batch == "auto" else spec.train.batch
-    pass_steps = -(-facts.rows // batch)
-    epochs = min(max(round(steps / pass_steps), 8), 200) if spec.train.epochs == "auto" else spec.train.epochs
-    loss = default_loss(spec.model.family, facts.binary and sigmoid, facts.unit and sigmoid, facts.sparse)
-    loss = loss if spec.train.loss == "auto" else spec.train.loss
-    drive = drive_of(spec.prune)
-    regrown = can_regrow(spec) and spec.prune.granularity == "weight"
-    regrowth = (0.5 if regrown else 0.0) if spec.prune.regrowth == "auto" else spec.prune.regrowth
-    recipe: dict[str, Any] = {
-        "model.output": output,
-        "model.initial": "torch" if spec.prune.granularity == "unit" or loss == "bce-then-l1" else "scaled",
-        "model.latent_activation": "identity"
-        if spec.model.network == "default" or spec.model.family == "variational"
-        else "relu",
-        "train.loss": loss,
-        "train.batch": batch,
-        "train.epochs": epochs,
-        "train.learning_rate": 8e-3,
-        "train.betas": (0.9, 0.99) if regrowth else (0.9, 0.999),
-        "prune.drive": drive,
-        "prune.form": "published" if drive == "probability" else "score",
-        "prune.target_sparsity": 0.8 if drive == "target" and spec.prune.operator != "none" else 0.0,
-        "prune.probability": 0.1 if spec.prune.operator == "variance" else 0.5,
-        "prune.regrowth": regrowth,
-        "prune.regrowth_end": 0.75,
-        "prune.per_generation": min(pass_steps, max(1, round(100 / max(epochs, 1))))
-        if epochs and drive == "target" and not (spec.mode == "coevo" and spec.evolve.rule == "panmictic")
-        else 1,
-    }
-    if not spec.model.encoder:
-        recipe |= {"model.hidden": hidden, "model.latent": latent}
-    values, sources = flatten(spec.model_dump()), dict(resolved.sources)
-    for path, value in recipe.items():
-        if values[path] == "auto":
-            values[path], sources[path] = value, FROM_DATA
-    done = Resolved(RunSpec.model_validate(nest(values)), sources)
-    faults = unsuitable(done.spec, facts)
+    check_pretrained(resolved.spec, facts)
+    values = flatten(resolved.spec.model_dump())
+    requested = frozenset(path for path, value in values.items() if not _open(path, value))
+    facts = dataclasses.replace(facts, requested=requested)
+    draft, sources = resolved.spec, dict(resolved.sources)
+    for row in rows:
+        filled = fill(draft, row, facts)
+        if filled is not None:
+            draft, sources[row.field] = with_value(draft, row.field, filled[0]), filled[1]
+    spec = RunSpec.model_validate(draft.model_dump())
+    faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
-    return done
+    return Resolved(spec, sources)
+
+
+def fill(draft: RunSpec, row: Row, facts: RunFacts) -> Filled:
+    """Return the value of a row's field and why; None where it was requested, or is left as it is."""
+    section, _, name = row.field.rpartition(".")
+    if not _open(row.field, getattr(getattr(draft, section) if section else draft, name)):
+        return None
+    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.inputs))
+
+
+def with_value(draft: RunSpec, path: str, value: Any) -> RunSpec:
+    """Return the draft with one field set, unchecked: the complete spec is checked as a whole."""
+    section, _, name = path.rpartition(".")
+    if not section:
+        return draft.model_copy(update={name: value})
+    return draft.model_copy(update={section: getattr(draft, section).model_copy(update={name: value})})
+
+
+def _open(path: str, value: Any) -> bool:
+    """Return whether a field can be filled: its default says nothing, and has not been replaced."""
+    return FIELDS[path] in ("auto", ()) and value == FIELDS[path]
 
 
 def pruning_end(spec: RunSpec, target: float) -> float:
-    """Progress of the run at which cubic reaches ``target``: prune.end, or what the default recipe says."""
+    """Return the progress of the run at which cubic reaches ``target``: prune.end, or what the recipe says."""
     if spec.prune.end != "auto":
         return spec.prune.end
     if spec.prune.granularity == "unit":
@@ -119,34 +320,3 @@ def pruning_end(spec: RunSpec, target: float) -> float:
     else:  # few weights have to be found by exchange, for which they need the time
         share = min(max(0.75 - 0.5 * math.log10(0.2 / (1 - target)), 0.2), 0.75)
     return spec.prune.start + (1 - spec.prune.start) * share
-
-
-def can_regrow(spec: RunSpec) -> bool:
-    """Whether regrowth can be asked for: pruning to a target, with masks that last, while training goes on."""
-    return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
-
-
-def unsuitable(spec: RunSpec, facts: Facts) -> list[str]:
-    """Faults between a complete spec and the data."""
-    faults = []
-    latent = spec.model.encoder[-1].out if spec.model.encoder else spec.model.latent
-    if isinstance(latent, int) and latent > facts.inputs:
-        faults.append(
-            f"model.latent = {latent}: the rows have only {facts.inputs} inputs; choose at most {facts.inputs}"
-        )
-    if spec.model.decoder and spec.model.decoder[-1].out != facts.inputs:
-        faults.append(
-            f"model.decoder: its last layer gives {spec.model.decoder[-1].out} values; "
-            f"the rows have {facts.inputs} inputs, so set its out to {facts.inputs}"
-        )
-    pass_steps = -(-facts.rows // int(spec.train.batch))
-    if int(spec.prune.per_generation) > pass_steps:
-        faults.append(
-            f"prune.per_generation = {spec.prune.per_generation}: a pass has {pass_steps} steps; choose at most as many"
-        )
-    if spec.train.loss in ("bce", "bce-then-l1") and not facts.unit:
-        faults.append(
-            f"train.loss = {spec.train.loss!r}: cross-entropy needs rows in [0, 1]; "
-            "choose data.scaling = 'minmax' or train.loss = 'mse'"
-        )
-    return faults

@@ -1,23 +1,24 @@
-"""How many cells, members, generations, and which budgets a spec asks for."""
+"""How many cells, members, generations, and which budgets a spec has."""
 
 from __future__ import annotations
 
+from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.spec.fields import RunSpec
 
 
 def generations_of(spec: RunSpec) -> int:
-    """Generations of a run; pruning in one shot is one without training."""
+    """Return the generations of a run; pruning in one shot is one without training."""
     return max(int(spec.train.epochs), 1)
 
 
 def cells_of(spec: RunSpec) -> int:
-    """Individuals of a run; one that must keep to a dense model's loss trains that beside it."""
+    """Return the individuals of a run; one that must keep to a dense model's loss trains that beside it."""
     return spec.evolve.cells if spec.mode == "coevo" else 2 if spec.budget.max_loss_increase else 1
 
 
 def budgets_of(spec: RunSpec) -> tuple[float, ...]:
-    """The target sparsity of every cell."""
+    """Return the target sparsity of every cell."""
     if isinstance(spec.evolve.budgets, tuple) and spec.mode == "coevo":
         return spec.evolve.budgets
     if spec.mode == "canonical" and spec.budget.max_loss_increase:
@@ -25,7 +26,14 @@ def budgets_of(spec: RunSpec) -> tuple[float, ...]:
     return (float(spec.prune.target_sparsity),) * cells_of(spec)
 
 
+def rule_of(spec: RunSpec) -> str:
+    """Return the evolution rule of a spec, a name in :data:`aecompress.evolve.rules.registry.RULES` once resolved."""
+    return spec.evolve.rule if spec.mode == "coevo" else "alone"
+
+
 def members_of(spec: RunSpec) -> int:
-    """Members of a neighbourhood, n of the schedules; in a panmictic population it is 1 (ALGORITHMS A4)."""
+    """Return the members of a neighbourhood, n of the schedules; 1 under rules without space (ALGORITHMS A4)."""
     evolve = spec.evolve
-    return 1 if evolve.rule == "panmictic" else len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)
+    if not RULES[rule_of(spec)].spatial:
+        return 1
+    return len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)

@@ -7,6 +7,7 @@ import torch
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.base import Plan
+from aecompress.evolve.rules.registry import RULES
 from aecompress.machine import gib, memory_bytes
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
@@ -14,7 +15,7 @@ from aecompress.spec.fields import RunSpec
 
 
 def find_device(name: str) -> torch.device:
-    """The device a spec names; ``auto`` is a CUDA device, else the CPU.
+    """Return the device a spec names; ``auto`` is a CUDA device, else the CPU.
 
     Raises:
         DeviceError: it is not on this machine.
@@ -43,12 +44,12 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     cells = cells_of(spec)
     # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
     individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
-    passing = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.block, cells))
-    company = cells * members_of(spec) * individual // 2 if spec.evolve.rule == "opponents" else 0
-    needed = cells * individual + company + passing + value * sum(rows.size for rows in dataset.splits.values())
-    there = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
-    if needed > there:
+    scratch = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.blocks.cells, cells))
+    copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
+    needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
+    available = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
+    if needed > available:
         raise SpecError(
             f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
-            f"{device} has {gib(there)}; ask for smaller layers, fewer cells or fewer rows"
+            f"{device} has {gib(available)}; choose smaller layers, fewer cells or fewer rows"
         )

@@ -16,7 +16,7 @@ from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec
 
 RAREST = 1e-3
-"""A mean of rows in [0, 1] nearer to either end counts as this, so that its bias stays small enough to be unlearnt."""
+"""A mean of rows in [0, 1] nearer to either end counts as this, so that its bias stays small enough to unlearn."""
 
 
 MEAN_BIAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -33,12 +33,15 @@ def first_population(
     device: torch.device,
     init: Mapping[str, np.ndarray] | None = None,
 ) -> Population:
-    """The individuals before generation 0: drawn, or copies of the model with the tensors ``init`` by torch's names.
+    """Return the individuals before generation 0: drawn, or copies of the model with the tensors ``init``.
 
     Under model.initial = "scaled" a drawn model begins by giving the mean training row, as far as biases can.
+
+    Args:
+        init: tensors by our names, weights ``[in, out]``.
     """
     scaled = spec.model.initial == "scaled"
-    spread = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"
+    needs_stats = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"
     population = new_population(
         net,
         cells_of(spec),
@@ -46,9 +49,9 @@ def first_population(
         float(spec.train.learning_rate),
         spec.train.optimizer == "adam",
         device,
-        DTYPES[spec.precision],
-        min(int(spec.train.batch), len(dataset.train)) if spread else 0,
-        3**0.5 if scaled else 1.0,
+        dtype=DTYPES[spec.precision],
+        stats_batch=min(int(spec.train.batch), len(dataset.train)) if needs_stats else 0,
+        gain=3**0.5 if scaled else 1.0,
     )
     views = net.layout.views(population.weights)
     last = net.decoder[-1]

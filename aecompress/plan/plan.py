@@ -1,33 +1,30 @@
-"""The evolution that a complete spec asks for."""
+"""The evolution that a complete spec describes."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import cast
 
 import torch
 
-from aecompress.engines.base import Engine
-from aecompress.engines.eager import EAGER
+from aecompress.engines.base import Engine, Workload
 from aecompress.engines.training import Training
-from aecompress.evolve.base import Plan, Ring
+from aecompress.engines.untrained import Untrained
+from aecompress.evolve.base import Neighbourhood, Plan
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.counts import cells_of, generations_of
-from aecompress.plan.engine import blocks_of, untrained
+from aecompress.plan.counts import generations_of, rule_of
 from aecompress.plan.pruning import pruning_of
 from aecompress.plan.training import loss_of, rate_of
 from aecompress.spec.fields import RunSpec, metric_of
 
 
-def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engine = EAGER) -> Plan:
-    """The evolution that a complete spec asks for.
+def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
+    """Return the evolution that a complete spec describes, trained by ``engine``.
 
     Raises:
         SpecError: the target would empty a layer, or the schedule never prunes.
     """
     learn, generations = spec.train, generations_of(spec)
-    pruning = pruning_of(spec, net)
+    pruning = pruning_of(spec, load.net)
     training = Training(
         seed=spec.seed,
         generations=generations,
@@ -43,20 +40,21 @@ def plan_of(spec: RunSpec, net: Autoencoder, device: torch.device, engine: Engin
         products=torch.bfloat16 if spec.precision == "bf16" else None,
     )
     evolve = spec.evolve
-    ring = Ring(
+    neighbourhood = Neighbourhood(
         topology=TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius),
-        asynchronous=evolve.order == "asynchronous",
+        order=evolve.order,
         tournament=evolve.tournament,
         concept=evolve.concept,
         shared_batch=evolve.batch == "shared",
-        prune_first=evolve.rule == "pair-prune-first",
-        opponents=evolve.rule == "opponents",
-        panmictic=evolve.rule == "panmictic",
-        dominance=evolve.rule == "dominance",
     )
-    cells = cells_of(spec)
-    block, apart = blocks_of(net, cells, training.batch, engine, device)
-    ring_or_none = ring if spec.mode == "coevo" else None
-    if learn.epochs == 0:
-        engine = dataclasses.replace(engine, name="no training", train=untrained, whole_passes=False)
-    return Plan(net, training, pruning, ring_or_none, metric_of(learn.loss), block, apart, engine)
+    engine = engine if learn.epochs else Untrained(engine)
+    return Plan(
+        net=load.net,
+        training=training,
+        pruning=pruning,
+        rule=rule_of(spec),
+        neighbourhood=neighbourhood,
+        metric=metric_of(learn.loss),
+        engine=engine,
+        blocks=engine.layout(load),
+    )

@@ -2,65 +2,41 @@
 
 from __future__ import annotations
 
-import math
-
 from aecompress.errors import SpecError
 from aecompress.evolve.operators import OPERATORS, operator_of
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Curve, Shape, cubic, schedule, toward_target
-from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import pruning_end
+from aecompress.plan.budget import most_sparse
 from aecompress.plan.counts import budgets_of, generations_of, members_of
 from aecompress.spec.fields import RunSpec
 
 
-def most_sparse(spec: RunSpec, net: Autoencoder) -> float:
-    """The largest target sparsity that leaves something of every layer, rounded down."""
-    limit = most_unit_zeros(net) if spec.prune.granularity == "unit" else most_zeros(net)
-    return math.floor(limit / net.model_size * 1e4) / 1e4
-
-
 def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
-    """How a complete spec prunes; None where it does not."""
-    prune, generations = spec.prune, generations_of(spec)
+    """Return how a complete spec prunes; None where it does not.
+
+    Raises:
+        SpecError: the target would empty a layer, no probability can drive the operator, or the schedule never prunes.
+    """
+    prune = spec.prune
     if prune.operator == "none" or (prune.drive == "target" and prune.target_sparsity == 0):
         return None
     targets = budgets_of(spec)
-    target, most = max(targets), most_sparse(spec, net)
-    units = prune.granularity == "unit"
-    if target > most:
-        why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
-        raise SpecError(
-            f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; "
-            f"ask for at most {most}"
-        )
-    ring = spec.mode == "coevo"
-    shape = Shape(
-        float(prune.probability),
-        generations - 1 if ring else generations,
-        members_of(spec) if ring else 1,
-        prune.exponent,
-        prune.delay,
-    )
-    operator, curves = operator_of(prune.operator), tuple[Curve, ...]()
-    if prune.drive == "probability" and operator.published is None:
-        able = ", ".join(name for name, each in OPERATORS.items() if each.published)
+    check_target(spec, net, max(targets))
+    by_probability = prune.drive == "probability"
+    operator = operator_of(prune.operator)
+    if by_probability and operator.published is None:
+        published = ", ".join(name for name, each in OPERATORS.items() if each.published)
         raise SpecError(
             f"prune.operator = {prune.operator!r}: has no published form, so a probability cannot drive it; leave out "
-            f"prune.probability (--probability) and prune to a target, or choose one of {able}"
+            f"prune.probability (--probability) and prune to a target, or choose one of {published}"
         )
-    if prune.drive == "probability":
-        chance = schedule(prune.schedule, shape)
-    elif prune.schedule == "cubic":
-        curves = tuple(cubic(prune.start, pruning_end(spec, target)) for target in targets)
-    else:
-        curves = (toward_target(prune.schedule, shape, generations),) * len(targets)
     return Pruning(
         operator=operator,
-        curves=curves,
+        curves=() if by_probability else curves_of(spec, targets),
         targets=targets,
-        probability=chance if prune.drive == "probability" else None,
+        probability=schedule(prune.schedule, shape_of(spec)) if by_probability else None,
         granularity=prune.granularity,
         persistent=prune.masks == "fixed",
         per_generation=int(prune.per_generation),
@@ -71,3 +47,38 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
         guide_rows=prune.guide_rows,
         order=prune.order,
     )
+
+
+def check_target(spec: RunSpec, net: Autoencoder, target: float) -> None:
+    """Refuse a target sparsity that would leave nothing of a layer.
+
+    Raises:
+        SpecError: with the highest one that does not.
+    """
+    most = most_sparse(spec, net)
+    if target <= most:
+        return
+    units = spec.prune.granularity == "unit"
+    why = "whole hidden units, of which every layer keeps one, do not reach it" if units else "would empty a layer"
+    raise SpecError(
+        f"prune.target_sparsity = {target}: {why} in this network of {net.model_size} parameters; choose at most {most}"
+    )
+
+
+def shape_of(spec: RunSpec) -> Shape:
+    """Return the numbers that a complete spec shapes its schedule with; in a ring F is the last generation's index."""
+    prune, generations = spec.prune, generations_of(spec)
+    return Shape(
+        probability=float(prune.probability),
+        final=generations - 1 if spec.mode == "coevo" else generations,
+        members=members_of(spec),
+        exponent=prune.exponent,
+        delay=prune.delay,
+    )
+
+
+def curves_of(spec: RunSpec, targets: tuple[float, ...]) -> tuple[Curve, ...]:
+    """Return the rise of each cell to its target."""
+    if spec.prune.schedule == "cubic":
+        return tuple(cubic(spec.prune.start, pruning_end(spec, target)) for target in targets)
+    return (toward_target(spec.prune.schedule, shape_of(spec), generations_of(spec)),) * len(targets)

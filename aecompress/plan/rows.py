@@ -14,12 +14,12 @@ from aecompress.nets.rows import RowSet, SparseTensor, picked
 from aecompress.plan.training import DTYPES
 from aecompress.spec.fields import RunSpec
 
-MEASURE_ROWS = 64, 10_000
-"""The fewest and the most rows that a generation is measured on; between them, a tenth of the rows given."""
+SAMPLE_ROWS = 64, 10_000
+"""The fewest and the most rows that a generation is evaluated on; between them, a tenth of the rows given."""
 
 
 def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
-    """The rows that evolution sees, moved to the device once.
+    """Return the rows that evolution sees, moved to the device once.
 
     Guide rows come from the split the spec names, or the nearest one that has rows.
     """
@@ -35,20 +35,20 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
         validation = moved(dataset.validation)
         validation_sample = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
     guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
-    return Rows(train, sample, validation, validation_sample, guide)
+    return Rows(train=train, sample=sample, validation=validation, validation_sample=validation_sample, guide=guide)
 
 
 def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:
-    """Rows as tensors on a device; interactions stay sparse."""
+    """Return rows as tensors on a device; interactions stay sparse."""
     if isinstance(rows, SparseRows):
         starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
         return SparseTensor(starts, places, rows.inputs, dtype)
     return torch.from_numpy(rows).to(device, dtype)
 
 
-def sampled(rows: RowSet, beside: int, seed: int, purpose: str) -> RowSet:
-    """Rows to measure each generation on: so few that it costs a small part of training on ``beside`` rows."""
-    count = min(max(beside // 10, MEASURE_ROWS[0]), MEASURE_ROWS[1])
+def sampled(rows: RowSet, trained_rows: int, seed: int, purpose: str) -> RowSet:
+    """Return rows to evaluate each generation on: so few that it costs a small part of training on so many rows."""
+    count = min(max(trained_rows // 10, SAMPLE_ROWS[0]), SAMPLE_ROWS[1])
     if count >= len(rows):
         return rows
     index = np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))

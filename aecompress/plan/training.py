@@ -15,14 +15,14 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.floa
 
 
 def loss_of(name: str, switch: int) -> Callable[[int], str]:
-    """The training loss by generation; bce-then-l1 changes over at generation ``switch``."""
+    """Return the training loss by generation; bce-then-l1 changes to l1 at generation ``switch``."""
     if name == "bce-then-l1":
         return lambda generation: "bce" if generation < switch else "l1"
     return lambda generation: name
 
 
 def rate_of(spec: RunSpec) -> Callable[[float], float]:
-    """Share of the base learning rate by progress of the run."""
+    """Return the share of the base learning rate by progress of the run."""
     train = spec.train
     if train.rate == "walk":
         return lambda progress: 1.0
@@ -34,7 +34,7 @@ def rate_of(spec: RunSpec) -> Callable[[float], float]:
 
 
 def warmup_cosine(warmup: float) -> Callable[[float], float]:
-    """A linear rise over the first ``warmup`` of the run, then half a cosine down to 0."""
+    """Return a linear rise over the first ``warmup`` of the run, then half a cosine down to 0."""
 
     def rate(progress: float) -> float:
         if progress < warmup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,9 @@ from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
 from aecompress.population.stats import ActivationStats, no_stats
 
+PER_PARAMETER = ("weights", "masks", "first_moment", "second_moment")
+"""The tensors ``[P, n]`` that hold a value for each parameter, by their names in :meth:`Population.tensors`."""
+
 
 @dataclass
 class Population:
@@ -23,6 +25,8 @@ class Population:
     tensors are updated in place. So the last completed generation is whole at any moment.
     """
 
+    cells: Tensor
+    """int64 ``[P]``: the numbers of the cells, which key their draws; they stay when individuals are replaced."""
     weights: Tensor
     """``[P, n]``: encoder, decoder, then training-only heads."""
     masks: Tensor
@@ -32,7 +36,7 @@ class Population:
     learning_rate: Tensor
     """``[P]``; stays with the cell when its individual is replaced."""
     fitness: Tensor
-    """``[P]``: loss on validation rows at the last measurement, lower is better; +inf when not finite."""
+    """``[P]``: loss on validation rows at the last evaluation, lower is better; +inf when not finite."""
     capacity: Tensor
     """``[P]``: share of the parameters not zero at the lineage's last prune; 1 when never pruned (ALGORITHMS A7)."""
     stats: ActivationStats | None
@@ -40,56 +44,48 @@ class Population:
     generation: int
     """Completed generations."""
 
-    @property
-    def cells(self) -> Tensor:
-        """int64 ``[P]``: the cell indices, on the population's device."""
-        return torch.arange(self.weights.shape[0], device=self.weights.device)
+    def __len__(self) -> int:
+        return self.weights.shape[0]
 
-    def take(self, parents: Tensor) -> Population:
-        """A new population whose cell i holds a copy of individual ``parents[i]``; ``parents`` int64 ``[P]``."""
+    @property
+    def places(self) -> Tensor:
+        """Return the places of all individuals in the tensors, int64 ``[P]``: 0 .. P-1."""
+        return torch.arange(len(self), device=self.weights.device)
+
+    def take(self, parents: Tensor, places: Tensor | None = None) -> Population:
+        """Return a new population whose individual i is a copy of individual ``parents[i]``, in the cell of another.
+
+        Args:
+            parents: int64 ``[K]``, places of this population.
+            places: int64 ``[K]``: individual i gets the number and the learning rate of the cell at ``places[i]``.
+                None: the cells stay as they are, and K is P.
+        """
         moments = self.moments
         return Population(
+            cells=self.cells.clone() if places is None else self.cells[places],
             weights=self.weights[parents],
             masks=self.masks[parents],
             moments=None if moments is None else (moments[0][parents], moments[1][parents]),
-            learning_rate=self.learning_rate.clone(),
+            learning_rate=self.learning_rate.clone() if places is None else self.learning_rate[places],
             fitness=self.fitness[parents],
             capacity=self.capacity[parents],
             stats=None if self.stats is None else self.stats.take(parents),
             generation=self.generation,
         )
 
-    def pair(self, encoders: Tensor, decoders: Tensor, net: Autoencoder) -> Population:
-        """K individuals: i has the encoder of individual ``encoders[i]`` and the decoder of ``decoders[i]``.
+    def copy(self) -> Population:
+        """Return a copy of every individual in its own cell."""
+        return self.take(self.places)
 
-        What is not of the one or the other comes with the encoder.
-        """
-        new, mates = self.pick(encoders), self.pick(decoders)
-        place = slice(net.encoder_size, net.model_size)
-        theirs = mates.tensors()
-        for name, tensor in new.tensors().items():
-            if tensor.shape[1:] == self.weights.shape[1:]:
-                tensor[:, place] = theirs[name][:, place]
-        return new
-
-    def put_pair(self, encoders: Tensor, decoders: Tensor, pair: Population, net: Autoencoder) -> None:
-        """Write K individuals made by :meth:`pair` back where they came from, in place; no encoder or decoder twice."""
-        mine, place = self.tensors(), slice(net.encoder_size, net.model_size)
-        rest = [slice(0, net.encoder_size), slice(net.model_size, None)]
-        for name, tensor in pair.tensors().items():
-            if tensor.shape[1:] == self.weights.shape[1:]:
-                mine[name][:, place].index_copy_(0, decoders, tensor[:, place])
-                for part in rest:
-                    mine[name][:, part].index_copy_(0, encoders, tensor[:, part])
-
-    def pick(self, cells: Tensor) -> Population:
-        """A copy of ``cells`` (int64 ``[K]``) with their rates: the block that is trained together while it is hot."""
-        return dataclasses.replace(self.take(cells), learning_rate=self.learning_rate[cells])
+    def pick(self, places: Tensor) -> Population:
+        """Return a copy of the cells at ``places``, int64 ``[K]``: a block that is trained together while it is hot."""
+        return self.take(places, places)
 
     def part(self, first: int, last: int) -> Population:
-        """Cells ``first`` to ``last - 1`` as views: what is done to them in place is done to this population."""
+        """Return cells ``first`` to ``last - 1`` as views: what is done to them in place is done to this population."""
         moments, here = self.moments, slice(first, last)
         return Population(
+            cells=self.cells[here],
             weights=self.weights[here],
             masks=self.masks[here],
             moments=None if moments is None else (moments[0][here], moments[1][here]),
@@ -100,14 +96,38 @@ class Population:
             generation=self.generation,
         )
 
-    def put(self, cells: Tensor, block: Population) -> None:
-        """Write a picked block back into its ``cells``, in place."""
+    def put(self, places: Tensor, block: Population) -> None:
+        """Write a picked block back to its ``places``, in place."""
         mine = self.tensors()
         for name, tensor in block.tensors().items():
-            mine[name].index_copy_(0, cells, tensor)
+            mine[name].index_copy_(0, places, tensor)
+
+    def pair(self, encoders: Tensor, decoders: Tensor, net: Autoencoder) -> Population:
+        """Return K individuals: i has the encoder of individual ``encoders[i]`` and the decoder of ``decoders[i]``.
+
+        What is not of the one or the other, its cell among it, comes with the encoder.
+        """
+        new, mates = self.pick(encoders), self.pick(decoders)
+        place = slice(net.encoder_size, net.model_size)
+        mine, theirs = new.tensors(), mates.tensors()
+        for name in PER_PARAMETER:
+            if name in mine:
+                mine[name][:, place] = theirs[name][:, place]
+        return new
+
+    def put_pair(self, encoders: Tensor, decoders: Tensor, pair: Population, net: Autoencoder) -> None:
+        """Write K individuals made by :meth:`pair` back where they came from, in place; no encoder or decoder twice."""
+        place = slice(net.encoder_size, net.model_size)
+        rest = [slice(0, net.encoder_size), slice(net.model_size, None)]
+        mine, theirs = self.tensors(), pair.tensors()
+        for name in PER_PARAMETER:
+            if name in mine:
+                mine[name][:, place].index_copy_(0, decoders, theirs[name][:, place])
+                for part in rest:
+                    mine[name][:, part].index_copy_(0, encoders, theirs[name][:, part])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name: what a checkpoint holds besides the generation."""
+        """Return every tensor by name but the cells' numbers: what a checkpoint holds besides the generation."""
         named = {
             "weights": self.weights,
             "masks": self.masks,
@@ -133,11 +153,12 @@ def new_population(
     learning_rate: float,
     moments: bool,
     device: torch.device,
+    *,
     dtype: torch.dtype = torch.float32,
     stats_batch: int = 0,
     gain: float = 1.0,
 ) -> Population:
-    """``size`` freshly initialised individuals with full masks, before generation 0.
+    """Return ``size`` freshly initialised individuals with full masks, before generation 0; cells 0 to ``size - 1``.
 
     Args:
         moments: whether Adam's state is kept.
@@ -150,6 +171,7 @@ def new_population(
         key = torch.arange(cell, cell + 1, device=device)
         weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key, gain=gain)
     return Population(
+        cells=torch.arange(size, device=device),
         weights=weights,
         masks=torch.ones_like(weights, dtype=torch.bool),
         moments=(torch.zeros_like(weights), torch.zeros_like(weights)) if moments else None,

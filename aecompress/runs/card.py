@@ -1,72 +1,71 @@
-"""The model's card: what it is, what it scores, what it takes, how to run it."""
+"""The model's card, a template with the figures of the run: its metrics, its files, how to run it."""
 
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aecompress import events
 from aecompress.data.dataset import Dataset
 from aecompress.deploy import measure, verify
 from aecompress.deploy.checkpoint import Model
 from aecompress.nets.losses import LOSSES
-from aecompress.runs.metrics import split_of
+from aecompress.runs.metrics import verified_split
 from aecompress.spec.fields import RunSpec, metric_of
 
 DENSE = "dense"
-"""What the table calls the model of the same shape with no weight zero."""
+"""The name of the model of the same shape with no weight zero, in the before/after table."""
+DETECTION = ("auroc", "average_precision")
+"""Metrics of runs with labelled anomalies."""
+RAW_ROWS = "raw rows"
+SCALED_ROWS = "rows scaled as config.json says: (raw - offset) / divisor"
 
 
 def model_card(
-    model: Model,
-    dataset: Dataset,
-    spec: RunSpec,
-    verification: verify.Verification,
-    compared: events.Compared,
+    model: Model, dataset: Dataset, spec: RunSpec, verification: verify.Verification, compared: events.Compared
 ) -> str:
-    """The model's README: what it is, what it scores, what it takes, how to run it."""
+    """Return the model's README in Markdown."""
+    environment = Environment(
+        loader=PackageLoader("aecompress.runs", "."),
+        autoescape=False,  # Markdown, not HTML
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template("card.md").render(
+        model_values(model, dataset)
+        | {
+            "max_difference": verification.max_difference,
+            "checks": len(verification.checks),
+            "head": compared.table()[0],
+            "rows": compared.table()[1:],
+            "notes": compared.notes,
+            "dense": DENSE,
+            "metric": metric_of(spec.train.loss),
+            "split": verified_split(dataset),
+            "machine": measure.machine(),
+            "inputs": RAW_ROWS if spec.export.embed_scaling else SCALED_ROWS,
+            "version": metadata.version("aecompress"),
+            "spec_hash": spec.hash,
+            "seed": spec.seed,
+        }
+    )
+
+
+def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
+    """Return the values of the template that belong to the model: its sizes and its metrics."""
     metrics = model.about["metrics"]
-    measures = [one for one in LOSSES if f"train_{one}" in metrics]
-    sizes = [model.layers[0].inputs, *(layer.outputs for layer in model.layers)]
-    here = measure.machine()
-    rows = compared.words()
-    takes = "raw rows" if spec.export.embed_scaling else "rows scaled as config.json says: (raw - offset) / divisor"
-    lines = [
-        f"# Autoencoder {'-'.join(map(str, sizes))} for {dataset.name}",
-        "",
-        f"{model.zeros:,} of {model.parameters:,} weights and biases are zero ({model.sparsity:.2%}). "
-        f"The ONNX files agree with the trained weights to {verification.max_difference:.1e} "
-        f"({len(verification.checks)} checks in verification.json).",
-        "",
-        "| split | " + " | ".join(measures) + " |",
-        "|---|" + "---|" * len(measures),
-    ]
-    for part in dataset.splits:
-        lines.append(f"| {part} | " + " | ".join(f"{metrics[f'{part}_{m}']:.6f}" for m in measures) + " |")
-    if "test_auroc" in metrics:
-        lines += [
-            "",
-            f"Anomalies among the test rows, told by the reconstruction error: AUROC {metrics['test_auroc']:.4f}, "
-            f"average precision {metrics['test_average_precision']:.4f}.",
-        ]
-    lines += [
-        "",
-        "## Before and after",
-        "",
-        *("| " + " | ".join(row) + " |" for row in rows[:1]),
-        "|" + "---|" * len(rows[0]),
-        *("| " + " | ".join(row) + " |" for row in rows[1:]),
-        "",
-        f"`{DENSE}` is the same network with no weight zero; the loss is the {metric_of(spec.train.loss)} of "
-        f"{split_of(dataset)} rows. Median time of a call in onnxruntime "
-        f"{here['onnxruntime']}, one thread, {here['processor']}, {here['architecture']}; another kind of machine may "
-        "rank them otherwise: `aecompress bench FILES` measures there.",
-        *(["", *(f"- {note}" for note in compared.notes)] if compared.notes else []),
-        "",
-        "## How to run it",
-        "",
-        f"Inputs are {takes}. `input` -> `latent` (encoder.onnx), "
-        "`latent` -> `reconstruction` (decoder.onnx), `input` -> `reconstruction` (autoencoder.onnx); any batch size.",
-        "",
-        f"Made with aecompress {metadata.version('aecompress')}, spec {spec.hash}, seed {spec.seed}.",
-    ]
-    return "\n".join(lines) + "\n"
+    names = [name for name in LOSSES if f"train_{name}" in metrics]
+    detection = {name: f"{metrics[f'test_{name}']:.4f}" for name in DETECTION} if "test_auroc" in metrics else {}
+    return {
+        "name": dataset.name,
+        "sizes": [model.layers[0].inputs, *(layer.outputs for layer in model.layers)],
+        "zeros": model.zeros,
+        "parameters": model.parameters,
+        "sparsity": model.sparsity,
+        "metrics": names,
+        "losses": {split: [f"{metrics[f'{split}_{name}']:.6f}" for name in names] for split in dataset.splits},
+        "detection": detection,
+    }

@@ -1,4 +1,4 @@
-"""Which model of a run is exported."""
+"""The choice of the model that a run exports."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from aecompress.runs.job import Job
 
 
 def best_cell(job: Job, population: Population) -> int:
-    """The cell with the lowest validation loss of those that are to become as sparse as asked, or sparser.
+    """Return the cell with the lowest validation loss of those whose budget is the target sparsity or more.
 
     Raises:
         RunError: no individual has a finite loss.
     """
     target = float(job.spec.prune.target_sparsity)
-    able = [cell for cell, budget in enumerate(budgets_of(job.spec)) if budget >= target]
+    candidates = [cell for cell, budget in enumerate(budgets_of(job.spec)) if budget >= target]
     fitness = population.fitness.tolist()
-    best = min(able, key=lambda cell: fitness[cell])
+    best = min(candidates, key=lambda cell: fitness[cell])
     if not math.isfinite(fitness[best]):
         best = min(range(len(fitness)), key=lambda cell: fitness[cell])
     if not math.isfinite(fitness[best]):
@@ -28,38 +28,39 @@ def best_cell(job: Job, population: Population) -> int:
     return best
 
 
-def choose(job: Job, population: Population, found: Archive) -> int:
-    """Which pair of the archive is handed over: the lowest validation loss with the zeros asked for.
+def choose(job: Job, population: Population, front: Archive) -> int:
+    """Return which member of the front is exported: the lowest validation loss with the target sparsity.
 
-    Under a largest loss increase only pairs that keep to it count, and without a least sparsity it is the sparsest of
+    Under a largest loss increase only members that keep to it count; without a least sparsity it is the sparsest of
     them.
 
     Raises:
         RunError: there is none.
     """
-    best_cell(job, population)  # says so where every cell is lost
+    best_cell(job, population)  # raises where no cell has a finite loss
     spec, size = job.spec, job.net.model_size
     target, limit = float(spec.prune.target_sparsity) if spec.prune.drive == "target" else 0.0, math.inf
     if spec.budget.max_loss_increase:
         limit = (1 + spec.budget.max_loss_increase) * reference_loss(job, population)
         target = float(spec.budget.min_sparsity)
     most = min(size - round(target * size), size - 1) if limit < math.inf else size - round(target * size)
-    good = [at for at, loss in enumerate(found.losses) if found.nonzeros[at] <= most and loss <= limit]
-    if good and limit < math.inf and not target:
-        return good[0]
-    if good:
-        return min(good, key=lambda at: found.losses[at])
-    sparse = [at for at in range(len(found.losses)) if found.nonzeros[at] <= most]
-    if limit < math.inf and sparse:
-        rise = min(found.losses[at] for at in sparse) / reference_loss(job, population) - 1
-        which = f" with {target:.1%} zeros or more" if target else ""
+    sparse = [at for at, nonzeros in enumerate(front.nonzeros) if nonzeros <= most]
+    candidates = [at for at in sparse if front.losses[at] <= limit]
+    if sparse and not candidates:  # a limit alone leaves them out
+        rise = min(front.losses[at] for at in sparse) / reference_loss(job, population) - 1
+        which = f" with at least {target:.1%} sparsity" if target else ""
         raise RunError(
-            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best pair{which} lies {rise:.1%} above "
-            "the dense model; allow more, ask for fewer zeros, or train longer"
+            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best model{which} has a loss {rise:.1%} "
+            "above the dense model's; allow more, request less sparsity, or train longer"
         )
-    raise RunError(f"no cell with {target:.1%} zeros has a finite loss; lower train.learning_rate (--lr) and run again")
+    if not candidates:
+        cure = "lower train.learning_rate (--lr) and run again"
+        raise RunError(f"no model with {target:.1%} sparsity has a finite loss; {cure}")
+    if limit < math.inf and not target:
+        return candidates[0]
+    return min(candidates, key=lambda at: front.losses[at])
 
 
 def reference_loss(job: Job, population: Population) -> float:
-    """Validation loss of the dense cell."""
+    """Return the validation loss of the dense cell."""
     return float(population.fitness[budgets_of(job.spec).index(0.0)])

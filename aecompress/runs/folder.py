@@ -1,4 +1,4 @@
-"""The run folder while a run writes it: status, event log, control. The model inside is :mod:`deploy`'s."""
+"""The run folder while a run writes it: status, event log, folders that appear whole."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 import os
 import platform
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,8 +18,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from aecompress import events
-from aecompress.errors import Interrupted, OutputError
+from aecompress.errors import OutputError
 from aecompress.files import write_text
 
 OURS = (
@@ -42,12 +40,10 @@ OURS = (
 )
 """What a run writes into its folder; the only things ``force`` removes."""
 LOCK_TRIES = 5
-CONTROL_SECONDS = 0.2
-"""How often ``control`` is looked at."""
 
 
 def check_output(folder: Path, force: bool) -> None:
-    """Refuse a folder that a run must not be written to.
+    """Refuse a folder that a run must not write to.
 
     Raises:
         OutputError: it is a file, or not empty and ``force`` is not given.
@@ -61,7 +57,7 @@ def check_output(folder: Path, force: bool) -> None:
 
 
 def begin(folder: Path, spec_toml: str) -> None:
-    """Make the folder, remove an earlier run's files from it, and write the spec.
+    """Create the folder, remove an earlier run's files from it, and write the spec.
 
     Raises:
         OutputError: it cannot be written, or another process writes a run there.
@@ -93,17 +89,17 @@ def write_status(folder: Path, status: str, about: dict[str, Any]) -> None:
 
 
 def open_log(folder: Path) -> TextIO:
-    """The event log, for appending and for this process alone; a line that a kill left half-written is closed first.
+    """Open the event log for appending, for this process alone; a line that a kill left half-written is ended first.
 
     Raises:
-        OutputError: another process has it.
+        OutputError: another process writes it.
     """
     path = folder / "events.jsonl"
     torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
     log = path.open("a", encoding="utf-8", buffering=1)
     if not lock(log):
         log.close()
-        cure = f"wait for it, or end it with `aecompress control {folder} stop`"
+        cure = f"wait for it, or stop it with `aecompress control {folder} stop`"
         raise OutputError(f"{folder}: another process is writing this run; {cure}")
     if torn:
         log.write("\n")
@@ -111,60 +107,31 @@ def open_log(folder: Path) -> TextIO:
 
 
 def lock(log: TextIO) -> bool:
-    """Have the log for this process alone; it is let go of when the process ends, however it ends."""
+    """Lock a file for this process alone and return whether that worked; the lock ends with the process."""
     if fcntl is None:
         return True
     for _ in range(LOCK_TRIES):
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except OSError:  # somebody who asks whether the run is alive has it for a moment
+        except OSError:  # a process that checks whether the run is alive holds it for a moment
             time.sleep(0.05)
     return False
 
 
-class Control:
-    """Orders to a run: a signal that was caught, or the word in the folder's ``control`` file."""
+@contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """Create a folder under a temporary name beside ``final``; rename it into place on success, remove it on error.
 
-    def __init__(self, folder: Path, stop: Callable[[], int | None], tell: Callable[[events.Event], None]) -> None:
-        self.path = folder / "control"
-        self.stop = stop
-        self.tell = tell
-        self.generation = 0
-        """The last completed generation."""
-        self._next = 0.0
-        self._turn = threading.Lock()
-
-    def poll(self) -> None:
-        """Obey; cheap enough for every batch.
-
-        Raises:
-            Interrupted: the run is to stop.
-        """
-        self._obey_signal()
-        if time.monotonic() < self._next:
-            return
-        with self._turn:  # several threads may train; one of them waits for all
-            if time.monotonic() < self._next:
-                return
-            if self._word() == "pause":
-                self.tell(events.Paused(time.time(), self.generation, True))
-                while self._word() == "pause":
-                    self._obey_signal()
-                    time.sleep(CONTROL_SECONDS / 2)
-                self.tell(events.Paused(time.time(), self.generation, False))
-            if self._word() == "stop":
-                raise Interrupted(f"stopped by control after generation {self.generation}", signal.SIGTERM)
-            self._next = time.monotonic() + CONTROL_SECONDS
-
-    def _obey_signal(self) -> None:
-        number = self.stop()
-        if number is not None:
-            name = signal.Signals(number).name
-            raise Interrupted(f"stopped by {name} after generation {self.generation}", number)
-
-    def _word(self) -> str:
-        try:
-            return self.path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return ""
+    What was at ``final`` is replaced.
+    """
+    temporary = final.with_name(f".{final.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)

@@ -12,21 +12,23 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.sources import STDIN, read_array
-from aecompress.deploy import foreign
-from aecompress.deploy.foreign import Foreign
-from aecompress.errors import DataError, SpecError
+from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.stdin import STDIN
+from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.registry import read_pretrained
+from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
-from aecompress.nets.autoencoder import Autoencoder, build
-from aecompress.nets.foreign import read_state_dict
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import complete
-from aecompress.plan.budget import resolve_budgets, resolve_limit, within_budget
+from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import check_half, engine_of, resolve_compile
+from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved, override, resolve
+from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import new_folder, read_status
 
 
@@ -41,24 +43,24 @@ class Job:
     device: torch.device
     folder: Path
     directory: Path
-    """What relative paths of the spec start from."""
+    """Where relative paths of the spec start."""
     resumed: bool = False
     init: Mapping[str, NDArray[np.float32]] | None = None
-    """Tensors of the model to start from, by torch's names."""
+    """Tensors of the pretrained model to start from, by torch's names."""
 
     @property
     def spec(self) -> RunSpec:
-        """The complete spec."""
+        """Return the complete spec."""
         return self.resolved.spec
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with."""
+        """Return what a checkpoint must agree with."""
         return {"spec_hash": self.spec.hash, "fingerprint": self.dataset.fingerprint}
 
 
 def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
-    """Read the data, complete the spec, and check everything that can be checked before the first write.
+    """Return a run's job: read the data, complete the spec, check everything that can be checked before a write.
 
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
@@ -66,7 +68,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     if output is not None:
         folder.check_output(output, force)
     device = find_device(resolved.spec.device)
-    dataset = load(resolved.spec.data, resolved.spec.seed)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)
@@ -74,7 +76,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
 
 
 def prepare_resume(where: Path) -> Job:
-    """A job that goes on with the run in ``where``.
+    """Return the job that resumes the run in ``where``.
 
     Raises:
         AecompressError: there is no such run, or its data are gone or have changed.
@@ -85,85 +87,45 @@ def prepare_resume(where: Path) -> Job:
     device = find_device(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
-    dataset = load(resolved.spec.data, resolved.spec.seed, stdin, directory)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(
-            f"{resolved.spec.data.source}: its rows are not those the run in {where} began with; restore them"
+            f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
         )
     return _job(resolved, dataset, device, where, directory, resumed=True)
 
 
 def _job(
-    resolved: Resolved,
-    dataset: Dataset,
-    device: torch.device,
-    where: Path,
-    directory: Path,
-    resumed: bool = False,
+    resolved: Resolved, dataset: Dataset, device: torch.device, where: Path, directory: Path, resumed: bool = False
 ) -> Job:
-    init = None
+    """Fill in the spec's "auto" fields and plan the run."""
+    init, pretrained = None, None
     if resolved.spec.model.init:
-        found = read_model(directory / resolved.spec.model.init)
-        resolved, init = taken_over(resolved, found, dataset), found.tensors
-    resolved = complete(resolved, dataset.facts)
-    net = build(resolved.spec.model, dataset.train.shape[1])
-    resolved = within_budget(resolved, net, net.encoder, net.decoder)
-    resolved = resolve_budgets(resolved, net)
-    resolved = resolve_limit(resolved, dataset.splits)
-    resolved = resolve_compile(resolved, net, device, len(dataset.train))
-    check_half(resolved.spec, device)
-    plan = plan_of(resolved.spec, net, device, engine_of(resolved.spec, net, device))
+        found = read_pretrained(directory / resolved.spec.model.init)
+        init, pretrained = found.tensors, adopt(found)
+    facts = RunFacts(dataset.facts, frozenset(dataset.splits), device, pretrained)
+    resolved = complete(resolved, facts)
+    net = network_of(resolved.spec.model, facts.data.inputs)
+    load = workload_of(resolved.spec, net, device, facts.data.rows)
+    plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
     check_memory(plan, resolved.spec, dataset, device)
-    return Job(resolved, dataset, net, plan, device, where, directory, resumed, init)
+    return Job(
+        resolved=resolved,
+        dataset=dataset,
+        net=net,
+        plan=plan,
+        device=device,
+        folder=where,
+        directory=directory,
+        resumed=resumed,
+        init=init,
+    )
 
 
-def read_model(path: Path) -> Foreign:
-    """A model trained elsewhere, told apart by the file's ending.
-
-    Raises:
-        DataError: it is not there, or no chain of linear layers.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check model.init (--init)")
-    if path.suffix == ".safetensors":
-        return foreign.from_safetensors(path)
-    if path.suffix == ".onnx":
-        return foreign.from_onnx(path)
-    if path.suffix in (".pt", ".pth", ".bin"):
-        return foreign.from_tensors(path, read_state_dict(path))
-    raise DataError(f"{path}: is not a model; model.init (--init) takes .safetensors, .pt, .pth, .bin and .onnx")
-
-
-def taken_over(resolved: Resolved, found: Foreign, dataset: Dataset) -> Resolved:
-    """The spec with the layers of a model that was trained elsewhere, activations that it does not say from the spec.
-
-    Raises:
-        DataError, SpecError: it does not fit the rows, or the spec asks for other layers.
-    """
-    model, source = resolved.spec.model, f"--init {resolved.spec.model.init}"
-    if model.family == "variational":
-        raise SpecError("model.init: brings no variance head; choose model.family = 'plain' or 'denoising'")
-    inputs = dataset.train.shape[1]
-    if found.encoder[0].inputs != inputs:
-        raise DataError(f"{model.init}: takes {found.encoder[0].inputs} inputs, the rows have {inputs}; give its rows")
-    ends = {
-        "encoder": "identity" if model.latent_activation == "auto" else model.latent_activation,
-        "decoder": ("sigmoid" if dataset.facts.unit else "identity") if model.output == "auto" else model.output,
-    }
-    values = {}
-    for part, layers in (("encoder", found.encoder), ("decoder", found.decoder)):
-        values[f"model.{part}"] = [
-            {
-                "out": layer.outputs,
-                "activation": layer.activation or (ends[part] if layer is layers[-1] else model.activation),
-            }
-            for layer in layers
-        ]
-        asked = [layer.model_dump() for layer in getattr(model, part)]
-        if asked and asked != values[f"model.{part}"]:
-            raise SpecError(f"model.{part}: {model.init} has other layers ({values[f'model.{part}']}); leave it out")
-    if (model.hidden, model.latent) != ("auto", "auto"):
-        raise SpecError("model.hidden and model.latent: come from model.init; leave them out")
-    for path, value in values.items():
-        resolved = override(resolved, path, value, source)
-    return resolved
+def adopt(found: Pretrained) -> PretrainedFacts:
+    """Return the layers of a pretrained model, as the plan reads them."""
+    encoder, decoder = (
+        tuple((layer.inputs, layer.outputs, layer.activation) for layer in part)
+        for part in (found.encoder, found.decoder)
+    )
+    return PretrainedFacts(encoder, decoder)

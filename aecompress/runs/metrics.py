@@ -1,89 +1,98 @@
-"""What a model scores on the rows of a run."""
+"""The metrics of a model on the rows of a run."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import SparseRows, few
+from aecompress.data.interactions import few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.eager import layer_zeros, evaluate
+from aecompress.engines.eager import evaluate, layer_zeros
 from aecompress.evolve.base import Rows
-from aecompress.nets.autoencoder import Autoencoder, build, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.plan.counts import budgets_of
+from aecompress.plan.network import network_of
 from aecompress.plan.rows import on_device
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
-from aecompress.runs.ranking import ranking
+from aecompress.runs.model import model_of
+from aecompress.runs.ranking import METRICS
 from aecompress.spec.fields import RunSpec, metric_of
 
 VERIFIED = "verified"
-"""Names the loss on the few rows that stand for a sparse set when files are verified and compared."""
+"""Prefix of the loss on the few rows that stand for a sparse set when files are verified and compared."""
 
 
-def split_of(dataset: Dataset) -> str:
-    """The rows that files are verified and compared on."""
+def evaluated(job: Job, population: Population, rows: Rows, members: Population, chosen: int, poll: Poll) -> Model:
+    """Return a member of the front as a model with all its metrics.
+
+    Args:
+        population: the cells after the last generation.
+        members: the front.
+        chosen: index of the member.
+    """
+    row = members.weights[chosen]
+    model = model_of(job, row, {})
+    metrics = split_metrics(job.net, job.dataset, job.spec, row, poll)
+    metrics |= cell_metrics(job, population, rows, members.pick(torch.tensor([chosen])), poll)
+    metrics |= dense_metrics(job, population, metrics, poll)
+    metrics |= detection_metrics(model, job.dataset, job.plan.metric)
+    return dataclasses.replace(model, about={**model.about, "metrics": metrics})
+
+
+def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
+    """Return a saved member of the front with the metrics that do not need the population."""
+    net = network_of(spec.model, dataset.train.shape[1])
+    row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
+    metrics = split_metrics(net, dataset, spec, row, lambda: None)
+    metrics |= detection_metrics(model, dataset, metric_of(spec.train.loss))
+    return dataclasses.replace(model, about={**model.about, "metrics": metrics})
+
+
+def verified_split(dataset: Dataset) -> str:
+    """Return the split that files are verified and compared on."""
     return next(name for name in ("test", "validation", "train") if name in dataset.splits)
 
 
-def detection(model: Model, dataset: Dataset, name: str) -> dict[str, float]:
-    """How well the reconstruction error tells the labelled anomalies of the test rows: AUROC, average precision."""
-    if dataset.labels is None:
-        return {}
-    from sklearn.metrics import average_precision_score, roc_auc_score
+def split_metrics(net: Autoencoder, dataset: Dataset, spec: RunSpec, row: torch.Tensor, poll: Poll) -> dict[str, float]:
+    """Return ``<split>_<metric>`` over all rows of every split.
 
-    errors = variants.row_errors(model, few(dataset.test), variants.score_measure(name))
-    return {
-        "test_auroc": float(roc_auc_score(dataset.labels, errors)),
-        "test_average_precision": float(average_precision_score(dataset.labels, errors)),
-    }
-
-
-def against_dense(
-    job: Job, population: Population, metrics: Mapping[str, float], poll: Callable[[], None]
-) -> dict[str, float]:
-    """How far the reported loss lies above that of the run's dense cell, as a share, where a limit was set."""
-    if not job.spec.budget.max_loss_increase:
-        return {}
-    row, metric = population.weights[budgets_of(job.spec).index(0.0)], job.plan.metric
-    dense = final_metrics(job.net, job.dataset, job.spec, row, poll)
-    splits = [split for split in ("validation", "test") if split in job.dataset.splits]
-    return {
-        f"{split}_loss_increase": metrics[f"{split}_{metric}"] / dense[f"{split}_{metric}"] - 1 for split in splits
-    }
-
-
-def final_metrics(
-    net: Autoencoder, dataset: Dataset, spec: RunSpec, row: torch.Tensor, poll: Callable[[], None]
-) -> dict[str, float]:
-    """``<split>_<measure>`` over all rows of every split, of the float32 weights that are exported."""
+    Args:
+        row: the parameters ``[n]``, taken as the float32 weights that are exported.
+    """
     weights = net.layout.views(row[None].float())
-    metrics_of = ["l1", "mse"] + (["bce"] if spec.train.loss in ("bce", "bce-then-l1") else [])
+    names = ["l1", "mse"] + (["bce"] if spec.train.loss in ("bce", "bce-then-l1") else [])
     if spec.train.loss == "huber":
-        metrics_of.append("huber")
-    result = {}
+        names.append("huber")
+    metrics = {}
     for split, part in dataset.splits.items():
         rows = on_device(part, row.device, torch.float32)
-        for metric in metrics_of:
-            result[f"{split}_{metric}"] = float(reconstruction_loss(net, weights, rows, metric, poll)[0])
-    if isinstance(dataset.test, SparseRows):
-        part = few(dataset.splits[split_of(dataset)])
-        seen, metric = torch.from_numpy(part).to(row.device), metric_of(spec.train.loss)
-        result[f"{VERIFIED}_{metric}"] = float(reconstruction_loss(net, weights, seen, metric, poll)[0])
-        scores = ranking(net, weights, dataset.test, spec.seed, poll)
-        result |= {f"test_{name}": value for name, value in scores.items()}
-    return result
+        for name in names:
+            metrics[f"{split}_{name}"] = float(reconstruction_loss(net, weights, rows, name, poll)[0])
+    return metrics | kind_metrics(net, weights, dataset, spec, poll)
 
 
-def cell_metrics(
-    job: Job, population: Population, rows: Rows, chosen: Population, poll: Callable[[], None]
+def kind_metrics(
+    net: Autoencoder, weights: dict[str, torch.Tensor], dataset: Dataset, spec: RunSpec, poll: Poll
 ) -> dict[str, float]:
-    """Both counts of ALGORITHMS A7, for the chosen individual and, in a ring, for the cells; and the cells' losses.
+    """Return the metrics that the kind of data has of its own, and the loss on the rows that files are verified on."""
+    if dataset.kind not in METRICS:
+        return {}
+    part, metric = few(dataset.splits[verified_split(dataset)]), metric_of(spec.train.loss)
+    rows = torch.from_numpy(part).to(next(iter(weights.values())).device)
+    loss = float(reconstruction_loss(net, weights, rows, metric, poll)[0])
+    scores = METRICS[dataset.kind](net, weights, dataset.test, spec.seed, poll)
+    return {f"{VERIFIED}_{metric}": loss} | {f"test_{name}": value for name, value in scores.items()}
+
+
+def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Population, poll: Poll) -> dict[str, float]:
+    """Return both counts of ALGORITHMS A7 for the chosen individual and, in a ring, for the cells with their losses.
 
     ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now.
     """
@@ -105,10 +114,24 @@ def cell_metrics(
     }
 
 
-def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
-    """A member of the front with the metrics of a model that is handed over."""
-    net = build(spec.model, dataset.train.shape[1])
-    row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
-    metrics = final_metrics(net, dataset, spec, row, lambda: None)
-    metrics |= detection(model, dataset, metric_of(spec.train.loss))
-    return dataclasses.replace(model, about={**model.about, "metrics": metrics})
+def dense_metrics(job: Job, population: Population, metrics: Mapping[str, float], poll: Poll) -> dict[str, float]:
+    """Return how far the reported loss lies above that of the run's dense cell, as a share, where a limit was set."""
+    if not job.spec.budget.max_loss_increase:
+        return {}
+    row, metric = population.weights[budgets_of(job.spec).index(0.0)], job.plan.metric
+    dense = split_metrics(job.net, job.dataset, job.spec, row, poll)
+    splits = [split for split in ("validation", "test") if split in job.dataset.splits]
+    return {f"{split}_loss_increase": metrics[f"{split}_{metric}"] / dense[f"{split}_{metric}"] - 1 for split in splits}
+
+
+def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, float]:
+    """Return AUROC and average precision of the reconstruction error on labelled test rows; without labels none."""
+    if dataset.labels is None:
+        return {}
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    errors = variants.row_errors(model, few(dataset.test), variants.score_measure(name))
+    return {
+        "test_auroc": float(roc_auc_score(dataset.labels, errors)),
+        "test_average_precision": float(average_precision_score(dataset.labels, errors)),
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,13 +10,16 @@ import torch
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
+from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import tensors_of
 from aecompress.plan.rows import on_device
+from aecompress.polling import Poll
+from aecompress.runs import front
 from aecompress.runs.job import Job
 
 
 def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
-    """The individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
+    """Return the individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
     return Model(
         job.net.encoder,
         job.net.decoder,
@@ -27,13 +29,19 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
     )
 
 
-def front_models(job: Job, found: Archive, poll: Callable[[], None]) -> list[Model]:
-    """The archive's pairs with their losses on validation and test rows."""
-    losses = {"validation" if "validation" in job.dataset.splits else "train": found.losses}
+def save_front(job: Job, archive: Archive, poll: Poll) -> None:
+    """Write the front's models into the run folder, where the cells have budgets of their own."""
+    if RULES[job.plan.rule].own_budgets:
+        front.save(job.folder, front_models(job, archive, poll))
+
+
+def front_models(job: Job, archive: Archive, poll: Poll) -> list[Model]:
+    """Return the front's models with their losses on validation and test rows."""
+    losses = {"validation" if "validation" in job.dataset.splits else "train": archive.losses}
     if "test" in job.dataset.splits:
-        test = on_device(job.dataset.test, job.device, found.members.weights.dtype)
-        losses["test"] = evaluate(job.net, found.members.weights, [test], job.plan.metric, poll).losses[0].tolist()
+        test = on_device(job.dataset.test, job.device, archive.members.weights.dtype)
+        losses["test"] = evaluate(job.net, archive.members.weights, [test], job.plan.metric, poll).losses[0].tolist()
     return [
         model_of(job, row, {"losses": {split: values[at] for split, values in losses.items()}})
-        for at, row in enumerate(found.members.weights)
+        for at, row in enumerate(archive.members.weights)
     ]

@@ -9,6 +9,9 @@ from pathlib import Path
 import torch
 
 from aecompress import events
+from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.verify import Verification
+from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
 from aecompress.nets.layers import forward
@@ -17,86 +20,134 @@ from aecompress.plan.counts import cells_of
 from aecompress.population.state import Population
 from aecompress.runs.choose import best_cell
 from aecompress.runs.job import Job
+from aecompress.runs.package import Package
 
 PREVIEW_ROWS = 4
-
-
 PREVIEW_INPUTS = 20_000
-"""Wider rows are not shown: their pictures would fill the log."""
-
-
+"""Rows with more inputs are not shown: their pictures would fill the log."""
 PREVIEWS = 20
 """Previews over a whole run."""
 
 
-def has_started(where: Path) -> bool:
-    """Whether the log says that the run began; a kill may have come before."""
-    return any(isinstance(event, events.Started) for event in events.read_log(where / "events.jsonl"))
+def has_started(folder: Path) -> bool:
+    """Return whether the log has the first event of the run; a kill may have come before it."""
+    return any(isinstance(event, events.Started) for event in events.read_log(folder / "events.jsonl"))
 
 
 def started(job: Job) -> events.Started:
-    """The first event of a run."""
+    """Return the first event of a run."""
     return events.Started(
-        time.time(),
-        events.VERSION,
-        job.folder.name,
-        job.spec.model_dump(mode="json"),
-        job.net.model_size,
-        cells_of(job.spec),
-        job.plan.training.generations,
-        tuple(layer.name for layer in job.net.layers),
-        {name: len(part) for name, part in job.dataset.splits.items()},
-        job.dataset.row_shape,
-        str(job.device),
-        f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
+        at=time.time(),
+        version=events.VERSION,
+        run=job.folder.name,
+        spec=job.spec.model_dump(mode="json"),
+        parameters=job.net.model_size,
+        cells=cells_of(job.spec),
+        generations=job.plan.training.generations,
+        layers=tuple(layer.name for layer in job.net.layers),
+        rows={name: len(part) for name, part in job.dataset.splits.items()},
+        row_shape=job.dataset.shape,
+        device=str(job.device),
+        engine=f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
     )
 
 
-def generation_events(
-    job: Job, population: Population, figures: Report, rows: Rows, seconds: float
-) -> Iterator[events.Event]:
-    """A completed generation as events; the one place where a generation's tensors are read.
+def generation(job: Job, population: Population, report: Report, rows: Rows, seconds: float) -> Iterator[events.Event]:
+    """Yield the events of a completed generation; the one place where a generation's tensors are read.
 
     Raises:
-        RunError: every cell is lost.
+        RunError: no cell has a finite loss.
     """
-    now, number, net, plan = time.time(), population.generation, job.net, job.plan
-    zeros = figures.layer_zeros.tolist()
-    sizes = [(layer.inputs + 1) * layer.outputs for layer in net.layers]
-    sparsity = [sum(row) / net.model_size for row in zeros]
+    number, layers = population.generation, job.net.layers
+    zeros = report.layer_zeros.tolist()
+    sizes = [(layer.inputs + 1) * layer.outputs for layer in layers]
+    sparsity = [sum(cell) / job.net.model_size for cell in zeros]
     yield events.Generation(
-        now,
-        number,
-        plan.metric,
-        tuple(figures.train_loss.tolist()),
-        tuple(figures.validation_loss.tolist()),
-        tuple(sparsity),
-        tuple(population.learning_rate.tolist()),
-        tuple(figures.parents.tolist()),
-        tuple(figures.order),
-        tuple(population.capacity.tolist()),
-        scheduled(plan, number),
-        sum(sparsity) / len(sparsity),
-        seconds,
+        at=time.time(),
+        generation=number,
+        metric=job.plan.metric,
+        train_loss=tuple(report.train_loss.tolist()),
+        validation_loss=tuple(report.validation_loss.tolist()),
+        sparsity=tuple(sparsity),
+        learning_rate=tuple(population.learning_rate.tolist()),
+        parents=tuple(report.parents.tolist()),
+        order=tuple(report.order),
+        capacity=tuple(population.capacity.tolist()),
+        target=scheduled(job.plan, number),
+        actual=sum(sparsity) / len(sparsity),
+        seconds=seconds,
     )
-    names = tuple(layer.name for layer in net.layers)
     yield events.LayerSparsity(
-        now, number, names, tuple(tuple(z / n for z, n in zip(row, sizes, strict=True)) for row in zeros)
+        at=time.time(),
+        generation=number,
+        layers=tuple(layer.name for layer in layers),
+        sparsity=tuple(tuple(count / size for count, size in zip(cell, sizes, strict=True)) for cell in zeros),
     )
-    cut = [cell for cell, pruned in enumerate(figures.pruned) if pruned]
-    if cut:
-        yield events.Pruned(now, number, tuple(cut), tuple(sum(zeros[cell]) for cell in cut))
-    best = best_cell(job, population)
-    if net.layers[0].inputs <= PREVIEW_INPUTS and (
-        number == plan.training.generations or number % max(1, plan.training.generations // PREVIEWS) == 0
-    ):
-        shown = rows.validation[:PREVIEW_ROWS]
-        weights = net.layout.views(population.weights[best : best + 1])
-        out = forward(net.layers, weights, shown[None]).out[-1][0]
-        errors = tuple(LOSSES[plan.metric].value(out, shown).mean(1).tolist())
-        yield events.Preview(now, number, best, rounded(shown), rounded(out), errors)
+    pruned = [cell for cell, was_pruned in enumerate(report.pruned) if was_pruned]
+    if pruned:
+        counts = tuple(sum(zeros[cell]) for cell in pruned)
+        yield events.Pruned(at=time.time(), generation=number, cells=tuple(pruned), zeros=counts)
+    yield from preview(job, population, best_cell(job, population), rows)
 
 
-def rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
-    """Rows at the three decimals a picture needs."""
+def preview(job: Job, population: Population, cell: int, rows: Rows) -> Iterator[events.Event]:
+    """Yield some validation rows with a cell's reconstructions, where a preview is due."""
+    net, number, last = job.net, population.generation, job.plan.training.generations
+    if net.layers[0].inputs > PREVIEW_INPUTS or (number != last and number % max(1, last // PREVIEWS)):
+        return
+    shown = rows.validation[:PREVIEW_ROWS]
+    weights = net.layout.views(population.weights[cell : cell + 1])
+    reconstructions = forward(net.layers, weights, shown[None]).out[-1][0]
+    yield events.Preview(
+        at=time.time(),
+        generation=number,
+        cell=cell,
+        rows=_rounded(shown),
+        reconstructions=_rounded(reconstructions),
+        errors=tuple(LOSSES[job.plan.metric].value(reconstructions, shown).mean(1).tolist()),
+    )
+
+
+def _rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+    """Return rows at the three decimals that a picture needs."""
     return tuple(tuple(round(value, 3) for value in row) for row in values.tolist())
+
+
+def front(archive: Archive) -> events.Front:
+    """Return the event of a filled front."""
+    return events.Front(
+        at=time.time(),
+        cells=tuple(archive.cells),
+        losses=tuple(archive.losses),
+        nonzeros=tuple(archive.nonzeros),
+    )
+
+
+def verified(verification: Verification) -> events.Verified:
+    """Return the event of a verification, whether it passed or not."""
+    return events.Verified(
+        at=time.time(),
+        passed=verification.passed,
+        max_difference=verification.max_difference,
+        tolerance=verification.tolerance,
+        checks=len(verification.checks),
+    )
+
+
+def saved(job: Job, package: Package) -> Iterator[events.Event]:
+    """Yield an event for each file of an exported model."""
+    for kind, path in package.files.items():
+        where = str(path.relative_to(job.folder))
+        yield events.Saved(at=time.time(), file=kind, path=where, bytes=path.stat().st_size)
+
+
+def finished(model: Model, seconds: float) -> events.Finished:
+    """Return the last event of a run."""
+    return events.Finished(
+        at=time.time(),
+        metrics=model.about["metrics"],
+        sparsity=model.sparsity,
+        zeros=model.zeros,
+        parameters=model.parameters,
+        seconds=seconds,
+    )

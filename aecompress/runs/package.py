@@ -1,13 +1,13 @@
-"""From a trained model to the folder a user keeps: write, compact, pack, verify, metric, rename into place."""
+"""The model folder: written under a temporary name, verified, compared with the dense model, renamed into place."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -16,27 +16,22 @@ import numpy as np
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.data.interactions import few
-from aecompress.deploy import checkpoint, graph, measure, variants, verify
+from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
-from aecompress.deploy.compact import chain_of
+from aecompress.deploy.compact import Chain, chain_of
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text
+from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
-from aecompress.runs.metrics import VERIFIED, split_of
+from aecompress.runs.folder import staged
+from aecompress.runs.metrics import VERIFIED, verified_split
 from aecompress.spec.fields import RunSpec, metric_of
-
-Poll = Callable[[], None]
-
 
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
-
-
 SECONDS = 0.05
-"""Evaluation for each file and batch."""
-
-
-PLAIN_KINDS = {
+"""Time of the benchmark for each file and batch."""
+MODEL_FILES = {
     "config": "config.json",
     "weights": "model.safetensors",
     "rows": "rows.safetensors",
@@ -45,140 +40,194 @@ PLAIN_KINDS = {
     "decoder": "decoder.onnx",
     "autoencoder": "autoencoder.onnx",
 }
+REPORT_FILES = {"verification": "verification.json", "card": "README.md"}
+"""File names by kind, besides those of variants, which stand between the two."""
 
 
 @dataclass(frozen=True)
-class Handed:
-    """What came of it."""
+class Package:
+    """An exported and verified model folder."""
 
     verification: verify.Verification
     files: dict[str, Path]
-    compared: events.Compared | None = None
-    """None where the verification failed, or the files are too large."""
-    smallest: int = 0
-    """Bytes of the smallest autoencoder file."""
+    """By kind."""
+    compared: events.Compared
+
+    @property
+    def smallest(self) -> Path:
+        """Return the smallest autoencoder file."""
+        files = [path for kind, path in self.files.items() if kind.split("-")[0] == "autoencoder"]
+        return min(files, key=lambda path: path.stat().st_size)
 
 
-def hand_over(
+class TooLargeError(Exception):
+    """The smallest autoencoder file has more bytes than allowed; no folder is left."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"{size} bytes")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every step of an export reads."""
+
+    model: Model
+    dataset: Dataset
+    spec: RunSpec
+    poll: Poll
+
+    @property
+    def metric(self) -> str:
+        """Return the reported metric."""
+        return metric_of(self.spec.train.loss)
+
+    @property
+    def loss(self) -> float:
+        """Return the reported loss of the model on :attr:`rows`."""
+        metrics = self.model.about["metrics"]
+        named = f"{VERIFIED}_{self.metric}"
+        return float(metrics[named if named in metrics else f"{verified_split(self.dataset)}_{self.metric}"])
+
+    @cached_property
+    def rows(self) -> Floats:
+        """Return the scaled rows ``[N, D]`` that files are verified and compared on."""
+        return few(self.dataset.splits[verified_split(self.dataset)])
+
+    @cached_property
+    def scaling(self) -> graph.Affine | None:
+        """Return the scaling that goes into the graphs, where it is requested."""
+        return expected.affine(self.model) if self.spec.export.embed_scaling else None
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Return the metadata of the graphs."""
+        about = {
+            "aecompress.version": metadata.version("aecompress"),
+            "aecompress.spec_hash": self.spec.hash,
+            "aecompress.sparsity": f"{self.model.sparsity:.6f}",
+        }
+        return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
+
+
+def export_model(
     run: Path,
     model: Model,
     dataset: Dataset,
     spec: RunSpec,
     poll: Poll,
+    *,
     final: Path | None = None,
     compacted: bool = True,
     most_bytes: float = math.inf,
-) -> Handed:
+) -> Package:
     """Write a model folder under a temporary name, verify it, and rename it into place only if it passed.
 
     Args:
-        run: the run folder; a failed verification is left there.
+        run: the run folder, which keeps the report of a failed verification.
         model: with the metrics of its run in ``about``.
         final: the model folder; None: ``model`` in the run folder.
         compacted: False: plain files with all layers as large as they were trained.
-        most_bytes: of the smallest autoencoder file; where it has more, nothing is kept.
+        most_bytes: largest size of the smallest autoencoder file.
+
+    Raises:
+        VerifyError: a file is not the model; no folder is left.
+        TooLargeError: the smallest autoencoder file has more than ``most_bytes``.
     """
-    final = final or run / "model"
-    temporary = final.with_name(f".{final.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    name, export = metric_of(spec.train.loss), spec.export
-    split = split_of(dataset)
-    rows = few(dataset.splits[split])
-    checkpoint.save_model(temporary, model)
-    if export.rows:
-        checkpoint.save_rows(temporary / "rows.safetensors", rows[: export.rows])
-    scaling = verify.affine(model) if export.embed_scaling else None
-    about = {
-        "aecompress.version": metadata.version("aecompress"),
-        "aecompress.spec_hash": spec.hash,
-        "aecompress.sparsity": f"{model.sparsity:.6f}",
-    } | ({graph.SCALING_KEY: str(model.scaling["kind"])} if scaling is not None else {})
-    chains = graph.chains(model, compacted)
+    source, final = Source(model, dataset, spec, poll), final or run / "model"
+    # A kill between the renaming and the end of the run leaves a model behind, which a resumed run writes again.
+    with staged(final) as folder:
+        chains = graph.chains(model, compacted)
+        write_weights(folder, source)
+        write_graphs(folder, source, chains)
+        verification, outcome = verified(folder, source, chains, run)
+        size = min(path.stat().st_size for path in folder.glob("autoencoder*.onnx"))
+        if size > most_bytes:
+            raise TooLargeError(size)
+        compared = compare(folder, source, outcome)
+        write_text(folder / "README.md", model_card(model, dataset, spec, verification, compared))
+    kinds = MODEL_FILES | outcome.files | REPORT_FILES
+    files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
+    return Package(verification, files, compared)
+
+
+def write_weights(folder: Path, source: Source) -> None:
+    """Write weights and configuration, and the rows and input names that go with them."""
+    checkpoint.save_model(folder, source.model)
+    if count := source.spec.export.rows:
+        checkpoint.save_rows(folder / "rows.safetensors", source.rows[:count])
+    if source.dataset.inputs:
+        write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in source.dataset.inputs))
+
+
+def write_graphs(folder: Path, source: Source, chains: Mapping[str, Chain]) -> None:
+    """Write the plain ONNX files."""
     for part, chain in chains.items():
-        proto = graph.build(chain, part, export.opset, about, scaling=scaling)
-        write_bytes(temporary / f"{part}.onnx", proto.SerializeToString(deterministic=True))
-    metrics = model.about["metrics"]
-    loss = metrics.get(f"{VERIFIED}_{name}", metrics[f"{split}_{name}"])
-    if dataset.inputs:
-        write_text(temporary / "inputs.txt", "".join(f"{name}\n" for name in dataset.inputs))
-    expected = verify.expectations(model, rows, poll)
+        proto = graph.build(chain, part, source.spec.export.opset, source.about, scaling=source.scaling)
+        write_bytes(folder / f"{part}.onnx", proto.SerializeToString(deterministic=True))
+
+
+def verified(
+    folder: Path, source: Source, chains: Mapping[str, Chain], run: Path
+) -> tuple[verify.Verification, variants.Outcome]:
+    """Verify the plain files, then write and verify the variants, and write ``verification.json``.
+
+    Raises:
+        VerifyError: a file is not the model; the report is ``verification-failed.json`` in the run folder.
+    """
+    model, export, poll = source.model, source.spec.export, source.poll
+    cases = expected.expectations(model, source.rows, poll)
+    losses = {source.metric: source.loss}
     verification = verify.verify_set(
-        temporary, model, rows, export.tolerance, {name: loss}, export.loss_tolerance, poll, expected
+        folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll=poll, expected=cases
     )
     outcome = variants.Outcome()
     if verification.passed:
-        source = variants.Source(model, chains, expected, rows, few(dataset.train))
         request = variants.Request(
-            export.opset, about, name, export.values, export.variant_loss, export.tolerance, scaling, export.quantile
+            opset=export.opset,
+            metadata=source.about,
+            metric=source.metric,
+            values=export.values,
+            allowed=export.variant_loss,
+            tolerance=export.tolerance,
+            scaling=source.scaling,
+            quantile=export.quantile,
         )
-        outcome = variants.write(temporary, export.variants, source, request, poll)
+        written_from = variants.Source(model, chains, cases, source.rows, few(source.dataset.train))
+        outcome = variants.write(folder, export.variants, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
-    text = (
-        json.dumps(verification.to_json() | {"variant_loss": export.variant_loss, "notes": outcome.notes}, indent=1)
-        + "\n"
-    )
+    report = verification.to_json() | {"variant_loss": export.variant_loss, "notes": outcome.notes}
+    path = folder / "verification.json" if verification.passed else run / "verification-failed.json"
+    write_text(path, json.dumps(report, indent=1) + "\n")
     if not verification.passed:
-        write_text(run / "verification-failed.json", text)
-        shutil.rmtree(temporary)
-        return Handed(verification, {})
-    smallest = min(path.stat().st_size for path in temporary.glob("autoencoder*.onnx"))
-    if smallest > most_bytes:
-        shutil.rmtree(temporary)
-        return Handed(verification, {}, None, smallest)
-    write_text(temporary / "verification.json", text)
-    compared = before_and_after(temporary, model, rows, name, loss, outcome, poll)
-    write_text(temporary / "README.md", model_card(model, dataset, spec, verification, compared))
-    # A kill between here and the end of the run leaves a model behind, which a resumed run makes again.
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.replace(final)
-    kinds = PLAIN_KINDS | outcome.files | {"verification": "verification.json", "card": "README.md"}
-    files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Handed(verification, files, compared, smallest)
+        message = f"the exported model is not the trained one: {verification.first_failure}; no model was left"
+        raise VerifyError(message, verification)
+    return verification, outcome
 
 
-def over_budget(spec: RunSpec, model: Model, handed: Handed) -> str:
-    """What the result takes more than it may, in words; empty where it meets its budget."""
-    nonzeros = model.parameters - model.zeros
-    if spec.budget.max_params and nonzeros > spec.budget.max_params:
-        return (
-            f"budget.max_params = {spec.budget.max_params}: {nonzeros} weights and biases are not zero; "
-            "raise --target-sparsity"
-        )
-    files = [path for kind, path in handed.files.items() if kind == "autoencoder" or kind.startswith("autoencoder-")]
-    smallest = min(files, key=lambda path: path.stat().st_size)
-    if spec.budget.max_bytes and smallest.stat().st_size > spec.budget.max_bytes:
-        return (
-            f"budget.max_bytes = {spec.budget.max_bytes}: {smallest.name}, the smallest file asked for, has "
-            f"{smallest.stat().st_size} bytes; raise --target-sparsity"
-        )
-    return ""
-
-
-def before_and_after(
-    folder: Path, model: Model, rows: Floats, name: str, loss: float, outcome: variants.Outcome, poll: Poll
-) -> events.Compared:
-    """The dense model of the same shape, the plain autoencoder and its variants: bytes, time, loss, non-zeros."""
-    kept = ["autoencoder.onnx", *(file for kind, file in outcome.files.items() if kind.startswith("autoencoder-"))]
+def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.Compared:
+    """Return bytes, time, loss and non-zeros of the dense model of the same shape, the autoencoder and its variants."""
+    model = source.model
+    names = ["autoencoder.onnx", *(name for kind, name in outcome.files.items() if kind.startswith("autoencoder-"))]
     dense = folder / ".dense.onnx"
     write_bytes(dense, dense_model(model))
-    measured = measure.bench([dense, *(folder / file for file in kept)], BATCHES, (1,), SECONDS, poll)
+    benched = measure.bench([dense, *(folder / name for name in names)], BATCHES, (1,), SECONDS, source.poll)
     dense.unlink()
-    losses = [verify.loss_of(folder / file, model, rows, name, poll) for file in kept[1:]]
+    losses = [verify.loss_of(folder / name, model, source.rows, source.metric, source.poll) for name in names[1:]]
     return events.Compared(
-        time.time(),
-        (DENSE, *kept),
-        tuple(one.bytes for one in measured),
-        (model.parameters, *[model.parameters - model.zeros] * len(kept)),
-        (math.inf, loss, *losses),
-        BATCHES,
-        tuple(tuple(one.milliseconds(batch) for batch in BATCHES) for one in measured),
-        tuple(outcome.notes),
+        at=time.time(),
+        files=(DENSE, *names),
+        bytes=tuple(one.bytes for one in benched),
+        nonzeros=(model.parameters, *[model.parameters - model.zeros] * len(names)),
+        losses=(math.inf, source.loss, *losses),
+        batches=BATCHES,
+        milliseconds=tuple(tuple(one.milliseconds(batch) for batch in BATCHES) for one in benched),
+        notes=tuple(outcome.notes),
     )
 
 
 def dense_model(model: Model) -> bytes:
-    """The autoencoder of the same layers with no weight zero: what there would be without pruning."""
+    """Return the autoencoder of the same layers with no weight zero: the file of a run without pruning."""
     draws = rng.host(0, "dense-weights")
     tensors = {
         key: (draws.standard_normal(tensor.shape) / max(tensor.shape[-1], 1) ** 0.5).astype(np.float32)
@@ -187,7 +236,18 @@ def dense_model(model: Model) -> bytes:
     return bytes(graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}).SerializeToString())
 
 
-def unverified(handed: Handed) -> VerifyError:
-    """What a run says whose files are wrong."""
-    fault = handed.verification.first_failure
-    return VerifyError(f"the exported model is not the trained one: {fault}; no model was left")
+def missed_budget(spec: RunSpec, model: Model, package: Package) -> str:
+    """Return which budget the result exceeds, as a sentence; empty where it meets all."""
+    nonzeros = model.parameters - model.zeros
+    if spec.budget.max_params and nonzeros > spec.budget.max_params:
+        return (
+            f"budget.max_params = {spec.budget.max_params}: {nonzeros} weights and biases are not zero; "
+            "raise --target-sparsity"
+        )
+    path = package.smallest
+    if spec.budget.max_bytes and path.stat().st_size > spec.budget.max_bytes:
+        return (
+            f"budget.max_bytes = {spec.budget.max_bytes}: {path.name}, the smallest file requested, has "
+            f"{path.stat().st_size} bytes; raise --target-sparsity"
+        )
+    return ""

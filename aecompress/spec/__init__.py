@@ -1,1 +1,1 @@
-"""The spec of a run: what is asked, where each value came from, and every fault at once."""
+"""The spec of a run: what is requested, where each value came from, and every fault at once."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -15,83 +15,74 @@ from aecompress import plugins
 from aecompress.spec.toml import flatten
 
 Auto = Literal["auto"]
-
-
 ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
-
-
 HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
-
-
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
-
-
 MetricName = Literal["l1", "mse", "bce", "huber"]
-
-
 OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
-
-
 ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
-
-
 ModeName = Literal["canonical", "coevo"]
-
-
 RuleName = Literal["dominance", "pair", "pair-prune-first", "opponents", "panmictic"]
-
-
 TopologyName = Literal["ring", "von-neumann", "moore"]
-
-
 ConceptName = Literal["best", "mean", "worst"]
-
-
 OptimizerName = Literal["adam", "fresh-adam"]
-
-
 RateName = Literal["cosine", "step", "walk"]
-
-
 NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
-
-
 VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
-
-
 FamilyName = Literal["plain", "denoising", "variational"]
 
 
+class RuleTraits(NamedTuple):
+    """What the rest of a spec has to know about an evolution rule."""
+
+    spatial: bool = True
+    """Cells have neighbours, and select among them."""
+    changes_partners: bool = False
+    """Networks train with more than one partner within a generation."""
+    prunes_first: bool = False
+    """A cell is pruned before it trains."""
+    pruned_once: bool = False
+    """A cell is pruned once in a generation, after all its training."""
+    own_budgets: bool = False
+    """Cells may have different target sparsities."""
+
+
+RULE_TRAITS = {
+    "alone": RuleTraits(spatial=False),
+    "auto": RuleTraits(),
+    "dominance": RuleTraits(own_budgets=True),
+    "pair": RuleTraits(),
+    "pair-prune-first": RuleTraits(prunes_first=True),
+    "opponents": RuleTraits(changes_partners=True),
+    "panmictic": RuleTraits(changes_partners=True, spatial=False, pruned_once=True),
+}
+"""What each rule of ``evolve.rule`` can do; ``alone`` is that of mode canonical, ``auto`` one not yet chosen."""
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
-
-
 Count = Annotated[int, Field(ge=1)]
 
 
 def _plugged(group: str) -> Callable[[str], str]:
-    """Checks that an installed package gives an entry point of ``group`` this name."""
+    """Return a validator: an installed package must give an entry point of ``group`` this name."""
 
     def check(name: str) -> str:
-        there = plugins.names(group)
-        if name not in there:
-            brought = f"a plug-in's: {', '.join(there)}" if there else "a plug-in's name, and none is installed"
-            raise PydanticCustomError("plugin", "{brought}", {"brought": brought})
+        installed = plugins.names(group)
+        if name not in installed:
+            choice = f"a plug-in's: {', '.join(installed)}" if installed else "a plug-in's name, and none is installed"
+            raise PydanticCustomError("plugin", "{choice}", {"choice": choice})
         return name
 
     return check
 
 
 PluggedOperator = Annotated[str, AfterValidator(_plugged(plugins.OPERATORS))]
-
-
 PluggedSchedule = Annotated[str, AfterValidator(_plugged(plugins.SCHEDULES))]
 
 
 def _percentage(value: Any) -> Any:
-    """``5%`` as 0.05."""
+    """Return ``5%`` as 0.05, and anything else unchanged."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*%\s*", value) if isinstance(value, str) else None
     return float(match.group(1)) / 100 if match else value
 
@@ -125,9 +116,13 @@ class DataSpec(_Part):
 
 
 class LayerSpec(_Part):
-    """One layer, written out."""
+    """One layer, written out; a kind's own numbers beside these, which the plan checks."""
 
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = "dense"
     out: Count
+    """Units that it gives."""
     activation: ActivationName = "relu"
 
 
@@ -138,7 +133,7 @@ class ModelSpec(_Part):
         "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
     )
     network: NetworkName = Field(
-        "default", description="where sizes left out come from: the recipe, or a network of the paper (ALGORITHMS A2)"
+        "default", description="source of the sizes left out: the recipe, or a network of the paper (ALGORITHMS A2)"
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
     noise: Annotated[float, Field(ge=0)] = Field(0.4, description="level of the Gaussian input noise, under denoising")
@@ -223,16 +218,17 @@ class EvolveSpec(_Part):
 
 
 class PruneSpec(_Part):
-    """What goes, and when."""
+    """What is pruned, and when."""
 
-    operator: OperatorName | PluggedOperator = Field("magnitude", description="which weights go first")
+    operator: OperatorName | PluggedOperator = Field("magnitude", description="which weights are pruned first")
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )
     schedule: ScheduleName | PluggedSchedule = Field("cubic", description="how pruning develops over the run")
     drive: Auto | Literal["target", "probability"] = Field(
         "auto",
-        description="target: the schedule shapes a rise to target_sparsity; probability: it is the chance to prune",
+        description="target: the schedule shapes a rise to target_sparsity; probability: it gives the probability of a "
+        "prune",
     )
     target_sparsity: Auto | Sparsity = Field(
         "auto", description="share of all weights and biases that are zero at the end; auto: 0.8"
@@ -244,15 +240,15 @@ class PruneSpec(_Part):
     )
     regrowth: Auto | Share = Field(
         "auto",
-        description="share of what is kept that is exchanged, at each prune, for what was pruned and has the largest "
-        "gradient; falls to 0 at regrowth_end",
+        description="share of the kept weights that is exchanged, at each prune, for pruned weights with the largest "
+        "gradients; falls to 0 at regrowth_end",
     )
     regrowth_end: Auto | Annotated[float, Field(gt=0, le=1)] = Field(
         "auto", description="progress of the run at which the exchange ends"
     )
-    order: Literal["high", "low"] = Field("high", description="which spread goes first, under variance")
+    order: Literal["high", "low"] = Field("high", description="which variances are pruned first, under variance")
     amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
-    threshold: Share = Field(0.1, description="scaled activation below which a unit is idle, under conjunctive")
+    threshold: Share = Field(0.1, description="scaled activation below which a unit is inactive, under conjunctive")
     guide_rows: Count = Field(100, description="rows drawn to guide conjunctive")
     guide_split: Literal["validation", "test"] = Field("validation", description="where they are drawn")
     exponent: Annotated[float, Field(gt=0)] = Field(2.0, description="rate of the exponential schedule")
@@ -266,26 +262,26 @@ class PruneSpec(_Part):
 
 
 class BudgetSpec(_Part):
-    """What the result may take; 0 sets no limit. It sets the target sparsity where none is asked for."""
+    """Limits of the result; 0 sets no limit. They set the target sparsity where none is requested."""
 
     max_params: Annotated[int, Field(ge=0)] = Field(0, description="most weights and biases that are not zero")
     max_bytes: Annotated[int, Field(ge=0)] = Field(
-        0, description="most bytes of the smallest autoencoder file asked for"
+        0, description="most bytes of the smallest autoencoder file that is exported"
     )
     max_loss_increase: Annotated[float, Field(ge=0), BeforeValidator(_percentage)] = Field(
         0.0,
         description="most that the validation loss may lie above that of a dense model of the same run, as a share or "
-        "like 5%; of the pairs that keep to it the sparsest is taken, unless a target is asked for",
+        "like 5%; of the models within it the sparsest is exported, unless a target is requested",
     )
     min_sparsity: Auto | Sparsity = Field(
         "auto",
-        description="least share of zeros of a model within max_loss_increase; auto: the target where one is asked "
-        "for, else 0",
+        description="least sparsity of a model within max_loss_increase; auto: the target where one is requested, "
+        "else 0",
     )
 
 
 class ExportSpec(_Part):
-    """What is handed over, and how well it must agree."""
+    """What is exported, and how well it must agree."""
 
     opset: Annotated[int, Field(ge=13, le=24)] = Field(18, description="ONNX opset")
     rows: Annotated[int, Field(ge=0)] = Field(64, description="test rows kept beside the model for verify; 0: none")
@@ -312,7 +308,7 @@ class RunSpec(_Part):
     """A whole run."""
 
     mode: ModeName = Field("coevo", description="coevo: a ring of encoders and decoders; canonical: one autoencoder")
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="names every random draw of the run")
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="random seed")
     device: str = Field("auto", description="auto, cpu, cuda[:n] or mps")
     precision: Literal["float32", "float64", "bf16"] = Field(
         "float32", description="number format of training; bf16: float32 weights, products in bfloat16"
@@ -331,7 +327,7 @@ class RunSpec(_Part):
 
     @property
     def hash(self) -> str:
-        """Identity of the spec: sha256 over its values, 16 hex digits."""
+        """Return the identity of the spec: sha256 over its values, 16 hex digits."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -341,12 +337,22 @@ FIELDS: dict[str, Any] = flatten(RunSpec().model_dump())
 
 
 def drive_of(prune: PruneSpec) -> str:
-    """Target or probability; auto follows which of the two numbers is given."""
+    """Return target or probability; auto follows which of the two numbers is given."""
     if prune.drive != "auto":
         return prune.drive
     return "probability" if prune.probability != "auto" or prune.form == "published" else "target"
 
 
+def regrowth_possible(spec: RunSpec) -> bool:
+    """Return whether weights can regrow: under pruning to a target, with fixed masks, while training goes on."""
+    return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
+
+
+def rule_traits(spec: RunSpec) -> RuleTraits:
+    """Return what the evolution rule of a spec can do; one autoencoder alone has no partners and no space."""
+    return RULE_TRAITS[spec.evolve.rule] if spec.mode == "coevo" else RULE_TRAITS["alone"]
+
+
 def metric_of(loss: str) -> MetricName:
-    """The loss that is reported: bce-then-l1 reports l1."""
+    """Return the loss that is reported: bce-then-l1 reports l1."""
     return "l1" if loss == "bce-then-l1" else cast(MetricName, loss)

@@ -20,7 +20,7 @@ _PAPER: dict[str, Any] = {
 
 
 def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with nested ``changes`` laid over it."""
+    """Return ``base`` with nested ``changes`` laid over it."""
     merged = dict(base)
     for key, value in changes.items():
         merged[key] = _over(base.get(key, {}), value) if isinstance(value, Mapping) else value

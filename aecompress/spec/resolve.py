@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from aecompress.errors import SpecError
 from aecompress.spec.fields import FIELDS, RunSpec
 from aecompress.spec.presets import PRESETS
-from aecompress.spec.rules import contradictions
+from aecompress.spec.rules import contradictions, ignored
 from aecompress.spec.toml import flatten, nest, read_toml
 
 
@@ -66,52 +66,21 @@ def resolve(
     return Resolved(spec, sources)
 
 
-SPATIAL = tuple(f"evolve.{name}" for name in ("topology", "radius", "order", "tournament", "concept", "batch"))
-"""Fields about neighbours and their selection."""
-
-
-def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
-    """Faults of flags that this run would not look at; in a file, which may serve several modes, they are no fault."""
-    faults = []
-    for path, source in sources.items():
-        if source.startswith("--"):
-            if path.startswith("evolve.") and spec.mode == "canonical":
-                faults.append(f"{path} ({source}): one autoencoder has no ring; leave it out, or choose --mode coevo")
-            if path in SPATIAL and spec.mode == "coevo" and spec.evolve.rule == "panmictic":
-                faults.append(f"{path} ({source}): a panmictic population has no space and no selection; leave it out")
-            if path == "data.split" and spec.data.source.startswith("binary-clusters"):
-                faults.append(f"{path} ({source}): {spec.data.source} brings its own three splits; leave it out")
-    return faults
-
-
 def override(resolved: Resolved, path: str, value: Any, source: str) -> Resolved:
-    """The same spec with one field set; the value must be valid."""
+    """Return the same spec with one field set; the value must be valid."""
     values = flatten(resolved.spec.model_dump()) | {path: value}
     return Resolved(RunSpec.model_validate(nest(values)), resolved.sources | {path: source})
 
 
 def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunSpec | None, list[str]]:
-    """The spec, and every fault: unknown fields, bad values, then contradictions between the good ones."""
-    faults = []
-    good = dict(values)
-    for path in values:
-        if path not in FIELDS:
-            close = difflib.get_close_matches(path, FIELDS, n=1)
-            cure = f"did you mean {close[0]}?" if close else "`aecompress spec --schema` lists the fields"
-            faults.append(f"{path} = {_short(values[path])} ({sources[path]}): no such field; {cure}")
-            del good[path]
-        elif _holds_bool(values[path]) and not isinstance(FIELDS[path], bool):
-            faults.append(f"{path} = {_short(values[path])} ({sources[path]}): is true or false, which it cannot be")
-            del good[path]
+    """Return the spec and every fault: unknown fields, bad values, then contradictions between the good ones."""
+    unfit = {path: fault for path, value in values.items() if (fault := _unfit(path, value))}
+    faults = [f"{path} = {_short(values[path])} ({sources[path]}): {fault}" for path, fault in unfit.items()]
+    good = {path: value for path, value in values.items() if path not in unfit}
     try:
         spec = RunSpec.model_validate(nest(good))
     except ValidationError as error:
-        wrong: dict[str, list[str]] = {}
-        for fault in error.errors():
-            path, inside = _field_of(fault["loc"])
-            message = f"{inside}: {fault['msg'].lower()}" if inside else fault["msg"]
-            if message not in wrong.setdefault(path, []):
-                wrong[path].append(message)
+        wrong = _messages(error)
         for path, messages in wrong.items():
             faults.append(f"{path} = {_short(good.get(path))} ({sources.get(path, 'default')}): {_cure(messages)}")
             good.pop(path, None)
@@ -125,12 +94,34 @@ def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunS
     return spec, faults + contradictions(spec)
 
 
+def _unfit(path: str, value: Any) -> str:
+    """Return why there can be no such field with such a value; empty where there can."""
+    if path not in FIELDS:
+        close = difflib.get_close_matches(path, FIELDS, n=1)
+        cure = f"did you mean {close[0]}?" if close else "`aecompress spec --schema` lists the fields"
+        return f"no such field; {cure}"
+    if _holds_bool(value) and not isinstance(FIELDS[path], bool):
+        return "is true or false, which it cannot be"
+    return ""
+
+
+def _messages(error: ValidationError) -> dict[str, list[str]]:
+    """Return pydantic's messages by dotted field, each once."""
+    found: dict[str, list[str]] = {}
+    for fault in error.errors():
+        path, inside = _field_of(fault["loc"])
+        message = f"{inside}: {fault['msg'].lower()}" if inside else fault["msg"]
+        if message not in found.setdefault(path, []):
+            found[path].append(message)
+    return found
+
+
 def _holds_bool(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, list) and any(_holds_bool(item) for item in value))
 
 
 def _field_of(location: tuple[int | str, ...]) -> tuple[str, str]:
-    """The dotted field that a pydantic location lies in, and in words where inside a written-out layer."""
+    """Return the dotted field that a pydantic location lies in, and in words where inside a written-out layer."""
     path = ""
     for index, part in enumerate(location):
         path = f"{path}.{part}" if path else str(part)
@@ -146,6 +137,6 @@ def _short(value: Any) -> str:
 
 
 def _cure(messages: list[str]) -> str:
-    said = [message for message in messages if message != "Input should be 'auto'"]
-    text = " or ".join(message[0].lower() + message[1:] for message in said)
-    return text + " or 'auto'" if len(said) < len(messages) else text
+    others = [message for message in messages if message != "Input should be 'auto'"]
+    text = " or ".join(message[0].lower() + message[1:] for message in others)
+    return text + " or 'auto'" if len(others) < len(messages) else text

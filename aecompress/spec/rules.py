@@ -1,147 +1,433 @@
-"""Contradictions: faults between fields that are each valid."""
+"""Contradictions: faults between fields that are each valid, as one table. A new one is one row.
+
+Every row is checked twice: when a spec is read, where fields may still be "auto", and when it is complete.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from aecompress.spec.fields import PruneSpec, RunSpec, drive_of
+from aecompress.spec.fields import RULE_TRAITS, EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_traits
+from aecompress.spec.toml import flatten
+
+
+class Contradiction(NamedTuple):
+    """What must not be in a spec."""
+
+    field: str
+    """Where a user corrects it: a dotted field, or a section."""
+    broken: Callable[[RunSpec], bool]
+    sentence: str
+    """What the user reads; in braces: parts of the spec, ``field`` and ``value``, and the names of :func:`_named`."""
+    example: Mapping[str, Any]
+    """Fields of a spec that has this fault."""
+
+
+class Ignored(NamedTuple):
+    """Flags that a run would not look at."""
+
+    fields: tuple[str, ...]
+    ignored: Callable[[RunSpec], bool]
+    sentence: str
+    example: Mapping[str, Any]
+    """Fields of a spec that ignores them."""
 
 
 def contradictions(spec: RunSpec) -> list[str]:
-    """Faults between fields that are each valid."""
-    faults = []
-    if abs(sum(spec.data.split) - 1) > 1e-6:
-        faults.append(f"data.split = {list(spec.data.split)}: the three shares must add up to 1")
-    elif spec.data.split[0] == 0:
-        faults.append(f"data.split = {list(spec.data.split)}: the first share, of training rows, must be above 0")
-    if spec.export.opset < 18 and "packed" in spec.export.variants:
-        faults.append(f"export.opset = {spec.export.opset}: packed files need the operators of 18; choose 18 or more")
-    if spec.train.epochs == 0:
-        if not spec.model.init:
-            faults.append("train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)")
-        if drive_of(spec.prune) == "probability" or spec.prune.operator == "variance":
-            faults.append(
-                "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator "
-                "than 'variance'"
-            )
-    limits = spec.budget.max_params or spec.budget.max_bytes or spec.budget.max_loss_increase
-    if limits and (drive_of(spec.prune) == "probability" or spec.prune.operator == "none"):
-        faults.append("budget: is met by pruning to a target; drop prune.probability, and choose a prune.operator")
-    if spec.budget.min_sparsity not in ("auto", 0) and not spec.budget.max_loss_increase:
-        faults.append(
-            f"budget.min_sparsity = {spec.budget.min_sparsity}: is asked of models within budget.max_loss_increase; "
-            "give that too, or ask for prune.target_sparsity"
-        )
-    if spec.prune.start >= (1 if spec.prune.end == "auto" else spec.prune.end):
-        faults.append(
-            f"prune.start = {spec.prune.start} and prune.end = {spec.prune.end}: pruning must start before it ends"
-        )
-    if bool(spec.model.encoder) != bool(spec.model.decoder):
-        given, missing = ("encoder", "decoder") if spec.model.encoder else ("decoder", "encoder")
-        faults.append(f"model.{missing} = []: model.{given} is written layer by layer, so write model.{missing} too")
-    elif spec.model.encoder and (spec.model.hidden, spec.model.latent) != ("auto", "auto"):
-        faults.append("model.hidden and model.latent: leave both out when model.encoder and model.decoder are given")
-    output = spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output
-    if spec.train.loss in ("bce", "bce-then-l1") and output not in ("auto", "sigmoid"):
-        faults.append(f"train.loss = {spec.train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output!r}")
-    faults += _pruning_contradictions(spec.prune)
-    if spec.data.source.startswith("interactions:"):
-        faults += [
-            f"{path} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
-            for path, value, plain in (
-                ("data.key", spec.data.key, ""),
-                ("data.val", spec.data.val, ""),
-                ("data.test", spec.data.test, ""),
-                ("data.labels", spec.data.labels, ""),
-                ("data.scaling", spec.data.scaling, spec.data.scaling if spec.data.scaling == "none" else "auto"),
-            )
-            if value != plain
-        ]
-        if spec.compile == "on":
-            faults.append("compile = 'on': rows of interactions are trained uncompiled; leave it out")
-    rule = spec.evolve.rule if spec.mode == "coevo" else ""
-    if rule in ("opponents", "panmictic"):
-        if spec.compile == "on":
-            faults.append(
-                f"compile = 'on': networks that change partners train uncompiled under {rule!r}; leave it out"
-            )
-        if spec.train.epochs == 0:
-            faults.append(f"train.epochs = 0: evolve.rule = {rule!r} is a way of training; choose 'pair'")
-    if rule == "panmictic" and spec.prune.per_generation not in ("auto", 1):
-        faults.append(
-            f"prune.per_generation = {spec.prune.per_generation}: a panmictic population is pruned once all pairs have "
-            "trained; set it to 1"
-        )
-    if spec.mode == "coevo" and spec.evolve.rule == "pair-prune-first":
-        if spec.prune.operator == "variance":
-            faults.append(
-                "prune.operator = 'variance': needs activations of several batches, and pair-prune-first prunes after "
-                "one; choose evolve.rule = 'pair' or another operator"
-            )
-        if spec.prune.masks == "free" and drive_of(spec.prune) == "target" and spec.prune.operator != "none":
-            faults.append(
-                "prune.masks = 'free': pair-prune-first trains after the last prune, so the target would be missed; "
-                "choose evolve.rule = 'pair' or prune.masks = 'fixed'"
-            )
-    for name in ("val", "test"):
-        if getattr(spec.data, name) == "-":
-            faults.append(f"data.{name} = '-': standard input gives the rows of DATA alone; name a file")
-    if spec.precision == "float64" and spec.compile == "on":
-        faults.append("compile = 'on': compiled training is in float32; set precision to float32 or compile to auto")
-    if spec.precision == "float64" and spec.device == "mps":
-        faults.append("precision = 'float64': MPS has none; choose float32 or --device cpu")
-    if spec.model.family == "variational":
-        latent = spec.model.encoder[-1].activation if spec.model.encoder else spec.model.latent_activation
-        if latent not in ("auto", "identity"):
-            faults.append(
-                f"model.latent_activation = {latent!r}: the variational family samples its latent "
-                "code, which needs 'identity'"
-            )
-        if spec.train.loss == "bce-then-l1":
-            faults.append("train.loss = 'bce-then-l1': the variational family keeps one loss; choose 'bce'")
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", spec.device, re.ASCII):
-        faults.append(f"device = {spec.device!r}: choose auto, cpu, cuda, cuda:N or mps")
-    return faults
+    """Return the faults between fields that are each valid."""
+    return [sentence_of(row.field, row.sentence, spec) for row in CONTRADICTIONS if row.broken(spec)]
 
 
-def _pruning_contradictions(prune: PruneSpec) -> list[str]:
-    faults = []
-    target = prune.target_sparsity
-    if prune.regrowth not in ("auto", 0) and (prune.masks == "free" or drive_of(prune) == "probability"):
-        faults.append(
-            f"prune.regrowth = {prune.regrowth}: exchanges weights under masks that last, on the way to a target; "
-            "leave out prune.masks and prune.probability, or set it to 0"
-        )
-    if prune.operator == "none" and target not in ("auto", 0):
-        faults.append(
-            f"prune.operator = 'none': cannot reach prune.target_sparsity = {target}; "
-            "choose an operator or set the target to 0"
-        )
-    if drive_of(prune) == "probability":
-        if target not in ("auto", 0):
-            faults.append(
-                f"prune.target_sparsity = {target}: cannot be asked for while prune.drive is 'probability'; leave out "
-                "the target or the probability, or set prune.drive to 'target' and prune.form to 'score'"
-            )
-        if prune.schedule == "cubic":
-            faults.append("prune.schedule = 'cubic': is a rise to a target, not a probability; choose another schedule")
-        if prune.form == "score":
-            faults.append(
-                "prune.form = 'score': needs exact counts, which a probability does not give; "
-                "set prune.form to 'published' or prune.drive to 'target'"
-            )
-        if prune.per_generation not in ("auto", 1):
-            faults.append(f"prune.per_generation = {prune.per_generation}: a probability is drawn once; set it to 1")
-    elif prune.form == "published":
-        faults.append(
-            "prune.form = 'published': prunes by chance, not to a target; "
-            "set prune.drive to 'probability' or prune.form to 'score'"
-        )
-    published = prune.form == "published" or (prune.form == "auto" and drive_of(prune) == "probability")
-    if published and prune.operator == "magnitude":
-        faults.append("prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive")
-    if published and prune.granularity == "unit":
-        faults.append(
-            "prune.granularity = 'unit': the published forms say themselves what they cut; set it to 'weight'"
-        )
-    return faults
+def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
+    """Return the faults of flags that this run ignores; in a file, which may serve several modes, they are no fault."""
+    return [
+        f"{field} ({sources[field]}): {row.sentence.format(**_named(spec))}"
+        for row in IGNORED
+        for field in row.fields
+        if sources.get(field, "").startswith("--") and row.ignored(spec)
+    ]
+
+
+def sentence_of(field: str, sentence: str, spec: RunSpec, **more: Any) -> str:
+    """Return the sentence with its braces filled from the spec, and from ``more``."""
+    value = flatten(spec.model_dump()).get(field)
+    return sentence.format(field=field, value=value, **_named(spec), **more)
+
+
+def _named(spec: RunSpec) -> dict[str, Any]:
+    """Return the spec's parts by name, and what sentences say of several of them together."""
+    return dict(spec) | {
+        "split": list(spec.data.split),
+        "budgets": spec.evolve.budgets if isinstance(spec.evolve.budgets, str) else list(spec.evolve.budgets),
+        "budget_count": len(_budgets(spec)),
+        "highest_budget": max(_budgets(spec), default=0.0),
+        "target": _target(spec),
+        "output_activation": _output(spec),
+        "code_activation": _code(spec),
+    }
+
+
+def _output(spec: RunSpec) -> str:
+    return spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output
+
+
+def _code(spec: RunSpec) -> str:
+    return spec.model.encoder[-1].activation if spec.model.encoder else spec.model.latent_activation
+
+
+def _target(spec: RunSpec) -> float:
+    """Return the target sparsity as far as it is known."""
+    return 0.0 if spec.prune.target_sparsity == "auto" else float(spec.prune.target_sparsity)
+
+
+def _budgets(spec: RunSpec) -> tuple[float, ...]:
+    """Return the cells' own budgets, where they have some."""
+    return spec.evolve.budgets if isinstance(spec.evolve.budgets, tuple) else ()
+
+
+def _by_probability(spec: RunSpec) -> bool:
+    return drive_of(spec.prune) == "probability"
+
+
+def _published(spec: RunSpec) -> bool:
+    return spec.prune.form == "published" or (spec.prune.form == "auto" and _by_probability(spec))
+
+
+def _interactions(spec: RunSpec) -> bool:
+    return spec.data.source.startswith("interactions:")
+
+
+def dominance_possible(spec: RunSpec) -> bool:
+    """Return whether cells can differ in their budgets: all prune to a target, with fixed masks, at once."""
+    target = spec.prune.operator != "none" and spec.prune.target_sparsity != 0
+    return target and regrowth_possible(spec) and spec.evolve.order == "synchronous"
+
+
+def _lacks_dense_cell(spec: RunSpec) -> bool:
+    limited = spec.mode == "coevo" and spec.budget.max_loss_increase > 0
+    return limited and spec.evolve.budgets != "auto" and 0.0 not in _budgets(spec)
+
+
+_OF_INTERACTIONS = "{field} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
+_INTERACTIONS = {"data.source": "interactions:pairs.csv"}
+_LAYERS = [{"out": 4}]
+
+CONTRADICTIONS: tuple[Contradiction, ...] = (
+    Contradiction(
+        "data.split",
+        lambda spec: abs(sum(spec.data.split) - 1) > 1e-6,
+        "data.split = {split}: the three shares must add up to 1",
+        {"data.split": (0.5, 0.1, 0.1)},
+    ),
+    Contradiction(
+        "data.split",
+        lambda spec: abs(sum(spec.data.split) - 1) <= 1e-6 and spec.data.split[0] == 0,
+        "data.split = {split}: the first share, of training rows, must be above 0",
+        {"data.split": (0.0, 0.5, 0.5)},
+    ),
+    Contradiction(
+        "export.opset",
+        lambda spec: spec.export.opset < 18 and "packed" in spec.export.variants,
+        "export.opset = {export.opset}: packed files need the operators of 18; choose 18 or more",
+        {"export.opset": 17, "export.variants": ("packed",)},
+    ),
+    Contradiction(
+        "train.epochs",
+        lambda spec: spec.train.epochs == 0 and not spec.model.init,
+        "train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)",
+        {"train.epochs": 0},
+    ),
+    Contradiction(
+        "train.epochs",
+        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or spec.prune.operator == "variance"),
+        "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator than "
+        "'variance'",
+        {"train.epochs": 0, "model.init": "model.onnx", "prune.operator": "variance"},
+    ),
+    Contradiction(
+        "budget",
+        lambda spec: (
+            bool(spec.budget.max_params or spec.budget.max_bytes or spec.budget.max_loss_increase)
+            and (_by_probability(spec) or spec.prune.operator == "none")
+        ),
+        "budget: is met by pruning to a target; drop prune.probability, and choose a prune.operator",
+        {"budget.max_params": 100, "prune.operator": "none"},
+    ),
+    Contradiction(
+        "budget.min_sparsity",
+        lambda spec: spec.budget.min_sparsity not in ("auto", 0) and not spec.budget.max_loss_increase,
+        "budget.min_sparsity = {budget.min_sparsity}: limits the models within budget.max_loss_increase; give that "
+        "too, or set prune.target_sparsity",
+        {"budget.min_sparsity": 0.5},
+    ),
+    Contradiction(
+        "prune.start",
+        lambda spec: spec.prune.start >= (1 if spec.prune.end == "auto" else spec.prune.end),
+        "prune.start = {prune.start} and prune.end = {prune.end}: pruning must start before it ends",
+        {"prune.start": 0.9, "prune.end": 0.8},
+    ),
+    Contradiction(
+        "model.encoder",
+        lambda spec: bool(spec.model.decoder) and not spec.model.encoder,
+        "model.encoder = []: model.decoder is written layer by layer, so write model.encoder too",
+        {"model.decoder": _LAYERS},
+    ),
+    Contradiction(
+        "model.decoder",
+        lambda spec: bool(spec.model.encoder) and not spec.model.decoder,
+        "model.decoder = []: model.encoder is written layer by layer, so write model.decoder too",
+        {"model.encoder": _LAYERS},
+    ),
+    Contradiction(
+        "model.hidden",
+        lambda spec: (
+            bool(spec.model.encoder and spec.model.decoder)
+            and (spec.model.hidden, spec.model.latent) != ("auto", "auto")
+        ),
+        "model.hidden and model.latent: leave both out when model.encoder and model.decoder are given",
+        {"model.encoder": _LAYERS, "model.decoder": _LAYERS, "model.latent": 4},
+    ),
+    Contradiction(
+        "train.loss",
+        lambda spec: spec.train.loss in ("bce", "bce-then-l1") and _output(spec) not in ("auto", "sigmoid"),
+        "train.loss = {train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output_activation!r}",
+        {"train.loss": "bce", "model.output": "identity"},
+    ),
+    Contradiction(
+        "prune.regrowth",
+        lambda spec: spec.prune.regrowth not in ("auto", 0) and (spec.prune.masks == "free" or _by_probability(spec)),
+        "prune.regrowth = {prune.regrowth}: exchanges weights under fixed masks, on the way to a target; leave out "
+        "prune.masks and prune.probability, or set it to 0",
+        {"prune.regrowth": 0.5, "prune.masks": "free"},
+    ),
+    Contradiction(
+        "prune.operator",
+        lambda spec: spec.prune.operator == "none" and _target(spec) > 0,
+        "prune.operator = 'none': cannot reach prune.target_sparsity = {prune.target_sparsity}; choose an operator or "
+        "set the target to 0",
+        {"prune.operator": "none", "prune.target_sparsity": 0.5},
+    ),
+    Contradiction(
+        "prune.target_sparsity",
+        lambda spec: _by_probability(spec) and _target(spec) > 0,
+        "prune.target_sparsity = {prune.target_sparsity}: cannot be reached while prune.drive is 'probability'; leave "
+        "out the target or the probability, or set prune.drive to 'target' and prune.form to 'score'",
+        {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.target_sparsity": 0.5},
+    ),
+    Contradiction(
+        "prune.schedule",
+        lambda spec: _by_probability(spec) and spec.prune.schedule == "cubic",
+        "prune.schedule = 'cubic': is a rise to a target, not a probability; choose another schedule",
+        {"prune.operator": "random", "prune.probability": 0.5},
+    ),
+    Contradiction(
+        "prune.form",
+        lambda spec: _by_probability(spec) and spec.prune.form == "score",
+        "prune.form = 'score': needs exact counts, which a probability does not give; set prune.form to 'published' or "
+        "prune.drive to 'target'",
+        {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.form": "score"},
+    ),
+    Contradiction(
+        "prune.per_generation",
+        lambda spec: _by_probability(spec) and spec.prune.per_generation not in ("auto", 1),
+        "prune.per_generation = {prune.per_generation}: a probability is drawn once; set it to 1",
+        {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.per_generation": 2},
+    ),
+    Contradiction(
+        "prune.form",
+        lambda spec: not _by_probability(spec) and spec.prune.form == "published",
+        "prune.form = 'published': prunes by probability, not to a target; set prune.drive to 'probability' or "
+        "prune.form to 'score'",
+        {"prune.operator": "random", "prune.drive": "target", "prune.form": "published"},
+    ),
+    Contradiction(
+        "prune.operator",
+        lambda spec: _published(spec) and spec.prune.operator == "magnitude",
+        "prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive",
+        {"prune.operator": "magnitude", "prune.schedule": "fixed", "prune.probability": 0.5},
+    ),
+    Contradiction(
+        "prune.granularity",
+        lambda spec: _published(spec) and spec.prune.granularity == "unit",
+        "prune.granularity = 'unit': the published forms say themselves what they cut; set it to 'weight'",
+        {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.granularity": "unit"},
+    ),
+    Contradiction(
+        "data.key",
+        lambda spec: _interactions(spec) and bool(spec.data.key),
+        _OF_INTERACTIONS,
+        {**_INTERACTIONS, "data.key": "rows"},
+    ),
+    Contradiction(
+        "data.val",
+        lambda spec: _interactions(spec) and bool(spec.data.val),
+        _OF_INTERACTIONS,
+        {**_INTERACTIONS, "data.val": "val.npy"},
+    ),
+    Contradiction(
+        "data.test",
+        lambda spec: _interactions(spec) and bool(spec.data.test),
+        _OF_INTERACTIONS,
+        {**_INTERACTIONS, "data.test": "test.npy"},
+    ),
+    Contradiction(
+        "data.labels",
+        lambda spec: _interactions(spec) and bool(spec.data.labels),
+        _OF_INTERACTIONS,
+        {**_INTERACTIONS, "data.labels": "labels.npy"},
+    ),
+    Contradiction(
+        "data.scaling",
+        lambda spec: _interactions(spec) and spec.data.scaling not in ("auto", "none"),
+        _OF_INTERACTIONS,
+        {**_INTERACTIONS, "data.scaling": "minmax"},
+    ),
+    Contradiction(
+        "compile",
+        lambda spec: _interactions(spec) and spec.compile == "on",
+        "compile = 'on': rows of interactions are trained uncompiled; leave it out",
+        {**_INTERACTIONS, "compile": "on"},
+    ),
+    Contradiction(
+        "compile",
+        lambda spec: rule_traits(spec).changes_partners and spec.compile == "on",
+        "compile = 'on': networks that change partners train uncompiled under {evolve.rule!r}; leave it out",
+        {"evolve.rule": "opponents", "compile": "on"},
+    ),
+    Contradiction(
+        "train.epochs",
+        lambda spec: rule_traits(spec).changes_partners and spec.train.epochs == 0,
+        "train.epochs = 0: evolve.rule = {evolve.rule!r} is a way of training; choose 'pair'",
+        {"evolve.rule": "opponents", "train.epochs": 0, "model.init": "model.onnx"},
+    ),
+    Contradiction(
+        "prune.per_generation",
+        lambda spec: rule_traits(spec).pruned_once and spec.prune.per_generation not in ("auto", 1),
+        "prune.per_generation = {prune.per_generation}: a {evolve.rule} population is pruned once all pairs have "
+        "trained; set it to 1",
+        {"evolve.rule": "panmictic", "prune.per_generation": 2},
+    ),
+    Contradiction(
+        "prune.operator",
+        lambda spec: rule_traits(spec).prunes_first and spec.prune.operator == "variance",
+        "prune.operator = 'variance': needs activations of several batches, and {evolve.rule} prunes after one; choose "
+        "evolve.rule = 'pair' or another operator",
+        {"evolve.rule": "pair-prune-first", "prune.operator": "variance"},
+    ),
+    Contradiction(
+        "prune.masks",
+        lambda spec: (
+            rule_traits(spec).prunes_first
+            and (spec.prune.masks, drive_of(spec.prune)) == ("free", "target")
+            and spec.prune.operator != "none"
+        ),
+        "prune.masks = 'free': {evolve.rule} trains after the last prune, so the target would be missed; choose "
+        "evolve.rule = 'pair' or prune.masks = 'fixed'",
+        {"evolve.rule": "pair-prune-first", "prune.masks": "free"},
+    ),
+    Contradiction(
+        "data.val",
+        lambda spec: spec.data.val == "-",
+        "data.val = '-': standard input gives the rows of DATA alone; name a file",
+        {"data.val": "-"},
+    ),
+    Contradiction(
+        "data.test",
+        lambda spec: spec.data.test == "-",
+        "data.test = '-': standard input gives the rows of DATA alone; name a file",
+        {"data.test": "-"},
+    ),
+    Contradiction(
+        "compile",
+        lambda spec: spec.precision == "float64" and spec.compile == "on",
+        "compile = 'on': compiled training is in float32; set precision to float32 or compile to auto",
+        {"precision": "float64", "compile": "on"},
+    ),
+    Contradiction(
+        "precision",
+        lambda spec: spec.precision == "float64" and spec.device == "mps",
+        "precision = 'float64': MPS has none; choose float32 or --device cpu",
+        {"precision": "float64", "device": "mps"},
+    ),
+    Contradiction(
+        "model.latent_activation",
+        lambda spec: spec.model.family == "variational" and _code(spec) not in ("auto", "identity"),
+        "model.latent_activation = {code_activation!r}: the variational family samples its latent code, which needs "
+        "'identity'",
+        {"model.family": "variational", "model.latent_activation": "relu"},
+    ),
+    Contradiction(
+        "train.loss",
+        lambda spec: spec.model.family == "variational" and spec.train.loss == "bce-then-l1",
+        "train.loss = 'bce-then-l1': the variational family keeps one loss; choose 'bce'",
+        {"model.family": "variational", "train.loss": "bce-then-l1"},
+    ),
+    Contradiction(
+        "device",
+        lambda spec: not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", spec.device, re.ASCII),
+        "device = {device!r}: choose auto, cpu, cuda, cuda:N or mps",
+        {"device": "gpu"},
+    ),
+    Contradiction(
+        "budget.max_loss_increase",
+        _lacks_dense_cell,
+        "budget.max_loss_increase = {budget.max_loss_increase}: needs a dense cell to compare with; leave "
+        "evolve.budgets and evolve.rule out, with three cells or more, or choose --mode canonical",
+        {"budget.max_loss_increase": 0.05, "evolve.budgets": "same"},
+    ),
+    Contradiction(
+        "evolve.budgets",
+        lambda spec: isinstance(spec.evolve.budgets, tuple) and len(spec.evolve.budgets) != spec.evolve.cells,
+        "evolve.budgets = {budgets}: gives {budget_count} for {evolve.cells} cells; give each one",
+        {"evolve.cells": 4, "evolve.budgets": (0.0, 0.5, 0.9)},
+    ),
+    Contradiction(
+        "evolve.budgets",
+        lambda spec: bool(_budgets(spec)) and max(_budgets(spec)) < _target(spec),
+        "evolve.budgets = {budgets}: none reaches prune.target_sparsity = {target}; give a cell that much, or set "
+        "--target-sparsity {highest_budget}",
+        {"evolve.cells": 3, "evolve.budgets": (0.0, 0.5, 0.6), "prune.target_sparsity": 0.8},
+    ),
+    Contradiction(
+        "evolve.budgets",
+        lambda spec: (
+            isinstance(spec.evolve.budgets, tuple)
+            and spec.evolve.rule != "auto"
+            and not RULE_TRAITS[spec.evolve.rule].own_budgets
+        ),
+        "evolve.budgets = {budgets}: cells can differ under evolve.rule = 'dominance', not {evolve.rule!r}",
+        {"evolve.cells": 3, "evolve.budgets": (0.0, 0.5, 0.8), "evolve.rule": "pair"},
+    ),
+    Contradiction(
+        "evolve.rule",
+        lambda spec: RULE_TRAITS[spec.evolve.rule].own_budgets and not dominance_possible(spec),
+        "evolve.rule = {evolve.rule!r}: needs pruning to a target with fixed masks, in synchronous order; choose "
+        "evolve.rule = 'pair'",
+        {"evolve.rule": "dominance", "evolve.order": "asynchronous"},
+    ),
+)
+
+_SPATIAL = ("topology", "radius", "order", "tournament", "concept", "batch")
+
+IGNORED: tuple[Ignored, ...] = (
+    Ignored(
+        tuple(f"evolve.{name}" for name in EvolveSpec.model_fields),
+        lambda spec: spec.mode == "canonical",
+        "one autoencoder has no ring; leave it out, or choose --mode coevo",
+        {"mode": "canonical"},
+    ),
+    Ignored(
+        tuple(f"evolve.{name}" for name in _SPATIAL),
+        lambda spec: spec.mode == "coevo" and not rule_traits(spec).spatial,
+        "a {evolve.rule} population has no space and no selection; leave it out",
+        {"evolve.rule": "panmictic"},
+    ),
+    Ignored(
+        ("data.split",),
+        lambda spec: spec.data.source.startswith("binary-clusters"),
+        "{data.source} brings its own three splits; leave it out",
+        {"data.source": "binary-clusters:4x10x30"},
+    ),
+)

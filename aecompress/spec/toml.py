@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as ``{"a.b": value}``."""
+    """Return nested tables as ``{"a.b": value}``."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -26,6 +26,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{"a.b": value}`` as nested tables; a path below something that is no table is left out."""
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split(".")
@@ -40,7 +41,11 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """``a.b=c`` of ``--set``: the path and the value, read as TOML where it is TOML and as text otherwise."""
+    """Split ``a.b=c`` of ``--set`` into path and value, which is read as TOML where it is TOML and as text otherwise.
+
+    Raises:
+        SpecError: it is not written like this.
+    """
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise SpecError(f"--set {text}: write it as section.field=value, for example train.batch=64")
@@ -51,7 +56,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a spec file.
+    """Read the tables of a spec file.
 
     Raises:
         SpecError: the file is missing or not TOML.
@@ -65,7 +70,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(resolved: Resolved) -> str:
-    """The spec as a TOML file that :func:`resolve` reads back, each value followed by where it came from."""
+    """Return the spec as a TOML file that :func:`resolve` reads back, each value followed by where it came from."""
     top, sections = [], []
     for path, value in flatten(resolved.spec.model_dump(mode="json")).items():
         line = f"{path.rpartition('.')[2]} = {_toml(value)}  # {resolved.sources[path]}"

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from aecompress.errors import Interrupted, SpecError
-from aecompress.runs.trip import Stop
-from aecompress.study.sweep import Begun, Carrier, Outcomes, Task, carry_out, stop_all
+from aecompress.runs.control import Stop
+from aecompress.study.sweep import Carrier, Ends, Started, Task, carry_out, stop_all
 
 LOOK_SECONDS = 0.2
 STOP_SECONDS = 60.0
-"""How long runs that were told to stop may take to write their checkpoints."""
+"""How long stopped runs may take to write their checkpoints."""
 
 
 def carrier(workers: int) -> Carrier:
-    """Carries tasks out in ``workers`` processes.
+    """Return a function that carries tasks out in ``workers`` processes.
 
     Raises:
         SpecError: Ray is not installed.
@@ -32,47 +32,47 @@ def carrier(workers: int) -> Carrier:
             f"--workers = {workers}: needs Ray; pip install 'aecompress[ray]', or leave it out for one run at a time"
         ) from fault
 
-    def carried(tasks: Iterator[Task], begun: Begun, stop: Stop) -> Outcomes:
+    def carried(tasks: Iterator[Task], started: Started, stop: Stop) -> Ends:
         # stdout is for data; Ray writes there, whatever its settings, when a process dies.
         with contextlib.redirect_stdout(sys.stderr):
-            orders = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
             logging.getLogger("ray").setLevel(logging.ERROR)
             ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
-            for number, order in orders.items():  # Ray put its own in their place
-                signal.signal(number, order)
+            for number, handler in handlers.items():  # Ray put its own in their place
+                signal.signal(number, handler)
             try:
-                yield from _carried(ray, workers, tasks, begun, stop)
+                yield from _carried(ray, workers, tasks, started, stop)
             finally:
                 ray.shutdown()
 
     return carried
 
 
-def _carried(ray: Any, workers: int, tasks: Iterator[Task], begun: Begun, stop: Stop) -> Outcomes:
-    # A run that lost its process is resumed by the sweep itself, which says so; Ray would start it without a word.
+def _carried(ray: Any, workers: int, tasks: Iterator[Task], started: Started, stop: Stop) -> Ends:
+    # A run that lost its process is resumed by the sweep itself, which reports it; Ray would start it silently.
     remote = ray.remote(num_cpus=1, max_retries=0)(_in_worker)
-    going: dict[Any, Task] = {}
+    running: dict[Any, Task] = {}
     while True:
-        while len(going) < workers and (task := next(tasks, None)) is not None:
-            begun(task)
-            going[remote.remote(task)] = task
-        if not going:
+        while len(running) < workers and (task := next(tasks, None)) is not None:
+            started(task)
+            running[remote.remote(task)] = task
+        if not running:
             return
-        ready, _ = ray.wait(list(going), timeout=LOOK_SECONDS)
+        ready, _ = ray.wait(list(running), timeout=LOOK_SECONDS)
         for reference in ready:
-            yield going.pop(reference), _outcome(ray, reference)
+            yield running.pop(reference), _outcome(ray, reference)
         number = stop()
         if number is not None:
             end = time.monotonic() + STOP_SECONDS
-            while going and time.monotonic() < end:
-                stop_all([task.folder for task in going.values()])  # again, for those that had not begun
-                for reference in ray.wait(list(going), timeout=LOOK_SECONDS)[0]:
-                    going.pop(reference)
-            raise Interrupted("the sweep was stopped; the same command goes on with it", number)
+            while running and time.monotonic() < end:
+                stop_all([task.folder for task in running.values()])  # again, for those that had not started
+                for reference in ray.wait(list(running), timeout=LOOK_SECONDS)[0]:
+                    running.pop(reference)
+            raise Interrupted("the sweep was stopped; the same command resumes it", number)
 
 
 def _in_worker(task: Task) -> str:
-    """A run in a process of its own; a stop comes through its folder."""
+    """Carry a run out in a process of its own; a stop comes through its folder."""
     try:
         return carry_out(task)
     except Interrupted as fault:

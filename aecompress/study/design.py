@@ -63,7 +63,7 @@ class Group:
     name: str
     preset: str
     fields: dict[str, Any]
-    """What the study sets, by dotted path."""
+    """The fields that the study sets, by dotted path."""
     expected: float | None
     """Published mean loss."""
     within: float | None
@@ -78,7 +78,7 @@ class Claim:
     first: str
     second: str
     within: float | None = None
-    """Of a likeness, the largest difference that still counts as alike; None where the claim is of an order."""
+    """Of a claim of equality, the largest difference that counts as equal; None where the claim is of an order."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class Trial:
 
     @property
     def folder(self) -> str:
-        """Name of its run folder."""
+        """Return the name of its run folder."""
         return f"{slug(self.group.name)}-seed-{self.seed}"
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything a study file asks for; every spec in it is sound."""
+    """The content of a study file; every spec in it is valid."""
 
     name: str
     question: str
@@ -105,13 +105,13 @@ class Study:
     groups: tuple[Group, ...]
     claims: tuple[Claim, ...]
     trials: tuple[Trial, ...]
-    """Seed by seed, so that a study that is stopped half-way has some of every group."""
+    """Seed by seed, so that a study that is stopped half-way has trials of every group."""
     text: str
-    """The file."""
+    """The text of the file."""
 
 
 def slug(name: str) -> str:
-    """A group's name as part of a folder's."""
+    """Return a group's name as part of a folder's."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
@@ -150,7 +150,15 @@ def read_study(path: Path) -> Study:
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
     trials = tuple(Trial(group, seed, _seeded(resolved[group.name], seed)) for seed in seeds for group in groups)
-    return Study(table.name, table.question, seeds, tuple(groups), claims, trials, path.read_text(encoding="utf-8"))
+    return Study(
+        name=table.name,
+        question=table.question,
+        seeds=seeds,
+        groups=tuple(groups),
+        claims=claims,
+        trials=trials,
+        text=path.read_text(encoding="utf-8"),
+    )
 
 
 def _seeded(resolved: Resolved, seed: int) -> Resolved:
@@ -159,7 +167,7 @@ def _seeded(resolved: Resolved, seed: int) -> Resolved:
 
 
 def _groups(path: Path, study: StudyTable, table: GroupTable, number: int, faults: list[str]) -> list[Group]:
-    """The groups of one table: with a grid, one for each combination, named after its values."""
+    """Return the groups of one table: with a grid, one for each combination, named after its values."""
     preset = table.preset or study.preset
     if preset not in PRESETS:
         faults.append(f"{path}: preset = {preset!r}: no such preset; choose one of {', '.join(PRESETS)}")
@@ -171,16 +179,20 @@ def _groups(path: Path, study: StudyTable, table: GroupTable, number: int, fault
         return []
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
-            faults.append(f"{path}: group {table.name!r}: grid {key} = {values!r}: is no list of values; write [a, b]")
+            faults.append(
+                f"{path}: group {table.name!r}: grid {key} = {values!r}: is not a list of values; write [a, b]"
+            )
             return []
     if grid and table.expected is not None:
         faults.append(f"{path}: group {table.name!r}: expected belongs to one group, not to a grid; write it out")
-    found = []
+    groups = []
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
         name = ", ".join([table.name, *(str(value) for value in chosen.values())])
-        found.append(Group(name, preset, base | chosen, table.expected, table.within))
-    return found
+        groups.append(
+            Group(name=name, preset=preset, fields=base | chosen, expected=table.expected, within=table.within)
+        )
+    return groups
 
 
 def _claim(path: Path, table: ClaimTable, groups: list[Group], faults: list[str]) -> Claim:
@@ -200,14 +212,14 @@ def _claim(path: Path, table: ClaimTable, groups: list[Group], faults: list[str]
 
 
 def _fault(path: Path, tables: dict[str, Any], fault: Any) -> str:
-    """One fault of the file's form, with the value that is there."""
+    """Return one fault of the file's form, with the value that is there."""
     value: Any = tables
     for step in fault["loc"]:
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError):
             break
-    # pydantic also names the branch of a union that it tried, which is no place in the file.
+    # pydantic also names the branch of a union that it tried, which is not a place in the file.
     where = ".".join(str(step) for step in fault["loc"] if "[" not in str(step) and step != "int")
     if fault["type"] == "missing":
         return f"{path}: {where} is missing; write it there"
@@ -223,7 +235,7 @@ def _known(place: tuple[Any, ...]) -> list[str]:
 
 
 def copied(folder: Path) -> Study:
-    """The study whose runs are in ``folder``.
+    """Read the study whose runs are in ``folder``.
 
     Raises:
         SpecError: the folder holds none, or its file is damaged.

@@ -19,10 +19,10 @@ from aecompress.study.stats import summary
 
 Floats = NDArray[np.float64]
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
-"""Tol's bright scheme, told apart by colour-blind readers too."""
+"""Tol's bright scheme, which colour-blind readers can distinguish."""
 DASHES = ("-", "--", ":")
 MANY = 8
-"""Lines that one chart can bear."""
+"""Lines of a chart at most."""
 WIDTH = 7.0
 """Of every figure, in inches."""
 FORMATS = ("svg", "png")
@@ -31,7 +31,7 @@ WRAP = 32
 
 
 def available() -> None:
-    """Make sure, before any work, that figures can be drawn.
+    """Check, before any work, that figures can be drawn.
 
     Raises:
         SpecError: matplotlib is not installed.
@@ -43,7 +43,7 @@ def available() -> None:
 
 
 def canvas(height: float) -> tuple[Any, Any]:
-    """A figure of ``height`` inches with one chart."""
+    """Return a figure of ``height`` inches with one chart."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -54,7 +54,7 @@ def canvas(height: float) -> tuple[Any, Any]:
 
 
 def rendered(figure: Any, kind: str) -> bytes:
-    """A figure as a file of ``kind``, the same bytes every time."""
+    """Return a figure as a file of ``kind``, the same bytes every time."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
@@ -64,7 +64,7 @@ def rendered(figure: Any, kind: str) -> bytes:
 
 
 def family(outcome: Outcome) -> str:
-    """What a group's runs are, in words: canonical, or a ring and its order."""
+    """Return what a group's runs are: canonical, or a ring and its order."""
     spec = outcome.results[0].spec
     return "canonical" if spec["mode"] == "canonical" else f"ring, {spec['evolve']['order']}"
 
@@ -73,23 +73,23 @@ Charts = dict[str, dict[str, Outcome]]
 """Titles of charts, and the groups on each by the name they have there."""
 
 
-def charts_of(found: Sequence[Outcome], same: str = "", lines: str = "") -> Charts:
-    """Which groups are drawn together.
+def charts_of(outcomes: Sequence[Outcome], same: str = "", lines: str = "") -> Charts:
+    """Return which groups are drawn together.
 
     Every group is on some chart, on none with more than :data:`MANY`, and never one line with another.
 
     Args:
         same: a field of the spec that is the same for all groups of a chart; groups that do not prune are on each.
-        lines: the field that tells a chart's groups apart; their names, where it does not.
+        lines: the field that distinguishes a chart's groups; their names, where it does not.
     """
     split: dict[str, list[Outcome]] = {}
-    for outcome in found:
+    for outcome in outcomes:
         split.setdefault(family(outcome), []).append(outcome)
     charts: Charts = {}
-    for kind, outcomes in split.items():
-        plain = [outcome for outcome in outcomes if field_of(outcome, "prune.operator") == "none"] if same else []
+    for kind, members in split.items():
+        plain = [outcome for outcome in members if field_of(outcome, "prune.operator") == "none"] if same else []
         parts: dict[str, list[Outcome]] = {}
-        for outcome in outcomes:
+        for outcome in members:
             if outcome not in plain:
                 parts.setdefault(f"{kind}, {field_of(outcome, same)}" if same else kind, []).append(outcome)
         for title, part in parts.items():
@@ -107,17 +107,17 @@ def charts_of(found: Sequence[Outcome], same: str = "", lines: str = "") -> Char
 
 
 def field_of(outcome: Outcome, path: str) -> str:
-    """A field of a group's spec by dotted path, as a word."""
+    """Return a field of a group's spec by dotted path, as text."""
     return str(flatten(outcome.results[0].spec)[path])
 
 
 def style(number: int) -> dict[str, str]:
-    """Colour, then dashes, of the ``number``-th line."""
+    """Return colour, then dashes, of the ``number``-th line."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
 
 
 def band(chart: Any, curves: Sequence[Floats], label: str, number: int) -> None:
-    """Median and middle half of some curves ``[T]``; of unequal length, over what all have."""
+    """Draw the median and middle half of some curves ``[T]``; of unequal length, over what all have."""
     length = min(map(len, curves))
     low, middle, high = np.quantile(np.stack([curve[:length] for curve in curves]), [0.25, 0.5, 0.75], axis=0)
     generations = np.arange(1, length + 1)
@@ -126,7 +126,7 @@ def band(chart: Any, curves: Sequence[Floats], label: str, number: int) -> None:
 
 
 def by_generation(title: str, groups: dict[str, Outcome], curve: str, label: str) -> Any:
-    """Median over trials and the middle half of them, by generation: a line for each group.
+    """Draw the median over trials and the middle half of them by generation, a line for each group.
 
     Args:
         curve: "loss" (mean over the cells) or "nonzeros".
@@ -143,64 +143,64 @@ def by_generation(title: str, groups: dict[str, Outcome], curve: str, label: str
 
 
 def legend(figure: Any, names: Iterable[str] = ()) -> None:
-    """Under the chart, in two columns where the names are short."""
+    """Draw the legend under the chart, in two columns where the names are short."""
     columns = 1 if max(map(len, names), default=0) > WRAP else 2
     figure.legend(loc="outside lower center", ncols=columns, fontsize="small", frameon=False)
 
 
-def wrapped(found: Sequence[Outcome]) -> list[str]:
-    """The groups' names on lines short enough for the side of a chart."""
-    return [textwrap.fill(outcome.group.name, WRAP) for outcome in found]
+def wrapped(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the groups' names on lines short enough for the side of a chart."""
+    return [textwrap.fill(outcome.group.name, WRAP) for outcome in outcomes]
 
 
 def values_of(result: Result, curve: str) -> Floats:
-    """A curve ``[T]`` of a run, the mean over its cells; of the loss, over those that are not lost."""
+    """Return a curve ``[T]`` of a run, the mean over its cells; of the loss, over the finite ones."""
     if curve == "nonzeros":
         return result.curves.nonzeros
     loss = np.ma.masked_invalid(result.curves.loss).mean(1)
     return np.asarray(np.ma.filled(loss, np.nan), dtype=np.float64)
 
 
-def capacity_boxes(found: Sequence[Outcome]) -> Any:
-    """Boxes of the capacity of every trial, as published, and crosses at the parameters not zero at the end."""
-    figure, chart = canvas(1.2 + 0.36 * len(found))
-    places = np.arange(len(found), 0, -1)
+def capacity_boxes(outcomes: Sequence[Outcome]) -> Any:
+    """Draw the capacity of every trial as boxes, as published, and crosses at the parameters not zero at the end."""
+    figure, chart = canvas(1.2 + 0.36 * len(outcomes))
+    places = np.arange(len(outcomes), 0, -1)
     boxes = chart.boxplot(
-        [outcome.capacities for outcome in found], positions=places, orientation="horizontal", widths=0.6,
+        [outcome.capacities for outcome in outcomes], positions=places, orientation="horizontal", widths=0.6,
         patch_artist=True, medianprops={"color": "black"},
     )  # fmt: skip
     for number, box in enumerate(boxes["boxes"]):
         box.set(facecolor=COLOURS[number % len(COLOURS)], alpha=0.6)
-    ends = [np.mean([result.nonzero for result in outcome.results]) for outcome in found]
+    ends = [np.mean([result.nonzero for result in outcome.results]) for outcome in outcomes]
     chart.plot(ends, places, "kx", label="not zero at the end, mean")
     chart.set(xlabel="capacity", xlim=(-0.02, 1.02))
-    chart.set_yticks(places, wrapped(found))
+    chart.set_yticks(places, wrapped(outcomes))
     legend(figure)
     return figure
 
 
-def trials(found: Sequence[Outcome]) -> Any:
-    """Every trial as a dot, the mean with its interval as a bar, the published mean as a diamond."""
-    figure, chart = canvas(1.4 + 0.36 * len(found))
-    expected = [(outcome.group.expected, place) for place, outcome in enumerate(reversed(found), 1)]
-    for place, outcome in enumerate(reversed(found), 1):
-        colour = COLOURS[(len(found) - place) % len(COLOURS)]
+def trials(outcomes: Sequence[Outcome]) -> Any:
+    """Draw every trial as a dot, the mean with its interval as a bar, the published mean as a diamond."""
+    figure, chart = canvas(1.4 + 0.36 * len(outcomes))
+    expected = [(outcome.group.expected, place) for place, outcome in enumerate(reversed(outcomes), 1)]
+    for place, outcome in enumerate(reversed(outcomes), 1):
+        colour = COLOURS[(len(outcomes) - place) % len(COLOURS)]
         values, numbers = outcome.losses, summary(outcome.losses)
-        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-        chart.plot(values, place + spread, ".", color=colour, alpha=0.6)
+        jitter = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+        chart.plot(values, place + jitter, ".", color=colour, alpha=0.6)
         chart.plot([numbers.low, numbers.high], [place, place], color=colour, linewidth=4, alpha=0.5)
         chart.plot(numbers.mean, place, "|", color="black", markersize=12)
     known = [(value, place) for value, place in expected if value is not None]
     if known:
         chart.plot(*zip(*known, strict=True), "D", color="black", fillstyle="none", label="published mean")
         legend(figure)
-    chart.set(xlabel=f"training {found[0].metric}")
-    chart.set_yticks(range(1, len(found) + 1), wrapped(found)[::-1])
+    chart.set(xlabel=f"training {outcomes[0].metric}")
+    chart.set_yticks(range(1, len(outcomes) + 1), wrapped(outcomes)[::-1])
     return figure
 
 
 def best_of_each(title: str, groups: dict[str, Outcome]) -> Any:
-    """The curve of the best trial of each group, its cells as thin lines."""
+    """Draw the curve of the best trial of each group, its cells as thin lines."""
     figure, chart = canvas(4.6)
     for number, (name, outcome) in enumerate(groups.items()):
         result = min(outcome.results, key=lambda result: result.loss)
@@ -212,41 +212,41 @@ def best_of_each(title: str, groups: dict[str, Outcome]) -> Any:
     return figure
 
 
-def best_groups(found: Sequence[Outcome]) -> list[Outcome]:
-    """The group of each family and operator with the lowest loss."""
+def best_groups(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the group of each family and operator with the lowest loss."""
     best: dict[tuple[str, str], Outcome] = {}
-    for outcome in sorted(found, key=lambda outcome: float(outcome.losses.mean())):
+    for outcome in sorted(outcomes, key=lambda outcome: float(outcome.losses.mean())):
         best.setdefault((family(outcome), field_of(outcome, "prune.operator")), outcome)
-    return [outcome for outcome in found if outcome in best.values()]
+    return [outcome for outcome in outcomes if outcome in best.values()]
 
 
-def study_figures(found: Sequence[Outcome]) -> dict[str, tuple[str, Any]]:
-    """Every figure of a study: file name, caption and figure."""
-    loss, every = f"training {found[0].metric}", charts_of(found)
-    spread = "median over trials, and the middle half of them."
+def study_figures(outcomes: Sequence[Outcome]) -> dict[str, tuple[str, Any]]:
+    """Draw every figure of a study: file name, caption and figure."""
+    loss, every = f"training {outcomes[0].metric}", charts_of(outcomes)
+    band_of = "median over trials, and the middle half of them."
     drawn = {
         "trials": (
             "Every trial, mean over its cells; the mean of each group with its 95 % interval, and what was published.",
-            trials(found),
+            trials(outcomes),
         )
     }
     for title, groups in every.items():
-        caption = f"Loss by generation, {title}, mean over the cells: {spread}"
+        caption = f"Loss by generation, {title}, mean over the cells: {band_of}"
         drawn[f"loss-{slug(title)}"] = caption, by_generation(title, groups, "loss", loss)
     for field, other in (("operator", "schedule"), ("schedule", "operator")):
-        for title, groups in charts_of(found, f"prune.{other}", f"prune.{field}").items():
+        for title, groups in charts_of(outcomes, f"prune.{other}", f"prune.{field}").items():
             pruned = [outcome for outcome in groups.values() if field_of(outcome, "prune.operator") != "none"]
-            told_apart = len({field_of(outcome, f"prune.{field}") for outcome in pruned}) > 1
+            differ = len({field_of(outcome, f"prune.{field}") for outcome in pruned}) > 1
             names = {outcome.group.name for outcome in groups.values()}
-            if told_apart and all(names != {one.group.name for one in each.values()} for each in every.values()):
-                caption = f"Loss by generation and {field}, {title}: {spread}"
+            if differ and all(names != {one.group.name for one in each.values()} for each in every.values()):
+                caption = f"Loss by generation and {field}, {title}: {band_of}"
                 drawn[f"loss-by-{field}-{slug(title)}"] = caption, by_generation(title, groups, "loss", loss)
-    for title, groups in charts_of(best_groups(found)).items():
+    for title, groups in charts_of(best_groups(outcomes)).items():
         caption = f"The best trial of the best group of each operator, {title}; thin lines are its cells."
         drawn[f"best-{slug(title)}"] = caption, best_of_each(title, groups)
     drawn["capacity"] = (
         "Capacity of every trial: share of the parameters not zero at the lineage's last prune.",
-        capacity_boxes(found),
+        capacity_boxes(outcomes),
     )
     for title, groups in every.items():
         caption = f"Network size over time, {title}: parameters that are not zero, mean over the cells."
@@ -254,37 +254,22 @@ def study_figures(found: Sequence[Outcome]) -> dict[str, tuple[str, Any]]:
     return drawn
 
 
-def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[str, tuple[str, Any]]:
-    """Every figure of a run: file name, caption and figure.
+def run_figures(log: Sequence[Event], activations: dict[str, Floats]) -> dict[str, tuple[str, Any]]:
+    """Draw every figure of a run: file name, caption and figure.
 
     Args:
         activations: by layer, what its units give on some rows, ``[rows, units]``; empty where no rows are kept.
     """
-    past = [event for event in said if isinstance(event, Generation)]
+    past = [event for event in log if isinstance(event, Generation)]
+    layers = [event for event in log if isinstance(event, LayerSparsity)]
+    compared = [event for event in log if isinstance(event, Compared)]
     drawn: dict[str, tuple[str, Any]] = {}
     if past:
-        generations = [event.generation for event in past]
-        figure, chart = canvas(4)
-        losses = np.array([event.train_loss for event in past])
-        chart.plot(generations, losses, color=COLOURS[0], alpha=0.35, linewidth=0.8)
-        chart.plot(generations, np.nanmin(losses, axis=1), color=COLOURS[0], label="training, best cell")
-        held = np.array([event.validation_loss for event in past])
-        chart.plot(generations, np.nanmin(held, axis=1), color=COLOURS[1], label="validation, best cell")
-        chart.set(xlabel="generation", ylabel=past[-1].metric, yscale="log")
-        chart.legend(frameon=False)
-        drawn["loss"] = ("Loss by generation; thin lines are the cells.", figure)
-        figure, chart = canvas(4)
-        chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
-        chance = any(isinstance(event, Started) and event.spec["prune"]["drive"] == "probability" for event in said)
-        label = "the schedule's chance to prune" if chance else "asked by the schedule, mean"
-        chart.plot(generations, [event.target for event in past], "k--", label=label)
-        chart.set(xlabel="generation", ylabel="share of zeros")
-        chart.legend(frameon=False)
-        drawn["sparsity"] = ("Zeros over time; a line for each cell.", figure)
-    layers = [event for event in said if isinstance(event, LayerSparsity)]
+        by_probability = any(isinstance(one, Started) and one.spec["prune"]["drive"] == "probability" for one in log)
+        drawn["loss"] = ("Loss by generation; thin lines are the cells.", loss_curves(past))
+        drawn["sparsity"] = ("Sparsity over time; a line for each cell.", sparsity_curves(past, by_probability))
     if layers:
-        drawn["layers"] = ("Share of zeros in each layer over time, mean over the cells.", layer_map(layers))
-    compared = [event for event in said if isinstance(event, Compared)]
+        drawn["layers"] = ("Sparsity of each layer over time, mean over the cells.", layer_map(layers))
     if compared:
         drawn["before_after"] = ("Bytes, and milliseconds on one thread, of every file.", sizes_and_times(compared[-1]))
     if activations:
@@ -299,8 +284,34 @@ def run_figures(said: Sequence[Event], activations: dict[str, Floats]) -> dict[s
     return drawn
 
 
+def loss_curves(past: Sequence[Generation]) -> Any:
+    """Draw the losses of every cell, and of the best one on training and validation rows."""
+    figure, chart = canvas(4)
+    generations = [event.generation for event in past]
+    training = np.array([event.train_loss for event in past])
+    validation = np.array([event.validation_loss for event in past])
+    chart.plot(generations, training, color=COLOURS[0], alpha=0.35, linewidth=0.8)
+    chart.plot(generations, np.nanmin(training, axis=1), color=COLOURS[0], label="training, best cell")
+    chart.plot(generations, np.nanmin(validation, axis=1), color=COLOURS[1], label="validation, best cell")
+    chart.set(xlabel="generation", ylabel=past[-1].metric, yscale="log")
+    chart.legend(frameon=False)
+    return figure
+
+
+def sparsity_curves(past: Sequence[Generation], by_probability: bool) -> Any:
+    """Draw the sparsity of every cell, and the schedule."""
+    figure, chart = canvas(4)
+    generations = [event.generation for event in past]
+    chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
+    label = "pruning probability of the schedule" if by_probability else "target of the schedule, mean"
+    chart.plot(generations, [event.target for event in past], "k--", label=label)
+    chart.set(xlabel="generation", ylabel="sparsity")
+    chart.legend(frameon=False)
+    return figure
+
+
 def layer_map(layers: Sequence[LayerSparsity]) -> Any:
-    """Layers down, generations across, zeros as shade."""
+    """Draw the sparsity as shade: layers down, generations across."""
     figure, chart = canvas(1.2 + 0.4 * len(layers[-1].layers))
     values = np.array([np.mean(event.sparsity, axis=0) for event in layers]).T
     first, last = layers[0].generation, layers[-1].generation
@@ -311,12 +322,12 @@ def layer_map(layers: Sequence[LayerSparsity]) -> Any:
     chart.grid(False)
     chart.set_yticks(range(len(values)), layers[-1].layers)
     chart.set(xlabel="generation")
-    figure.colorbar(image, label="zeros")
+    figure.colorbar(image, label="sparsity")
     return figure
 
 
 def sizes_and_times(event: Compared) -> Any:
-    """Bytes and milliseconds of every file, the dense model's first."""
+    """Draw bytes and milliseconds of every file, the dense model's first."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(event.files)), layout="constrained")
@@ -341,7 +352,7 @@ def sizes_and_times(event: Compared) -> Any:
 
 
 def activation_maps(activations: dict[str, Floats]) -> Any:
-    """A map for each layer: units across, rows down."""
+    """Draw the activations of each layer: units across, rows down."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 0.5 + 1.25 * len(activations)), layout="constrained")
@@ -361,7 +372,7 @@ ACTIVE = 0.1
 
 
 def coverage(values: Floats) -> tuple[float, float]:
-    """Share of the units of a layer ``[rows, units]`` that are active on some row, and on the mean row."""
+    """Return the share of the units of a layer ``[rows, units]`` that are active on some row, and on the mean row."""
     largest = float(np.abs(values).max())
     if not largest:
         return 0.0, 0.0
@@ -370,7 +381,7 @@ def coverage(values: Floats) -> tuple[float, float]:
 
 
 def coverage_bars(activations: dict[str, Floats]) -> Any:
-    """Both shares, for each layer."""
+    """Draw both shares for each layer."""
     figure, chart = canvas(1.2 + 0.45 * len(activations))
     places = np.arange(len(activations))
     shares = [coverage(values) for values in activations.values()]

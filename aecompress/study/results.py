@@ -1,4 +1,4 @@
-"""What the finished runs of a study say: one value per trial, and their curves, read from the event logs."""
+"""The results of a study's finished runs: one value per trial, and their curves, read from the event logs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Result:
     loss: float
     """Reported loss on all training rows after the last generation, mean over the cells."""
     chosen: float
-    """That of the model that is handed over, on test rows where there are any."""
+    """Reported loss of the exported model, on test rows where there are any."""
     capacity: float
     """Share of parameters not zero at the lineage's last prune, mean over the cells (ALGORITHMS A7)."""
     nonzero: float
@@ -60,65 +60,65 @@ class Outcome:
 
     @property
     def metric(self) -> str:
-        """What its losses are."""
+        """Return the metric of its losses."""
         return self.results[0].metric
 
     @property
     def losses(self) -> Floats:
-        """One value per trial."""
+        """Return the loss of each trial."""
         return np.array([result.loss for result in self.results])
 
     @property
     def capacities(self) -> Floats:
-        """One value per trial."""
+        """Return the capacity of each trial."""
         return np.array([result.capacity for result in self.results])
 
 
-def outcomes(study: Study, where: Path) -> tuple[Outcome, ...]:
-    """What is finished of a study in ``where``, group by group; groups without a finished run are left out.
+def read_outcomes(study: Study, where: Path) -> tuple[Outcome, ...]:
+    """Return the finished trials of a study in ``where``, group by group, without groups that have none.
 
     Raises:
         DataError: no run is finished.
     """
-    found = []
+    outcomes = []
     for group in study.groups:
         trials = [trial for trial in study.trials if trial.group is group]
         results = tuple(
             read_result(where / trial.folder, trial.seed) for trial in trials if is_finished(where / trial.folder)
         )
         if results:
-            found.append(Outcome(group, results))
-    if not found:
-        raise DataError(f"{where}: none of the study's runs is finished; `aecompress sweep` goes on with it")
-    return tuple(found)
+            outcomes.append(Outcome(group, results))
+    if not outcomes:
+        raise DataError(f"{where}: none of the study's runs is finished; `aecompress sweep` resumes it")
+    return tuple(outcomes)
 
 
 def read_run(folder: Path) -> list[Event]:
-    """The events of a run that still hold.
+    """Return the events of a run that still hold.
 
     Raises:
-        DataError: the log is gone or says nothing of a start.
+        DataError: the log is gone or has no start.
     """
     path = folder / "events.jsonl"
     try:
-        said = current(read_log(path))
+        log = current(read_log(path))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
-    if not any(isinstance(event, Started) for event in said):
-        raise DataError(f"{path}: says nothing of a start; carry the run out again")
-    return said
+    if not any(isinstance(event, Started) for event in log):
+        raise DataError(f"{path}: has no start of a run; carry the run out again")
+    return log
 
 
 def read_result(folder: Path, seed: int) -> Result:
-    """A finished run's figures.
+    """Return a finished run's figures.
 
     Raises:
         DataError: its log is damaged.
     """
-    said = read_run(folder)
-    start = next(event for event in said if isinstance(event, Started))
-    past = [event for event in said if isinstance(event, Generation)]
-    ends = [event for event in said if isinstance(event, Finished)]
+    log = read_run(folder)
+    start = next(event for event in log if isinstance(event, Started))
+    past = [event for event in log if isinstance(event, Generation)]
+    ends = [event for event in log if isinstance(event, Finished)]
     if not past or not ends:
         raise DataError(f"{folder / 'events.jsonl'}: lacks its end; remove the folder and carry the run out again")
     metrics, metric, last = ends[-1].metrics, past[-1].metric, past[-1]
@@ -129,5 +129,17 @@ def read_result(folder: Path, seed: int) -> Result:
         np.array([start.parameters * (1 - fmean(event.sparsity)) for event in past]),
     )
     capacity, nonzero = fmean(last.capacity), 1 - fmean(last.sparsity)
-    seconds = max(ends[-1].seconds, sum(event.seconds for event in past))  # the end knows of the last resume only
-    return Result(seed, folder, metric, loss, test, capacity, nonzero, seconds, metrics, start.spec, curves)
+    seconds = max(ends[-1].seconds, sum(event.seconds for event in past))  # the last event counts from the last resume
+    return Result(
+        seed=seed,
+        folder=folder,
+        metric=metric,
+        loss=loss,
+        chosen=test,
+        capacity=capacity,
+        nonzero=nonzero,
+        seconds=seconds,
+        metrics=metrics,
+        spec=start.spec,
+        curves=curves,
+    )

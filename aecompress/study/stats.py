@@ -27,7 +27,7 @@ class Summary:
     count: int
     mean: float
     median: float
-    spread: float
+    std: float
     """Standard deviation of the sample; 0 for one value."""
     low: float
     """Ends of the 95 % bootstrap interval of the mean."""
@@ -48,7 +48,7 @@ class Test:
     p: float
     """Two-sided, uncorrected."""
     effect: float
-    """Chance that a value of the first is the lower one, ties counting half: 0.5 is no difference, 1 all lower."""
+    """Probability that a value of the first is the lower one, ties counting half: 0.5 is no difference, 1 all lower."""
 
 
 @dataclass(frozen=True)
@@ -58,42 +58,52 @@ class Finding:
     claim: Claim
     test: Test | None
     corrected: float
-    """Holm's p-value over all claims of an order that could be tested; of a likeness the plain one."""
+    """Holm's p-value over all claims of an order that could be tested; of a claim of equality the plain one."""
     verdict: str
 
 
 def summary(values: Floats) -> Summary:
-    """Mean, median, spread and interval of one group's values ``[n]``."""
+    """Return mean, median, standard deviation and interval of one group's values ``[n]``."""
     low, high = interval((values,), lambda sample, axis: np.mean(sample, axis=axis))
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return Summary(
-        len(values), float(values.mean()), float(np.median(values)), spread, low, high,
-        float(values.min()), float(values.max()),
-    )  # fmt: skip
+        count=len(values),
+        mean=float(values.mean()),
+        median=float(np.median(values)),
+        std=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        low=low,
+        high=high,
+        least=float(values.min()),
+        most=float(values.max()),
+    )
 
 
 def interval(samples: tuple[Floats, ...], statistic: object) -> tuple[float, float]:
-    """Percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13); of single values, what they are."""
+    """Return the percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13); of single values, themselves."""
     if min(map(len, samples)) < 2:
         value = float(statistic(*samples, axis=-1))  # type: ignore[operator]
         return value, value
     draws = rng.host(0, "bootstrap")
-    found = stats.bootstrap(
+    ends = stats.bootstrap(
         samples, statistic, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=draws
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(ends.low), float(ends.high)
 
 
 def rank_test(first: Floats, second: Floats) -> Test:
-    """Mann-Whitney's two-sided test with Vargha and Delaney's effect size (2000), of values ``[n]`` and ``[m]``."""
-    found = stats.mannwhitneyu(first, second, alternative="two-sided")
-    higher = float(found.statistic) / (len(first) * len(second))
+    """Return Mann-Whitney's two-sided test with Vargha and Delaney's effect (2000), of values ``[n]`` and ``[m]``."""
+    result = stats.mannwhitneyu(first, second, alternative="two-sided")
+    higher = float(result.statistic) / (len(first) * len(second))
     low, high = interval((first, second), lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis))
-    return Test(float(first.mean() - second.mean()), low, high, float(found.pvalue), 1 - higher)
+    return Test(
+        difference=float(first.mean() - second.mean()), low=low, high=high, p=float(result.pvalue), effect=1 - higher
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): the k-th smallest of m p-values times m - k + 1, never falling, at most 1."""
+    """Return p-values with Holm's step-down correction (1979).
+
+    The k-th smallest of m is multiplied by m - k + 1; they never fall and are at most 1.
+    """
     corrected, largest = [0.0] * len(p), 0.0
     for place, number in enumerate(sorted(range(len(p)), key=lambda number: p[number])):
         largest = max(largest, min(1.0, p[number] * (len(p) - place)))
@@ -101,13 +111,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def findings(claims: Sequence[Claim], found: Sequence[Outcome]) -> list[Finding]:
-    """Every claim with its test and verdict.
+def findings(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Finding]:
+    """Return every claim with its test and verdict.
 
-    p-values are corrected over the claims of an order. A likeness is shown by the interval of the difference, which a
+    p-values are corrected over the claims of an order. Equality is shown by the interval of the difference, which a
     correction would make easier to show, not harder.
     """
-    groups = {outcome.group.name: outcome for outcome in found}
+    groups = {outcome.group.name: outcome for outcome in outcomes}
     tests = [_tested(groups.get(claim.first), groups.get(claim.second)) for claim in claims]
     orders = [
         test.p for claim, test in zip(claims, tests, strict=True) if isinstance(test, Test) and claim.within is None
@@ -124,7 +134,7 @@ def findings(claims: Sequence[Claim], found: Sequence[Outcome]) -> list[Finding]
 
 
 def _tested(first: Outcome | None, second: Outcome | None) -> Test | str:
-    """The test, or why there is none."""
+    """Return the test, or why there is none."""
     if first is None or second is None or min(len(first.results), len(second.results)) < 2:
         return "too few trials"
     if first.metric != second.metric:
@@ -133,7 +143,7 @@ def _tested(first: Outcome | None, second: Outcome | None) -> Test | str:
 
 
 def verdict(claim: Claim, test: Test, corrected: float) -> str:
-    """What the trials say of a claim, in words."""
+    """Return the verdict of the trials on a claim."""
     if claim.within is not None:
         if -claim.within < test.low and test.high < claim.within:
             return f"alike to {claim.within:g}"
@@ -144,7 +154,7 @@ def verdict(claim: Claim, test: Test, corrected: float) -> str:
 
 
 def agreement(outcome: Outcome, mean: float) -> str:
-    """Whether a group's mean is as published, in words; empty where nothing was published."""
+    """Return whether a group's mean is as published, in words; empty where nothing was published."""
     expected, within = outcome.group.expected, outcome.group.within
     if expected is None:
         return ""

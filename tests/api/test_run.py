@@ -16,18 +16,18 @@ SMALL = {"data": {"source": "binary-clusters:4x10x30"}, "train.epochs": 3, "mode
 
 
 def test_a_run_yields_events_and_its_model_loads_as_a_torch_module(tmp_path: Path) -> None:
-    said = list(aecompress.run(SMALL, tmp_path / "r"))
-    assert isinstance(said[-1], events.Finished)
+    log = list(aecompress.run(SMALL, tmp_path / "r"))
+    assert isinstance(log[-1], events.Finished)
     module = aecompress.load(tmp_path / "r")
     assert isinstance(module, torch.nn.Module) and not module.training
-    assert sum(parameter.numel() for parameter in module.parameters()) == said[-1].parameters
+    assert sum(parameter.numel() for parameter in module.parameters()) == log[-1].parameters
     assert {"encoder.0.weight", "decoder.1.bias"} <= set(module.state_dict())
+    from aecompress.data.base import Request
     from aecompress.data.dataset import load as load_data
-    from aecompress.spec.fields import DataSpec
 
-    rows = torch.from_numpy(load_data(DataSpec(source="binary-clusters:4x10x30"), 0).test)
+    rows = torch.from_numpy(load_data(Request(source="binary-clusters:4x10x30")).test)
     loss = float((module(module.scale(rows)) - rows).abs().mean().detach())
-    assert loss == pytest.approx(said[-1].metrics["test_l1"], rel=1e-5)
+    assert loss == pytest.approx(log[-1].metrics["test_l1"], rel=1e-5)
     torch.testing.assert_close(module.unscale(module.scale(rows)), rows)
 
 

@@ -94,7 +94,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
         "needs rows in [0, 1]",
     ),
     "more epochs than anyone has": ([CLUSTERS, "--epochs", "1e14"], "train.epochs"),
-    "layers beyond memory": ([CLUSTERS, "--hidden", "1e12"], "ask for smaller layers"),
+    "layers beyond memory": ([CLUSTERS, "--hidden", "1e12"], "choose smaller layers"),
     "rows beyond memory": (["binary-clusters:1x1000000000x1000000"], "ask for fewer rows or inputs"),
     "true as a number": ([CLUSTERS, "--set", "train.batch=true"], "train.batch = true"),
     "unknown field of a layer": (
@@ -147,10 +147,10 @@ ROWS: dict[str, tuple[str, Any, str]] = {
 }
 
 
-def refused(folder: Path, arguments: list[str], said: str, stdin: bytes | None = None) -> None:
+def refused(folder: Path, arguments: list[str], message: str, stdin: bytes | None = None) -> None:
     result = CliRunner().invoke(app, ["prune", *arguments, "-o", str(folder)], input=stdin)
     assert result.exit_code == 2, result.output
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.output
     assert result.stdout == ""
     assert len(result.stderr.strip().splitlines()) == 1
@@ -161,23 +161,23 @@ def test_the_tables_hold_at_least_forty_cases() -> None:
     assert len(FLAGS) + len(ROWS) >= 60
 
 
-@pytest.mark.parametrize(("arguments", "said"), FLAGS.values(), ids=FLAGS)
-def test_bad_flags(tmp_path: Path, arguments: list[str], said: str) -> None:
-    refused(tmp_path / "r", arguments, said)
+@pytest.mark.parametrize(("arguments", "message"), FLAGS.values(), ids=FLAGS)
+def test_bad_flags(tmp_path: Path, arguments: list[str], message: str) -> None:
+    refused(tmp_path / "r", arguments, message)
 
 
-@pytest.mark.parametrize(("name", "content", "said"), ROWS.values(), ids=ROWS)
-def test_bad_rows(tmp_path: Path, name: str, content: Any, said: str) -> None:
+@pytest.mark.parametrize(("name", "content", "message"), ROWS.values(), ids=ROWS)
+def test_bad_rows(tmp_path: Path, name: str, content: Any, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
-    refused(tmp_path / "r", [str(path)], said)
+    refused(tmp_path / "r", [str(path)], message)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is empty"), (b"1,2\n3\n", "line 2"), (b"\x93NUMPY", "NumPy array")]
+    ("content", "message"), [(b"", "is empty"), (b"1,2\n3\n", "line 2"), (b"\x93NUMPY", "NumPy array")]
 )
-def test_bad_standard_input(tmp_path: Path, content: bytes, said: str) -> None:
-    refused(tmp_path / "r", ["-"], said, content)
+def test_bad_standard_input(tmp_path: Path, content: bytes, message: str) -> None:
+    refused(tmp_path / "r", ["-"], message, content)
 
 
 def test_an_npz_key_and_csv_columns_that_are_not_there(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_missing_file_does_not_hide_another_fault(tmp_path: Path) -> None:
 
 def test_an_output_that_is_a_file_or_not_empty(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    for place, said in ((tmp_path / "file", "is a file"), (tmp_path, "is not empty")):
+    for place, message in ((tmp_path / "file", "is a file"), (tmp_path, "is not empty")):
         result = CliRunner().invoke(app, ["prune", CLUSTERS, "-o", str(place)])
-        assert result.exit_code == 2 and said in result.stderr
+        assert result.exit_code == 2 and message in result.stderr
     assert (tmp_path / "file").read_text() == "mine"

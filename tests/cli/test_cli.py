@@ -38,7 +38,7 @@ def test_json_is_one_object_and_nothing_else(finished: tuple[Path, subprocess.Co
     assert all(Path(file["path"]).stat().st_size == file["bytes"] for file in result["files"])
     assert result["verification"]["passed"] is True
     assert "test_l1" in result["metrics"]
-    assert "generation 4/4" in process.stderr
+    assert "epoch 4/4" in process.stderr
 
 
 def test_plain_output_is_one_line_per_file_and_quiet_is_quiet(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_plain_output_is_one_line_per_file_and_quiet_is_quiet(tmp_path: Path) ->
     assert "rows" not in {kind for kind, _, _ in rows}
 
 
-def test_the_before_and_after_table_is_the_last_thing_said(
+def test_the_before_and_after_table_comes_last(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     head, dense, ours = finished[1].stderr.rstrip().splitlines()[-3:]
@@ -138,7 +138,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--device", "cuda:99"], "device = 'cuda:99'"),
         (["--epochs", "0"], "train.epochs = 0:"),
@@ -150,10 +150,10 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         (["--test", "missing.npy"], "missing.npy: no such file"),
     ],
 )
-def test_bad_input_is_one_sentence_exit_2_and_no_folder(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_bad_input_is_one_sentence_exit_2_and_no_folder(tmp_path: Path, arguments: list[str], message: str) -> None:
     process = aecompress("prune", *SMALL, "-o", tmp_path / "r", *arguments)
     assert process.returncode == 2
-    assert said in process.stderr
+    assert message in process.stderr
     assert "Traceback" not in process.stderr
     assert process.stdout == ""
     assert not (tmp_path / "r").exists()

@@ -59,7 +59,7 @@ def test_export_writes_variants_beside_the_plain_files(finished: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["export", "none"], "none"),
         (["export", "{run}", "--variants", "packed,zip"], "export.variants"),
@@ -77,7 +77,7 @@ def test_export_writes_variants_beside_the_plain_files(finished: Path, tmp_path:
         (["verify", "{foreign}", "{run}"], "uses 'com.evil'"),
     ],
 )
-def test_bad_use_is_one_sentence(finished: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_bad_use_is_one_sentence(finished: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 64]) for name in ("x", "y")]
     node = helper.make_node("Steal", ["x"], ["y"], domain="com.evil")
@@ -88,7 +88,7 @@ def test_bad_use_is_one_sentence(finished: Path, tmp_path: Path, arguments: list
     names["foreign"] = tmp_path / "foreign.onnx"
     done = call(*(argument.format(**names) for argument in arguments), cwd=tmp_path)
     assert done.returncode == (3 if arguments[0] == "verify" else 2), done.stderr
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "new").exists()
 

@@ -33,18 +33,18 @@ def test_what_cannot_be_watched_or_steered_is_refused_in_one_sentence(tmp_path: 
     finished = str(write_run(tmp_path / "done"))
     killed = str(write_run(tmp_path / "killed", "running"))
     cases = {
-        ("watch", str(tmp_path / "nowhere")): "is no folder",
+        ("watch", str(tmp_path / "nowhere")): "is not a folder",
         ("watch", finished): "without a terminal",
         ("control", str(tmp_path / "nowhere"), "stop"): "cannot be read",
         ("control", finished, "stop"): "is finished",
         ("control", killed, "pause"): "--resume",
         ("control", finished, "jump"): "is not one of pause, resume, stop",
-        ("prune", "digits", "--tui"): "no terminal",
+        ("prune", "digits", "--tui"): "is not a terminal",
         ("prune", "-", "--tui"): "stdin",
     }
     for arguments, words in cases.items():
-        said = refused(*arguments, cwd=tmp_path)
-        assert words in said and len(said.splitlines()) == 1, (arguments, said)
+        message = refused(*arguments, cwd=tmp_path)
+        assert words in message and len(message.splitlines()) == 1, (arguments, message)
     assert not (tmp_path / "done" / "control").exists()
     assert not (tmp_path / "runs").exists()
 
@@ -101,12 +101,12 @@ def test_watching_imports_no_torch(tmp_path: Path) -> None:
     assert not {"torch", "numpy", "onnx", "onnxruntime"} & loaded
 
 
-def test_prune_with_the_ui_in_front_leaves_the_run_going_and_ends_with_its_files(tmp_path: Path) -> None:
+def test_prune_with_the_ui_in_front_does_not_stop_the_run_and_ends_with_its_files(tmp_path: Path) -> None:
     prune = [*COMMAND, "prune", "digits", "--tui", "-o"]
     code, drawn = in_terminal([*prune, "one", "--epochs", "30"], tmp_path, b"finished in")
     assert code == 0 and b"autoencoder\tone/model/autoencoder.onnx" in drawn.split(b"\x1b[?1049l")[-1]
     code, drawn = in_terminal([*prune, "two", "--epochs", "100000"], tmp_path, b"sparsity by layer")
-    assert code == 0 and b"the run goes on in two" in drawn
+    assert code == 0 and b"the run continues in two" in drawn
     stopped = subprocess.run([*COMMAND, "control", str(tmp_path / "two"), "stop"], capture_output=True, timeout=60)
     assert stopped.returncode == 0, stopped.stderr
     code, drawn = in_terminal([*COMMAND, "prune", "missing.npy", "-o", "three", "--tui"], tmp_path, b"never")

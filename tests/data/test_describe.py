@@ -7,15 +7,24 @@ import json
 import numpy as np
 import pytest
 
+from aecompress.data.base import Request
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.describe import describe
 from aecompress.data.scaling import Scaling
-from aecompress.spec.fields import DataSpec
 
 
 def dataset(train: list[list[float]], notes: dict[str, float] | None = None) -> Dataset:
     rows = np.array(train, np.float32)
-    return Dataset("mine", rows, rows[:1], rows[:0], (2, 1), Scaling("minmax", [0.0], [1.0]), "ab" * 8, notes or {})
+    return Dataset(
+        name="mine",
+        train=rows,
+        validation=rows[:1],
+        test=rows[:0],
+        shape=(2, 1),
+        scaling=Scaling("minmax", [0.0], [1.0]),
+        fingerprint="ab" * 8,
+        notes=notes or {},
+    )
 
 
 def test_every_number_of_a_small_set_is_right() -> None:
@@ -46,12 +55,12 @@ def test_the_kind_of_values_is_named(train: list[list[float]], kind: str) -> Non
 
 @pytest.mark.parametrize("source", ["digits", "binary-clusters:3x4x20"])
 def test_a_description_is_plain_json(source: str) -> None:
-    described = describe(load(DataSpec(source=source), 0))
+    described = describe(load(Request(source=source)))
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert described["name"] == source
 
 
 def test_predicting_the_mean_row_of_digits_scores_the_constant_mse() -> None:
-    digits = load(DataSpec(), 0)
+    digits = load(Request())
     train = digits.train.astype(float)
     assert describe(digits)["constant_mse"] == pytest.approx(((train - train.mean(0)) ** 2).mean())

@@ -50,7 +50,7 @@ def test_original_compacted_packed_and_unpacked_agree(model: Model, part: str) -
     plain = output(graph.build(chain, part, 18, {}), rows)
     assert plain.shape == right.shape
     assert close(plain, right)
-    packed = graph.build(chain, part, 18, {}, graph.gemm(pack.stored(pack.pack_all(chain, "float32"))))
+    packed = graph.build(chain, part, 18, {}, product=graph.gemm(pack.stored(pack.pack_all(chain, "float32"))))
     assert np.array_equal(output(packed, rows), plain)
     assert np.array_equal(output(pack.unpack(packed), rows), plain)
 

@@ -41,7 +41,7 @@ def layer_graph(weight: np.ndarray, index: str, values: str) -> onnx.ModelProto:
         form = pack.encode(tensor, index, values) if tensor.ndim == 2 else pack.pack(tensor, "float32")
         return pack.write(draft, name, form)
 
-    return graph.build(chain, "encoder", 18, {}, graph.gemm(store))
+    return graph.build(chain, "encoder", 18, {}, product=graph.gemm(store))
 
 
 def runner(

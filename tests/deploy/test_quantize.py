@@ -43,7 +43,7 @@ def grids_of(chain: Chain) -> dict[str, pack.Grid]:
 
 def built(chain: Chain, method: str) -> onnx.ModelProto:
     seen = quantize.ranges(chain, ROWS)
-    return graph.build(chain, "autoencoder", 21, {}, quantize.METHODS[method](seen, grids_of(chain)))
+    return graph.build(chain, "autoencoder", 21, {}, product=quantize.METHODS[method](seen, grids_of(chain)))
 
 
 def output(proto: onnx.ModelProto, rows: np.ndarray) -> np.ndarray:
@@ -107,5 +107,5 @@ def test_the_largest_products_do_not_saturate_where_two_are_added_in_sixteen_bit
     rows = np.ones((4, 40), np.float32)
     seen = quantize.ranges(chain, rows)
     made = quantize.METHODS[method](seen, grids_of(chain))
-    got = output(graph.build(chain, "autoencoder", 21, {}, made), rows)
+    got = output(graph.build(chain, "autoencoder", 21, {}, product=made), rows)
     np.testing.assert_allclose(got, np.full((4, 8), 20.0), rtol=0.01)

@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
-from aecompress.deploy import graph, reference, verify
+from aecompress.deploy import expected, graph, reference, session, verify
 from aecompress.deploy.checkpoint import Floats, Model, save_rows
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
@@ -44,7 +44,7 @@ def torch_losses(model: Model, rows: Floats) -> dict[str, float]:
 
 def failures(path: Path, model: Model, rows: Floats = ROWS) -> list[str]:
     """Names of the failed checks, without the file's name."""
-    checks = verify.verify_file(path, model, verify.expectations(model, rows), TOLERANCE)
+    checks = verify.verify_file(path, model, expected.expectations(model, rows), TOLERANCE)
     return [check.name.removeprefix(path.name + " ") for check in checks if not check.passed]
 
 
@@ -66,7 +66,7 @@ def test_a_good_set_passes(tmp_path: Path, activation: str, opset: int) -> None:
 
 @PARTS
 def test_a_good_file_passes_thirteen_checks(folder: Path, model: Model, part: str) -> None:
-    checks = verify.verify_file(folder / f"{part}.onnx", model, verify.expectations(model, ROWS), TOLERANCE)
+    checks = verify.verify_file(folder / f"{part}.onnx", model, expected.expectations(model, ROWS), TOLERANCE)
     assert all(check.passed for check in checks)
     assert [check.name.removeprefix(f"{part}.onnx ") for check in checks] == [
         "checker",
@@ -90,7 +90,7 @@ def test_a_good_file_passes_thirteen_checks(folder: Path, model: Model, part: st
 def test_a_file_of_another_exporter_passes_by_its_values(folder: Path, model: Model) -> None:
     path = edit(folder / "autoencoder.onnx", hide_names)
     assert failures(path, model) == []
-    checks = verify.verify_file(path, model, verify.expectations(model, ROWS), TOLERANCE)
+    checks = verify.verify_file(path, model, expected.expectations(model, ROWS), TOLERANCE)
     assert checks[3].detail == "0 equal to the model's"
 
 
@@ -131,7 +131,7 @@ def test_one_weight_off_by_one_percent_fails_stored_tensors_and_values(
         failed = failures(path, model)
         assert failed[0] == "stored tensors"
         assert len(failed) == 7
-        checks = verify.verify_file(path, model, verify.expectations(model, ROWS), TOLERANCE)
+        checks = verify.verify_file(path, model, expected.expectations(model, ROWS), TOLERANCE)
         assert f"{layer}.{kind} differs in 1 places" in {check.detail for check in checks}
 
 
@@ -193,7 +193,7 @@ def test_a_swapped_activation_fails_by_its_values(folder: Path, model: Model) ->
 
 def test_an_output_that_is_not_finite_fails(folder: Path, model: Model) -> None:
     path = edit(folder / "encoder.onnx", lambda proto: edit_tensor(proto, "encoder.1.bias", lambda bias: bias * np.nan))
-    checks = verify.verify_file(path, model, verify.expectations(model, ROWS), TOLERANCE)
+    checks = verify.verify_file(path, model, expected.expectations(model, ROWS), TOLERANCE)
     assert [check.detail for check in checks if check.name.startswith("encoder.onnx values")] == ["not finite"] * 6
 
 
@@ -202,7 +202,7 @@ def test_an_output_that_is_not_finite_fails(folder: Path, model: Model) -> None:
 
 def test_a_file_that_is_not_there_is_named(folder: Path, model: Model) -> None:
     with pytest.raises(DataError, match=r"none\.onnx: cannot be read \(No such file or directory\)"):
-        verify.verify_file(folder / "none.onnx", model, verify.expectations(model, ROWS), TOLERANCE)
+        verify.verify_file(folder / "none.onnx", model, expected.expectations(model, ROWS), TOLERANCE)
 
 
 @pytest.mark.parametrize("data", [b"", b"not onnx", b"\xff" * 100], ids=["empty", "text", "ones"])
@@ -242,7 +242,7 @@ def test_an_operator_that_onnxruntime_lacks_fails_to_load(folder: Path, model: M
     path = edit(folder / "autoencoder.onnx", foreign)
     assert failures(path, model) == ["loads"]
     with pytest.raises(DataError, match=r"autoencoder\.onnx: onnxruntime does not load it .*export it again"):
-        verify.session(path, 1)
+        session.session(path, 1)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_verification_can_be_stopped_between_its_comparisons(folder: Path, mod
             raise Enough
 
     with pytest.raises(Enough):
-        verify.verify_set(folder, model, ROWS, TOLERANCE, {}, 1e-5, poll)
+        verify.verify_set(folder, model, ROWS, TOLERANCE, {}, 1e-5, poll=poll)
     assert next(polls, None) is None
 
 
@@ -447,20 +447,20 @@ def test_values_of_another_shape_or_not_finite_never_agree() -> None:
 
 def test_probes_fill_the_range_of_the_rows_on_every_input() -> None:
     rows = np.array([[0, -3], [0, 5]], np.float32)
-    drawn = verify.probes(rows, 2)
+    drawn = expected.probes(rows, 2)
     assert drawn.shape == (64, 2)
     assert drawn.dtype == np.float32
     assert (drawn.min(0) < -2).all()
     assert (drawn.max(0) > 4).all()
     assert drawn.min() >= -3
     assert drawn.max() <= 5
-    assert np.array_equal(drawn, verify.probes(rows, 2))
-    assert 0 <= verify.probes(rows[:0], 2).min() < 0.1 < 0.9 < verify.probes(rows[:0], 2).max() <= 1
+    assert np.array_equal(drawn, expected.probes(rows, 2))
+    assert 0 <= expected.probes(rows[:0], 2).min() < 0.1 < 0.9 < expected.probes(rows[:0], 2).max() <= 1
 
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 100])
 def test_batches_of_any_size_give_all_rows_in_order(folder: Path, model: Model, batch: int) -> None:
-    got = verify.run_batches(verify.session(folder / "autoencoder.onnx", 1), ROWS, batch)
+    got = session.run_batches(session.session(folder / "autoencoder.onnx", 1), ROWS, batch)
     assert got == pytest.approx(reference.reconstruct(model, ROWS)[1], rel=1e-5, abs=1e-5)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import subprocess
 import sys
@@ -21,20 +20,24 @@ from scipy.special import expit
 
 from aecompress import rng
 from aecompress.engines import eager, fused, workers
+from aecompress.engines.base import Work
+from aecompress.engines.numba_passes import NumbaPasses
+from aecompress.engines.numba_steps import NumbaSteps
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, build, gradient
+from aecompress.layers.dense import dense
+from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.population.state import Population, new_population
 from aecompress.population.stats import activations
-from aecompress.spec.fields import ModelSpec
+from tests.modules import mirrored
 
 CPU = torch.device("cpu")
 ROWS = (torch.rand(103, 50, generator=torch.Generator().manual_seed(2)) > 0.4).float()
 NOTHING = lambda: None  # noqa: E731
+PASSES = NumbaPasses().train
 
 
 def net_of(latent: str = "relu", output: str = "sigmoid", hidden: str = "relu", size: int = 17) -> Autoencoder:
-    spec = ModelSpec(hidden=(size,), latent=5, latent_activation=latent, output=output, activation=hidden)
-    return build(spec, ROWS.shape[1])
+    return mirrored((size,), 5, ROWS.shape[1], hidden_activation=hidden, latent_activation=latent, output=output)
 
 
 def rules(optimizer: str, **changes: Any) -> Training:
@@ -63,7 +66,8 @@ def start(net: Autoencoder, optimizer: str, size: int = 3, batch: int = 6) -> Po
 
 def passed(train: Any, net: Autoencoder, rule: Training, population: Population) -> Population:
     block = population.pick(population.cells)
-    train(net, rule, block, population.cells, ROWS, range(steps_per_generation(len(ROWS), rule.batch)), NOTHING)
+    steps = range(steps_per_generation(len(ROWS), rule.batch))
+    train(Work(net=net, training=rule, block=block, rows=ROWS, steps=steps, poll=NOTHING))
     return block
 
 
@@ -87,7 +91,7 @@ def test_a_compiled_pass_equals_an_eager_one(optimizer: str, loss: str, latent: 
         output = "sigmoid"
     net, rule = net_of(latent, output, hidden), rules(optimizer, loss=lambda generation: loss)
     population = start(net, optimizer)
-    assert_equal(passed(fused.train, net, rule, population), passed(eager.train, net, rule, population))
+    assert_equal(passed(PASSES, net, rule, population), passed(eager.train, net, rule, population))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
@@ -95,15 +99,15 @@ def test_a_compiled_pass_equals_an_eager_one(optimizer: str, loss: str, latent: 
 def test_every_batch_size_and_a_smaller_last_batch(optimizer: str, batch: int) -> None:
     net, rule = net_of(size=11), rules(optimizer, batch=batch)
     population = start(net, optimizer, batch=min(batch, len(ROWS)))
-    assert_equal(passed(fused.train, net, rule, population), passed(eager.train, net, rule, population))
+    assert_equal(passed(PASSES, net, rule, population), passed(eager.train, net, rule, population))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
 def test_masks_hold_to_the_bit_where_they_last_and_only_there(optimizer: str) -> None:
     net, population = net_of(), start(net_of(), optimizer)
-    kept = passed(fused.train, net, rules(optimizer, persistent_masks=True), population)
+    kept = passed(PASSES, net, rules(optimizer, persistent_masks=True), population)
     assert not bool(kept.weights[~population.masks].any())
-    free = passed(fused.train, net, rules(optimizer, persistent_masks=False), population)
+    free = passed(PASSES, net, rules(optimizer, persistent_masks=False), population)
     assert bool(free.weights[~population.masks].any())
 
 
@@ -112,15 +116,15 @@ def test_a_cell_has_the_same_bits_in_any_block_and_a_pass_in_any_parts(
     optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, rule, population = net_of(), rules(optimizer), start(net_of(), optimizer, size=5)
-    whole = passed(fused.train, net, rule, population)
+    whole = passed(PASSES, net, rule, population)
     for cells in ([0], [3, 1], [4]):
         index = torch.tensor(cells)
         block = population.pick(index)
         for part in (range(4), range(4, 18)):
-            fused.train(net, rule, block, index, ROWS, part, NOTHING)
+            PASSES(Work(net=net, training=rule, block=block, rows=ROWS, steps=part, poll=NOTHING))
         assert torch.equal(block.weights, whole.weights[index])
     monkeypatch.setattr(fused, "CALL_FLOP", 1)
-    assert torch.equal(passed(fused.train, net, rule, population).weights, whole.weights)
+    assert torch.equal(passed(PASSES, net, rule, population).weights, whole.weights)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
@@ -134,7 +138,7 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
         index = torch.tensor(cells)
         block = population.pick(index)
         for part in parts:
-            fused.train(net, rule, block, index, rows, part, NOTHING)
+            PASSES(Work(net=net, training=rule, block=block, rows=rows, steps=part, poll=NOTHING))
         return block
 
     monkeypatch.setattr(workers, "cores", lambda: 1)
@@ -204,16 +208,16 @@ def test_every_piece_of_work_is_done_once() -> None:
 @pytest.mark.parametrize("batch", [6, 40])
 def test_a_lost_cell_stays_lost_and_alone(batch: int) -> None:
     net, rule, population = net_of(), rules("adam", batch=batch), start(net_of(), "adam", batch=batch)
-    well = passed(fused.train, net, rule, population)
+    well = passed(PASSES, net, rule, population)
     population.weights[1, 3] = torch.nan
-    got = passed(fused.train, net, rule, population)
+    got = passed(PASSES, net, rule, population)
     assert not bool(got.weights[1].isfinite().all())
     losses = fused.evaluate(net, got.weights, [ROWS], "l1", NOTHING).losses[0]
     assert losses.isfinite().tolist() == [True, False, True]
     assert torch.equal(got.weights[[0, 2]], well.weights[[0, 2]])
 
 
-@pytest.mark.parametrize("measure", fused.LOSSES)
+@pytest.mark.parametrize("metric", fused.LOSSES)
 def test_compiled_measuring_equals_eager_measuring(metric: str) -> None:
     net, population = net_of(), start(net_of(), "adam")
     parts = [ROWS, ROWS[:7]]
@@ -281,7 +285,8 @@ def variational(net: Autoencoder) -> bool:
 @pytest.mark.parametrize("hidden", fused.ACTIVATIONS)
 def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss: str, half: bool) -> None:
     plain = net_of("tanh", output)
-    first = dataclasses.replace(plain.encoder[0], activation=hidden)  # any, where layers are given one by one
+    layer = plain.encoder[0]
+    first = dense(layer.name, layer.inputs, layer.outputs, hidden)  # any, where layers are given one by one
     net = dataclasses.replace(plain, encoder=(first, plain.encoder[1]))
     for cells in (1, 3):
         seen, got = settled(net, cells, half, loss, fused.gradient)
@@ -294,10 +299,7 @@ def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss:
 
 
 def test_a_variational_gradient_is_the_eager_one() -> None:
-    spec = ModelSpec(
-        hidden=(9,), latent=5, latent_activation="identity", output="sigmoid", activation="relu", family="variational"
-    )
-    net = build(spec, ROWS.shape[1])
+    net = mirrored((9,), 5, ROWS.shape[1], variational=True)
     assert torch.equal(*(settled(net, 2, False, "mse", make)[1] for make in (fused.gradient, gradient)))
 
 
@@ -325,7 +327,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
     net, population = net_of(), start(net_of(), "adam")
     before = population.weights.clone()
     with pytest.raises(InterruptedError):
-        fused.train(net, rules("adam"), population, population.cells, ROWS, range(9), stop)
+        PASSES(Work(net=net, training=rules("adam"), block=population, rows=ROWS, steps=range(9), poll=stop))
     assert torch.equal(population.weights, before)
 
 
@@ -341,13 +343,12 @@ def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
             net, rule = net_of(), rules(optimizer, loss=lambda generation, loss=loss: loss)
             population = start(net, optimizer)
             for spread in (population.stats, None):
-                passed(fused.train, net, rule, dataclasses.replace(population, stats=spread))
+                passed(PASSES, net, rule, dataclasses.replace(population, stats=spread))
                 wide = dataclasses.replace(rule, batch=50)
                 room = start(net, optimizer, batch=50)
-                passed(fused.train, net, wide, room if spread else dataclasses.replace(room, stats=None))
+                passed(PASSES, net, wide, room if spread else dataclasses.replace(room, stats=None))
             for products in (None, torch.bfloat16):
-                large = functools.partial(eager.train, update=fused.masked_update, gradient=fused.gradient)
-                passed(large, net, dataclasses.replace(rule, products=products), population)
+                passed(NumbaSteps().train, net, dataclasses.replace(rule, products=products), population)
             fused.evaluate(net, population.weights, [ROWS], loss, NOTHING)
     assert [len(function.signatures) for function in functions] == before
     assert all(before)
@@ -367,6 +368,9 @@ UPDATE = """
 import hashlib
 import numpy as np
 from aecompress.engines import eager, fused, workers
+from aecompress.engines.base import Work
+from aecompress.engines.numba_passes import NumbaPasses
+from aecompress.engines.numba_steps import NumbaSteps
 
 draws = np.random.default_rng(0)
 for kind in (np.float32, np.int16):

@@ -89,7 +89,7 @@ def variance_prune(module: Plain, stored: list[list[Tensor]], seed: int, t: int,
 
 
 def conjunctive_prune(module: Plain, guide: Tensor, seed: int, t: int, cell: int, threshold: float = 0.1) -> None:
-    index = rng.integers(seed, "guide", t, one(cell), 0, (100,), guide.shape[0])[0]
+    index = rng.integers(seed, "guide", t, one(cell), 0, (100,), high=guide.shape[0])[0]
     activations = hooked(module, guide[index])
     for linear, values in zip([*module.encoder, *module.decoder], activations, strict=True):
         left: set[int] | None = None
@@ -152,7 +152,7 @@ class Ring:
 
     def generation(self, t: int) -> tuple[list[int], list[bool]]:
         size = len(self.centres)
-        if self.s["panmictic"]:
+        if self.s["rule"] == "panmictic":
             return self.epoch(t)
         before = [copy.deepcopy(module) for module in self.centres]
         capacity = list(self.capacity)
@@ -180,7 +180,7 @@ class Ring:
         for k in members:
             losses = [float(loss(seen[j].decode(seen[k].encode(x)), x).detach()) for j in members]
             fitness.append({"best": min, "worst": max, "mean": lambda v: sum(v) / len(v)}[s["concept"]](losses))
-        drawn = rng.integers(self.seed, "tournament", t, one(cell), 0, (s["tournament"],), n)[0].tolist()
+        drawn = rng.integers(self.seed, "tournament", t, one(cell), 0, (s["tournament"],), high=n)[0].tolist()
         winner = drawn[0]
         for rival in drawn[1:]:
             if fitness[rival] <= fitness[winner]:
@@ -193,12 +193,12 @@ class Ring:
 
         strength = schedule(s["schedule"], t, s["p"], s["generations"] - 1, n)
         triggered = strength > rng.host(self.seed, "prune", t).random(cell + 1)[cell]
-        if s["prune_first"] and triggered:
+        if s["rule"] == "pair-prune-first" and triggered:
             self.prune(module, stored, t, cell)
         shuffled = rng.permutation(self.seed, "batches", t, one(cell), 0, len(self.rows))[0]
         for step, index in enumerate(shuffled.split(batch)):
-            if s["opponents"]:
-                drawn = rng.integers(self.seed, "opponents", t, one(cell), step, (2,), n)[0].tolist()
+            if s["rule"] == "opponents":
+                drawn = rng.integers(self.seed, "opponents", t, one(cell), step, (2,), high=n)[0].tolist()
                 first = self.update(paired(module, company[drawn[0]]), self.rows[index], self.rates[cell])
                 second = self.update(paired(company[drawn[1]], module), self.rows[index], self.rates[cell])
                 inner = len(module.encoder)
@@ -209,7 +209,7 @@ class Ring:
             loss(module(self.rows[index]), self.rows[index]).backward()
             adam.step()
             adam.zero_grad()
-        if not s["prune_first"] and triggered:
+        if s["rule"] != "pair-prune-first" and triggered:
             self.prune(module, stored, t, cell)
         self.centres[cell] = module
         return parent, triggered

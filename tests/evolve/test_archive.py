@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from aecompress.evolve import archive as module
-from aecompress.evolve.archive import MADE, archive, between, joined, polish
+from aecompress.evolve.archive import INTERPOLATED, archive, concatenate, fine_tune, interpolate
 from aecompress.evolve.base import Plan
-from aecompress.evolve.coevolution import coevolution
+from aecompress.evolve.generation import generation
 from aecompress.population.state import Population
 from tests.evolve.plans import make_plan, make_population, make_rows
 from tests.modules import Plain
@@ -23,11 +23,11 @@ BUDGETS = (0.0, 0.4, 0.7, 0.85)
 def evolved(**changes: Any) -> tuple[Plan, Population]:
     plan = make_plan(
         **({"operator": "magnitude", "targets": BUDGETS, "persistent": True, "optimizer": "adam", "loss": "mse",
-            "dominance": True, "generations": 6, "walk": 0.0} | changes)
+            "rule": "dominance", "generations": 6, "walk": 0.0} | changes)
     )  # fmt: skip
     population = make_population(plan)
     for _ in range(6):
-        population, _ = coevolution(plan, population, make_rows(), NOTHING)
+        population, _ = generation(plan, population, make_rows(), NOTHING)
     return plan, population
 
 
@@ -37,11 +37,11 @@ def test_the_archive_holds_exactly_what_nothing_beats(granularity: str, optimize
     plan, population = evolved(granularity=granularity, optimizer=optimizer)
     rows = make_rows()
     found = archive(plan, population, rows, NOTHING)
-    made = between(plan, population, rows, NOTHING)
-    assert made is not None
-    everyone = torch.cat([population.weights, made.weights])
+    interpolated = interpolate(plan, population, rows, NOTHING)
+    assert interpolated is not None
+    candidates = torch.cat([population.weights, interpolated.weights])
     points = []
-    for row in everyone:
+    for row in candidates:
         out = Plain(plan.net, row)(rows.validation).detach()
         points.append((int((row != 0).sum()), float(torch.nn.functional.mse_loss(out, rows.validation))))
     expected = sorted({p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)})
@@ -49,25 +49,25 @@ def test_the_archive_holds_exactly_what_nothing_beats(granularity: str, optimize
     assert found.losses == pytest.approx([loss for _, loss in expected])
     assert sorted(found.losses, reverse=True) == found.losses
     for at, cell in enumerate(found.cells):
-        pool = population.weights[cell : cell + 1] if cell != MADE else made.weights
+        pool = population.weights[cell : cell + 1] if cell != INTERPOLATED else interpolated.weights
         assert bool((pool == found.members.weights[at]).all(1).any())
 
 
-def test_what_is_made_lies_between_two_budgets_and_loses_nothing_it_was_pruned_of() -> None:
+def test_what_is_interpolated_lies_between_two_budgets_and_loses_nothing_it_was_pruned_of() -> None:
     plan, population = evolved()
-    made = between(plan, population, make_rows(), NOTHING)
-    assert made is not None
+    interpolated = interpolate(plan, population, make_rows(), NOTHING)
+    assert interpolated is not None
     nonzeros = sorted((population.weights != 0).sum(1).tolist(), reverse=True)
-    kept = made.masks.sum(1).tolist()
+    kept = interpolated.masks.sum(1).tolist()
     assert len(kept) == 2 * 3
     for (high, low), pair in zip(itertools.pairwise(nonzeros), zip(kept[::2], kept[1::2], strict=True), strict=True):
         assert high > pair[0] > pair[1] > low
-    assert bool((made.weights[~made.masks] == 0).all())
-    again = between(plan, population, make_rows(), NOTHING)
-    assert again is not None and torch.equal(again.weights, made.weights)
+    assert bool((interpolated.weights[~interpolated.masks] == 0).all())
+    again = interpolate(plan, population, make_rows(), NOTHING)
+    assert again is not None and torch.equal(again.weights, interpolated.weights)
 
 
-def test_polishing_learns_with_a_rate_that_falls_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fine_tuning_learns_with_a_rate_that_falls_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, population = evolved(generations=60)
     rates: list[float] = []
 
@@ -79,15 +79,15 @@ def test_polishing_learns_with_a_rate_that_falls_to_nothing(monkeypatch: pytest.
         return []
 
     monkeypatch.setattr(module, "visit_all", noted)
-    polish(plan, population, make_rows(), NOTHING)
-    assert rates[0] == pytest.approx(module.POLISH)
+    fine_tune(plan, population, make_rows(), NOTHING)
+    assert rates[0] == pytest.approx(module.FINE_TUNE_RATE)
     assert rates == sorted(rates, reverse=True) and len(rates) == 4
-    assert rates[-1] == pytest.approx(module.POLISH * (1 - 2**-0.5) / 2)
+    assert rates[-1] == pytest.approx(module.FINE_TUNE_RATE * (1 - 2**-0.5) / 2)
 
 
-def test_joined_keeps_both_whole() -> None:
+def test_concatenating_keeps_both_whole() -> None:
     _, population = evolved()
     more = population.pick(torch.tensor([3, 1, 0, 0, 2]))
-    whole = joined(population, more)
+    whole = concatenate(population, more)
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, torch.cat([population.tensors()[name], more.tensors()[name]])), name

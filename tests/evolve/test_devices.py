@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from aecompress.evolve.canonical import canonical
-from aecompress.evolve.coevolution import coevolution
+from aecompress.evolve.generation import generation
 from aecompress.evolve.operators import OPERATORS
 from tests.evolve.plans import make_plan, make_population, make_rows
 
@@ -31,17 +29,16 @@ CASES: list[dict[str, Any]] = [
     *({**case, "asynchronous": True} for case in PUBLISHED),
     *TARGETED,
     *({**case, "regrowth": 0.5} for case in TARGETED),
-    *({**case, "target": None, "targets": (0.0, 0.3, 0.5, 0.6), "dominance": True} for case in TARGETED),
+    *({**case, "target": None, "targets": (0.0, 0.3, 0.5, 0.6), "rule": "dominance"} for case in TARGETED),
     {"shared_batch": True, "radius": 2, "noise": "input"},
-    {"ring": False, "operator": "variance", "optimizer": "adam", "schedule": "decrease"},
+    {"rule": "alone", "operator": "variance", "optimizer": "adam", "schedule": "decrease"},
 ]
 
 
 def one_generation(changes: dict[str, Any], device: str) -> torch.Tensor:
     plan = make_plan(**changes)
-    evolve: Callable[..., Any] = coevolution if plan.ring else canonical
     population = make_population(plan, 4, torch.float32, device)
-    new, report = evolve(plan, population, make_rows(torch.float32, device), lambda: None)
+    new, report = generation(plan, population, make_rows(torch.float32, device), lambda: None)
     assert {tensor.device.type for tensor in new.tensors().values()} == {device.partition(":")[0]}
     return report.validation_loss
 

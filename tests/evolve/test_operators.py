@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from aecompress.evolve import evidence as evidence_module
-from aecompress.evolve.canonical import canonical
-from aecompress.evolve.coevolution import coevolution
 from aecompress.evolve.evidence import GUIDING_ROWS, Evidence
+from aecompress.evolve.generation import generation
 from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.pruning import gather, prune_published, triggered
+from aecompress.evolve.pruning import evidence_of, prune_published, triggered
 from aecompress.evolve.select import keep_weights
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import forward
@@ -42,7 +41,7 @@ def evidence(name: str, cells: list[int], generation: int = 3, order: str = "hig
     return (
         plan,
         chosen,
-        gather(plan.net, plan.pruning, plan.training, chosen, torch.tensor(cells), (rows.train, rows.guide), 0),
+        evidence_of(plan.net, plan.pruning, plan.training, chosen, (rows.train, rows.guide), 0),
     )
 
 
@@ -73,14 +72,14 @@ def test_target_driven_pruning_ends_at_the_exact_count_and_never_empties_a_layer
     name: str, granularity: str, ring: bool, regrowth: float
 ) -> None:
     plan = make_plan(
-        operator=name, granularity=granularity, target=0.7, persistent=True, optimizer="adam", ring=ring,
-        per_generation=2, regrowth=regrowth, cells=3,
+        operator=name, granularity=granularity, target=0.7, persistent=True, optimizer="adam",
+        rule="pair" if ring else "alone", per_generation=2, regrowth=regrowth, cells=3,
     )  # fmt: skip
     returned = 0
     population, rows = make_population(plan, 3 if ring else 1), make_rows()
     for _ in range(4):
         before = ~population.masks
-        population, report = (coevolution if ring else canonical)(plan, population, rows, NOTHING)
+        population, report = generation(plan, population, rows, NOTHING)
         if not ring:
             returned += int((before & population.masks).sum())
     assert ring or regrowth or not returned
@@ -198,7 +197,7 @@ def test_magnitude_layer_takes_the_smallest_half_of_every_layer() -> None:
 
 
 def test_only_cells_whose_draw_fires_are_pruned() -> None:
-    plan = make_plan(operator="random", p=0.5, ring=False)
+    plan = make_plan(operator="random", p=0.5, rule="alone")
     population, rows = make_population(plan), make_rows()
     hits = triggered(plan.pruning, SEED, 0, [0, 1, 2, 3])
     assert 0 < sum(hits) < 4
@@ -257,20 +256,20 @@ def test_a_conjunctive_cut_gives_a_constant_unit_with_exactly_zero_gradient() ->
     weights["encoder.0.bias"][:, :, 2] = 0
     grad = torch.empty_like(population.weights)
     gradients = plan.net.layout.views(grad)
-    gradient(plan.net, weights, gradients, rows.train[:5].expand(4, -1, -1), None, 0.0, "l1")
+    gradient(plan.net, weights, gradients, rows.train[:5].expand(4, -1, -1), None, 0.0, loss="l1")
     assert not bool(gradients["encoder.0.weight"][:, :, 2].any())
     assert not bool(gradients["encoder.0.bias"][:, :, 2].any())
 
 
 def test_canonical_spread_is_kept_until_a_prune_and_then_forgotten() -> None:
-    plan = make_plan(operator="variance", ring=False, schedule="prune_after", generations=3, optimizer="adam", p=1.0)
+    plan = make_plan(operator="variance", rule="alone", schedule="prune_after", generations=3, optimizer="adam", p=1.0)
     population, rows = make_population(plan, 1), make_rows()
-    for generation in range(3):
-        population, report = canonical(plan, population, rows, NOTHING)
+    for number in range(1, 4):
+        population, report = generation(plan, population, rows, NOTHING)
         assert report.pruned == [False]
         assert population.stats is not None
-        assert population.stats.count[0].tolist() == [5.0 * (generation + 1)] * 3 + [4.0 * (generation + 1)] * 2
-    plan = make_plan(operator="variance", ring=False, schedule="fixed", generations=3, optimizer="adam", p=1.0)
-    population, report = canonical(plan, population, rows, NOTHING)
+        assert population.stats.count[0].tolist() == [5.0 * number] * 3 + [4.0 * number] * 2
+    plan = make_plan(operator="variance", rule="alone", schedule="fixed", generations=3, optimizer="adam", p=1.0)
+    population, report = generation(plan, population, rows, NOTHING)
     assert report.pruned == [True]
     assert population.stats is not None and not bool(population.stats.count.any())

@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from aecompress.evolve import regrowth
 from aecompress.evolve.base import Plan
 from aecompress.evolve.evidence import Evidence
-from aecompress.evolve.pruning import Pruning, gather, prune_to
+from aecompress.evolve.pruning import Pruning, evidence_of, prune_to
 from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, removed_units, split_hidden
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
 from aecompress.population.state import Population
-from aecompress.spec.fields import ModelSpec
 from tests.evolve.plans import make_plan, make_population, make_rows
-from tests.modules import Plain, row_of
+from tests.modules import Plain, mirrored, row_of
 
-DEEP = build(ModelSpec(hidden=(9, 8), latent=4, activation="tanh", latent_activation="identity", output="sigmoid"), 12)
+DEEP = mirrored((9, 8), 4, 12, hidden_activation="tanh")
 
 
 def pruned(operator: str, net: Autoencoder | None = None, units: bool = False) -> tuple[Plan, Population, Evidence]:
@@ -44,7 +43,7 @@ def pruned(operator: str, net: Autoencoder | None = None, units: bool = False) -
     moment_of(population).copy_(torch.rand(masks.shape, generator=draws, dtype=torch.float64) * masks)
     assert plan.pruning is not None
     guide = (rows.train, rows.guide)
-    return plan, population, gather(plan.net, plan.pruning, plan.training, population, population.cells, guide, 0)
+    return plan, population, evidence_of(plan.net, plan.pruning, plan.training, population, guide, 0)
 
 
 def moment_of(population: Population) -> Tensor:

@@ -20,10 +20,9 @@ from aecompress.evolve.select import (
     most_zeros,
     per_unit,
 )
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.population.state import new_population
-from aecompress.spec.fields import ModelSpec
-from tests.modules import Plain, small_net
+from tests.modules import Plain, mirrored, small_net
 
 
 @hypothesis.given(
@@ -124,7 +123,7 @@ def slow_units(net: Autoencoder, scores: list[list[float]], count: int) -> list[
 @hypothesis.given(st.integers(0, 2**32), st.floats(0, 1))
 @hypothesis.settings(deadline=None)
 def test_units_go_lowest_first_until_there_are_enough_zeros(seed: int, share: float) -> None:
-    net = build(ModelSpec(hidden=(9, 6), latent=3, latent_activation="relu", output="sigmoid"), 12)
+    net = mirrored((9, 6), 3, 12, latent_activation="relu")
     count = round(share * most_unit_zeros(net))
     scores = torch.rand(2, sum(layer.outputs for layer in net.layers), generator=torch.Generator().manual_seed(seed))
     masks = torch.ones(2, net.layout.size, dtype=torch.bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,17 +27,16 @@ class Maxout:
         return (self.out,)
 
     def matrix(self, of: Shape) -> Matrix:
-        reads = np.arange(math.prod(of), dtype=np.int64) % of[-1]
-        return Matrix(reads[:, None], np.arange(2 * self.out, dtype=np.int64) % self.out, of[-1])
+        return Matrix(of[0], 2 * self.out, of[0], self.out, None, lambda: np.arange(2 * self.out) % self.out)
 
     def macs(self, of: Shape) -> int:
-        return 2 * math.prod(of) * self.out
+        return 2 * of[0] * self.out
 
     def resize(self, units: int) -> Maxout:
         return replace(self, out=units)
 
     def reference(self, x: Values, w: Values, b: Values) -> Values:
-        return (x.reshape(len(x), -1) @ w + b).reshape(len(x), 2, -1).max(1)
+        return (x @ w + b).reshape(len(x), 2, -1).max(1)
 
     def to_torch(self, of: Shape, w: Values) -> Values:
         return np.ascontiguousarray(w.T)

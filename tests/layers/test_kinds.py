@@ -78,7 +78,9 @@ def test_shape_matrix_and_numbers_agree(kind: str) -> None:
     bound = BoundLayer(layer, (INPUTS,))
     matrix = bound.matrix
     assert bound.gives[-1] == matrix.units == bound.units
-    assert matrix.reads.shape in ((bound.inputs, 1), (1, bound.outputs))
+    assert matrix.reads.shape in ((matrix.fan_in, 1), (1, matrix.columns))
+    assert matrix.writes.shape == (matrix.columns,)
+    assert matrix.writes.max() + 1 == matrix.units
     assert matrix.reads.min() == 0 and matrix.reads.max() == matrix.below - 1 == INPUTS - 1
     assert len(set(np.bincount(matrix.writes))) == 1
     assert bound.macs > 0
@@ -115,7 +117,7 @@ def test_the_gradient_of_the_loss_equals_autograd(kind: str) -> None:
     net = net_of(kind)
     flat = initial(net.layers, net.layout, 3, CELLS).double()
     rows, grad = torch.rand(3, 6, INPUTS).double(), torch.empty_like(flat)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, "mse")
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss="mse")
     for at in range(0, net.layout.size, 17):  # finite differences, an oracle of neither side
         step = torch.zeros_like(flat)
         step[:, at] = 1e-6

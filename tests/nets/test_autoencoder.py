@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, tensors_of
 from aecompress.nets.layers import initial
-from aecompress.spec.fields import LayerSpec, ModelSpec
-from tests.modules import Plain, row_of, small_net
+from tests.modules import Plain, dense_layers, mirrored, row_of, small_net
 
 CELLS = torch.arange(3)
 
@@ -18,7 +17,7 @@ def test_gradient_equals_a_loop_over_torch_modules(loss: str) -> None:
     flat = initial(net.layers, net.layout, 1, CELLS).double()
     rows = torch.rand(3, 5, 12).double()
     grad = torch.full_like(flat, torch.nan)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, None, 0.0, loss=loss)
     functions = {
         "l1": functional.l1_loss,
         "mse": functional.mse_loss,
@@ -38,20 +37,18 @@ def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones() -> Non
     flat = initial(net.layers, net.layout, 1, CELLS)
     rows, noise = torch.rand(3, 5, 12), torch.randn(3, 5, 12)
     grad = torch.empty_like(flat)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.4, "mse")
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.4, loss="mse")
     module = Plain(net, flat[0])
     functional.mse_loss(module(rows[0] + 0.4 * noise[0]), rows[0]).backward()
     torch.testing.assert_close(net.layout.views(grad)["encoder.0.weight"][0], module.encoder[0].weight.grad.T)
 
 
 def test_variational_gradient_equals_autograd() -> None:
-    net = build(
-        ModelSpec(family="variational", hidden=(7,), latent=3, latent_activation="identity", output="sigmoid"), 12
-    )
+    net = mirrored((7,), 3, 12, variational=True)
     flat = initial((*net.layers, net.log_variance), net.layout, 1, CELLS).double()  # type: ignore[arg-type]
     rows, noise = torch.rand(3, 5, 12).double(), torch.randn(3, 5, 3).double()
     grad = torch.full_like(flat, torch.nan)
-    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, "bce")
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, loss="bce")
 
     leaf = flat.clone().requires_grad_()
     w = net.layout.views(leaf)
@@ -81,25 +78,14 @@ def test_reconstruction_loss_over_chunks_equals_one_mean() -> None:
     torch.testing.assert_close(got, expected.detach(), rtol=1e-5, atol=1e-7)
 
 
-def test_build_mirrors_the_encoder() -> None:
-    net = build(ModelSpec(hidden=(20, 10), latent=4, latent_activation="identity", output="identity"), 30)
-    assert [layer.outputs for layer in net.layers] == [20, 10, 4, 10, 20, 30]
-    assert [layer.activation for layer in net.layers] == ["relu", "relu", "identity", "relu", "relu", "identity"]
-    assert net.latent == 4
-    assert net.encoder_size == 31 * 20 + 21 * 10 + 11 * 4
-
-
 def test_build_layer_by_layer() -> None:
-    model = ModelSpec(
-        encoder=(LayerSpec(out=9, activation="gelu"), LayerSpec(out=2, activation="tanh")),
-        decoder=(LayerSpec(out=30, activation="sigmoid"),),
-    )
-    net = build(model, 30)
+    net = build(dense_layers("encoder", [(9, "gelu"), (2, "tanh")]), dense_layers("decoder", [(30, "sigmoid")]), (30,))
     assert [(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in net.layers] == [
         ("encoder.0", 30, 9, "gelu"),
         ("encoder.1", 9, 2, "tanh"),
         ("decoder.0", 2, 30, "sigmoid"),
     ]
+    assert (net.latent, net.encoder_size, net.log_variance) == (2, 31 * 9 + 10 * 2, None)
 
 
 def test_the_tensors_of_a_row_load_into_torch_modules_and_back() -> None:

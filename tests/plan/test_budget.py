@@ -13,10 +13,13 @@ from torch import nn
 from aecompress import events
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, RunError, SpecError
+from aecompress.plan.budget import bytes_at, likeness, rising_budgets
+from aecompress.plan.network import network_of
 from aecompress.runs.job import Job, prepare, prepare_resume
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
+from aecompress.spec.fields import ExportSpec, ModelSpec
 from aecompress.spec.resolve import resolve
-from tests.deploy.test_foreign import Plain
+from tests.deploy.pretrained.modules import Plain
 
 BASE = {"mode": "canonical", "train.epochs": 3, "model.hidden": [48], "model.latent": 6}
 
@@ -111,6 +114,24 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
         job(tmp_path / "run", **changes)
     assert said in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_budgets_rise_by_a_constant_factor_of_what_is_kept() -> None:
+    assert rising_budgets(4, 0.8, 0.99) == pytest.approx((0.0, 1 - 0.2**0.5, 0.8, 0.9), abs=1e-6)
+    assert rising_budgets(4, 0.8, 0.85)[-1] == 0.85
+    assert rising_budgets(3, 0.8, 0.7) == (0.0, 0.8, 0.8)
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_a_likeness_has_the_share_of_zeros(units: bool) -> None:
+    net = network_of(ModelSpec(hidden=(64,), latent=16, latent_activation="identity", output="sigmoid"), 100)
+    encoder, decoder = net.encoder, net.decoder
+    sizes = [bytes_at(share, encoder, decoder, ExportSpec(), units=units) for share in (0.2, 0.5, 0.8)]
+    assert (sizes[0] > sizes[1] > sizes[2]) == units  # only whole units make a plain file smaller
+    tensors = likeness(0.5, encoder, decoder, units=units)
+    zeros = sum(int((tensor == 0).sum()) for name, tensor in tensors.items() if name.endswith("weight"))
+    weights = sum(tensor.size for name, tensor in tensors.items() if name.endswith("weight"))
+    assert zeros / weights == pytest.approx(0.5, abs=0.02)
 
 
 def test_most_parameters_is_met_to_the_weight(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
+"""Which engine trains a run, and why."""
+
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from typing import Any
 
@@ -8,57 +11,68 @@ import pytest
 import torch
 
 from aecompress.data.facts import Facts
-from aecompress.engines import workers
-from aecompress.engines.eager import EAGER
+from aecompress.engines.base import Engine, Workload
+from aecompress.engines.compiling import numba_fault
+from aecompress.engines.eager import train_seconds
+from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
-from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import blocks_of, check_half, eager_seconds, engine_of, resolve_compile, threads_for
+from aecompress.plan.engine import check_half, choose_engine, workload_of
+from aecompress.plan.facts import RunFacts
+from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
-from aecompress.plan.rows import sampled
-from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
-from tests.evolve.plans import make_plan
 
 CPU = torch.device("cpu")
 
 
-def settled(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Autoencoder]:
+def completed(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Workload]:
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
-    resolved = complete(resolve(flags, preset="paper-coevo-sync"), Facts(rows, inputs, True, True))
-    net = build(resolved.spec.model, inputs)
-    return resolve_compile(resolved, net, CPU, rows), net
+    facts = RunFacts(Facts(rows, inputs, True, True), device=CPU)
+    resolved = complete(resolve(flags, preset="paper-coevo-sync"), facts)
+    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, inputs), CPU, rows)
 
 
-def settled_on() -> tuple[RunSpec, Autoencoder]:
-    resolved, net = settled(compile="on")
-    return resolved.spec, net
+def with_engine(**changes: Any) -> tuple[Resolved, Engine]:
+    resolved, load = completed(**changes)
+    return resolved, choose_engine(load, resolved.spec.compile).engine
 
 
-def test_a_small_step_takes_one_thread_and_a_large_one_all() -> None:
-    plan = make_plan()
-    assert threads_for(plan, 4, CPU) == 1
-    large = dataclasses.replace(plan, training=dataclasses.replace(plan.training, batch=1_000_000))
-    assert threads_for(large, 4, CPU) == torch.get_num_threads()
-    assert threads_for(dataclasses.replace(large, apart=True), 4, CPU) == 1
+def load_of(rows: int = 1000, inputs: int = 1000, **changes: Any) -> Workload:
+    return completed(rows, inputs, **changes)[1]
 
 
 def test_a_long_run_is_compiled_and_a_short_one_is_not_and_the_spec_says_why() -> None:
-    long, net = settled()
-    short, _ = settled(train__epochs=2)
-    assert (long.spec.compile, short.spec.compile) == ("on", "off")
-    assert "without it" in long.sources["compile"] and "would not repay it" in short.sources["compile"]
-    assert engine_of(long.spec, net, CPU).name == "compiled passes"
-    assert engine_of(short.spec, net, CPU) is EAGER
+    (long, engine), (short, other) = with_engine(), with_engine(train__epochs=2)
+    assert (long.spec.compile, engine.name) == ("on", "numba-passes")
+    assert (short.spec.compile, other.name) == ("off", "eager")
+    assert "s of training, eager about" in long.sources["compile"]
+    assert "s of training, numba-passes about" in short.sources["compile"]
 
 
-def test_asking_decides_and_large_steps_get_compiled_updates() -> None:
-    assert settled(compile="off")[0].spec.compile == "off"
-    asked, _ = settled(compile="on", train__epochs=2)
-    assert (asked.spec.compile, asked.sources["compile"]) == ("on", "test")
-    noisy, net = settled(compile="on", model__family="denoising")
-    assert engine_of(noisy.spec, net, CPU).name == "compiled steps"
+@pytest.mark.parametrize("family", ["plain", "denoising"])
+@pytest.mark.parametrize("seconds", [0.1, 29.9, 30.1, 300.0])
+def test_auto_compiles_what_would_take_30_seconds_without_it(family: str, seconds: float) -> None:
+    load = dataclasses.replace(load_of(model__family=family), steps=1)
+    load = dataclasses.replace(load, steps=round(seconds / train_seconds(load)))
+    assert train_seconds(load) == pytest.approx(seconds, rel=0.05 if seconds < 1 else 1e-3)
+    choice = choose_engine(load, "auto")
+    assert (choice.compile, choice.engine.compiled) == (("on", True) if seconds > 30 else ("off", False))
+    assert choice.engine.seconds(load) == min(each.seconds(load) for each in ENGINES.values())
+
+
+def test_asking_decides() -> None:
+    off, engine = with_engine(compile="off")
+    assert (off.spec.compile, off.sources["compile"], engine.name) == ("off", "test", "eager")
+    on, engine = with_engine(compile="on", train__epochs=2)
+    assert (on.spec.compile, on.sources["compile"], engine.name) == ("on", "test", "numba-passes")
+
+
+@pytest.mark.parametrize("family", ["denoising", "variational"])
+def test_other_families_get_compiled_steps(family: str) -> None:
+    loss = {"train__loss": "bce"} if family == "variational" else {}
+    assert choose_engine(load_of(model__family=family, **loss), "on").engine.name == "numba-steps"
 
 
 @pytest.mark.parametrize(
@@ -76,39 +90,65 @@ def test_asking_decides_and_large_steps_get_compiled_updates() -> None:
         (5000, [64], 32, "passes"),
     ],
 )
+@pytest.mark.parametrize("steps", [0, 1, 1_000_000])
 def test_narrow_networks_or_few_rows_are_trained_in_whole_passes(
-    inputs: int, hidden: list[int], batch: int, name: str
+    inputs: int, hidden: list[int], batch: int, name: str, steps: int
 ) -> None:
-    asked, net = settled(inputs=inputs, compile="on", train__batch=batch, model__hidden=hidden)
-    assert engine_of(asked.spec, net, CPU).name == f"compiled {name}"
+    load = load_of(inputs=inputs, train__batch=batch, model__hidden=hidden)
+    assert choose_engine(dataclasses.replace(load, steps=steps), "on").engine.name == f"numba-{name}"
 
 
-def test_without_a_compiler_auto_falls_back_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numba_auto_falls_back_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    engine_module.uncompilable.cache_clear()
+    numba_fault.cache_clear()
     try:
-        fallen, _ = settled()
-        assert fallen.spec.compile == "off"
-        assert "numba cannot be imported" in fallen.sources["compile"]
-        with pytest.raises(DeviceError, match="compile = 'on': numba cannot be imported"):
-            engine_of(*settled_on(), CPU)
+        choice = choose_engine(load_of(), "auto")
+        assert (choice.engine.name, choice.compile) == ("eager", "off")
+        assert choice.why.startswith("auto: numba cannot be imported")
+        with pytest.raises(DeviceError, match="compile = 'on': numba cannot be imported.*; set it to auto or off"):
+            choose_engine(load_of(), "on")
     finally:
-        engine_module.uncompilable.cache_clear()
+        numba_fault.cache_clear()
 
 
-def test_compiled_training_and_half_precision_are_refused_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeviceError, match="compiled training is for CPUs"):
-        engine_of(*settled_on(), torch.device("cuda:0"))
-    half, _ = settled(precision="bf16")
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"device": torch.device("cuda:0")}, "compiled training is for CPUs, not cuda:0"),
+        ({"precision": "float64"}, "compiled training is in float32"),
+        ({"changes_partners": True}, "networks that change partners train uncompiled"),
+        ({"sparse_rows": True}, "rows of interactions are trained uncompiled"),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 1_000_000])
+def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_why(
+    changes: dict[str, Any], why: str, steps: int
+) -> None:
+    load = dataclasses.replace(load_of(), steps=steps, **changes)
+    choice = choose_engine(load, "auto")
+    assert (choice.engine.name, choice.compile, choice.why) == ("eager", "off", f"auto: {why}")
+    with pytest.raises(DeviceError, match=f"compile = 'on': {why}; set it to auto or off"):
+        choose_engine(load, "on")
+
+
+@pytest.mark.parametrize(("rule", "changes"), [("pair", False), ("opponents", True), ("panmictic", True)])
+def test_the_rule_says_whether_partners_change(rule: str, changes: bool) -> None:
+    assert load_of(evolve__rule=rule).changes_partners == changes
+    assert not load_of(evolve__rule=rule, mode="canonical").changes_partners
+
+
+def test_half_precision_is_refused_where_it_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = dataclasses.replace(load_of(), precision="bf16")
     with pytest.raises(DeviceError, match="computes no products in bfloat16"):
-        check_half(half.spec, torch.device("mps"))
+        choose_engine(dataclasses.replace(half, device=torch.device("mps")), "off")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(engine_module, "half_gain", lambda: 0.5)
-    with pytest.raises(DeviceError, match="in bfloat16 takes 2.0 times as long"):
-        check_half(half.spec, CPU)
-    check_half(settled()[0].spec, CPU)
+    for compile in ("auto", "on", "off"):
+        with pytest.raises(DeviceError, match="precision = 'bf16': .* in bfloat16 takes 2.0 times as long"):
+            choose_engine(half, compile)
+    check_half(load_of())
     monkeypatch.setattr(engine_module, "half_gain", lambda: 2.0)
-    check_half(half.spec, CPU)
+    assert choose_engine(half, "on").engine.name == "numba-steps"
 
 
 def test_the_gain_of_half_precision_is_measured() -> None:
@@ -116,33 +156,14 @@ def test_the_gain_of_half_precision_is_measured() -> None:
 
 
 def test_the_expected_time_grows_with_every_size() -> None:
-    (one, net), (two, wide) = settled(), settled(evolve__cells=20)
-    assert eager_seconds(one.spec, net, 1000) < eager_seconds(one.spec, net, 2000)
-    assert eager_seconds(one.spec, net, 1000) < eager_seconds(two.spec, wide, 1000)
+    for engine in ENGINES.values():
+        one = engine.seconds(load_of())
+        assert math.isfinite(one) and one < engine.seconds(load_of(rows=2000))
+        assert one < engine.seconds(load_of(evolve__cells=20))
 
 
-def test_blocks_fit_a_cache_and_leave_no_core_without_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, small = settled()
-    _, large = settled(model__hidden=[1024], model__latent=256)
-    assert blocks_of(small, 10, 5, EAGER, CPU)[0] * 4 * small.layout.size <= engine_module.BLOCK_BYTES
-    assert blocks_of(large, 10, 256, EAGER, CPU) == (1, True)
-    assert blocks_of(large, 1, 256, EAGER, CPU) == (1, False)
-    block, apart = blocks_of(small, 10, 256, EAGER, CPU)
-    assert apart and block <= -(-10 // workers.cores())
-    assert blocks_of(small, 10, 5, EAGER, torch.device("cuda")) == (10, False)
-    passes = engine_of(*settled_on(), CPU)
-    assert blocks_of(small, 10, 5, passes, CPU)[0] >= 10
-    monkeypatch.setattr(workers, "cores", lambda: 3)
-    for net in (small, large):
-        assert blocks_of(net, 10, 5, passes, CPU)[0] % 3 == 0
-    plan = plan_of(settled(compile="on")[0].spec, small, CPU, passes)
-    assert (plan.engine, plan.apart) == (passes, False)
-
-
-def test_a_generation_is_measured_on_a_tenth_of_the_rows_within_bounds() -> None:
-    rows = torch.arange(5000.0)[:, None]
-    assert len(sampled(rows, 5000, 0, "x")) == 500
-    assert len(sampled(rows, 10, 0, "x")) == 64
-    assert sampled(rows[:50], 5000, 0, "x").equal(rows[:50])
-    some = sampled(rows, 5000, 0, "x")[:, 0]
-    assert some.equal(some.unique()) and not some.equal(sampled(rows, 5000, 1, "x")[:, 0])
+def test_a_plan_has_its_engine_and_the_engines_blocks() -> None:
+    resolved, load = completed(compile="on")
+    engine = choose_engine(load, resolved.spec.compile).engine
+    plan = plan_of(resolved.spec, load, engine)
+    assert (plan.engine, plan.blocks) == (engine, engine.layout(load))

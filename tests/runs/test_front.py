@@ -39,7 +39,7 @@ FRONT = members((50, 0.9), (100, 0.3), (200, 0.1), (600, 0.09), (1000, 0.088))
 
 
 @pytest.mark.parametrize(
-    ("asked", "nonzeros"),
+    ("text", "nonzeros"),
     [
         ("knee", 200),
         ("sparsity=0.9", 100),
@@ -51,25 +51,25 @@ FRONT = members((50, 0.9), (100, 0.3), (200, 0.1), (600, 0.09), (1000, 0.088))
         ("bytes<=2e4", 1000),
     ],
 )
-def test_a_member_is_picked_by_what_it_must_meet(asked: str, nonzeros: int) -> None:
-    assert pick(FRONT, asked, lambda member: 10 * member.nonzeros + 400).nonzeros == nonzeros
+def test_a_member_is_picked_by_what_it_must_meet(text: str, nonzeros: int) -> None:
+    assert pick(FRONT, text, lambda member: 10 * member.nonzeros + 400).nonzeros == nonzeros
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("text", "message"),
     [
-        ("sparsity=0.99", "the sparsest has 0.9500"),
+        ("sparsity=0.99", "the highest sparsity is 0.9500"),
         ("loss<=0.01", "the lowest validation loss is 0.088"),
-        ("bytes<=100", "the smallest has 500"),
+        ("bytes<=100", "the smallest file has 500 bytes"),
         ("loss=0.1", "write knee, sparsity=SHARE"),
         ("bytes<=many", "write knee"),
         ("loss<=1e", "write knee"),
         ("", "write knee"),
     ],
 )
-def test_a_pick_that_cannot_be_is_refused(asked: str, said: str) -> None:
-    with pytest.raises(SpecError, match=said):
-        pick(FRONT, asked, lambda member: 10 * member.nonzeros)
+def test_a_pick_that_cannot_be_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        pick(FRONT, text, lambda member: 10 * member.nonzeros)
 
 
 def test_the_knee_by_hand() -> None:
@@ -79,7 +79,7 @@ def test_the_knee_by_hand() -> None:
     assert knee([(5, 0.1), (6, 0.1)]) == 0
 
 
-def test_a_run_leaves_its_front_and_the_chosen_model_has_the_zeros_asked_for(ran: Path) -> None:
+def test_a_run_leaves_its_front_and_the_chosen_model_has_the_target_sparsity(ran: Path) -> None:
     found = load(ran)
     nonzeros, losses = [one.nonzeros for one in found], [one.loss for one in found]
     assert nonzeros == sorted(nonzeros) and losses == sorted(losses, reverse=True) and len(found) >= 4
@@ -95,7 +95,7 @@ def test_front_lists_plots_and_gives_json(ran: Path, tmp_path: Path) -> None:
     done = aecompress("front", ran, "--plot", picture)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
-    assert lines[0] == ["path", "nonzeros", "zeros", "validation_mse", "test_mse", "knee"]
+    assert lines[0] == ["path", "nonzeros", "sparsity", "validation_mse", "test_mse", "knee"]
     assert [int(line[1]) for line in lines[1:]] == [one.nonzeros for one in load(ran)]
     assert [line[5] for line in lines[1:]].count("*") == 1
     assert "validation mse" in picture.read_text()
@@ -124,14 +124,14 @@ def test_any_member_is_exported_without_another_run(ran: Path, tmp_path: Path) -
     assert min(path.stat().st_size for path in (tmp_path / "n").glob("autoencoder*.onnx")) <= size
 
 
-def test_a_run_without_a_front_says_so(tmp_path: Path) -> None:
+def test_a_run_without_a_front_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no front"):
         load(tmp_path)
     assert aecompress("front", tmp_path).returncode == 2
 
 
 @pytest.mark.parametrize("mode", ["coevo", "canonical"])
-def test_a_largest_loss_increase_is_met_on_validation_rows_and_told_on_test_rows(tmp_path: Path, mode: str) -> None:
+def test_a_largest_loss_increase_is_met_on_validation_rows_and_reported_on_test_rows(tmp_path: Path, mode: str) -> None:
     flags = [*SMALL[:7], "--quiet", "--mode", mode, "--target-sparsity", "0.5"]
     done = aecompress("prune", *flags, "--max-loss-increase", "60%", "-o", tmp_path / "r")
     assert done.returncode == 0, done.stderr
@@ -151,7 +151,7 @@ def test_without_a_target_the_sparsest_within_the_limit_is_taken(tmp_path: Path)
     dense = model.about["metrics"]["validation_mse"] / (1 + model.about["metrics"]["validation_loss_increase"])
     good = [one.nonzeros for one in found if one.loss <= 1.3 * dense * (1 + 1e-6)]
     assert model.parameters - model.zeros == min(good)
-    # The spec that the run wrote asks for the same.
+    # The spec that the run wrote gives the same.
     done = aecompress("prune", "--spec", tmp_path / "r" / "spec.toml", "-o", tmp_path / "again", "--quiet")
     assert done.returncode == 0, done.stderr
     again, first = (tmp_path / name / "model" / "model.safetensors" for name in ("again", "r"))
@@ -162,8 +162,8 @@ def test_the_dense_cell_stays_a_dense_model(tmp_path: Path) -> None:
     for seed in ("0", "2", "3"):
         done = aecompress("prune", *SMALL, "--target-sparsity", "0.8", "--seed", seed, "-o", tmp_path / seed)
         assert done.returncode == 0, done.stderr
-        said = read_log(tmp_path / seed / "events.jsonl")
-        assert {event.sparsity[0] for event in said if isinstance(event, Generation)} == {0.0}
+        log = read_log(tmp_path / seed / "events.jsonl")
+        assert {event.sparsity[0] for event in log if isinstance(event, Generation)} == {0.0}
 
 
 def test_after_a_missed_limit_the_front_is_there_all_the_same(tmp_path: Path) -> None:
@@ -189,12 +189,12 @@ def test_a_limit_of_bytes_holds_for_the_file_that_is_written(tmp_path: Path) -> 
         if done.returncode == 0:
             assert min(path.stat().st_size for path in (tmp_path / str(most)).glob("autoencoder*.onnx")) <= most
         else:
-            assert done.returncode == 2 and "no member of the front meets it" in done.stderr
+            assert done.returncode == 2 and "no model of the front meets it" in done.stderr
             assert not (tmp_path / str(most)).exists()
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--set", "evolve.budgets=[0.5,0.9]"], "gives 2 for 4 cells"),
         (["--set", "evolve.budgets=[0.1,0.2,0.3,0.9]", "--rule", "pair"], "can differ under evolve.rule = 'dominance'"),
@@ -208,8 +208,8 @@ def test_a_limit_of_bytes_holds_for_the_file_that_is_written(tmp_path: Path) -> 
         (["--set", "prune.masks=free", "--regrowth", "0.3"], "prune.regrowth"),
     ],
 )
-def test_budgets_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], said: str) -> None:
+def test_budgets_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], message: str) -> None:
     done = aecompress("prune", *SMALL, *flags, "-o", tmp_path / "r")
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "r").exists()

@@ -1,4 +1,4 @@
-"""The folder a user keeps: every variant written, verified, compared; made again from a run; anomalies told."""
+"""The folder a user keeps: every variant written, verified, compared; exported again from a run; anomalies detected."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress import events
-from aecompress.runs import package
-from aecompress.deploy import measure, variants, verify
-from aecompress.deploy.checkpoint import load_model, load_rows
+from aecompress.deploy import graph, measure, variants, verify
+from aecompress.deploy.checkpoint import load_model, load_rows, torch_tensors
 from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
 from aecompress.runs.again import export_again
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 ALL = ["packed", "fp16", "int8", "scorer", "sparse"]
@@ -43,7 +42,7 @@ def made(where: Path, **changes: object) -> list[events.Event]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[events.Event]]:
-    where = tmp_path_factory.mktemp("handover") / "run"
+    where = tmp_path_factory.mktemp("export") / "run"
     return where, made(where)
 
 
@@ -52,11 +51,11 @@ def output(path: Path, rows: np.ndarray) -> np.ndarray:
     return runner.run(None, {runner.get_inputs()[0].name: rows})[0]
 
 
-def test_every_variant_asked_for_is_there_or_a_note_says_why_not(finished: tuple[Path, list[events.Event]]) -> None:
-    where, said = finished
-    files = {event.file: where / event.path for event in said if isinstance(event, events.Saved)}
+def test_every_requested_variant_is_there_or_a_note_gives_the_reason(finished: tuple[Path, list[events.Event]]) -> None:
+    where, log = finished
+    files = {event.file: where / event.path for event in log if isinstance(event, events.Saved)}
     assert {path.name for path in files.values()} == {path.name for path in (where / "model").iterdir()}
-    (compared,) = (event for event in said if isinstance(event, events.Compared))
+    (compared,) = (event for event in log if isinstance(event, events.Compared))
     for part in ("encoder", "decoder", "autoencoder"):
         assert f"{part}-packed" in files and f"{part}-fp16" in files
         note = next(note for note in compared.notes if note.startswith(f"{part}.int8.onnx"))
@@ -71,8 +70,8 @@ def test_every_variant_asked_for_is_there_or_a_note_says_why_not(finished: tuple
 
 
 def test_the_table_has_what_is_on_disk(finished: tuple[Path, list[events.Event]]) -> None:
-    where, said = finished
-    (compared,) = (event for event in said if isinstance(event, events.Compared))
+    where, log = finished
+    (compared,) = (event for event in log if isinstance(event, events.Compared))
     model = load_model(where / "model")
     assert compared.files[:2] == ("dense", "autoencoder.onnx")
     assert compared.bytes[1:] == tuple((where / "model" / name).stat().st_size for name in compared.files[1:])
@@ -84,7 +83,7 @@ def test_the_table_has_what_is_on_disk(finished: tuple[Path, list[events.Event]]
     assert compared.losses[2:] == pytest.approx([compared.losses[1]] * (len(compared.files) - 2), rel=0.05)
     assert all(len(spent) == 2 and min(spent) > 0 for spent in compared.milliseconds)
     card = (where / "model/README.md").read_text()
-    for row in compared.words():
+    for row in compared.table():
         assert "| " + " | ".join(row) + " |" in card
     assert all(f"- {note}" in card for note in compared.notes)
 
@@ -120,7 +119,7 @@ def test_every_file_passes_when_it_is_verified_again(finished: tuple[Path, list[
 
 def test_sparse_weights_are_the_models(finished: tuple[Path, list[events.Event]]) -> None:
     model = finished[0] / "model"
-    tensors, loaded = load_model(model).tensors, load_sparse(model / "model.sparse.safetensors")
+    tensors, loaded = torch_tensors(load_model(model)), load_sparse(model / "model.sparse.safetensors")
     assert tensors.keys() == loaded.keys()
     assert all(np.array_equal(tensors[name], loaded[name]) for name in tensors)
 
@@ -168,11 +167,11 @@ def test_embedded_scaling_takes_raw_rows_and_gives_raw_reconstructions(tmp_path:
         assert result.passed, result.first_failure
 
 
-def test_an_export_made_again_replaces_the_model_of_the_run(tmp_path: Path) -> None:
+def test_an_export_written_again_replaces_the_model_of_the_run(tmp_path: Path) -> None:
     made(tmp_path / "run", export__variants=[])
     before = (tmp_path / "run/model/autoencoder.onnx").read_bytes()
-    handed = export_again(tmp_path / "run", {"export.variants": ("--variants", ["sparse"])}, None, False)
-    assert (tmp_path / "run/model/model.sparse.safetensors") in handed.files.values()
+    package = export_again(tmp_path / "run", {"export.variants": ("--variants", ["sparse"])}, None, False)
+    assert (tmp_path / "run/model/model.sparse.safetensors") in package.files.values()
     old, new = onnx.load_from_string(before), onnx.load(tmp_path / "run/model/autoencoder.onnx")
     assert old.graph == new.graph  # only the spec's hash differs
 
@@ -198,7 +197,7 @@ def test_rows_that_changed_are_not_exported_with(tmp_path: Path) -> None:
     assert not (tmp_path / "again").exists()
 
 
-def test_anomalies_are_told_by_their_error(tmp_path: Path) -> None:
+def test_anomalies_are_detected_by_their_error(tmp_path: Path) -> None:
     from scipy.stats import mannwhitneyu
 
     random = np.random.default_rng(0)
@@ -208,7 +207,7 @@ def test_anomalies_are_told_by_their_error(tmp_path: Path) -> None:
     np.save(tmp_path / "train.npy", normal[:400])
     np.save(tmp_path / "test.npy", np.concatenate([normal[400:], odd]))
     np.save(tmp_path / "labels.npy", np.repeat([0, 1], [100, 40]))
-    said = made(
+    log = made(
         tmp_path / "run",
         data__source=str(tmp_path / "train.npy"),
         data__test=str(tmp_path / "test.npy"),
@@ -218,7 +217,7 @@ def test_anomalies_are_told_by_their_error(tmp_path: Path) -> None:
         model__latent=3,
         export__variants=["scorer"],
     )
-    (end,) = (event for event in said if isinstance(event, events.Finished))
+    (end,) = (event for event in log if isinstance(event, events.Finished))
     job = prepare(resolve(file=tmp_path / "run/spec.toml"), tmp_path / "unused")
     scores = output(tmp_path / "run/model/scorer.onnx", job.dataset.test)
     auroc = mannwhitneyu(scores[100:], scores[:100]).statistic / (100 * 40)
@@ -228,7 +227,7 @@ def test_anomalies_are_told_by_their_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "test", "said"),
+    ("labels", "test", "message"),
     [
         ([0, 1], None, "are for the rows of data.test"),
         ([0, 1, 1], "test", "3 labels for the 5 rows"),
@@ -236,7 +235,9 @@ def test_anomalies_are_told_by_their_error(tmp_path: Path) -> None:
         ([0] * 5, "test", "0 (normal) and 1 (anomaly)"),
     ],
 )
-def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, labels: list[int], test: str | None, said: str) -> None:
+def test_labels_that_cannot_be_used_are_refused(
+    tmp_path: Path, labels: list[int], test: str | None, message: str
+) -> None:
     rows = np.random.default_rng(0).random((20, 6))
     np.save(tmp_path / "rows.npy", rows)
     np.save(tmp_path / "test.npy", rows[:5])
@@ -246,7 +247,7 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, labels: list[int
         fields["data.test"] = str(tmp_path / "test.npy")
     with pytest.raises((DataError, SpecError)) as caught:
         prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -256,10 +257,9 @@ def test_a_variant_that_loses_too_much_is_not_kept(finished: tuple[Path, list[ev
         "export.values": ("--values", "int4"),
         "export.variant_loss": ("--set", 1e-9),
     }
-    handed = export_again(finished[0], flags, tmp_path / "strict", False)
-    assert not any("packed" in kind for kind in handed.files)
-    assert handed.compared is not None
-    assert any("packed, values int4: not kept" in note for note in handed.compared.notes)
+    package = export_again(finished[0], flags, tmp_path / "strict", False)
+    assert not any("packed" in kind for kind in package.files)
+    assert any("packed, values int4: not kept" in note for note in package.compared.notes)
     assert not list((tmp_path / "strict").glob("*packed*"))
 
 
@@ -287,14 +287,15 @@ def test_int8_is_kept_only_where_it_is_faster(
     real = measure.bench
     for factor, kept in ((0.1, True), (10.0, False)):
 
-        def scaled(paths: list[Path], *rest: object, factor: float = factor) -> list[measure.Evaluation]:
+        def scaled(paths: list[Path], *rest: object, factor: float = factor) -> list[measure.Measured]:
             found = real(paths, *rest)  # type: ignore[arg-type]
             times = tuple(replace(t, milliseconds=1.0) for t in found[0].timings)
             others = tuple(replace(t, milliseconds=factor) for t in times)
             return [replace(one, timings=others if "int8" in Path(one.path).name else times) for one in found]
 
-        monkeypatch.setattr(variants.metric, "bench", scaled)
-        handed = export_again(finished[0], {"export.variants": ("--variants", ["int8"])}, tmp_path / f"{factor}", False)
-        assert any("int8" in kind for kind in handed.files) == kept
+        monkeypatch.setattr(variants.measure, "bench", scaled)
+        flags = {"export.variants": ("--variants", ["int8"])}
+        package = export_again(finished[0], flags, tmp_path / f"{factor}", False)
+        assert any("int8" in kind for kind in package.files) == kept
         names = {path.name for path in (tmp_path / f"{factor}").glob("*int8*")}
-        assert names == ({f"{part}.int8.onnx" for part in package.graph.PARTS} if kept else set())
+        assert names == ({f"{part}.int8.onnx" for part in graph.PARTS} if kept else set())

@@ -14,7 +14,7 @@ from aecompress.events import Finished
 from aecompress.nets.layers import forward
 from aecompress.runs.job import prepare
 from aecompress.runs.ranking import held_out, ranking
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 from tests.data.test_interactions import SMALL
 from tests.modules import small_net
@@ -45,16 +45,16 @@ def test_recall_and_gain_equal_those_by_hand(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "r" / "model" / "autoencoder.onnx")
     test = job.dataset.test
     dense, held = few(test), held_out(test, 5)
-    told = []
+    expected = []
     for user in range(len(test)):
         ones = slice(test.starts[user], test.starts[user + 1])
         wanted = np.zeros(60, bool)
         wanted[test.places[ones][held[ones]]] = True
         given = (dense[user] > 0) & ~wanted
         scores = session.run(None, {"input": given[None].astype(np.float32)})[0][0]
-        told.append(by_hand(scores, given, wanted))
-    for name in told[0]:  # rounding in onnxruntime may turn two items round
-        assert end.metrics[f"test_{name}"] == pytest.approx(np.mean([one[name] for one in told]), abs=0.02), name
+        expected.append(by_hand(scores, given, wanted))
+    for name in expected[0]:  # rounding in onnxruntime may turn two items round
+        assert end.metrics[f"test_{name}"] == pytest.approx(np.mean([one[name] for one in expected]), abs=0.02), name
     assert end.metrics["test_recall@20"] > 0.45, "of 51 items by chance 0.39"
     assert end.metrics["verified_bce"] == pytest.approx(end.metrics["test_bce"], rel=1e-5)
     names = (tmp_path / "r" / "model" / "inputs.txt").read_text().splitlines()
@@ -68,16 +68,16 @@ def test_every_place_counts(tmp_path: Path) -> None:
     job = prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "r")
     weights = torch.randn((1, job.net.layout.size), generator=torch.Generator().manual_seed(0))
     views, held = job.net.layout.views(weights), held_out(ROWS, 2)
-    told = []
+    expected = []
     for user in range(len(ROWS)):
         ones = slice(ROWS.starts[user], ROWS.starts[user + 1])
         wanted, given = np.zeros(60, bool), ROWS[user : user + 1].copy()
         wanted[ROWS.places[ones][held[ones]]] = True
         given[0, wanted] = 0
         scores = forward(job.net.layers, views, torch.from_numpy(given)[None]).pre[-1][0, 0].numpy()
-        told.append(by_hand(scores, given[0] > 0, wanted))
+        expected.append(by_hand(scores, given[0] > 0, wanted))
     got = ranking(job.net, views, ROWS, 2, lambda: None)
-    assert got == pytest.approx({name: np.mean([one[name] for one in told]) for name in told[0]}, abs=1e-6)
+    assert got == pytest.approx({name: np.mean([one[name] for one in expected]) for name in expected[0]}, abs=1e-6)
 
 
 def test_rows_are_made_dense_by_the_batch_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

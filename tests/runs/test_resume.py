@@ -18,7 +18,7 @@ import pytest
 from aecompress import events
 from aecompress.errors import DataError, Interrupted, OutputError
 from aecompress.runs.job import prepare, prepare_resume
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 SMALL = {
@@ -58,12 +58,12 @@ def model_bytes(folder: Path) -> dict[str, bytes]:
     return {name: (folder / "model" / name).read_bytes() for name in FILES}
 
 
-def stop_after(going: Any, generation: int) -> None:
+def stop_after(running: Any, generation: int) -> None:
     """Follow a run until a generation is complete, then close it."""
-    for event in going:
+    for event in running:
         if isinstance(event, events.Generation) and event.generation == generation:
             break
-    going.close()
+    running.close()
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
@@ -76,8 +76,8 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, changes: dict[st
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
     pairs = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole" / "front").rglob("*.safetensors")}
     assert all((tmp_path / "broken" / one).read_bytes() == (tmp_path / "whole" / one).read_bytes() for one in pairs)
-    said = events.current(events.read_log(tmp_path / "broken" / "events.jsonl"))
-    generations = [event.generation for event in said if isinstance(event, events.Generation)]
+    log = events.current(events.read_log(tmp_path / "broken" / "events.jsonl"))
+    generations = [event.generation for event in log if isinstance(event, events.Generation)]
     assert generations == list(range(1, 13))
 
 
@@ -89,8 +89,8 @@ def test_two_checkpoints_are_kept_and_the_older_one_serves_when_the_newer_is_dam
     damaged = bytearray(states[-1].read_bytes())
     damaged[-3] ^= 1
     states[-1].write_bytes(bytes(damaged))
-    said = list(run(prepare_resume(tmp_path / "broken")))
-    resumed = next(event for event in said if isinstance(event, events.Resumed))
+    log = list(run(prepare_resume(tmp_path / "broken")))
+    resumed = next(event for event in log if isinstance(event, events.Resumed))
     assert resumed.generation == int(states[0].stem[-6:])
     assert states[-1].name in resumed.note and "an older one is used" in resumed.note
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
@@ -101,27 +101,27 @@ def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path) -> None
     stop_after(run(job(tmp_path / "broken")), 5)
     for state in (tmp_path / "broken" / "checkpoint").glob("*.safetensors"):
         state.write_bytes(state.read_bytes()[:100])
-    said = list(run(prepare_resume(tmp_path / "broken")))
-    assert isinstance(said[0], events.Resumed) and said[0].generation == 0
+    log = list(run(prepare_resume(tmp_path / "broken")))
+    assert isinstance(log[0], events.Resumed) and log[0].generation == 0
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
 
 
 def test_closing_at_a_generation_keeps_it_and_closing_at_the_end_leaves_a_finished_run(tmp_path: Path) -> None:
     stop_after(run(job(tmp_path / "r")), 5)
     assert (tmp_path / "r" / "checkpoint" / "generation-000005.safetensors").exists()
-    going = run(prepare_resume(tmp_path / "r"))
-    assert isinstance(next(event for event in going if isinstance(event, events.Finished)), events.Finished)
-    going.close()
+    running = run(prepare_resume(tmp_path / "r"))
+    assert isinstance(next(event for event in running if isinstance(event, events.Finished)), events.Finished)
+    running.close()
     assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
     assert not any(isinstance(event, events.Stopped) for event in events.read_log(tmp_path / "r" / "events.jsonl")[-3:])
 
 
 def test_a_keyboard_interrupt_in_python_leaves_a_stopped_run_with_its_checkpoint(tmp_path: Path) -> None:
-    going = run(job(tmp_path / "r"))
+    running = run(job(tmp_path / "r"))
     with pytest.raises(KeyboardInterrupt):
-        for event in going:
+        for event in running:
             if isinstance(event, events.Generation) and event.generation == 4:
-                going.throw(KeyboardInterrupt())
+                running.throw(KeyboardInterrupt())
     assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "stopped"
     assert (tmp_path / "r" / "checkpoint" / "generation-000004.safetensors").exists()
 
@@ -137,26 +137,26 @@ def test_a_relative_path_is_found_again_from_another_directory(tmp_path: Path, m
 
 
 def test_a_run_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
-    going = run(job(tmp_path / "r"))
-    next(going)
+    running = run(job(tmp_path / "r"))
+    next(running)
     for begin in (lambda: run(prepare_resume(tmp_path / "r")), lambda: run(job(tmp_path / "r"))):
         with pytest.raises(OutputError, match="another process is writing this run"):
             next(begin())
-    assert isinstance(list(going)[-1], events.Finished)
+    assert isinstance(list(running)[-1], events.Finished)
 
 
-def test_an_order_is_obeyed_while_losses_are_measured_and_files_verified(tmp_path: Path) -> None:
+def test_an_order_is_obeyed_while_losses_are_evaluated_and_files_verified(tmp_path: Path) -> None:
     polled: list[int] = []
     whole = run(job(tmp_path / "count"), lambda: polled.append(0))  # type: ignore[func-returns-value]
     seen = [(event, len(polled)) for event in whole]
     last = next(count for event, count in seen if isinstance(event, events.Front))
     assert len(polled) > last + 30
-    for moment in (last + 2, last + 20):
+    for polls in (last + 2, last + 20):
         count = [0]
 
-        def stop(count: list[int] = count, moment: int = moment) -> int | None:
+        def stop(count: list[int] = count, polls: int = polls) -> int | None:
             count[0] += 1
-            return signal.SIGTERM if count[0] >= moment else None
+            return signal.SIGTERM if count[0] >= polls else None
 
         with pytest.raises(Interrupted):
             list(run(job(tmp_path / "r"), stop))
@@ -179,8 +179,8 @@ def test_a_checkpoint_of_other_data_or_another_spec_is_refused(tmp_path: Path) -
 
 def test_control_pauses_resumes_and_stops(tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    going = run(job(folder, **{"train.epochs": 4000}))
-    for event in going:
+    running = run(job(folder, **{"train.epochs": 4000}))
+    for event in running:
         if isinstance(event, events.Generation):
             break
     (folder / "control").write_text("pause")
@@ -193,7 +193,7 @@ def test_control_pauses_resumes_and_stops(tmp_path: Path) -> None:
         ]
     )
     paused = []
-    for event in going:
+    for event in running:
         if isinstance(event, events.Paused):
             paused.append(event)
         if len(paused) == 2 or time.monotonic() > deadline:
@@ -203,7 +203,7 @@ def test_control_pauses_resumes_and_stops(tmp_path: Path) -> None:
     assert paused[1].at - paused[0].at > 0.5
     (folder / "control").write_text("stop\n")
     with pytest.raises(Interrupted, match="stopped by control"):
-        list(going)
+        list(running)
     assert isinstance(events.read_log(folder / "events.jsonl")[-1], events.Stopped)
     assert list((folder / "checkpoint").glob("*.safetensors"))
 
@@ -219,7 +219,7 @@ def started(folder: Path, *arguments: object) -> subprocess.Popen[bytes]:
 def wait_for_generation(folder: Path, process: subprocess.Popen[bytes], generation: int) -> None:
     log, deadline = folder / "events.jsonl", time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        if log.exists() and f'"generation": {generation}, "measure"' in log.read_text():
+        if log.exists() and f'"generation": {generation}, "metric"' in log.read_text():
             return
         time.sleep(0.005)
 

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from aecompress import events
 from aecompress.deploy.checkpoint import load_model
-from aecompress.errors import DeviceError, OutputError, RunError, SpecError, VerifyError
-from aecompress.plan.device import find_device
-from aecompress.plan.training import warmup_cosine
+from aecompress.errors import OutputError, RunError, SpecError, VerifyError
 from aecompress.runs.job import prepare
-from aecompress.runs.trip import run
+from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
 
 SMALL = {
@@ -34,17 +31,17 @@ def done(folder: Path, **flags: Any) -> list[events.Event]:
     return list(run(prepare(resolved, folder, force=True)))
 
 
-def one(said: list[events.Event], cls: type) -> Any:
-    (event,) = [event for event in said if isinstance(event, cls)]
+def one(log: list[events.Event], cls: type) -> Any:
+    (event,) = [event for event in log if isinstance(event, cls)]
     return event
 
 
-def test_the_folder_holds_what_the_events_say(tmp_path: Path) -> None:
-    said = done(tmp_path / "r")
-    log = (tmp_path / "r" / "events.jsonl").read_text().splitlines()
-    assert [events.from_json(line) for line in log] == said
-    assert [type(said[0]), type(said[-1])] == [events.Started, events.Finished]
-    saved = [event for event in said if isinstance(event, events.Saved)]
+def test_the_folder_holds_what_the_events_name(tmp_path: Path) -> None:
+    log = done(tmp_path / "r")
+    lines = (tmp_path / "r" / "events.jsonl").read_text().splitlines()
+    assert [events.from_json(line) for line in lines] == log
+    assert [type(log[0]), type(log[-1])] == [events.Started, events.Finished]
+    saved = [event for event in log if isinstance(event, events.Saved)]
     assert len(saved) == 8
     for event in saved:
         assert (tmp_path / "r" / event.path).stat().st_size == event.bytes
@@ -64,14 +61,14 @@ def test_the_folder_holds_what_the_events_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("operator", ["random", "magnitude"])
-def test_zeros_in_the_file_are_exactly_those_asked_for(tmp_path: Path, operator: str, sparsity: float) -> None:
-    said = done(tmp_path / "r", prune__operator=operator, prune__target_sparsity=sparsity, evolve__budgets="same")
+def test_zeros_in_the_file_are_exactly_the_target(tmp_path: Path, operator: str, sparsity: float) -> None:
+    log = done(tmp_path / "r", prune__operator=operator, prune__target_sparsity=sparsity, evolve__budgets="same")
     model = load_model(tmp_path / "r" / "model")
-    finished = one(said, events.Finished)
+    finished = one(log, events.Finished)
     assert model.zeros == finished.zeros
-    # Exactly what was asked for, but for weights that came back and never moved from 0.
+    # Exactly the target, but for weights that came back and never moved from 0.
     assert 0 <= model.zeros - round(sparsity * model.parameters) <= (0 if sparsity == 0 else 12)
-    last = [event for event in said if isinstance(event, events.Generation)][-1]
+    last = [event for event in log if isinstance(event, events.Generation)][-1]
     assert last.actual == pytest.approx(model.sparsity, abs=0.01)
     assert all(np.count_nonzero(model.tensors[layer.name + ".weight"]) for layer in model.layers)
 
@@ -88,11 +85,12 @@ def test_same_spec_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
 def test_metrics_are_those_of_the_exported_model(tmp_path: Path) -> None:
     from aecompress.data.dataset import load
     from aecompress.deploy.reference import reconstruct
+    from aecompress.plan.data import request_of
 
-    said = done(tmp_path / "r")
+    log = done(tmp_path / "r")
     spec = resolve({path: ("test", value) for path, value in SMALL.items()}).spec
-    dataset, model = load(spec.data, spec.seed), load_model(tmp_path / "r" / "model")
-    metrics = one(said, events.Finished).metrics
+    dataset, model = load(request_of(spec.data, spec.seed)), load_model(tmp_path / "r" / "model")
+    metrics = one(log, events.Finished).metrics
     splits = {f"{split}_{m}" for split in ("train", "validation", "test") for m in ("l1", "mse", "bce")}
     assert set(metrics) == splits | {
         "train_l1_cells",
@@ -141,10 +139,10 @@ def test_a_model_that_fails_verification_is_not_left_in_place(tmp_path: Path) ->
 
 def test_closing_the_generator_stops_the_run(tmp_path: Path) -> None:
     resolved = resolve({path: ("test", value) for path, value in SMALL.items()})
-    going = run(prepare(resolved, tmp_path / "r"))
-    next(going)
-    next(going)
-    going.close()
+    running = run(prepare(resolved, tmp_path / "r"))
+    next(running)
+    next(running)
+    running.close()
     log = (tmp_path / "r" / "events.jsonl").read_text().splitlines()
     assert isinstance(events.from_json(log[-1]), events.Stopped)
 
@@ -158,20 +156,3 @@ def test_a_target_that_would_empty_a_layer_is_refused() -> None:
     flags = SMALL | {"prune.target_sparsity": 0.999}
     with pytest.raises(SpecError, match="would empty a layer"):
         prepare(resolve({path: ("test", value) for path, value in flags.items()}), Path("unused"))
-
-
-def test_a_device_that_is_not_there_is_refused() -> None:
-    assert find_device("cpu") == torch.device("cpu")
-    if not torch.cuda.is_available():
-        assert find_device("auto") == torch.device("cpu")
-    with pytest.raises(DeviceError, match="choose --device cpu or auto"):
-        find_device("cuda:99")
-
-
-def test_warmup_and_cosine_by_hand() -> None:
-    rate = warmup_cosine(0.2)
-    assert rate(0.1) == pytest.approx(0.5, abs=1e-3)
-    assert rate(0.2) == pytest.approx(1.0)
-    assert rate(0.6) == pytest.approx(0.5)
-    assert rate(1.0) == pytest.approx(0.0)
-    assert 0 < rate(0.0) < 0.01

@@ -37,7 +37,7 @@ higher = "one"
 
 
 def tiny(folder: Path, text: str = TINY) -> Study:
-    path = folder / "asked.toml"
+    path = folder / "study-file.toml"
     path.write_text(text)
     return read_study(path)
 

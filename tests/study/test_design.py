@@ -79,7 +79,7 @@ def test_a_number_of_seeds_means_seeds_from_one(tmp_path: Path) -> None:
         ("train.epochs = 4", "seed = 4", "seed is set by seeds"),
         ("expected = 0.5", "expects = 0.5", "no such entry"),
         ("within = 0.1", "within = 0", "within"),
-        ('["increase", "fixed"]', '"fixed"', "no list of values"),
+        ('["increase", "fixed"]', '"fixed"', "not a list of values"),
         ('["increase", "fixed"]', '["increase", "cubic"]', "prune.schedule"),
         ('higher = "one"', 'higher = "won"', "did you mean 'one'?"),
         ('higher = "one"', "", "give lower and higher"),

@@ -8,12 +8,12 @@ import pytest
 from aecompress.events import LayerSparsity
 from aecompress.study import figures
 from aecompress.study.design import Group, copied
-from aecompress.study.results import Curves, Outcome, Result, outcomes, read_run
+from aecompress.study.results import Curves, Outcome, Result, read_outcomes, read_run
 
 
 @pytest.fixture(scope="module")
 def found(finished: Path) -> tuple[Outcome, ...]:
-    return outcomes(copied(finished), finished)
+    return read_outcomes(copied(finished), finished)
 
 
 def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(found: tuple[Outcome, ...]) -> None:
@@ -84,13 +84,13 @@ def test_every_trial_is_a_dot_and_what_was_published_a_diamond(found: tuple[Outc
 
 
 def test_every_figure_of_a_run_is_drawn(finished: Path) -> None:
-    said = read_run(finished / "ring-random-seed-1")
-    drawn = figures.run_figures(said, {"encoder.0": np.eye(3), "decoder.0": np.zeros((3, 2))})
+    log = read_run(finished / "ring-random-seed-1")
+    drawn = figures.run_figures(log, {"encoder.0": np.eye(3), "decoder.0": np.zeros((3, 2))})
     assert list(drawn) == ["loss", "sparsity", "layers", "before_after", "activations", "coverage"]
     for _, figure in drawn.values():
         assert figures.rendered(figure, "png")[:4] == b"\x89PNG"
-    assert "activations" not in figures.run_figures(said, {})
-    layers = [event for event in said if isinstance(event, LayerSparsity)]
+    assert "activations" not in figures.run_figures(log, {})
+    layers = [event for event in log if isinstance(event, LayerSparsity)]
     shade = figures.layer_map(layers).axes[0].get_images()[0].get_array()
     np.testing.assert_allclose(shade[:, -1], np.mean(layers[-1].sparsity, axis=0))
 

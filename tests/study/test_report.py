@@ -23,18 +23,18 @@ def study(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(page: Page, path: Path) -> tuple[list[str], list[str], list[dict[str, Any]]]:
-    """Open a page: what the console said, what was asked of a network, and its images."""
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda fault: said.append(str(fault)))
-    page.on("request", lambda request: asked.append(request.url))
+    """Open a page; return the messages of its console, the addresses it requested, and its images."""
+    console: list[str] = []
+    requested: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    page.on("pageerror", lambda fault: console.append(str(fault)))
+    page.on("request", lambda request: requested.append(request.url))
     page.goto(path.as_uri())
     page.wait_for_load_state("networkidle")
     images = page.evaluate(
         "[...document.images].map(i => ({alt: i.alt, whole: i.complete, width: i.naturalWidth, shown: i.width}))"
     )
-    return said, [url for url in asked if not url.startswith("data:")], images
+    return console, [url for url in requested if not url.startswith("data:")], images
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
@@ -47,11 +47,11 @@ def test_a_browser_shows_every_figure_and_asks_for_nothing(study: Path, of: str,
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
         page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        said, asked, images = shown(page, report)
+        console, requested, images = shown(page, report)
         wide = page.evaluate("document.documentElement.scrollWidth")
         browser.close()
-    assert said == []
-    assert asked == [report.as_uri()]
+    assert console == []
+    assert requested == [report.as_uri()]
     assert len(images) == sum(kind == "figure-svg" for kind, _ in files) == (8 if of == "study" else 6)
     # Where a screen is narrower than a figure can be read, the figure is moved sideways in its place.
     assert all(image["whole"] and image["width"] > 0 and 540 <= image["shown"] <= 800 for image in images)
@@ -87,7 +87,7 @@ def test_the_page_of_a_run_has_the_spec_the_versions_and_the_before_and_after_ta
         "Before and after",
         "prune.operator",
         "variance",
-        "asked.toml",
+        "study-file.toml",
         "torch",
         "Where the time went",
         "test_l1",

@@ -9,19 +9,19 @@ import pytest
 from aecompress.errors import DataError
 from aecompress.events import Finished, Generation, read_log
 from aecompress.study.design import copied
-from aecompress.study.results import outcomes, read_result, read_run
+from aecompress.study.results import read_outcomes, read_result, read_run
 
 
 def test_a_trial_counts_once_with_the_mean_of_its_cells(finished: Path) -> None:
-    found = outcomes(copied(finished), finished)
+    found = read_outcomes(copied(finished), finished)
     assert [(outcome.group.name, len(outcome.results)) for outcome in found] == [
         ("one", 3), ("ring, random", 3), ("ring, variance", 3),
     ]  # fmt: skip
     for outcome in found:
         for result in outcome.results:
-            said = read_log(result.folder / "events.jsonl")
-            past = [event for event in said if isinstance(event, Generation)]
-            (end,) = [event for event in said if isinstance(event, Finished)]
+            log = read_log(result.folder / "events.jsonl")
+            past = [event for event in log if isinstance(event, Generation)]
+            (end,) = [event for event in log if isinstance(event, Finished)]
             assert result.curves.loss.shape == (4, 1 if outcome.group.name == "one" else 3)
             np.testing.assert_allclose(result.curves.loss[-1], past[-1].train_loss)
             assert result.loss == pytest.approx(np.mean(past[-1].train_loss), rel=1e-5)
@@ -36,11 +36,11 @@ def test_groups_without_a_finished_run_are_left_out(finished: Path, tmp_path: Pa
     for name in ("study.toml", "ring-random-seed-2"):
         copy = shutil.copytree if (finished / name).is_dir() else shutil.copy
         copy(finished / name, tmp_path / name)
-    (found,) = outcomes(copied(tmp_path), tmp_path)
+    (found,) = read_outcomes(copied(tmp_path), tmp_path)
     assert found.group.name == "ring, random" and [result.seed for result in found.results] == [2]
     shutil.rmtree(tmp_path / "ring-random-seed-2")
     with pytest.raises(DataError, match="none of the study's runs is finished"):
-        outcomes(copied(tmp_path), tmp_path)
+        read_outcomes(copied(tmp_path), tmp_path)
 
 
 def test_a_damaged_log_is_named(finished: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_damaged_log_is_named(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks its end"):
         read_result(run, 1)
     log.write_text("".join(lines[1:]))
-    with pytest.raises(DataError, match="nothing of a start"):
+    with pytest.raises(DataError, match="has no start"):
         read_run(run)
     log.unlink()
     with pytest.raises(DataError, match="cannot be read"):

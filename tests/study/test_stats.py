@@ -29,7 +29,7 @@ def outcome(name: str, losses: list[float], expected: float | None = None, withi
 def test_a_summary_by_hand() -> None:
     got = summary(np.array([1.0, 2.0, 3.0, 10.0]))
     assert (got.count, got.mean, got.median, got.least, got.most) == (4, 4.0, 2.5, 1.0, 10.0)
-    assert got.stats == pytest.approx(math.sqrt((9 + 4 + 1 + 36) / 3))
+    assert got.std == pytest.approx(math.sqrt((9 + 4 + 1 + 36) / 3))
     assert 1.0 < got.low < 4.0 < got.high < 10.0
 
 
@@ -43,7 +43,7 @@ def test_the_interval_is_the_percentile_bootstrap() -> None:
 
 def test_one_value_is_its_own_interval() -> None:
     got = summary(np.array([0.25]))
-    assert (got.low, got.mean, got.high, got.stats) == (0.25, 0.25, 0.25, 0.0)
+    assert (got.low, got.mean, got.high, got.std) == (0.25, 0.25, 0.25, 0.0)
 
 
 @given(SAMPLES, SAMPLES)

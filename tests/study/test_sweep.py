@@ -185,7 +185,7 @@ def test_a_worker_killed_half_way_changes_no_number(tmp_path: Path) -> None:
     text = text.replace("seeds = 3", "seeds = 1")
     study = tiny(tmp_path, text)
     sweep(study, tmp_path / "serial", serial, 1, NOBODY, SILENT)
-    words = ("sweep", str(tmp_path / "asked.toml"), "-o", str(tmp_path / "ray"), "--workers", "2", "--json")
+    words = ("sweep", str(tmp_path / "study-file.toml"), "-o", str(tmp_path / "ray"), "--workers", "2", "--json")
     child = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     victim, killed = tmp_path / "ray" / "ring-random-seed-1", False
     end = time.monotonic() + 120
@@ -199,24 +199,24 @@ def test_a_worker_killed_half_way_changes_no_number(tmp_path: Path) -> None:
     assert child.returncode == 0, err
     assert "ring-random-seed-1 failed and is tried again: its process died" in err
     assert any(isinstance(event, Resumed) for event in read_log(victim / "events.jsonl"))
-    told = json.loads(out)
-    assert len(told["runs"]) == 3
+    result = json.loads(out)
+    assert len(result["runs"]) == 3
     for trial in study.trials:
         assert metrics(tmp_path / "ray" / trial.folder) == metrics(tmp_path / "serial" / trial.folder)
-        assert told["runs"][trial.folder] == metrics(tmp_path / "serial" / trial.folder)
+        assert result["runs"][trial.folder] == metrics(tmp_path / "serial" / trial.folder)
 
 
 def test_a_signal_stops_every_worker_with_a_checkpoint(tmp_path: Path) -> None:
     tiny(tmp_path, TINY.replace("train.epochs = 4", "train.epochs = 100000"))
     where = tmp_path / "ray"
-    words = ("sweep", str(tmp_path / "asked.toml"), "-o", str(where), "--workers", "2")
+    words = ("sweep", str(tmp_path / "study-file.toml"), "-o", str(where), "--workers", "2")
     child = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
     while len(list(where.glob("*/checkpoint/*"))) < 4 and child.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
     out, err = child.communicate(timeout=120)
-    assert child.returncode == 143 and out == "" and "the same command goes on with it" in err, err
+    assert child.returncode == 143 and out == "" and "the same command resumes it" in err, err
     assert "Traceback" not in err
     folders = [path for path in where.iterdir() if path.is_dir()]
     assert len(folders) == 2 and {read_status(path)["status"] for path in folders} == {"stopped"}

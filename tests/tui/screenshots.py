@@ -45,7 +45,7 @@ async def draw(folder: Path, to: Path) -> None:
 
 def main(to: Path) -> None:
     from aecompress.runs.job import prepare
-    from aecompress.runs.trip import run
+    from aecompress.runs.run import run
     from aecompress.spec.resolve import resolve
 
     to.mkdir(parents=True, exist_ok=True)

@@ -119,7 +119,7 @@ def before_and_after(compared: Compared, full: bool) -> Group:
 
     Where it is not ``full``, milliseconds are left out; their ratios stay.
     """
-    head, *rows = compared.words()
+    head, *rows = compared.table()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for index, name in enumerate(head):
         if not full and name.startswith("ms"):

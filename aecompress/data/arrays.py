@@ -1,0 +1,119 @@
+"""Rows as dense arrays: checked, split, scaled, and known by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+from aecompress.data.base import Array, Floats, Raw, Request, Splits
+from aecompress.data.facts import Facts
+from aecompress.data.scaling import Scaling, fit_scaling
+from aecompress.data.sources.registry import file_and_key, kind_of, read, read_array
+from aecompress.data.split import split
+from aecompress.errors import DataError
+
+
+def read_rows(request: Request) -> Array:
+    """Read and check the rows of a source, unsplit and unscaled: ``[N, ...]``.
+
+    Raises:
+        DataError: they cannot be read or used, or are not kept as an array.
+    """
+    if kind_of(request.source) != "rows":
+        raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
+    return checked(request.source, read(request).train)
+
+
+def checked(where: str, rows: Array) -> Array:
+    """Return ``rows`` when they are finite numbers ``[N, ...]`` with at least one row and one input.
+
+    Raises:
+        DataError: naming the source, the first bad place and the cure.
+    """
+    if rows.dtype.kind not in "buif":
+        raise DataError(f"{where}: holds values of type {rows.dtype}, not numbers; convert them to numbers first")
+    if rows.ndim < 2:
+        raise DataError(f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs)")
+    if rows.size == 0:
+        raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        place = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))[0]
+        value = rows.reshape(len(rows), -1)[tuple(place)]
+        raise DataError(f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first")
+    return rows
+
+
+def split_rows(raw: Raw[Array], request: Request) -> Splits[Array]:
+    """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
+
+    Raises:
+        DataError: rows are not finite numbers, or those of a file do not fit those of the source.
+    """
+    files = {"validation": request.validation, "test": request.test}
+    given = {"validation": raw.validation, "test": raw.test}
+    for name, file in files.items():
+        if file:
+            path, key = file_and_key(file, request.directory)
+            given[name] = read_array(path, request.part._replace(key=key))
+    shape = checked(request.source, raw.train).shape[1:]
+    splits = split(raw.train, request.split, given, request.seed)
+    for name, rows in given.items():
+        if rows is not None:
+            where = files[name] or request.source
+            splits = splits._replace(**{name: checked(where, rows)})
+            if rows.shape[1:] != shape:
+                raise DataError(
+                    f"{where}: its rows have shape {rows.shape[1:]}, those of {request.source} {shape}; they must agree"
+                )
+    return Splits(*(rows.reshape(len(rows), math.prod(shape)) for rows in splits))
+
+
+def scale_rows(splits: Splits[Array], request: Request) -> tuple[Scaling, Splits[Floats]]:
+    """Fit the scaling on the training rows and apply it to all splits.
+
+    Raises:
+        DataError: scaled rows overflow float32.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
+        scaling = fit_scaling(request.scaling, splits.train)
+        scaled = Splits(*(scaling.apply(rows) for rows in splits))
+    for name, rows in scaled._asdict().items():
+        if not np.isfinite(rows).all():
+            raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
+    return scaling, scaled
+
+
+def digest_of(splits: Splits[Array]) -> str:
+    """Return the sha256 over names, types, shapes and raw values of all splits."""
+    digest = hashlib.sha256()
+    for name, rows in splits._asdict().items():
+        digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
+        digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()
+
+
+def facts_of(train: Floats, shape: tuple[int, ...]) -> Facts:
+    """Return what "auto" fields depend on."""
+    unit = bool(train.min() >= 0 and train.max() <= 1)
+    binary = unit and bool(np.isin(train, (0, 1)).all())
+    return Facts(rows=len(train), inputs=train.shape[1], binary=binary, unit=unit, shape=shape)
+
+
+def read_labels(request: Request, rows: int) -> Array:
+    """Read the labels ``[N]`` of the ``rows`` test rows, int8.
+
+    Raises:
+        DataError: they are not 0 and 1, or not as many as the rows.
+    """
+    path, key = file_and_key(request.labels, request.directory)
+    labels = read_array(path, request.part._replace(key=key, columns="")).reshape(-1)
+    where = request.labels
+    if not request.test:
+        raise DataError(f"data.labels = {where!r}: are for the rows of data.test; name those too (--test)")
+    if len(labels) != rows:
+        raise DataError(f"{where}: has {len(labels)} labels for the {rows} rows of {request.test}; give one a row")
+    if not np.isin(labels, (0, 1)).all() or len(np.unique(labels)) != 2:
+        raise DataError(f"{where}: holds {np.unique(labels)[:5].tolist()}; 0 (normal) and 1 (anomaly) are needed")
+    return labels.astype(np.int8)

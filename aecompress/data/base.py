@@ -1,0 +1,83 @@
+"""What passes between the files of this folder: what is requested, what was read, and its three splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+Floats = NDArray[np.float32]
+Shares = tuple[float, float, float]
+"""Of train, validation and test; they add up to 1."""
+Kept = TypeVar("Kept")
+"""How a kind of data keeps its rows: an array, or sparse rows."""
+
+
+class Part(NamedTuple):
+    """What to take from a file."""
+
+    key: str = ""
+    """Name of an array in an archive; empty where it holds one."""
+    columns: str = ""
+    """Columns of CSV rows, by name or number (``0,3-5``); empty: all."""
+    header: str = "auto"
+    """Whether the first line of CSV names the columns: yes, no, or auto."""
+
+
+WHOLE = Part()
+"""All of a file that holds one array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The rows to load, and how to split and scale them."""
+
+    source: str = "digits"
+    """A name of :data:`~aecompress.data.sources.registry.SOURCES`, or ``FILE[:key]``."""
+    key: str = ""
+    columns: str = ""
+    header: str = "auto"
+    split: Shares = (0.8, 0.1, 0.1)
+    validation: str = ""
+    """``FILE[:key]`` with the validation rows; empty: taken from the source."""
+    test: str = ""
+    """``FILE[:key]`` with the test rows; empty: taken from the source."""
+    labels: str = ""
+    """``FILE[:key]`` with 0 or 1 (anomaly) for each row of ``test``; empty: none."""
+    scaling: str = "auto"
+    """auto, none, minmax or standard."""
+    seed: int = 0
+    """Of the random split, and of generated sets."""
+    directory: Path = Path()
+    """What relative paths start from."""
+
+    @property
+    def part(self) -> Part:
+        """What to take from the file of ``source``."""
+        return Part(self.key, self.columns, self.header)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw(Generic[Kept]):
+    """Rows as read, ``[N, ...]``; some built-in sets bring their own validation and test rows."""
+
+    name: str
+    train: Kept
+    validation: Kept | None = None
+    test: Kept | None = None
+    notes: dict[str, float] = field(default_factory=dict)
+    """Numbers that a source knows of its rows, for example the flip rate of each split."""
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs, where they have names: the items of interactions."""
+
+
+class Splits(NamedTuple, Generic[Kept]):
+    """Rows ``[N, D]`` of each split; validation and test may have none."""
+
+    train: Kept
+    validation: Kept
+    test: Kept

@@ -1,0 +1,28 @@
+"""Standard input: ``.npy`` or CSV, gzip or not, recognised by its first bytes."""
+
+from __future__ import annotations
+
+import sys
+
+from aecompress.data.base import Array, Raw, Request
+from aecompress.data.sources.csv_files import parse_csv
+from aecompress.data.sources.gzipped import gunzip
+from aecompress.data.sources.numpy_files import MAGIC, parse_numpy
+from aecompress.errors import DataError
+
+STDIN = "-"
+
+
+def read_stdin(request: Request) -> Raw[Array]:
+    """Read the rows of standard input.
+
+    Raises:
+        DataError: it is empty, neither ``.npy`` nor CSV, or damaged.
+    """
+    if request.key:
+        raise DataError(f"-: standard input holds one array, so leave out the key {request.key!r}")
+    data = gunzip(STDIN, sys.stdin.buffer.read())
+    if not data:
+        raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
+    parse = parse_numpy if data.startswith(MAGIC) else parse_csv
+    return Raw(name="stdin", train=parse(STDIN, data, request.part))

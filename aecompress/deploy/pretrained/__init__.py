@@ -1,0 +1,1 @@
+"""Models trained elsewhere: one file a format."""

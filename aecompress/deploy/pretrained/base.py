@@ -1,0 +1,142 @@
+"""What every reader returns: an autoencoder as a chain of linear layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.deploy.checkpoint import Floats
+from aecompress.errors import DataError
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+"""Number formats that weights may have."""
+UNKNOWN = ""
+"""The activation of a layer where the file has none: a file of weights holds no activations."""
+
+
+class Linear(NamedTuple):
+    """A linear layer as a file holds it."""
+
+    name: str
+    weight: NDArray[Any]
+    """``[out, in]``."""
+    bias: NDArray[Any]
+    """``[out]``."""
+    activation: str
+    """What follows the layer; :data:`UNKNOWN` where the file has none."""
+
+
+class LayerShape(NamedTuple):
+    """A linear layer without its weights, named as ours."""
+
+    name: str
+    inputs: int
+    outputs: int
+    activation: str
+    """:data:`UNKNOWN` where the file has none."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An autoencoder trained elsewhere: layers and tensors named as ours, activations where the file has them."""
+
+    encoder: tuple[LayerShape, ...]
+    decoder: tuple[LayerShape, ...]
+    tensors: Mapping[str, Floats]
+    """float32, weights ``[in, out]`` and biases ``[out]``, by names such as ``encoder.0.weight``."""
+
+
+def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
+    """Chain linear layers in the order of their names, encoder before decoder where the names say which is which.
+
+    Args:
+        path: for messages.
+        tensors: weights ``[out, in]`` named ``*weight`` and biases ``[out]`` named ``*bias``; a bias may be missing.
+
+    Raises:
+        DataError: naming the first tensor that does not belong to such a chain.
+    """
+    weights = sorted((name for name in tensors if name.endswith("weight")), key=_natural)
+    layers = []
+    for name in weights:
+        weight, bias = tensors[name], tensors.get(_bias_of(name))
+        if weight.ndim != 2 or not weight.size:
+            raise DataError(f"{path}: {name} has shape {weight.shape}; only linear layers [out, in] can be read")
+        if bias is None:
+            bias = np.zeros(len(weight), weight.dtype)
+        if bias.shape != weight.shape[:1]:
+            raise DataError(
+                f"{path}: the bias of {name} has shape {bias.shape}, not {weight.shape[:1]}; correct the file"
+            )
+        layers.append(Linear(name, weight, bias, UNKNOWN))
+    others = sorted(tensors.keys() - set(weights) - set(map(_bias_of, weights)))
+    if others or not layers:
+        fault = f"{others[0]} is not a weight or bias of a linear layer" if others else "holds no linear layer"
+        raise DataError(f"{path}: {fault}; give the weights and biases of an autoencoder alone")
+    return chained(path, layers)
+
+
+def _bias_of(weight: str) -> str:
+    return weight.removesuffix("weight") + "bias"
+
+
+def _natural(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
+    """Return a key that sorts numbers in names by value, and names of a decoder after all others."""
+    parts = re.split(r"(\d+)", name)
+    return "decoder" in name.lower(), [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:
+    """Make an encoder and a decoder of layers that follow each other.
+
+    Raises:
+        DataError: a layer does not fit the one before it, the chain is not an autoencoder, or a value is not usable.
+    """
+    _check_chain(path, layers)
+    split = _decoder_start(layers)
+    shapes, tensors = list[LayerShape](), dict[str, Floats]()
+    for index, layer in enumerate(layers):
+        name = f"encoder.{index}" if index < split else f"decoder.{index - split}"
+        shapes.append(LayerShape(name, layer.weight.shape[1], len(layer.weight), layer.activation))
+        tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight.T)
+        tensors[f"{name}.bias"] = _as_float32(path, layer.name, layer.bias)
+    return Pretrained(tuple(shapes[:split]), tuple(shapes[split:]), tensors)
+
+
+def _check_chain(path: Path, layers: Sequence[Linear]) -> None:
+    for layer, after in pairwise(layers):
+        if len(layer.weight) != after.weight.shape[1]:
+            raise DataError(
+                f"{path}: {layer.name} has {len(layer.weight)} outputs, {after.name} {after.weight.shape[1]} inputs; "
+                "layers must follow each other"
+            )
+    inputs, outputs = layers[0].weight.shape[1], len(layers[-1].weight)
+    if len(layers) < 2 or outputs != inputs:
+        raise DataError(
+            f"{path}: goes from {inputs} to {outputs} values in {len(layers)} layer(s); "
+            "an autoencoder reconstructs its inputs from a latent code"
+        )
+
+
+def _decoder_start(layers: Sequence[Linear]) -> int:
+    """Return the index of the decoder's first layer: by name, or after the narrowest layer."""
+    named = [index for index, layer in enumerate(layers) if "decoder" in layer.name.lower()]
+    widths = [len(layer.weight) for layer in layers[:-1]]
+    return named[0] if named and named[0] > 0 else int(np.argmin(widths)) + 1
+
+
+def _as_float32(path: Path, name: str, tensor: NDArray[Any]) -> Floats:
+    if tensor.dtype.name not in FLOATS:
+        raise DataError(f"{path}: {name} holds {tensor.dtype}; floating-point weights are needed")
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(tensor, np.float32)
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: {name} holds values that are not finite in float32; train it again")
+    return values

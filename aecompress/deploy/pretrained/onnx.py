@@ -1,0 +1,172 @@
+"""Models in ONNX graphs: a chain of Gemm, or MatMul and Add, with activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, helper, numpy_helper
+from scipy.special import erf
+
+from aecompress.deploy.pretrained.base import Linear, Pretrained, chained
+from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
+from aecompress.errors import DataError
+from aecompress.layers.activations import ACTIVATIONS
+
+Constants = Mapping[str, NDArray[Any]]
+"""Stored tensors by name."""
+ACTIVATION_OPS = {"Relu": "relu", "Gelu": "gelu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky-relu"}
+ARITHMETIC = {"Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add}
+"""The operators that exporters write GELU with."""
+LONGEST_GELU = 5
+"""Nodes that they take at most."""
+SKIPPED_OPS = ("Identity", "Dropout", "Flatten")
+"""Operators that leave rows ``[N, D]`` as they are."""
+DAMAGE = (ValueError, TypeError, LookupError, OverflowError, AttributeError)
+"""What reading a damaged graph raises."""
+
+
+def read(path: Path) -> Pretrained:
+    """Read the model of a graph that is one chain of linear layers and activations.
+
+    Raises:
+        DataError: naming the first node that is something else.
+    """
+    graph = read_onnx(path, STANDARD).graph
+    if graph.sparse_initializer or not all(node.output for node in graph.node):
+        raise DataError(f"{path}: has sparse weights, or nodes without output; export it as a plain chain of layers")
+    try:
+        return chained(path, _layers(path, graph))
+    except DAMAGE as fault:
+        raise DataError(f"{path}: does not follow the ONNX format ({fault!r:.120}); export it again") from fault
+
+
+def _layers(path: Path, graph: onnx.GraphProto) -> list[Linear]:
+    """Return the layers of a graph, first to last."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in constants]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise DataError(f"{path}: has {len(inputs)} inputs and {len(graph.output)} outputs; one of each is needed")
+    source, layers = inputs[0], list[Linear]()
+    nodes = list(_without_constants(path, graph.node, constants))
+    place = 0
+    while place < len(nodes):
+        node, taken = nodes[place], 1
+        if source not in node.input:
+            raise _not_a_chain(path, node, "does not follow the node before it")
+        if node.op_type in ("Gemm", "MatMul"):
+            weight, bias = _product(path, node, constants, source)
+            layers.append(Linear(node.name or node.output[0], weight.T, bias, "identity"))
+        elif node.op_type == "Add":
+            _add_bias(path, node, constants, layers)
+        elif count := _gelu_nodes(nodes[place : place + LONGEST_GELU], source, constants):
+            _activate(path, node, layers, "gelu")
+            taken = count
+        elif node.op_type in ACTIVATION_OPS:
+            _check_activation(path, node)
+            _activate(path, node, layers, ACTIVATION_OPS[node.op_type])
+        elif node.op_type not in SKIPPED_OPS:
+            raise _not_a_chain(path, node, "is not a linear layer or a known activation")
+        place += taken
+        source = nodes[place - 1].output[0]
+    if source != graph.output[0].name or not layers:
+        raise DataError(f"{path}: its output {graph.output[0].name} is not the end of its layers; export it again")
+    return layers
+
+
+def _without_constants(
+    path: Path, nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]
+) -> Iterator[NodeProto]:
+    """Yield the nodes that depend on the input; what the others compute goes into ``constants``."""
+    for node in nodes:
+        stored = constants.get(node.input[0]) if node.input else None
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    check_tensor(path, attribute.t)
+                    constants[node.output[0]] = numpy_helper.to_array(attribute.t)
+                if attribute.name == "value_floats":
+                    constants[node.output[0]] = np.array(attribute.floats, np.float32)
+        elif node.op_type == "Identity" and stored is not None:
+            constants[node.output[0]] = stored
+        elif node.op_type == "Cast" and stored is not None:
+            constants[node.output[0]] = stored.astype(np.float32)
+        elif node.op_type == "Transpose" and stored is not None and stored.ndim == 2:
+            constants[node.output[0]] = stored.T
+        else:
+            yield node
+
+
+def _product(path: Path, node: NodeProto, constants: Constants, source: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the weight ``[in, out]`` and bias ``[out]`` of a Gemm or MatMul."""
+    about = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    weight = constants.get(node.input[1])
+    if node.input[0] != source or weight is None or weight.ndim != 2 or about.get("transA"):
+        raise _not_a_chain(path, node, "is not a product of rows with a stored matrix")
+    weight = (weight.T if about.get("transB") else weight) * np.float32(about.get("alpha", 1.0))
+    bias = np.zeros(weight.shape[1], np.float32)
+    if len(node.input) == 3 and node.input[2]:
+        if node.input[2] not in constants:
+            raise _not_a_chain(path, node, "has a bias that is not stored")
+        bias = _vector(constants[node.input[2]], len(bias)) * np.float32(about.get("beta", 1.0))
+    return weight, bias
+
+
+def _add_bias(path: Path, node: NodeProto, constants: Constants, layers: list[Linear]) -> None:
+    """Add the stored input of an Add to the bias of the last layer."""
+    added = [constants[name] for name in node.input if name in constants]
+    if len(added) != 1 or not layers or layers[-1].activation != "identity":
+        raise _not_a_chain(path, node, "adds something else than a bias")
+    last = layers[-1]
+    layers[-1] = last._replace(bias=last.bias + _vector(added[0], len(last.weight)))
+
+
+def _vector(bias: NDArray[Any], width: int) -> NDArray[Any]:
+    """Return a bias that is stored as ``[width]``, ``[1, width]`` or one number as ``[width]``."""
+    return np.broadcast_to(bias.reshape(-1), (width,))
+
+
+def _check_activation(path: Path, node: NodeProto) -> None:
+    """Refuse forms of an activation that we do not have."""
+    slope = [attribute.f for attribute in node.attribute if attribute.name == "alpha"]
+    if node.op_type == "LeakyRelu" and abs((slope or [0.01])[0] - 0.01) > 1e-6:
+        raise _not_a_chain(path, node, f"has the slope {slope[0]:g}, only 0.01 is known")
+    if any(attribute.s == b"tanh" for attribute in node.attribute):
+        raise _not_a_chain(path, node, "is the approximate GELU, only the exact one is known")
+
+
+def _activate(path: Path, node: NodeProto, layers: list[Linear], activation: str) -> None:
+    """Give the last layer its activation."""
+    if not layers or layers[-1].activation != "identity":
+        raise _not_a_chain(path, node, "is an activation without a linear layer before it")
+    layers[-1] = layers[-1]._replace(activation=activation)
+
+
+def _gelu_nodes(nodes: list[NodeProto], source: str, constants: Constants) -> int:
+    """Return how many of the first ``nodes`` compute 0.5 x (1 + erf(x / sqrt 2)); 0 when they do not.
+
+    They are tried on numbers.
+    """
+    x = np.linspace(-3, 3, 13)
+    for count in (LONGEST_GELU, LONGEST_GELU - 1):
+        values: dict[str, Any] = {**constants, source: x}
+        try:
+            for node in nodes[:count]:
+                values[node.output[0]] = ARITHMETIC[node.op_type](*(values[name] for name in node.input))
+            result = values[nodes[count - 1].output[0]]
+        except (KeyError, IndexError, ValueError):  # another operator, too few nodes, or values of other shapes
+            continue
+        if np.shape(result) == x.shape and np.allclose(result, ACTIVATIONS["gelu"].value(x), atol=1e-5):
+            return count
+    return 0
+
+
+def _not_a_chain(path: Path, node: NodeProto, why: str) -> DataError:
+    return DataError(
+        f"{path}: node {node.name or node.output[0]!r} ({node.op_type}) {why}; "
+        "only chains of Gemm or MatMul and Add with activations can be read"
+    )

@@ -1,0 +1,67 @@
+"""State dicts that torch saved: tensors alone; no code of the file is run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from aecompress.deploy.pretrained.base import Pretrained, from_tensors
+from aecompress.errors import DataError
+
+DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+"""What torch raises on files that are damaged or hold more than tensors."""
+NESTED = ("state_dict", "model_state_dict", "model")
+"""Where training scripts put the state dict inside what they save."""
+
+
+def read(path: Path) -> Pretrained:
+    """Read the model in a file that ``torch.save(module.state_dict(), path)`` wrote.
+
+    Raises:
+        DataError: the file cannot be read, needs code, or is not a chain of linear layers.
+    """
+    return from_tensors(path, read_state_dict(path))
+
+
+def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the tensors of a state dict as float32; masks of ``torch.nn.utils.prune`` are applied.
+
+    Raises:
+        DataError: the file cannot be read, needs code, or holds something else.
+    """
+    import torch
+
+    content = _content(path)
+    tensors = {}
+    for name, tensor in content.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise DataError(f"{path}: {name} is not a plain dense tensor; convert it first")
+        mask = content.get(name.removesuffix("_orig") + "_mask") if name.endswith("_orig") else None
+        if name.endswith("_mask"):
+            continue
+        value = tensor if mask is None else tensor * mask
+        tensors[name.removesuffix("_orig")] = value.detach().to(torch.float32).numpy().copy()
+    return tensors
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Return the state dict of a file, also where a training script put it inside another dict."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name an existing file") from fault
+    except DAMAGE as fault:
+        reason = " ".join(str(fault).split())[:120]
+        cure = "save it with torch.save(model.state_dict(), ...)"
+        raise DataError(f"{path}: holds more than tensors, or is damaged ({reason}); {cure}") from fault
+    for key in NESTED:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(map(torch.is_tensor, content.values())):
+        raise DataError(f"{path}: holds no state dict; save it with torch.save(model.state_dict(), path)")
+    return content

@@ -1,0 +1,47 @@
+"""What both engines of compiled loops ask before numba, which is imported only where it is used."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+from aecompress.engines.base import Workload
+
+COMPILE_SECONDS = 20.0
+"""Of compiling, which is paid once on a machine."""
+GAIN, LESSER_GAIN = 3.0, 2.0
+"""How many times as fast as torch's operations compiled loops are: the better and the other of the two engines."""
+
+
+@functools.cache
+def numba_fault() -> str:
+    """Return why numba cannot be used here; "" where it can. Imports it."""
+    try:
+        importlib.import_module("numba")
+    except ImportError as fault:
+        return f"numba cannot be imported ({fault})"
+    return ""
+
+
+def unsuited(load: Workload) -> str:
+    """Return why compiled loops cannot do this work, whether or not numba is here; "" where they can."""
+    if load.device.type != "cpu":
+        return f"compiled training is for CPUs, not {load.device}"
+    if load.precision == "float64":
+        return "compiled training is in float32"
+    other = sorted({layer.kind for layer in load.net.layers} - {"dense"})
+    if other:
+        return f"layers of kind {other[0]!r} train uncompiled"
+    if load.changes_partners:
+        return "networks that change partners train uncompiled"
+    if load.sparse_rows:
+        return "rows of interactions are trained uncompiled"
+    return ""
+
+
+def passes_fit(load: Workload) -> bool:
+    """Return whether whole compiled passes beat a library's matrix products, as measured."""
+    narrow = max(min(layer.inputs, layer.outputs) for layer in load.net.layers)
+    if narrow <= 64 and load.net.layout.size <= 200_000:  # what a core's cache holds
+        return True
+    return load.batch <= (32 if narrow <= 128 else 16)

@@ -1,0 +1,14 @@
+"""The engines by name. A new one is one file and one row."""
+
+from __future__ import annotations
+
+from aecompress.engines.base import Engine
+from aecompress.engines.eager import Eager
+from aecompress.engines.numba_passes import NumbaPasses
+from aecompress.engines.numba_steps import NumbaSteps
+
+ENGINES: dict[str, Engine] = {
+    "eager": Eager(),
+    "numba-passes": NumbaPasses(),
+    "numba-steps": NumbaSteps(),
+}

@@ -1,0 +1,61 @@
+"""An engine that evaluates and does not train: for runs that only prune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from aecompress.engines.base import Blocks, Engine, Evaluation, PairWork, Work, Workload
+from aecompress.engines.blocks import step_threads
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Trace
+from aecompress.nets.rows import RowSet
+from aecompress.polling import Poll
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """Another engine without its training."""
+
+    engine: Engine
+    name: ClassVar[str] = "no training"
+
+    @property
+    def compiled(self) -> bool:
+        """Return whether the engine beneath compiles."""
+        return self.engine.compiled
+
+    def why_not(self, load: Workload) -> str:
+        """Return why the engine beneath cannot."""
+        return self.engine.why_not(load)
+
+    def seconds(self, load: Workload) -> float:
+        """Return what the engine beneath expects."""
+        return self.engine.seconds(load)
+
+    def layout(self, load: Workload) -> Blocks:
+        """Return the blocks of the engine beneath, of which no cells are shared out: there is nothing to train."""
+        blocks = self.engine.layout(load)
+        if blocks.cores_take == "cells":
+            return Blocks(blocks.cells, "operations", step_threads(load, blocks.cells))
+        return blocks
+
+    def prepare(self, poll: Poll) -> None:
+        """Make the engine beneath ready: it evaluates."""
+        self.engine.prepare(poll)
+
+    def train(self, work: Work) -> None:
+        """Leave the weights as they are."""
+
+    def evaluate(
+        self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
+    ) -> Evaluation:
+        """Evaluate with the engine beneath."""
+        return self.engine.evaluate(net, weights, parts, metric, poll)
+
+    def train_pairs(self, work: PairWork) -> Trace:
+        """Refuse: rules that train pairs are ways of training."""
+        raise NotImplementedError("a run without training trains no pairs")

@@ -1,0 +1,26 @@
+"""One generation of an evolution, whatever its rule."""
+
+from __future__ import annotations
+
+from aecompress.engines.training import walk_rates
+from aecompress.evolve.base import Plan, Report, Rows
+from aecompress.evolve.report import report
+from aecompress.evolve.rules.registry import RULES
+from aecompress.polling import Poll
+from aecompress.population.state import Population
+
+
+def generation(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Report]:
+    """Make one generation: the rule's visits, the evaluation, the walk of the learning rates.
+
+    ``last`` stays as it is; the returned population is new.
+    """
+    rule = RULES[plan.rule]
+    visited = rule.visit(plan, last, rows, poll)
+    new = visited.population
+    new.generation += 1
+    figures = report(plan, visited, rows, poll)
+    walk_rates(plan.training, new)
+    if rule.one_rate:
+        new.learning_rate.fill_(new.learning_rate[0].clone())
+    return new, figures

@@ -1,0 +1,1 @@
+"""How a generation's individuals come from the last one's: one file for each way."""

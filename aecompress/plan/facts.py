@@ -1,0 +1,64 @@
+"""What a run is given beside its spec: rows, a device, a pretrained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from aecompress.data.facts import Facts
+from aecompress.spec.fields import LayerSpec, ModelSpec
+
+LayerFacts = tuple[int, int, str]
+"""Inputs, outputs and activation of a pretrained layer; no activation where its file names none."""
+
+
+@dataclass(frozen=True)
+class PretrainedFacts:
+    """The layers of the model that ``model.init`` names, first to last."""
+
+    encoder: tuple[LayerFacts, ...]
+    decoder: tuple[LayerFacts, ...]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What "auto" fields depend on beside the spec."""
+
+    data: Facts
+    splits: frozenset[str] = frozenset({"train", "validation", "test"})
+    """The splits that have rows."""
+    device: torch.device | None = None
+    """None: not known yet; then ``compile`` stays "auto"."""
+    pretrained: PretrainedFacts | None = None
+    requested: frozenset[str] = frozenset()
+    """The fields that were not "auto" before any was filled."""
+
+    @property
+    def unit_output(self) -> str:
+        """The output activation whose range is that of the rows."""
+        return "sigmoid" if self.data.unit else "identity"
+
+    def steps(self, batch: int) -> int:
+        """Return the steps of a pass over the training rows."""
+        return -(-self.data.rows // batch)
+
+
+def pretrained_encoder(model: ModelSpec, facts: RunFacts) -> tuple[LayerSpec, ...]:
+    """Return the encoder of the pretrained model as a spec writes it; no layers where there is no such model."""
+    last = model.latent_activation if "model.latent_activation" in facts.requested else "identity"
+    return _written(facts.pretrained.encoder, model.activation, last) if facts.pretrained else ()
+
+
+def pretrained_decoder(model: ModelSpec, facts: RunFacts) -> tuple[LayerSpec, ...]:
+    """Return the decoder of the pretrained model as a spec writes it; no layers where there is no such model."""
+    return _written(facts.pretrained.decoder, model.activation, model.output) if facts.pretrained else ()
+
+
+def _written(layers: tuple[LayerFacts, ...], hidden: str, last: str) -> tuple[LayerSpec, ...]:
+    """Return layers as a spec writes them, with the activations given where the file names none."""
+    ends = len(layers) - 1
+    return tuple(
+        LayerSpec.model_validate({"out": outputs, "activation": activation or (last if index == ends else hidden)})
+        for index, (_, outputs, activation) in enumerate(layers)
+    )

@@ -1,0 +1,153 @@
+"""Whether a complete spec suits the rows and the pretrained model of a run, as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from aecompress.data.facts import Facts
+from aecompress.errors import DataError
+from aecompress.plan.facts import PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.spec.fields import RunSpec
+from aecompress.spec.rules import sentence_of
+
+
+class Unsuitable(NamedTuple):
+    """What a complete spec must not request of the rows or of a pretrained model."""
+
+    field: str
+    broken: Callable[[RunSpec, RunFacts], bool]
+    sentence: str
+    """What the user reads; braces as in :mod:`aecompress.spec.rules`, and those of :func:`_named`."""
+    example: Mapping[str, Any]
+    """Fields of a spec that has this fault."""
+    facts: RunFacts
+    """Facts under which it has this fault."""
+
+
+def unsuitable(spec: RunSpec, facts: RunFacts) -> list[str]:
+    """Return the faults between a complete spec and the facts of its run."""
+    return [
+        sentence_of(row.field, row.sentence, spec, **_named(spec, facts))
+        for row in UNSUITABLE
+        if row.broken(spec, facts)
+    ]
+
+
+def check_pretrained(spec: RunSpec, facts: RunFacts) -> None:
+    """Refuse a pretrained model of other inputs than the rows have.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    if facts.pretrained is not None and facts.pretrained.encoder[0][0] != facts.data.inputs:
+        raise DataError(
+            f"{spec.model.init}: takes {facts.pretrained.encoder[0][0]} inputs, the rows have {facts.data.inputs}; "
+            "give its rows"
+        )
+
+
+def _named(spec: RunSpec, facts: RunFacts) -> dict[str, Any]:
+    """Return what sentences say of the rows, of the network and of a pretrained model."""
+    return {
+        "inputs": facts.data.inputs,
+        "steps": facts.steps(int(spec.train.batch)),
+        "latent": _latent(spec),
+        "outputs": spec.model.decoder[-1].out if spec.model.decoder else facts.data.inputs,
+        "pretrained_encoder": [layer.model_dump() for layer in pretrained_encoder(spec.model, facts)],
+        "pretrained_decoder": [layer.model_dump() for layer in pretrained_decoder(spec.model, facts)],
+    }
+
+
+def _latent(spec: RunSpec) -> int:
+    return spec.model.encoder[-1].out if spec.model.encoder else int(spec.model.latent)
+
+
+_ROWS = RunFacts(Facts(rows=1000, inputs=8, binary=False, unit=True))
+_WIDE_ROWS = RunFacts(Facts(rows=1000, inputs=8, binary=False, unit=False))
+_NO_VALIDATION = RunFacts(Facts(rows=1000, inputs=8, binary=False, unit=True), splits=frozenset({"train", "test"}))
+_PRETRAINED = RunFacts(
+    Facts(rows=1000, inputs=8, binary=False, unit=True),
+    pretrained=PretrainedFacts(((8, 4, "relu"), (4, 2, "identity")), ((2, 4, "relu"), (4, 8, "sigmoid"))),
+)
+
+UNSUITABLE: tuple[Unsuitable, ...] = (
+    Unsuitable(
+        "model.init",
+        lambda spec, facts: facts.pretrained is not None and spec.model.family == "variational",
+        "model.init: brings no variance head; choose model.family = 'plain' or 'denoising'",
+        {"model.init": "model.onnx", "model.family": "variational"},
+        _PRETRAINED,
+    ),
+    Unsuitable(
+        "model.encoder",
+        lambda spec, facts: (
+            facts.pretrained is not None and spec.model.encoder != pretrained_encoder(spec.model, facts)
+        ),
+        "model.encoder: {model.init} has other layers ({pretrained_encoder}); leave it out",
+        {
+            "model.init": "model.onnx",
+            "model.encoder": [{"out": 3}, {"out": 2, "activation": "identity"}],
+            "model.decoder": [{"out": 4}, {"out": 8, "activation": "sigmoid"}],
+        },
+        _PRETRAINED,
+    ),
+    Unsuitable(
+        "model.decoder",
+        lambda spec, facts: (
+            facts.pretrained is not None and spec.model.decoder != pretrained_decoder(spec.model, facts)
+        ),
+        "model.decoder: {model.init} has other layers ({pretrained_decoder}); leave it out",
+        {
+            "model.init": "model.onnx",
+            "model.encoder": [{"out": 4}, {"out": 2, "activation": "identity"}],
+            "model.decoder": [{"out": 3}, {"out": 8, "activation": "sigmoid"}],
+        },
+        _PRETRAINED,
+    ),
+    Unsuitable(
+        "model.hidden",
+        lambda spec, facts: facts.pretrained is not None and (spec.model.hidden, spec.model.latent) != ("auto", "auto"),
+        "model.hidden and model.latent: come from model.init; leave them out",
+        {"model.init": "model.onnx", "model.latent": 2},
+        _PRETRAINED,
+    ),
+    Unsuitable(
+        "model.latent",
+        lambda spec, facts: _latent(spec) > facts.data.inputs,
+        "model.latent = {latent}: the rows have only {inputs} inputs; choose at most {inputs}",
+        {"model.latent": 9},
+        _ROWS,
+    ),
+    Unsuitable(
+        "model.decoder",
+        lambda spec, facts: bool(spec.model.decoder) and spec.model.decoder[-1].out != facts.data.inputs,
+        "model.decoder: its last layer gives {outputs} values; the rows have {inputs} inputs, so set its out to "
+        "{inputs}",
+        {"model.encoder": [{"out": 3}], "model.decoder": [{"out": 4}]},
+        _ROWS,
+    ),
+    Unsuitable(
+        "prune.per_generation",
+        lambda spec, facts: int(spec.prune.per_generation) > facts.steps(int(spec.train.batch)),
+        "prune.per_generation = {prune.per_generation}: a pass has {steps} steps; choose at most as many",
+        {"prune.per_generation": 200, "train.batch": 10},
+        _ROWS,
+    ),
+    Unsuitable(
+        "train.loss",
+        lambda spec, facts: spec.train.loss in ("bce", "bce-then-l1") and not facts.data.unit,
+        "train.loss = {train.loss!r}: cross-entropy needs rows in [0, 1]; choose data.scaling = 'minmax' or train.loss "
+        "= 'mse'",
+        {"train.loss": "bce", "model.output": "sigmoid"},
+        _WIDE_ROWS,
+    ),
+    Unsuitable(
+        "budget.max_loss_increase",
+        lambda spec, facts: spec.budget.max_loss_increase > 0 and "validation" not in facts.splits,
+        "budget.max_loss_increase = {budget.max_loss_increase}: is kept on validation rows, and there are none; give "
+        "data.split a share for them, or --val",
+        {"budget.max_loss_increase": 0.05},
+        _NO_VALIDATION,
+    ),
+)

@@ -1,0 +1,8 @@
+"""How long work can be stopped: it calls a function again and again, which raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Poll = Callable[[], None]
+"""Called between two pieces of work, for example before every batch; raises to stop the work there."""

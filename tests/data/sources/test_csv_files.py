@@ -1,0 +1,128 @@
+"""CSV files: numbers as they are written, or the line and cell that is wrong."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aecompress.data.base import Part, Request
+from aecompress.data.sources.registry import read, read_array
+from aecompress.errors import DataError
+from tests.data.sources.files import written
+
+
+def read_csv(tmp_path: Path, text: str, columns: str = "") -> list[list[float]]:
+    rows = read_array(written(tmp_path / "rows.csv", text.encode()), Part(columns=columns))
+    assert rows.dtype == np.float64
+    assert rows.ndim == 2
+    return rows.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2\n3,-4.5e1\n",
+        "1,2\r\n3,-4.5e1",
+        "\ufeff1,2\n3,-45\n",
+        "\n1,2\n\n  \n3,-45\n\n",
+        " 1 ,2\n3, -45 \n",
+        '"1","2"\n"3","-45"\n',
+        "a,b\n1,2\n3,-45\n",
+        ",0\n1,2\n3,-45\n",
+        '"a, first",b\n1,2\n3,-45\n',
+    ],
+    ids=["plain", "crlf", "byte order mark", "blank lines", "spaces", "quotes", "header", "index", "quoted header"],
+)
+def test_a_csv_file_gives_its_numbers(tmp_path: Path, text: str) -> None:
+    assert read_csv(tmp_path, text) == [[1, 2], [3, -45]]
+
+
+def test_one_column_and_one_line_are_tables_too(tmp_path: Path) -> None:
+    assert read_csv(tmp_path, "1\n2\n3\n") == [[1], [2], [3]]
+    assert read_csv(tmp_path, "1,2,3\n") == [[1, 2, 3]]
+
+
+def test_numbers_in_csv_are_read_to_the_last_bit(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3)) * 10.0 ** np.arange(-150, 151, 150)
+    text = "\n".join(",".join(map(repr, row)) for row in rows.tolist())
+    assert read_csv(tmp_path, text) == rows.tolist()
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.csv"])
+def test_a_csv_file_may_be_compressed(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, gzip.compress(b"a,b\n1,2\n3,4\n"))
+    assert read_array(path).tolist() == [[1, 2], [3, 4]]
+    assert read(Request(source=str(path))).name == "rows"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [("b", [[2], [6]]), ("d, a", [[4, 1], [8, 5]]), ("1-2", [[2, 3], [6, 7]]), ("d,0,1-1", [[4, 1, 2], [8, 5, 6]])],
+)
+def test_columns_are_chosen_by_name_number_and_range(tmp_path: Path, columns: str, expected: list) -> None:
+    assert read_csv(tmp_path, "a,b,c,d\n1,2,3,4\n5,6,7,8\n", columns) == expected
+
+
+def test_a_column_with_text_does_no_harm_unless_it_is_chosen(tmp_path: Path) -> None:
+    text = "name,a,b\nx,1,2\ny,3,4\n"
+    assert read_csv(tmp_path, text, "a,b") == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match="line 2, column 0 is 'x', not a number; choose numeric columns with --columns"):
+        read_csv(tmp_path, text)
+
+
+def test_a_header_of_numbers_names_columns_where_one_name_is_no_number(tmp_path: Path) -> None:
+    assert read_csv(tmp_path, "id,2,1\n7,8,9\n", "2") == [[8]]
+
+
+@pytest.mark.parametrize("columns", ["e", "4", "2-1", "0-4", "a,", "-1", "a-b"])
+def test_a_column_that_is_not_there_lists_those_that_are(tmp_path: Path, columns: str) -> None:
+    with pytest.raises(DataError, match=r"rows\.csv: has no column .* \(data\.columns, --columns\); it has a, b, c, d"):
+        read_csv(tmp_path, "a,b,c,d\n1,2,3,4\n", columns)
+    with pytest.raises(DataError, match=r"it has columns 0 to 3"):
+        read_csv(tmp_path, "1,2,3,4\n", columns)
+
+
+BAD_CSV = {
+    "empty": ("", "has no rows; give at least two"),
+    "blank": ("\n \n", "has no rows; give at least two"),
+    "header only": ("a,b\n", "has a header and no rows; give at least two"),
+    "short line": ("1,2\n\n3\n", "line 3 has 1 cells, the first line 2; give every line as many"),
+    "long line": ("1,2\n3,4,5\n", "line 2 has 3 cells, the first line 2; give every line as many"),
+    "gap": ("1,2\n3,\n", "line 2, column 1 is empty, not a number; choose numeric columns with --columns"),
+    "text": ("a,b\n1,2\n3,x\n", "line 3, column 1 is 'x', not a number; choose numeric columns with --columns"),
+    "comment": ("1,2\n#3,4\n", "line 2, column 0 is '#3', not a number"),
+    "semicolons": ("1;2\n3;4\n", "line 2, column 0 is '3;4', not a number"),
+    "complex": ("1,2\n3,4j\n", "line 2, column 1 is '4j', not a number"),
+    "long cell": ("1,2\n" + "x" * 200_000, ""),
+    "long first cell": ("x" * 200_000, ""),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_CSV.values(), ids=BAD_CSV)
+def test_a_bad_csv_file_is_named_with_the_place_and_the_cure(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError) as fault:
+        read_csv(tmp_path, text)
+    assert str(fault.value).startswith(f"{tmp_path / 'rows.csv'}: ")
+    assert message in str(fault.value)
+    assert len(str(fault.value)) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(("text", "columns"), [("a,b\n1,2\n3\n", "a"), ("a,b\n1,2,3\n4,5,6\n", "a"), ("a\n1,2\n", "")])
+def test_lines_of_another_width_than_the_first_are_refused_in_any_case(tmp_path: Path, text: str, columns: str) -> None:
+    with pytest.raises(DataError, match="cells, the first line"):
+        read_csv(tmp_path, text, columns)
+
+
+def test_a_csv_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rows\.csv: is not text \(byte 3\); give CSV in UTF-8"):
+        read_array(written(tmp_path / "rows.csv", b"1,2\xff\n"))
+
+
+def test_damaged_compression_is_refused(tmp_path: Path) -> None:
+    whole = gzip.compress(b"1,2\n" * 100)
+    for data in (whole[:-3], whole[:12], whole[:20] + b"\xff\xff" + whole[22:], b"\x1f\x8bgarbage"):
+        with pytest.raises(DataError, match=r"rows\.csv\.gz: is damaged gzip .*; compress it again"):
+            read_array(written(tmp_path / "rows.csv.gz", data))

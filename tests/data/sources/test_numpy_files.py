@@ -1,0 +1,97 @@
+"""NumPy files: arrays as they lie in the file, damage refused."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aecompress.data.base import Part
+from aecompress.data.sources import numpy_files
+from aecompress.data.sources.registry import read_array
+from aecompress.errors import DataError
+from tests.data.sources.files import ROWS, npy, npz, written
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float16", "float32", "float64", ">f4"])
+def test_an_npy_file_gives_its_array_as_it_is(tmp_path: Path, dtype: str) -> None:
+    array = read_array(npy(tmp_path / "rows.npy", ROWS.astype(dtype)))
+    assert array.dtype == np.dtype(dtype)
+    assert np.array_equal(array, ROWS.astype(dtype))
+
+
+def test_a_fortran_ordered_array_keeps_its_rows(tmp_path: Path) -> None:
+    assert np.array_equal(read_array(npy(tmp_path / "rows.npy", np.asfortranarray(ROWS))), ROWS)
+
+
+def test_an_npz_file_with_one_array_needs_no_key(tmp_path: Path) -> None:
+    assert np.array_equal(read_array(npz(tmp_path / "rows.npz", images=ROWS)), ROWS)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_key_chooses_the_array_of_an_npz_file(tmp_path: Path, save: Callable) -> None:
+    path = tmp_path / "rows.npz"
+    save(path, first=ROWS, second=ROWS + 1)
+    assert np.array_equal(read_array(path, Part("first")), ROWS)
+    assert np.array_equal(read_array(path, Part("second")), ROWS + 1)
+
+
+def test_an_unknown_key_lists_the_keys_there_are(tmp_path: Path) -> None:
+    path = npz(tmp_path / "rows.npz", first=ROWS, second=ROWS)
+    with pytest.raises(DataError, match=r"rows\.npz: has no array 'third'; it holds first, second"):
+        read_array(path, Part("third"))
+
+
+def test_damage_anywhere_in_a_file_is_a_data_error_or_harmless(tmp_path: Path) -> None:
+    refused = 0
+    random = np.random.default_rng(0)
+    for name, save in (("rows.npy", np.save), ("rows.npz", np.savez_compressed)):
+        whole = io.BytesIO()
+        save(whole, random.integers(0, 9, (40, 20)))
+        for place in random.integers(0, len(whole.getvalue()), 150):
+            damaged = bytearray(whole.getvalue())
+            damaged[place] ^= 0xFF
+            try:
+                assert isinstance(read_array(written(tmp_path / name, bytes(damaged))), np.ndarray)
+            except DataError:
+                refused += 1
+    assert refused > 50
+
+
+def npy_bytes(header: str, data: bytes = b"") -> bytes:
+    """An .npy file with any header."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 8), }", b"\0" * 64),
+        npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (-5, 8), }", b"\0" * 64),
+        npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (3000000000, 8), }", b"\0" * 64),
+        npy_bytes("{'descr': '|O', 'fortran_order': False, 'shape': (1, 8), }", b"\0" * 64),
+        npy_bytes("__import__('os').system('true')"),
+        npy_bytes("{" * 5000),
+        b"\x93NUMPY\x02\x00" + (0x7FFFFFFF).to_bytes(4, "little") + b"{",
+    ],
+)
+def test_hostile_npy_headers_are_refused_at_once(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(data)
+    began = time.perf_counter()
+    with pytest.raises(DataError, match=r"a\.npy: cannot be read as a NumPy array"):
+        read_array(tmp_path / "a.npy")
+    assert time.perf_counter() - began < 5
+
+
+def test_an_npz_that_unpacks_to_more_than_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
+    monkeypatch.setattr(numpy_files, "memory_bytes", lambda: 1_000_000)
+    with pytest.raises(DataError, match=r"a\.npz: would need .*; give fewer rows"):
+        read_array(tmp_path / "a.npz", Part("rows"))

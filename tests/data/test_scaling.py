@@ -1,0 +1,83 @@
+"""Scaling: fitted values, every kind, undone by multiplying and adding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from aecompress.data.scaling import Scaling, fit_scaling
+
+
+def random_rows(rows: int = 40, inputs: int = 5, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(rows, inputs))
+
+
+def test_scaling_none_only_changes_the_number_format() -> None:
+    rows = random_rows()
+    scaling = fit_scaling("none", rows)
+    assert scaling == Scaling("none", 0.0, 1.0)
+    assert np.array_equal(scaling.apply(rows), rows.astype(np.float32))
+
+
+def test_scaling_minmax_brings_every_training_column_to_0_and_1() -> None:
+    rows = random_rows() * [1, 10, 1e-6, 1e6, 3]
+    scaled = fit_scaling("minmax", rows).apply(rows)
+    assert scaled.dtype == np.float32
+    assert scaled.min(0).tolist() == [0] * 5
+    assert scaled.max(0).tolist() == [1] * 5
+
+
+def test_scaling_standard_brings_every_training_column_to_mean_0_and_deviation_1() -> None:
+    rows = random_rows() * [1, 10, 1e-6, 1e6, 3] + 7
+    scaled = fit_scaling("standard", rows).apply(rows).astype(float)
+    assert np.abs(scaled.mean(0)).max() < 1e-6
+    assert np.abs(scaled.std(0) - 1).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (np.array([[0, 255], [51, 0]], np.uint8), Scaling("bytes", 0.0, 255.0)),
+        (np.array([[0, 2]], np.uint8), Scaling("bytes", 0.0, 255.0)),
+        (np.array([[0, 1], [1, 1]], np.uint8), Scaling("none", 0.0, 1.0)),
+        (np.array([[False, True]]), Scaling("none", 0.0, 1.0)),
+        (np.array([[0.0, 1.0]]), Scaling("none", 0.0, 1.0)),
+        (np.array([[0.25, 0.5]], np.float16), Scaling("none", 0.0, 1.0)),
+        (np.array([[0.0, 1.5], [1.0, 0.5]]), Scaling("minmax", [0.0, 0.5], [1.0, 1.0])),
+        (np.array([[-1, 0], [1, 4]]), Scaling("minmax", [-1.0, 0.0], [2.0, 4.0])),
+        (np.array([[0, 200], [100, 0]], np.uint16), Scaling("minmax", [0.0, 0.0], [100.0, 200.0])),
+    ],
+    ids=["bytes", "dark bytes", "0/1 bytes", "booleans", "unit", "half", "above 1", "negative", "16 bits"],
+)
+def test_scaling_auto_follows_the_values(rows: np.ndarray, expected: Scaling) -> None:
+    assert fit_scaling("auto", rows) == expected
+
+
+def test_bytes_are_divided_by_255() -> None:
+    rows = np.arange(256, dtype=np.uint8).reshape(-1, 2)
+    assert np.array_equal(fit_scaling("auto", rows).apply(rows), (rows / 255).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard"])
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e6 + 0.1, 255])
+@pytest.mark.parametrize("count", [2, 3, 10, 1000])
+def test_a_constant_column_is_shifted_to_0_and_not_stretched(kind: str, value: float, count: int) -> None:
+    rows = np.stack([np.full(count, value), np.arange(count)], 1)
+    scaling = fit_scaling(kind, rows)
+    assert scaling.apply(rows)[:, 0] == pytest.approx(0, abs=1e-6)
+    assert scaling.apply(rows + 2)[:, 0] == pytest.approx(2, abs=1e-6)
+
+
+ordinary = st.floats(-1e6, 1e6, width=32)
+
+
+@pytest.mark.parametrize("kind", ["auto", "none", "minmax", "standard"])
+@given(rows=arrays(np.float64, st.tuples(st.integers(2, 8), st.integers(1, 4)), elements=ordinary))
+@settings(deadline=None, max_examples=30)
+def test_scaling_is_undone_by_multiplying_and_adding(kind: str, rows: np.ndarray) -> None:
+    scaling = fit_scaling(kind, rows)
+    back = scaling.apply(rows) * np.asarray(scaling.divisor) + np.asarray(scaling.offset)
+    assert back == pytest.approx(rows, rel=1e-6, abs=1e-6 * max(1.0, float(np.abs(rows).max())))

@@ -1,0 +1,85 @@
+"""The same function comes in from every format of the registry; anything else is refused in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.pretrained.base import UNKNOWN
+from aecompress.deploy.pretrained.registry import FORMATS, read_pretrained
+from aecompress.errors import DataError
+from aecompress.layers.dense import dense
+from tests.deploy.models import write_onnx
+from tests.deploy.pretrained.modules import Plain, same_function
+
+
+def write_graph(module: nn.Module, path: Path) -> None:
+    shapes = {"encoder.0": (12, 8, "relu"), "encoder.1": (8, 3, "identity")}
+    shapes |= {"decoder.0": (3, 8, "relu"), "decoder.1": (8, 12, "sigmoid")}
+    layers = [dense(name, *shape) for name, shape in shapes.items()]
+    linear = [layer for part in (module.encoder, module.decoder) for layer in part if isinstance(layer, nn.Linear)]
+    tensors = {}
+    for layer, source in zip(layers, linear, strict=True):
+        tensors |= {f"{layer.name}.{name}": tensor.detach().numpy().T for name, tensor in source.named_parameters()}
+    model = Model(tuple(layers[:2]), tuple(layers[2:]), tensors, {"kind": "none", "offset": 0.0, "divisor": 1.0}, {})
+    write_onnx(path.parent, model, compacted=False)
+    (path.parent / "autoencoder.onnx").replace(path)
+
+
+def write_state_dict(module: nn.Module, path: Path) -> None:
+    torch.save(module.state_dict(), path)
+
+
+def write_nested(module: nn.Module, path: Path) -> None:
+    torch.save({"epoch": 3, "model_state_dict": module.state_dict()}, path)
+
+
+def write_safetensors(module: nn.Module, path: Path) -> None:
+    safetensors.torch.save_file(module.state_dict(), path)
+
+
+WRITERS: dict[str, Callable[[nn.Module, Path], None]] = {
+    ".safetensors": write_safetensors,
+    ".pt": write_state_dict,
+    ".pth": write_nested,
+    ".bin": write_state_dict,
+    ".onnx": write_graph,
+}
+
+
+def test_every_format_has_a_writer_here() -> None:
+    assert WRITERS.keys() == FORMATS.keys()
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_same_function_comes_in(tmp_path: Path, ending: str) -> None:
+    module = Plain()
+    WRITERS[ending](module, tmp_path / f"a{ending}")
+    pretrained = read_pretrained(tmp_path / f"a{ending}")
+    layers = pretrained.encoder + pretrained.decoder
+    assert [layer.name for layer in layers] == ["encoder.0", "encoder.1", "decoder.0", "decoder.1"]
+    if ending != ".onnx":
+        assert {layer.activation for layer in layers} == {UNKNOWN}
+    assert same_function(pretrained, module)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"a{ending}").write_bytes(b"not a model at all")
+    with pytest.raises(DataError, match=f"a\\{ending}: "):
+        read_pretrained(tmp_path / f"a{ending}")
+
+
+def test_a_missing_file_and_an_unknown_ending_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_pretrained(tmp_path / "a.onnx")
+    np.save(tmp_path / "a.npy", np.ones(3))
+    with pytest.raises(DataError, match=r"takes \.safetensors, \.pt, \.pth, \.bin and \.onnx"):
+        read_pretrained(tmp_path / "a.npy")

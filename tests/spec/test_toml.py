@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from aecompress.data.facts import Facts
+from aecompress.errors import SpecError
+from aecompress.plan.auto import complete
+from aecompress.plan.facts import RunFacts
+from aecompress.spec.fields import FIELDS
+from aecompress.spec.resolve import resolve
+from aecompress.spec.toml import flatten, nest, parse_assignment, to_toml
+
+FACTS = RunFacts(Facts(rows=1438, inputs=64, binary=False, unit=True))
+
+
+def test_flat_and_nested_tables_are_each_other_turned_round() -> None:
+    nested = {"seed": 1, "train": {"batch": 8}, "model": {"hidden": [3]}}
+    assert flatten(nested) == {"seed": 1, "train.batch": 8, "model.hidden": [3]}
+    assert nest(flatten(nested)) == nested
+    assert nest({"train": 3, "train.batch": 8}) == {"train": 3}
+
+
+def test_assignments_are_toml_or_text() -> None:
+    assert parse_assignment("train.batch=64") == ("train.batch", 64)
+    assert parse_assignment("data.split=[1,0,0]") == ("data.split", [1, 0, 0])
+    assert parse_assignment("data.source=a=b.npy") == ("data.source", "a=b.npy")
+    with pytest.raises(SpecError, match="write it as section.field=value"):
+        parse_assignment("train.batch")
+
+
+def test_toml_reads_back_to_the_same_spec(tmp_path: Path) -> None:
+    flags = {
+        "model.encoder": ("--set", [{"out": 8, "activation": "gelu"}]),
+        "model.decoder": ("--set", [{"out": 64, "activation": "sigmoid"}]),
+        "data.source": ("--set", 'odd "name" 😀\\.npy'),
+    }
+    done = complete(resolve(flags), FACTS)
+    file = tmp_path / "spec.toml"
+    file.write_text(to_toml(done))
+    again = resolve(file=file)
+    assert again.spec == done.spec
+    assert again.spec.hash == done.spec.hash
+    assert set(flatten(tomllib.loads(file.read_text()))) == set(FIELDS)

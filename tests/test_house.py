@@ -1,0 +1,80 @@
+"""The house rules that a reader relies on: sizes, names, and the map."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted([*(ROOT / "aecompress").rglob("*.py"), *(ROOT / "tui").rglob("*.py")])
+MOST_LINES, MOST_FUNCTION_LINES, MOST_POSITIONAL, MOST_MAP_ROWS = 450, 60, 6, 15
+OLD_NAMES = re.compile(
+    r"told|tell|said|asked|zeros_asked|hand_over|handed|Handed|handover|settle\w*|assembly|lasting|lasting_masks|glance|"
+    r"Spread|idle|fires|chance|company|Company|meeting|everyone|all_at_once|one_after_the_other|nobody|send_back|joined|"
+    r"wide|renew|through|next_of_two|done_with|give_way|Room|ROOM|room|rooms|MADE|BETWEEN|POLISH|POLISH_SHARE|polish|"
+    r"better|"
+    r"Foreign|foreign|taken_over|regrow"
+)
+"""Identifiers that the vocabulary replaced."""
+OLD_WORDS = re.compile(
+    r"\b(told|tells?|said|asked|asks for|hand(s|ed)? over|handed|handover|lasting|glance|idlest?|nobody|everyone|"
+    r"company|polish(ed)?|taken over|goes on with|go on with|is no folder|see to|ends nothing|Names every random draw|"
+    r"left out: digits|The spec is sound|prune\.regrow\b)",
+    re.IGNORECASE,
+)
+"""Words that the vocabulary replaced, wherever a person reads: help, messages, docstrings, comments, the README."""
+ALLOWED = {"archive.py": {"polish"}}
+"""The name of a draw, on which the bits of a run depend."""
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def identifiers(tree: ast.AST) -> set[str]:
+    """Every name that a file gives or uses."""
+    found = set()
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            value = getattr(node, field, None)
+            if isinstance(value, str):
+                found |= set(value.split("."))
+    return found
+
+
+def test_the_sweep_sees_the_house() -> None:
+    assert len(FILES) > 120
+    assert {path.parent.name for path in FILES} >= {"layers", "engines", "rules", "plan", "runs", "sources", "panes"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= MOST_LINES
+    for function in functions(tree):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        assert lines <= MOST_FUNCTION_LINES, f"{function.name} has {lines} lines"
+        positional = [
+            one.arg for one in function.args.posonlyargs + function.args.args if one.arg not in ("self", "cls")
+        ]
+        if path.parent.name != "cli":  # a command's flags are its parameters, and typer gives them by name
+            assert len(positional) <= MOST_POSITIONAL, f"{function.name} has {len(positional)} positional parameters"
+    old = sorted(name for name in identifiers(tree) if OLD_NAMES.fullmatch(name))
+    assert not old
+    words = {match.group(0) for match in OLD_WORDS.finditer(text)} - ALLOWED.get(path.name, set())
+    assert not words
+
+
+def test_the_readme_speaks_the_vocabulary_and_its_map_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not sorted({match.group(0) for match in OLD_WORDS.finditer(text)})
+    section = text.partition("\n## Map")[2].partition("\n## ")[0]
+    rows = section.partition("```")[2].partition("```")[0].strip().splitlines()
+    assert 5 < len(rows) <= MOST_MAP_ROWS
+    for row in rows:
+        place = row.split()[0]
+        assert (ROOT / place).exists(), place

@@ -257,7 +257,7 @@ def describe(event: Event) -> str:
         case Resumed():
             return f"resumed after epoch {event.generation} {event.note}".rstrip()
         case Paused():
-            return "paused" if event.waiting else "continues"
+            return "paused" if event.waiting else "resumed"
         case Front():
             return f"front of {len(event.cells)} model{'s' * (len(event.cells) != 1)}"
         case Saved():

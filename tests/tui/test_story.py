@@ -103,4 +103,4 @@ def test_every_kind_of_event_has_a_line() -> None:
     lines = [describe(event) for event in latest.values()]
     assert all(line and "\n" not in line for line in lines)
     assert len(set(lines)) == len(lines)
-    assert describe(events.Paused(at=0.0, generation=3, waiting=False)) == "continues"
+    assert describe(events.Paused(at=0.0, generation=3, waiting=False)) == "resumed"

@@ -53,7 +53,7 @@ class Gradient(NamedTuple):
 
 @compiled
 def claim(gate, count):
-    """Take the next piece of work that no core has taken, of ``count``; return its number, or -1 where there is none left.
+    """Take the next of ``count`` pieces of work that no core has taken; return its number, or -1 where none is left.
 
     Pieces are taken two by two: none before all earlier pairs are done. Who waits has taken nothing, so that a core
     that is lent to another program meanwhile keeps no other waiting.

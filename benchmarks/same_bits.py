@@ -73,7 +73,7 @@ class Case(NamedTuple):
     name: str
     fields: dict[str, Any]
     preset: str = ""
-    engine: str = "eager"
+    engine: str | tuple[str, ...] = "eager"
     """What the engine's words must begin with, so that the case goes on testing what it is for."""
     prunes: bool = True
     """Whether the log must tell of pruning."""
@@ -85,7 +85,7 @@ class Case(NamedTuple):
 
 def cases(folder: Path) -> list[Case]:
     """The runs; ``folder`` holds the files that some of them read."""
-    passes, steps = "compiled passes", "compiled steps"
+    passes, steps = ("compiled passes", "numba-passes"), ("compiled steps", "numba-steps")
     return [
         Case("paper-canonical", PAPER, "paper-canonical"),
         Case("paper-coevo", PAPER, "paper-coevo"),
@@ -138,13 +138,13 @@ def cases(folder: Path) -> list[Case]:
         Case(
             "init-safetensors",
             {"model.init": str(folder / "model.safetensors"), "train.epochs": 0, "prune.target_sparsity": 0.7},
-            engine="no training",
+            engine=("no training", "untrained"),
         ),
         Case(
             "init-state-dict",
             {"model.init": str(folder / "state.pt"), "train.epochs": 0, "mode": "canonical"}
             | {"prune.target_sparsity": 0.5, "prune.granularity": "unit"},
-            engine="no training",
+            engine=("no training", "untrained"),
         ),
         Case("opponents", DIGITS | {"evolve.rule": "opponents", "evolve.concept": "mean"}),
         Case("panmictic", DIGITS | {"evolve.rule": "panmictic", "evolve.cells": 3}),

@@ -1,0 +1,65 @@
+"""Compiling ahead is done where it is needed, by a child that imports what this process does and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import aecompress
+
+ROOT = Path(aecompress.__file__).parents[1]
+
+EAGER = """
+import sys
+from aecompress import events, run
+
+flags = {"data": {"source": "binary-clusters:4x10x30"}, "train.epochs": 2, "model.hidden": [8]}
+*_, last = run(flags, sys.argv[1])
+assert isinstance(last, events.Finished)
+print(sorted(name for name in sys.modules if name.split(".")[0] in ("numba", "llvmlite")))
+"""
+
+
+def test_a_run_that_trains_eagerly_never_imports_numba(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", EAGER, str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+CHILD = """
+import sys
+sys.path[:] = {paths}
+from aecompress.engines.numba import engine
+paths = engine.import_paths()
+engine.WARM = engine.WARM.replace("warm()", "pass").replace("import warm; pass", "import warm") + (
+    "; import aecompress, numba; open({out!r}, 'w').write(aecompress.__file__ + ' ' + numba.__file__)"
+)
+class Missing:
+    exists = staticmethod(lambda: False)
+    touch = staticmethod(lambda: None)
+engine.completion_mark = lambda directory: Missing
+engine.prepare(lambda: None)
+"""
+
+
+def found_by_child(paths: str, folder: Path, environment: dict[str, str]) -> list[str]:
+    """The files of this package and of numba that the child process imports, started in ``folder``."""
+    out = folder / "out"
+    script = CHILD.format(paths=paths, out=str(out))
+    subprocess.run([sys.executable, "-c", script], env=os.environ | environment, cwd=folder, check=True)
+    return out.read_text(encoding="utf-8").split()
+
+
+def test_the_child_does_not_import_what_lies_in_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise SystemExit('a stray file was imported')\n", encoding="utf-8")
+    mine, numba = found_by_child("[path for path in sys.path if path]", tmp_path, {"PYTHONPATH": str(ROOT)})
+    assert Path(mine).parents[1] == ROOT and Path(numba).parent.parent != tmp_path
+
+
+def test_the_child_finds_the_package_where_this_process_did(tmp_path: Path) -> None:
+    (tmp_path / "aecompress").symlink_to(ROOT / "aecompress")
+    mine, _ = found_by_child("sys.path", tmp_path, {"PYTHONPATH": ""})  # from the working folder, which comes first
+    assert Path(mine).resolve().parents[1] == ROOT

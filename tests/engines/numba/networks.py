@@ -11,9 +11,9 @@ from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.numba import engine
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.autoencoder import Autoencoder
 from aecompress.population.state import Population, new_population
-from aecompress.spec.fields import ModelSpec
+from tests.modules import mirrored
 
 CPU = torch.device("cpu")
 ROWS = (torch.rand(103, 50, generator=torch.Generator().manual_seed(2)) > 0.4).float()
@@ -21,8 +21,7 @@ NOTHING = lambda: None  # noqa: E731
 
 
 def net_of(latent: str = "relu", output: str = "sigmoid", hidden: str = "relu", size: int = 17) -> Autoencoder:
-    spec = ModelSpec(hidden=(size,), latent=5, latent_activation=latent, output=output, activation=hidden)
-    return build(spec, ROWS.shape[1])
+    return mirrored((size,), 5, ROWS.shape[1], hidden_activation=hidden, latent_activation=latent, output=output)
 
 
 def rules(optimizer: str, **changes: Any) -> Training:
@@ -53,28 +52,26 @@ def work_of(
     net: Autoencoder,
     rule: Training,
     block: Population,
-    cells: torch.Tensor,
     *,
     steps: range | None = None,
     rows: torch.Tensor = ROWS,
 ) -> Work:
-    """Steps of a pass for the block of ``cells``, by default all."""
+    """Steps of a pass for the block, by default all."""
     steps = range(steps_per_generation(len(rows), rule.batch)) if steps is None else steps
-    return Work(net, rule, block, cells, rows, steps, NOTHING)
+    return Work(net, rule, block, rows, steps, NOTHING)
 
 
 def eager_pass(net: Autoencoder, rule: Training, population: Population, **parts: Any) -> Population:
     """A copy of the population after a pass of the eager engine, or of ``parts`` in its place."""
     block = population.pick(population.cells)
-    steps = range(steps_per_generation(len(ROWS), rule.batch))
-    eager.train(net, rule, block, population.cells, ROWS, steps, NOTHING, **parts)
+    eager.train(work_of(net, rule, block), **parts)
     return block
 
 
 def compiled_pass(net: Autoencoder, rule: Training, population: Population) -> Population:
     """A copy of the population after a compiled pass."""
     block = population.pick(population.cells)
-    engine.train(work_of(net, rule, block, population.cells))
+    engine.train(work_of(net, rule, block))
     return block
 
 

@@ -66,7 +66,7 @@ def test_a_cell_has_the_same_bits_in_any_block_and_a_pass_in_any_parts(
         index = torch.tensor(cells)
         block = population.pick(index)
         for part in (range(4), range(4, 18)):
-            engine.train(work_of(net, rule, block, index, steps=part))
+            engine.train(work_of(net, rule, block, steps=part))
         assert torch.equal(block.weights, whole.weights[index])
     monkeypatch.setattr(engine, "CALL_FLOP", 1)
     assert torch.equal(compiled_pass(net, rule, population).weights, whole.weights)
@@ -83,7 +83,7 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
         index = torch.tensor(cells)
         block = population.pick(index)
         for part in parts:
-            engine.train(work_of(net, rule, block, index, steps=part, rows=rows))
+            engine.train(work_of(net, rule, block, steps=part, rows=rows))
         return block
 
     monkeypatch.setattr(workers, "cores", lambda: 1)
@@ -135,7 +135,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
     net, population = net_of(), start(net_of(), "adam")
     before = population.weights.clone()
     with pytest.raises(InterruptedError):
-        engine.train(Work(net, rules("adam"), population, population.cells, ROWS, range(9), stop))
+        engine.train(Work(net, rules("adam"), population, ROWS, range(9), stop))
     assert torch.equal(population.weights, before)
 
 

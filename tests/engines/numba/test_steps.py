@@ -10,10 +10,11 @@ import torch
 
 from aecompress.engines.numba import steps
 from aecompress.engines.numba.activations import ACTIVATIONS, LOSSES
-from aecompress.nets.autoencoder import Autoencoder, build, gradient
+from aecompress.layers.dense import dense
+from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.population.stats import activations
-from aecompress.spec.fields import ModelSpec
 from tests.engines.numba.networks import ROWS, eager_pass, net_of, rules, start
+from tests.modules import mirrored
 
 
 def one_gradient(
@@ -26,9 +27,8 @@ def one_gradient(
     weights = weights.to(torch.bfloat16) if half else weights
     slopes = torch.full_like(weights, torch.nan)
     views = net.layout.views(slopes)
-    trace = make(
-        net, net.layout.views(weights), views, batch, noise[..., : net.latent] if variational(net) else noise, 0.1, loss
-    )
+    noise = noise[..., : net.latent] if variational(net) else noise
+    trace = make(net, net.layout.views(weights), views, batch, noise, 0.1, loss=loss)
     return trace, slopes.float()
 
 
@@ -42,7 +42,8 @@ def variational(net: Autoencoder) -> bool:
 @pytest.mark.parametrize("hidden", ACTIVATIONS)
 def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss: str, half: bool) -> None:
     plain = net_of("tanh", output)
-    first = dataclasses.replace(plain.encoder[0], activation=hidden)  # any, where layers are given one by one
+    layer = plain.encoder[0]
+    first = dense(layer.name, layer.inputs, layer.outputs, hidden)  # any, where layers are given one by one
     net = dataclasses.replace(plain, encoder=(first, plain.encoder[1]))
     for cells in (1, 3):
         seen, got = one_gradient(net, cells, half, loss, steps.gradient)
@@ -55,10 +56,7 @@ def test_a_compiled_gradient_equals_an_eager_one(hidden: str, output: str, loss:
 
 
 def test_a_variational_gradient_is_the_eager_one() -> None:
-    spec = ModelSpec(
-        hidden=(9,), latent=5, latent_activation="identity", output="sigmoid", activation="relu", family="variational"
-    )
-    net = build(spec, ROWS.shape[1])
+    net = mirrored((9,), 5, ROWS.shape[1], variational=True)
     assert torch.equal(*(one_gradient(net, 2, False, "mse", make)[1] for make in (steps.gradient, gradient)))
 
 

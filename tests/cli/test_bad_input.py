@@ -99,7 +99,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "true as a number": ([CLUSTERS, "--set", "train.batch=true"], "train.batch = true"),
     "unknown field of a layer": (
         [CLUSTERS, "--set", "model.encoder=[{out = 4, oot = 3}]", "--set", "model.decoder=[{out = 30}]"],
-        "layer 0, oot",
+        "layer 0: a dense layer has no 'oot'; leave it out",
     ),
     "validation from standard input": ([CLUSTERS, "--val", "-"], "data.val = '-'"),
     "cells of one autoencoder": ([CLUSTERS, "--mode", "canonical", "--cells", "3"], "has no ring"),

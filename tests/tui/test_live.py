@@ -53,7 +53,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
 def test_a_run_is_paused_resumed_and_stopped_from_here_and_then_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "steered"
     command = [sys.executable, "-m", "aecompress"]
-    flags = ["--epochs", "4000", "--quiet", "-o", str(folder)]
+    flags = ["--epochs", "4000", "--compile", "off", "--quiet", "-o", str(folder)]
     run = subprocess.Popen([*command, "prune", "digits", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def steps(app: Any, pilot: Pilot[None]) -> None:

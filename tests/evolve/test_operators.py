@@ -36,7 +36,7 @@ def evidence(name: str, cells: list[int], generation: int = 3, order: str = "hig
             batch = rows.train[first : first + 5].expand(4, -1, -1)
             trace = forward(plan.net.layers, plan.net.layout.views(population.weights), batch)
             population.stats.add(plan.net, trace)
-    chosen = population.take(torch.tensor(cells))
+    chosen = population.pick(torch.tensor(cells))
     assert plan.pruning is not None
     return (
         plan,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aecompress.data.facts import Facts
 from aecompress.errors import DataError
 from aecompress.plan.facts import PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
-from aecompress.spec.fields import RunSpec
+from aecompress.spec.fields import LayerSpec, RunSpec
 from aecompress.spec.rules import sentence_of
 
 
@@ -54,9 +54,13 @@ def _named(spec: RunSpec, facts: RunFacts) -> dict[str, Any]:
         "steps": facts.steps(int(spec.train.batch)),
         "latent": _latent(spec),
         "outputs": spec.model.decoder[-1].out if spec.model.decoder else facts.data.inputs,
-        "pretrained_encoder": [layer.model_dump() for layer in pretrained_encoder(spec.model, facts)],
-        "pretrained_decoder": [layer.model_dump() for layer in pretrained_decoder(spec.model, facts)],
+        "pretrained_encoder": _written(pretrained_encoder(spec.model, facts)),
+        "pretrained_decoder": _written(pretrained_decoder(spec.model, facts)),
     }
+
+
+def _written(layers: Sequence[LayerSpec]) -> str:
+    return ", ".join(f"{layer.out} {layer.activation}" for layer in layers)
 
 
 def _latent(spec: RunSpec) -> int:

@@ -56,7 +56,7 @@ def test_every_fault_is_reported_at_once_with_its_place() -> None:
         ({"prune.target_sparsity": -0.1}, "prune.target_sparsity = -0.1"),
         ({"prune.operator": "none", "prune.target_sparsity": 0.5}, "cannot reach prune.target_sparsity"),
         ({"model.encoder": [{"out": 3}]}, "write model.decoder too"),
-        ({"model.encoder": [{"out": 3, "size": 2}], "model.decoder": [{"out": 3}]}, "model.encoder"),
+        ({"model.encoder": [{"out": 0}], "model.decoder": [{"out": 3}]}, "model.encoder"),
         ({"model.encoder": [{"out": 3}], "model.decoder": [{"out": 4}], "model.latent": 3}, "leave both out"),
         ({"train.loss": "bce", "model.output": "identity"}, "needs model.output = 'sigmoid'"),
         ({"device": "gpu"}, "choose auto, cpu, cuda"),

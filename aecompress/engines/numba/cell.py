@@ -25,8 +25,10 @@ from aecompress.engines.numba.layout import (
 from aecompress.engines.numba.products import dots, sums
 from aecompress.engines.numba.updates import StepSize, Weights, update_matrix
 
-EVALUATED_ROWS = 5
-"""Rows that are evaluated together, so that their values stay in the nearest cache."""
+EVALUATED_ROWS = np.int64(5)
+"""Rows that are evaluated together, so that their values stay in the nearest cache.
+
+Typed, as all numbers that are given to functions: for each literal numba would compile the function anew."""
 
 
 class Batches(NamedTuple):
@@ -103,12 +105,12 @@ def backward_input(layers, at, matrix, here, below):
 
 
 @compiled
-def accumulate_stats(network, stats, many, first):
+def accumulate_stats(layers, pre, out, stats, many, first):
     """Add the activations of ``many`` rows, of which ``first`` is the first one's place in its batch, to ``stats``."""
-    layers, total, square = network.layers, stats.total, stats.square
+    total, square, counts = stats.total, stats.square, stats.counts
     depth, unit = layers.shape[0], 0
     for at in range(depth):
-        values = (network.pre if at == depth - 1 else network.out)[at + 1]
+        values = (pre if at == depth - 1 else out)[at + 1]
         for b in range(many):
             for c in range(layers[at, OUTPUTS]):
                 value = np.float64(values[b, c])
@@ -116,7 +118,7 @@ def accumulate_stats(network, stats, many, first):
                 square[first + b, unit + c] += value * value
         unit += layers[at, OUTPUTS]
     for b in range(many):
-        stats.counts[first + b] += 1
+        counts[first + b] += 1
 
 
 @compiled
@@ -146,7 +148,7 @@ def train_cell(layers, buffers, cell, batches, rule, stats):
             copy_row(rows[taken[b]], out[0][b])
         run_forward(network, many)
         if stats.wanted:
-            accumulate_stats(network, stats, many, 0)
+            accumulate_stats(layers, pre, out, stats, many, np.int64(0))
 
         # Backward, with the mask and the update of each row of weights as soon as its gradient is known.
         step_size = StepSize(cell.rate * batches.steps[step], batches.epsilons[step])

@@ -25,7 +25,7 @@ from aecompress.engines.numba.updates import Slopes, StepSize, Weights, update_r
 
 WHOLE_BATCH = 32
 """Rows of a batch that are worked on at once, each row of weights being updated as soon as its gradient is known."""
-CHUNK = 20
+CHUNK = np.int64(20)
 """Rows of a larger batch that are worked on at once; a multiple of five."""
 SHARE = 1024
 """Weights that are updated at once from a larger batch's gradients."""
@@ -182,7 +182,7 @@ def train_shared(layers, workspace, cell, batches, rule, stats):
                 last = min(first + CHUNK, end)
                 add_gradient(network, gradient, rows, taken[first:last], loss)
                 if stats.wanted:
-                    accumulate_stats(network, stats, last - first, first)
+                    accumulate_stats(layers, network.pre, network.out, stats, last - first, first)
         else:
             step_size = StepSize(cell.rate * batches.steps[step], batches.epsilons[step])
             update_half(weights, halves, half, grad, rule, step_size)

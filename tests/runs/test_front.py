@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,9 @@ from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, SpecError
 from aecompress.events import Generation, read_log
 from aecompress.runs.front import Member, knee, load, pick
+from tests.commands import aecompress
 
 SMALL = ["digits", "--hidden", "16", "--latent", "6", "--epochs", "12", "--cells", "4", "--quiet"]
-
-
-def aecompress(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "aecompress", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -180,6 +180,7 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-c", "from aecompress.cli.main import main; main()", *words]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_half_way_changes_no_number(tmp_path: Path) -> None:
     text = TINY.replace("train.epochs = 4", "train.epochs = 60\ncheckpoint_every = 5").replace("2x10x20", "2x40x50")
     text = text.replace("seeds = 3", "seeds = 1")

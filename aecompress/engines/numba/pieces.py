@@ -53,10 +53,10 @@ class Gradient(NamedTuple):
 
 @compiled
 def claim(gate, count):
-    """Take the next piece of work nobody took, of ``count``; return its number, or -1 where there is none left.
+    """Claim the next free piece of work, of ``count``; return its number, or -1 where there is none left.
 
-    Pieces are taken two by two: none before all earlier pairs are done. Who waits has taken nothing, so that a core
-    that is lent to another program meanwhile keeps nobody waiting.
+    Pieces are taken two by two: none before all earlier pairs are done. Whoever waits has taken nothing, so a core that
+    is lent to another program meanwhile holds no other up.
 
     Args:
         gate: int64 ``[2]``, 0 at first: pieces taken, pieces done.
@@ -145,7 +145,7 @@ def train_shared(layers, workspace, cell, batches, rule, stats):
 
     Two cores may call it with the same arguments and share the work. A batch has two halves, each taken a few rows at a
     time so that their values stay in the nearest caches, and each with a gradient of its own, so that the sum of the
-    two is the same whoever made them. Then the weights are updated, also half by half.
+    two is the same whoever computed them. Then the weights are updated, also half by half.
 
     Args:
         workspace: :class:`Workspace`, of the cell.

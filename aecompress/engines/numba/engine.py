@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aecompress.engines import eager, workers
 from aecompress.engines.base import Evaluation, Work
-from aecompress.engines.numba.activations import L1, LOSSES, MSE, RELU, Loss
+from aecompress.engines.numba.activations import L1, LOSSES, MSE, RELU
 from aecompress.engines.numba.cache import completion_mark
 from aecompress.engines.numba.cell import Batches, Stats, evaluate_cell, train_cell
 from aecompress.engines.numba.jit import LINE
@@ -24,13 +24,13 @@ from aecompress.engines.numba.layout import Cell, Floats, Ints, aligned, layer_t
 from aecompress.engines.numba.pieces import WHOLE_BATCH, Workspace, train_shared
 from aecompress.engines.numba.shuffle import shuffled, sort_places
 from aecompress.engines.numba.steps import (
-    Output,
     add_bias_and_activate,
     hidden_gradient,
     output_gradient,
     rule_of,
+    update_cells,
 )
-from aecompress.engines.numba.updates import Rule, Slopes, StepSize, Weights, update_row
+from aecompress.engines.numba.updates import Rule, Slopes, Weights
 from aecompress.engines.training import step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
@@ -150,40 +150,36 @@ def warm() -> None:
     sort_places(order, order.copy())
     evaluate_cell(layers, aligned(1, floats)[0], rows, L1)
     load_row(layers, row, aligned(1, floats)[0])
-    for line, coded in ((row, rows), (np.zeros(7, np.int16), np.zeros((1, 2), np.int16))):
-        update_row(
-            Weights(row, mask, row, row), Slopes(line, line), Rule(True, False, one, one, one), StepSize(one, one)
-        )
+    block, rule = np.zeros((1, 7), np.float32), Rule(True, False, one, one, one)
+    for line, coded in ((block, rows), (np.zeros((1, 7), np.int16), np.zeros((1, 2), np.int16))):
+        update_cells(Weights(block, mask[None], block, block), Slopes(line, line), rule, steps, one)
         add_bias_and_activate(RELU, coded, coded, coded)
-        output_gradient(RELU, Loss(MSE, one), Output(coded, rows, coded, coded, coded))
+        output_gradient(RELU, (MSE, one), (coded, rows, coded, coded, coded))
         hidden_gradient(RELU, coded, coded, coded, coded)
 
 
-WARM = "import sys; sys.path[:] = sys.argv[1:]; from aecompress.engines.numba.engine import warm; warm()"
-
-
-def import_paths() -> list[str]:
-    """Return where a child process finds what this one imports: never first in the working folder.
+def isolated(code: str) -> list[str]:
+    """Return the command of a child process that imports what this one does, and nothing from the working folder.
 
     The package's own folder comes last, for where it was found there, or by a finder of an editable installation.
     """
     here, root = Path.cwd(), Path(__file__).parents[3]
-    return [path for path in sys.path if path and Path(path) != here] + [str(root)]
+    paths = [path for path in sys.path if path and Path(path) != here] + [str(root)]
+    return [sys.executable, "-I", "-c", f"import sys; sys.path[:] = sys.argv[1:]; {code}", *paths]
 
 
 def prepare(poll: Poll) -> None:
     """Have a child process compile all loops into the cache, because a compilation here could not be stopped.
 
-    Does nothing where that was done before for this machine, nor where nothing can be kept. The child does not look
-    for modules in the working folder, where anything may lie.
-    """
+    Does nothing where that was done before for this machine, nor where nothing can be kept."""
     directory = train_cell.stats.cache_path
     if directory is None:
         return
     mark = completion_mark(Path(directory))
     if mark.exists():
         return
-    child = subprocess.Popen([sys.executable, "-I", "-c", WARM, *import_paths()], start_new_session=True)
+    command = isolated(f"from {__name__} import warm; warm()")
+    child = subprocess.Popen(command, start_new_session=True)
     try:
         while child.poll() is None:
             poll()

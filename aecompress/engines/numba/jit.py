@@ -20,7 +20,7 @@ NEAREST = 3
 """The cache nearest to the core, as `llvm.prefetch` counts them."""
 
 SUMS = {"contract", "reassoc", "nsz", "arcp"}
-"""Sums may be reordered and products joined, which is what lets the compiler use whole vectors; infinities and
+"""Sums may be reordered and products fused with them, which is what lets the compiler use whole vectors; infinities and
 not-a-numbers keep their meaning, so a lost cell stays lost."""
 ESTIMATES = SUMS | {"afn", "ninf"}
 """A quotient may also be an estimate and a step of Newton's, right to the rounding of float32."""
@@ -41,8 +41,8 @@ def _prefetch(context, array, place):
     """Ask for the cache line of ``array[place]``, to be brought to the nearest cache."""
 
     def generate(context, builder, signature, values):
-        made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
-        line = builder.bitcast(builder.gep(made.data, [values[1]]), ir.IntType(8).as_pointer())
+        proxy = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
+        line = builder.bitcast(builder.gep(proxy.data, [values[1]]), ir.IntType(8).as_pointer())
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [line.type, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
@@ -70,7 +70,7 @@ def copy_row(source, target):
 def fma(context, first, second, added):
     """Compute ``first * second + added``, rounded once where the processor can.
 
-    Of two products that are added, a compiler is free to join either, and does not choose alike in every loop.
+    Of two products that are added, a compiler is free to fuse either, and does not choose alike in every loop.
     """
 
     def generate(context, builder, signature, values):
@@ -123,8 +123,8 @@ def atomic_load(context, gate, place):
     """Read ``gate[place]`` as every core sees it."""
 
     def generate(context, builder, signature, values):
-        made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
-        return builder.load_atomic(builder.gep(made.data, [values[1]]), "seq_cst", 8)
+        proxy = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
+        return builder.load_atomic(builder.gep(proxy.data, [values[1]]), "seq_cst", 8)
 
     return types.int64(gate, place), generate
 
@@ -134,9 +134,9 @@ def atomic_increment(context, gate, place, old):
     """Add 1 to ``gate[place]`` if it is still ``old``; return whether it was."""
 
     def generate(context, builder, signature, values):
-        made = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
+        proxy = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=values[0])
         number, new = values[2], builder.add(values[2], ir.Constant(ir.IntType(64), 1))
-        found = builder.cmpxchg(builder.gep(made.data, [values[1]]), number, new, "seq_cst", "seq_cst")
+        found = builder.cmpxchg(builder.gep(proxy.data, [values[1]]), number, new, "seq_cst", "seq_cst")
         return builder.extract_value(found, 1)
 
     return types.boolean(gate, place, old), generate

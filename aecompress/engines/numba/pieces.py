@@ -145,7 +145,7 @@ def train_shared(layers, workspace, cell, batches, rule, stats):
 
     Two cores may call it with the same arguments and share the work. A batch has two halves, each taken a few rows at a
     time so that their values stay in the nearest caches, and each with a gradient of its own, so that the sum of the
-    two is the same whoever made them. Then the weights are updated, also half by half.
+    two is the same whoever computed them. Then the weights are updated, also half by half.
 
     Args:
         workspace: :class:`Workspace`, of the cell.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,21 +29,6 @@ from aecompress.nets import autoencoder
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace, product
 from aecompress.population.state import Population
-
-
-class Output(NamedTuple):
-    """The last layer of one cell: what its end of the forward pass reads and writes."""
-
-    pre: Any
-    """``[B, D]``: its products; then with the bias added."""
-    target: Any
-    """float32 ``[B, D]``"""
-    delta: Any
-    """``[B, D]``: the gradient before its activation, written."""
-    bias: Any
-    """``[1, D]``"""
-    bias_gradient: Any
-    """``[1, D]``, written."""
 
 
 @compiled
@@ -82,12 +66,16 @@ def add_bias_and_activate(kind, pre, out, bias):
 
 @compiled
 def output_gradient(kind, loss, output):
-    """End the forward pass of the last layer, an :class:`Output`, and start the backward one, in place.
+    """End the forward pass of the last layer and start the backward one.
 
     Args:
-        kind: its activation; loss: :class:`aecompress.engines.numba.activations.Loss`.
+        kind: its activation; loss: the fields of :class:`aecompress.engines.numba.activations.Loss`.
+        output: its products ``[B, D]``, to which the bias is added; the target, float32 ``[B, D]``; the gradient before
+            its activation ``[B, D]``, written; its bias ``[1, D]``; and the gradient of that ``[1, D]``, written.
+            Plain tuples, because numba takes a microsecond for the type of each record that comes from Python.
     """
     pre, target, delta, bias, bias_gradient = output
+    factor = Loss(loss[0], loss[1])
     width = pre.shape[1]
     line, done, goal, grad = [np.empty((1, width), np.float32) for _ in range(4)]
     add, total, powers = np.empty(width, np.float32), np.zeros(width, np.float32), np.empty(width, np.int32)
@@ -101,7 +89,7 @@ def output_gradient(kind, loss, output):
             store(x, c, sums_of[c])
         copy_row(target[b], goal[0])
         activate(kind, width, line, done, powers)
-        loss_gradient(loss, kind, line, done, goal, grad)
+        loss_gradient(factor, kind, line, done, goal, grad)
         for c in range(width):
             store(d, c, slope[c])
             total[c] += slope[c]
@@ -140,6 +128,21 @@ def hidden_gradient(kind, grad, pre, out, bias_gradient):
                 total[c] += behind[c]
     for c in range(width):
         store(bias_gradient[0], c, total[c])
+
+
+@compiled
+def update_cells(block, slopes, rule, sizes, epsilon):
+    """Mask and update the rows of all cells, in place.
+
+    Args:
+        block, slopes: :class:`aecompress.engines.numba.updates.Weights` and ``Slopes`` of the cells, ``[P, n]`` each.
+        sizes: float32 ``[P]``, the cells' step sizes.
+    """
+    weights, masks, first, second = block
+    gradient, copy = slopes
+    for cell in range(weights.shape[0]):
+        row = Weights(weights[cell], masks[cell], first[cell], second[cell])
+        update_row(row, Slopes(gradient[cell], copy[cell]), rule, StepSize(sizes[cell], epsilon))
 
 
 class Workspace(threading.local):
@@ -195,9 +198,9 @@ def gradient(
     trace = _forward(net, weights, inputs)
     delta = WORKSPACE.take("delta", tuple(inputs.shape), inputs)
     last = net.layers[-1]
-    factor = Loss(LOSSES.index(loss), np.float32(1 / (rows.shape[1] * rows.shape[2])))
+    factor = (LOSSES.index(loss), np.float32(1 / (rows.shape[1] * rows.shape[2])))
     for_each_cell(
-        lambda *cell: output_gradient(ACTIVATIONS.index(last.activation), factor, Output(*cell)),
+        lambda *cell: output_gradient(ACTIVATIONS.index(last.activation), factor, cell),
         trace.pre[-1], rows, delta, weights[last.name + ".bias"], gradients[last.name + ".bias"],
     )  # fmt: skip
     _backward(net, weights, gradients, inputs, trace, delta)
@@ -261,11 +264,13 @@ def masked_update(
     block: Population, own: Products, kept: Tensor | None, training: Training, size: float, epsilon: float
 ) -> None:
     """Compute what :func:`aecompress.engines.eager.masked_update` does, in one pass over the memory."""
-    weights, masks = block.weights.numpy(), block.masks.numpy()
-    slopes, copy = (part.view(torch.int16 if own.half else part.dtype).numpy() for part in (own.gradient, own.weights))
+    weights = block.weights.numpy()
+    gradient, copy = (t.view(torch.int16 if own.half else t.dtype).numpy() for t in (own.gradient, own.weights))
     first, second = (weights, weights) if block.moments is None else (moment.numpy() for moment in block.moments)
-    rates = block.learning_rate.numpy() * np.float32(size)
-    rule = rule_of(training, kept is not None)
-    for cell in range(len(weights)):
-        row = Weights(weights[cell], masks[cell], first[cell], second[cell])
-        update_row(row, Slopes(slopes[cell], copy[cell]), rule, StepSize(rates[cell], np.float32(epsilon)))
+    update_cells(
+        Weights(weights, block.masks.numpy(), first, second),
+        Slopes(gradient, copy),
+        rule_of(training, kept is not None),
+        block.learning_rate.numpy() * np.float32(size),
+        np.float32(epsilon),
+    )

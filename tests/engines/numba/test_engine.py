@@ -9,7 +9,7 @@ import torch
 
 from aecompress.engines import eager, workers
 from aecompress.engines.base import Work
-from aecompress.engines.numba import cell, engine, layout, pieces, shuffle, steps, updates
+from aecompress.engines.numba import cell, engine, layout, pieces, shuffle, steps
 from aecompress.engines.numba.activations import LOSSES
 from aecompress.population.state import Population
 from tests.engines.numba.networks import (
@@ -142,7 +142,7 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
         cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.sort_places, layout.load_row,
-        updates.update_row, steps.add_bias_and_activate, steps.output_gradient, steps.hidden_gradient,
+        steps.update_cells, steps.add_bias_and_activate, steps.output_gradient, steps.hidden_gradient,
     )  # fmt: skip
     engine.warm()
     before = [len(function.signatures) for function in functions]
@@ -152,9 +152,9 @@ def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
             population = start(net, optimizer)
             for stats in (population.stats, None):
                 compiled_pass(net, rule, dataclasses.replace(population, stats=stats))
-                wide = dataclasses.replace(rule, batch=50)
+                long = dataclasses.replace(rule, batch=50)
                 large = start(net, optimizer, batch=50)
-                compiled_pass(net, wide, large if stats else dataclasses.replace(large, stats=None))
+                compiled_pass(net, long, large if stats else dataclasses.replace(large, stats=None))
             for products in (None, torch.bfloat16):
                 half = dataclasses.replace(rule, products=products)
                 eager_pass(net, half, population, update=steps.masked_update, gradient=steps.gradient)

@@ -207,6 +207,7 @@ def test_a_worker_killed_half_way_changes_no_number(tmp_path: Path) -> None:
         assert result["runs"][trial.folder] == metrics(tmp_path / "serial" / trial.folder)
 
 
+@pytest.mark.slow
 def test_a_signal_stops_every_worker_with_a_checkpoint(tmp_path: Path) -> None:
     tiny(tmp_path, TINY.replace("train.epochs = 4", "train.epochs = 100000"))
     where = tmp_path / "ray"

@@ -50,6 +50,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
     assert isinstance(log[-1], events.Finished)
 
 
+@pytest.mark.slow
 def test_a_run_is_paused_resumed_and_stopped_from_here_and_then_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "steered"
     command = [sys.executable, "-m", "aecompress"]

@@ -26,6 +26,7 @@ def in_child(script: str, *, path: Path = PACKAGE.parent, kept: Path | None = No
     return subprocess.run(command, env=environment, cwd=path, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_compiled_code_is_kept_between_processes() -> None:
     script = (
         "from aecompress.engines.numba.engine import train_cell, warm; warm(); "

@@ -66,7 +66,7 @@ def test_verify_passes_on_what_prune_wrote_and_fails_on_one_weight_changed_by_a_
     finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     model = finished[0] / "model"
-    good = aecompress("verify", model / "autoencoder.onnx", model)
+    good = commands.aecompress("verify", model / "autoencoder.onnx", model)
     assert good.returncode == 0, good.stderr
     proto = onnx.load(model / "autoencoder.onnx")
     initializer = next(part for part in proto.graph.initializer if part.name.endswith(".weight"))
@@ -75,7 +75,7 @@ def test_verify_passes_on_what_prune_wrote_and_fails_on_one_weight_changed_by_a_
     values[place] *= 1.01
     initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
     onnx.save(proto, tmp_path / "bad.onnx")
-    bad = aecompress("verify", tmp_path / "bad.onnx", model, "--json")
+    bad = commands.aecompress("verify", tmp_path / "bad.onnx", model, "--json")
     assert bad.returncode == 3
     assert json.loads(bad.stdout)["passed"] is False
     assert "is not the model" in bad.stderr
@@ -86,11 +86,11 @@ def test_verify_takes_raw_rows_from_a_file(
 ) -> None:
     model = finished[0] / "model"
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((9, 30)))
-    process = aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "rows.npy")
+    process = commands.aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "rows.npy")
     assert process.returncode == 0
     assert "all 9 rows, batch 9" in process.stdout
     np.save(tmp_path / "narrow.npy", np.zeros((9, 3)))
-    narrow = aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "narrow.npy")
+    narrow = commands.aecompress("verify", model / "encoder.onnx", model, "--rows", tmp_path / "narrow.npy")
     assert narrow.returncode == 2
     assert "3 inputs" in narrow.stderr and "Traceback" not in narrow.stderr
 
@@ -106,24 +106,24 @@ def test_inspect_counts_the_zeros_of_the_run(finished: tuple[Path, subprocess.Co
 
 
 def test_data_describes_and_writes(tmp_path: Path) -> None:
-    process = aecompress("data", "binary-clusters:4x10x30", "--json", "-o", tmp_path / "rows.npz")
+    process = commands.aecompress("data", "binary-clusters:4x10x30", "--json", "-o", tmp_path / "rows.npz")
     facts = json.loads(process.stdout)
     assert (facts["inputs"], facts["train_rows"], facts["values"]) == (30, 40, "0/1")
     with np.load(tmp_path / "rows.npz", allow_pickle=False) as arrays:
         assert {name: arrays[name].shape for name in arrays} == dict.fromkeys(("train", "validation", "test"), (40, 30))
-    assert "fingerprint\t" in aecompress("data").stdout
+    assert "fingerprint\t" in commands.aecompress("data").stdout
 
 
 def test_spec_prints_sources_and_reads_back(tmp_path: Path) -> None:
-    process = aecompress("spec", "--batch", "32", "--set", "prune.end=0.6")
+    process = commands.aecompress("spec", "--batch", "32", "--set", "prune.end=0.6")
     values = tomllib.loads(process.stdout)
     assert (values["train"]["batch"], values["prune"]["end"]) == (32, 0.6)
     assert "batch = 32  # --batch" in process.stdout
     assert "hidden = [32]  # from the data" in process.stdout
     (tmp_path / "spec.toml").write_text(process.stdout)
-    again = aecompress("spec", "--spec", tmp_path / "spec.toml")
+    again = commands.aecompress("spec", "--spec", tmp_path / "spec.toml")
     assert tomllib.loads(again.stdout) == values
-    schema = json.loads(aecompress("spec", "--schema").stdout)
+    schema = json.loads(commands.aecompress("spec", "--schema").stdout)
     assert "train" in schema["properties"]
 
 

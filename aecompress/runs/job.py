@@ -23,7 +23,9 @@ from aecompress.plan.auto import complete
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, find_device
 from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
@@ -40,6 +42,10 @@ class Job:
     dataset: Dataset
     net: Autoencoder
     plan: Plan
+    goal: Goal
+    export: Export
+    checkpoint_every: int
+    """Generations between two checkpoints."""
     device: torch.device
     folder: Path
     directory: Path
@@ -56,7 +62,7 @@ class Job:
     @property
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with."""
-        return {"spec_hash": self.spec.hash, "fingerprint": self.dataset.fingerprint}
+        return {"spec_hash": self.export.spec_hash, "fingerprint": self.dataset.fingerprint}
 
 
 def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
@@ -114,6 +120,9 @@ def _job(
         dataset=dataset,
         net=net,
         plan=plan,
+        goal=goal_of(resolved.spec),
+        export=export_of(resolved.spec),
+        checkpoint_every=resolved.spec.checkpoint_every,
         device=device,
         folder=where,
         directory=directory,

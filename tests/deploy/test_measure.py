@@ -70,7 +70,7 @@ def test_beside_four_busy_processes_no_file_is_called_faster_than_its_equal(tmp_
     paths = [network(tmp_path / f"{seed}.onnx", (784, 256, 64, 256, 784), seed) for seed in (0, 1)]
     busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(100000))"]) for _ in range(4)]
     try:
-        found = [measure.bench(paths)[1] for _ in range(10)]
+        found = [measure.bench(paths, (1, 64), (1, 0), 0.1)[1] for _ in range(10)]
     finally:
         for process in busy:
             process.kill()

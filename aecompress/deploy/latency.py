@@ -32,7 +32,8 @@ FEWEST_ROUNDS = 16
 """Of fewer, not even the smallest and the largest ratio are an interval of that probability."""
 RESOLUTION = 1.1
 """Intervals are widened by it, because two sessions of one file differ by where their weights lie in memory: by a
-standard deviation of 2.5 % where two models of 1.7 MB share a cache of 2 MB, and at most 7 % in 240 pairs on one thread."""
+standard deviation of 2.5 % where two models of 1.7 MB share a cache of 2 MB, and by at most 7 % in 240
+pairs, on one thread."""
 NARROW = 1.04
 """The end of an interval over its beginning, before it is widened, from which more rounds are not worth their time."""
 

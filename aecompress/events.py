@@ -16,6 +16,7 @@ from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
 from aecompress.files import open_own
+from aecompress.intervals import Ratio, milliseconds_text
 from aecompress.parsing import check_depth
 
 VERSION = 1
@@ -195,20 +196,28 @@ class Compared:
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]
     """Median time of a call on one thread, per file and batch."""
+    quartiles: tuple[tuple[tuple[float, float], ...], ...]
+    """Between them lies half of what was measured, in milliseconds, per file and batch."""
+    ratios: tuple[tuple[tuple[float, float, float], ...], ...]
+    """How many times as fast as the dense model, per file and batch: the interval's beginning, the median, its end."""
     notes: tuple[str, ...]
     """Which variants were kept, and why."""
 
     def table(self) -> list[tuple[str, ...]]:
         """Return the before/after table as text, its head first."""
-        times = (f"ms, {batch} row{'s' * (batch > 1)}" for batch in self.batches)
-        rows: list[tuple[str, ...]] = [("file", "bytes", "smaller", *times, "faster", "loss", "non-zeros")]
-        for name, size, nonzeros, loss, milliseconds in zip(
-            self.files, self.bytes, self.nonzeros, self.losses, self.milliseconds, strict=True
+        calls = [f"{batch} row{'s' * (batch > 1)}" for batch in self.batches]
+        columns = [column for call in calls for column in (f"ms, {call}", f"faster, {call}")]
+        rows: list[tuple[str, ...]] = [("file", "bytes", "smaller", *columns, "loss", "non-zeros")]
+        for name, size, nonzeros, loss, own, quartiles, ratios in zip(
+            *(self.files, self.bytes, self.nonzeros, self.losses, self.milliseconds, self.quartiles, self.ratios),
+            strict=True,
         ):
-            gains = [f"{before / now:.1f}x" for before, now in zip(self.milliseconds[0], milliseconds, strict=True)]
+            times = [milliseconds_text(*pair) for pair in zip(own, quartiles, strict=True)]
+            gains = [Ratio(low=low, middle=middle, high=high).text for low, middle, high in ratios]
+            gains = gains if len(rows) > 1 else ["1.00x"] * len(gains)  # the dense model itself
+            cells = [cell for pair in zip(times, gains, strict=True) for cell in pair]
             smaller, error = f"{self.bytes[0] / size:.1f}x", f"{loss:.6f}" if math.isfinite(loss) else "not trained"
-            spent = (f"{each:.4f}" for each in milliseconds)
-            rows.append((name, f"{size:,}", smaller, *spent, "/".join(gains), error, f"{nonzeros:,}"))
+            rows.append((name, f"{size:,}", smaller, *cells, error, f"{nonzeros:,}"))
         return rows
 
 

@@ -256,6 +256,8 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
             "bytes": one.bytes,
             "ms1": one.milliseconds(1),
             "ms64": one.milliseconds(64),
+            "faster1": one.timing(1).faster.text,
+            "faster64": one.timing(64).faster.text,
             "mse": mse_of(path, rows),
         }
         for (name, path), one in zip(paths.items(), measured, strict=True)
@@ -270,9 +272,9 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
                     str(one["name"]),
                     f"{one['bytes']:,}",
                     f"{one['ms1']:.4f}",
-                    f"{first['ms1'] / one['ms1']:.2f}x",
+                    str(one["faster1"]),
                     f"{one['ms64']:.4f}",
-                    f"{first['ms64'] / one['ms64']:.2f}x",
+                    str(one["faster64"]),
                     f"{one['mse']:.5f}",
                 ]
                 for one in found
@@ -381,15 +383,14 @@ def clusters(keep: Path) -> dict[str, Any]:
             said = [event for event in events.read_log(run / "events.jsonl") if isinstance(event, events.Compared)][-1]
             l1 = dict(zip(said.files, said.losses, strict=True))[path.name]
         ms = [one.milliseconds(1), one.milliseconds(64)]
-        gains = [measured[0].milliseconds(n) / m for n, m in zip((1, 64), ms, strict=True)]
-        out[name] = {"bytes": one.bytes, "ms": ms, "faster": gains, "l1": l1}
+        gains = [one.timing(n).faster for n in (1, 64)]
+        out[name] = {"bytes": one.bytes, "ms": ms, "faster": [gain.middle for gain in gains], "l1": l1}
         lines.append(
             [
                 name,
                 f"{one.bytes:,}",
                 f"{measured[0].bytes / one.bytes:.1f}x",
-                f"{gains[0]:.2f}x",
-                f"{gains[1]:.2f}x",
+                *(gain.text for gain in gains),
                 "not trained" if run is None else f"{l1:.5f}",
             ]
         )

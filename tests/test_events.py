@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,8 @@ EXAMPLES: list[events.Event] = [
         losses=(math.inf, 0.5),
         batches=(1, 64),
         milliseconds=((2.0, 4.0), (1.0, 2.5)),
+        quartiles=(((1.9, 2.1), (3.9, 4.1)), ((0.9, 1.1), (1.0, 4.5))),
+        ratios=(((1.0, 1.0, 1.0), (1.0, 1.0, 1.0)), ((1.8, 2.0, 2.2), (0.7, 1.6, math.inf))),
         notes=("kept",),
     ),
     events.Profiled(at=8.5, seconds={"training": 1.5}),
@@ -253,6 +256,18 @@ def test_a_resume_supersedes_the_generations_after_its_own() -> None:
     before = [generation(number) for number in (1, 2, 3, 4)]
     after = [generation(number, 10.0) for number in (3, 4)]
     assert events.current([started, *before, resumed, *after]) == [started, *before[:2], resumed, *after]
+
+
+def test_the_before_and_after_table_shows_intervals_and_no_order_where_none_is_known() -> None:
+    (compared,) = (event for event in EXAMPLES if isinstance(event, events.Compared))
+    head, dense, other = compared.table()
+    calls = ("ms, 1 row", "faster, 1 row", "ms, 64 rows", "faster, 64 rows")
+    assert head == ("file", "bytes", "smaller", *calls, "loss", "non-zeros")
+    assert dense == ("dense", "100", "1.0x", "2.0000", "1.00x", "4.0000", "1.00x", "not trained", "9")
+    busy = ("1.0000-4.5000", "machine busy, not measured")
+    assert other == ("a.onnx", "25", "4.0x", "1.0000", "1.80-2.20x", *busy, "0.500000", "3")
+    alike = replace(compared, ratios=(compared.ratios[0], ((0.9, 1.0, 1.1),) * 2))
+    assert (alike.table()[2][4], alike.table()[2][6]) == ("same", "same")
 
 
 def test_how_an_earlier_attempt_ended_no_longer_holds_after_a_resume() -> None:

@@ -16,18 +16,19 @@ import onnxruntime
 
 from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
+from aecompress.deploy.fingerprint import fingerprint
+from aecompress.deploy.latency import Times, ratio, take_turns
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import load, session
 from aecompress.errors import DataError, RunError
+from aecompress.intervals import EQUAL, Ratio, milliseconds_text
+from aecompress.polling import Poll
 
 BATCHES = (1, 16, 64, 256)
-TURN_SECONDS = 2e-3
-"""How long a file is called before the next one has its turn: long against the clock, short against the noise."""
 LOADS = 3
-FEWEST_ROUNDS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """One way of calling a file."""
 
@@ -36,7 +37,16 @@ class Timing:
     """0: all cores."""
     milliseconds: float
     """Median of a call."""
+    quartiles: tuple[float, float]
+    """Between them lie half of the turns' medians, in milliseconds."""
     rows_per_second: float
+    faster: Ratio
+    """How many times as fast as the first file."""
+
+    @property
+    def text(self) -> str:
+        """Return the milliseconds as a cell of a table."""
+        return milliseconds_text(self.milliseconds, self.quartiles)
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,20 @@ class Measured:
     """Median time from the file to a session that can be called."""
     timings: tuple[Timing, ...]
 
+    def timing(self, batch: int, threads: int = 1) -> Timing:
+        """The timing of calls with so many rows."""
+        return next(t for t in self.timings if (t.batch, t.threads) == (batch, threads))
+
     def milliseconds(self, batch: int, threads: int = 1) -> float:
         """The median of a call with so many rows."""
-        return next(t.milliseconds for t in self.timings if (t.batch, t.threads) == (batch, threads))
+        return self.timing(batch, threads).milliseconds
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
-        return asdict(self)
+        fields = asdict(self)
+        for given, timing in zip(fields["timings"], self.timings, strict=True):
+            given["faster"]["verdict"] = timing.faster.verdict
+        return fields
 
 
 def bench(
@@ -63,36 +80,72 @@ def bench(
     batches: Sequence[int] = BATCHES,
     threads: Sequence[int] = (1, 0),
     seconds: float = 0.2,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = lambda: None,
 ) -> list[Measured]:
-    """Load and call every file, the files taking turns, so that what disturbs the machine disturbs all alike.
+    """Load and call every file, the files taking turns, and compare each with the first one.
 
     Args:
         batches: rows of a call.
         threads: threads inside an operator; 0 is all cores.
-        seconds: measured for each file, batch and number of threads.
-        poll: called between turns; may raise to stop.
+        seconds: the most that is measured for each file, batch and number of threads.
+        poll: called between rounds of turns; may raise to stop.
 
     Raises:
         DataError: a file cannot be loaded, or does not take float32 rows.
         RunError: a file gives values that are not finite.
     """
-    loads = [[_loading(path) for _ in range(LOADS)] for path in paths]
-    found: list[list[Timing]] = [[] for _ in paths]
+    loads = [[_loading(path) for path in paths] for _ in range(LOADS)]
+    found = rounds(paths, batches, threads, seconds, poll)
+    return [
+        Measured(
+            path=str(path),
+            bytes=path.stat().st_size,
+            load_milliseconds=statistics.median(load[index] for load in loads) * 1e3,
+            timings=tuple(_timing(*way, times, index) for way, times in found.items()),
+        )
+        for index, path in enumerate(paths)
+    ]
+
+
+def rounds(
+    paths: Sequence[Path], batches: Sequence[int], threads: Sequence[int], seconds: float, poll: Poll
+) -> dict[tuple[int, int], Times]:
+    """Call the files in turns, as :func:`bench` does: the times ``[rounds, files]`` by rows and threads of a call.
+
+    Files of the same arithmetic share one session, and have the same times.
+    """
+    arithmetic = [fingerprint(read_onnx(path)) for path in paths]
+    column = [arithmetic.index(one) for one in arithmetic]
+    apart = sorted(set(column))
+    found = {}
     for count in threads:
-        runners = [session(path, count) for path in paths]
-        rows = [_rows(path, runner, max(batches)) for path, runner in zip(paths, runners, strict=True)]
+        runners = [session(paths[index], count) for index in apart]
+        rows = [_rows(paths[index], runner, max(batches)) for index, runner in zip(apart, runners, strict=True)]
         for batch in batches:
-            medians = _turns(runners, [given[:batch] for given in rows], seconds, poll)
-            for timings, path, runner, given, median in zip(found, paths, runners, rows, medians, strict=True):
-                timings.append(Timing(batch, count, median * 1e3, batch / median))
+            calls = [_call(runner, given[:batch]) for runner, given in zip(runners, rows, strict=True)]
+            times = take_turns(calls, seconds, poll)
+            found[batch, count] = times[:, [apart.index(index) for index in column]]
+            for index, runner, given in zip(apart, runners, rows, strict=True):
                 (out,) = runner.run([runner.get_outputs()[0].name], {runner.get_inputs()[0].name: given[:batch]})
                 if len(out) != batch or not np.isfinite(out).all():
-                    raise RunError(f"{path}: gives {out.shape} with values that are not finite for {batch} rows")
-    return [
-        Measured(str(path), path.stat().st_size, statistics.median(load) * 1e3, tuple(timings))
-        for path, load, timings in zip(paths, loads, found, strict=True)
-    ]
+                    raise RunError(
+                        f"{paths[index]}: gives {out.shape} with values that are not finite for {batch} rows"
+                    )
+    return found
+
+
+def _timing(batch: int, threads: int, times: Times, index: int) -> Timing:
+    """What the ``times`` ``[rounds, files]`` say about one of the files."""
+    baseline, own = times[:, 0], times[:, index]
+    low, middle, high = (float(value) * 1e3 for value in np.quantile(own, (0.25, 0.5, 0.75)))
+    return Timing(
+        batch=batch,
+        threads=threads,
+        milliseconds=middle,
+        quartiles=(low, high),
+        rows_per_second=batch / middle * 1e3,
+        faster=EQUAL if np.array_equal(own, baseline) else ratio(baseline, own),
+    )
 
 
 def _loading(path: Path) -> float:
@@ -114,31 +167,16 @@ def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Float
     return rng.host(0, "bench-rows").random((count, shape[1]), dtype=np.float32)
 
 
-def _turns(
-    runners: Sequence[onnxruntime.InferenceSession], rows: Sequence[Floats], seconds: float, poll: Callable[[], None]
-) -> list[float]:
-    """The median seconds of a call of each, in turns of some calls."""
-    calls = []
-    for runner, given in zip(runners, rows, strict=True):
-        for _ in range(3):
-            once = _called(runner, given, 1)
-        calls.append(max(1, round(TURN_SECONDS / once)))
-    spent: list[list[float]] = [[] for _ in runners]
-    rounds = max(FEWEST_ROUNDS, round(seconds / TURN_SECONDS))
-    for _ in range(rounds):
-        poll()
-        for index, (runner, given) in enumerate(zip(runners, rows, strict=True)):
-            spent[index].append(_called(runner, given, calls[index]))
-    return [statistics.median(times) for times in spent]
-
-
-def _called(runner: onnxruntime.InferenceSession, rows: Floats, times: int) -> float:
-    """Seconds of one of so many calls."""
+def _call(runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:
+    """A function that runs the ``rows`` once and returns the seconds that took."""
     feed = {runner.get_inputs()[0].name: rows}
-    begin = time.perf_counter()
-    for _ in range(times):
+
+    def call() -> float:
+        begin = time.perf_counter()
         runner.run(None, feed)
-    return (time.perf_counter() - begin) / times
+        return time.perf_counter() - begin
+
+    return call
 
 
 def machine() -> dict[str, Any]:

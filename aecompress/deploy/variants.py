@@ -5,8 +5,7 @@ A variant that loses more than allowed, or an int8 file that is not faster here,
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,15 +16,16 @@ from aecompress.deploy.checkpoint import Floats, Model, torch_tensors
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.expected import Expectations
 from aecompress.deploy.graph import PARTS, Affine, Scorer
+from aecompress.deploy.latency import Times, ratio
 from aecompress.deploy.sparse import load_sparse, save_sparse
 from aecompress.deploy.verify import Check
 from aecompress.files import write_bytes
+from aecompress.intervals import BUSY, Ratio, mean
 
 VARIANTS = ("packed", "fp16", "int8", "scorer", "sparse")
-WIN = 1.05
-"""How much faster than float32, over one row and 64, an int8 file must be to be kept."""
 TIMED_BATCHES = (1, 64)
 TIMED_SECONDS = 0.1
+"""The most for each file and batch."""
 CALIBRATION_ROWS = 4096
 Poll = Callable[[], None]
 
@@ -179,7 +179,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
 
 
 def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """``PART.int8.onnx``, static or dynamic, whichever is faster here; only where it beats the plain file."""
+    """``PART.int8.onnx``, static or dynamic, whichever is faster here; only where it is faster than the plain file."""
     cases = source.expected if request.scaling is None else expected.unscaled(source.expected, request.scaling)
     at_least = replace(request, opset=max(request.opset, quantize.MIN_OPSET))
     for part, chain in source.chains.items():
@@ -198,32 +198,70 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
                 path.unlink()
         if not candidates:
             continue
-        plain = folder / f"{part}.onnx"
-        times = measure.bench([plain, *candidates], TIMED_BATCHES, (1,), TIMED_SECONDS, poll)
-        gains = {
-            path: [times[0].milliseconds(batch) / one.milliseconds(batch) for batch in TIMED_BATCHES]
-            for path, one in zip(candidates, times[1:], strict=True)
-        }
-        best = max(gains, key=lambda path: math.prod(gains[path]))
-        method, check = candidates[best]
-        speed = " and ".join(
-            f"{gain:.2f}x float32 at batch {batch}" for gain, batch in zip(gains[best], TIMED_BATCHES, strict=True)
+        paths = [folder / f"{part}.onnx", *candidates]
+        times = measure.rounds(paths, TIMED_BATCHES, (1,), TIMED_SECONDS, poll)
+        chosen, note = faster_method(
+            [method for method, _ in candidates.values()], {batch: found for (batch, _), found in times.items()}
         )
-        wins = math.prod(gains[best]) ** (1 / len(TIMED_BATCHES)) >= WIN
-        outcome.notes.append(
-            f"{part}.int8.onnx: {'' if wins else 'not kept, '}{method} is {speed} on one thread of this "
-            f"{measure.machine()['architecture']} machine, which says nothing about another kind"
-        )
-        for path in candidates:
-            if path != best or not wins:
+        outcome.notes.append(f"{part}.int8.onnx: {note}")
+        for path, (method, check) in candidates.items():
+            if method != chosen:
                 path.unlink()
-        if wins:
-            final = best.replace(folder / f"{part}.int8.onnx")
+                continue
+            final = path.replace(folder / f"{part}.int8.onnx")
             outcome.checks += [
                 replace(check, name=f"{final.name} loss"),
                 *verify.rounded_file(final, cases, request.tolerance, poll, part),
             ]
             outcome.files[f"{part}-int8"] = final.name
+
+
+def faster_method(methods: Sequence[str], times: Mapping[int, Times]) -> tuple[str | None, str]:
+    """Return the method of int8 that is faster than float32, None where none is known to be; and a note.
+
+    Args:
+        methods: in the order of METHODS.
+        times: by rows of a call, ``[rounds, 1 + methods]``, float32 first.
+    """
+    gains = {
+        method: [ratio(found[:, 0], found[:, column]) for found in times.values()]
+        for column, method in enumerate(methods, start=1)
+    }
+    over_all = {method: mean(each) for method, each in gains.items()}
+    winners = [method for method in methods if over_all[method].verdict == "faster"]
+    if not winners and any(one.verdict == "busy" for one in over_all.values()):
+        return None, f"not kept, {BUSY}; `aecompress export RUN --variants int8` measures again"
+    chosen, why = max(methods, key=lambda method: over_all[method].middle), ""
+    if len(winners) == 1:
+        chosen = winners[0]
+    elif winners:
+        chosen, why = of_two(winners, mean([ratio(found[:, 1], found[:, 2]) for found in times.values()]))
+    speed = " and ".join(
+        f"{compared_to_float32(gain)} at batch {batch}" for gain, batch in zip(gains[chosen], times, strict=True)
+    )
+    return chosen if winners else None, (
+        f"{'' if winners else 'not kept, '}{chosen} is {speed} on one thread of this "
+        f"{measure.machine()['architecture']} machine, which says nothing about another kind{why}"
+    )
+
+
+def of_two(methods: Sequence[str], second: Ratio) -> tuple[str, str]:
+    """Return the one of two methods to keep, and why: the first unless the ``second`` is known to be faster.
+
+    The first is static, with which a row's result does not depend on the rows beside it.
+    """
+    reason = f"{methods[0]} treats each row apart"
+    if second.verdict == "same":
+        return methods[0], f"; {methods[1]} is as fast, but {reason}"
+    if second.verdict == "busy":
+        return methods[0], f"; whether {methods[1]} is faster: {BUSY}; {reason}"
+    return methods[second.verdict == "faster"], ""
+
+
+def compared_to_float32(gain: Ratio) -> str:
+    """Return how many times as fast as float32, in words."""
+    words = {"same": "as fast as float32", "busy": f"({BUSY})"}
+    return words.get(gain.verdict, f"{gain.text} float32")
 
 
 def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,7 @@ from aecompress.runs.metrics import VERIFIED, verified_split
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
 SECONDS = 0.05
-"""Time of the benchmark for each file and batch."""
+"""The most time of the benchmark for each file and batch."""
 MODEL_FILES = {
     "config": "config.json",
     "weights": "model.safetensors",
@@ -208,6 +208,7 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     dense = folder / ".dense.onnx"
     write_bytes(dense, dense_model(model))
     benched = measure.bench([dense, *(folder / name for name in names)], BATCHES, (1,), SECONDS, source.poll)
+    timings = [[one.timing(batch) for batch in BATCHES] for one in benched]
     dense.unlink()
     losses = [
         verify.loss_of(folder / name, model, source.rows, source.export.metric, source.poll) for name in names[1:]
@@ -219,7 +220,9 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
         nonzeros=(model.parameters, *[model.parameters - model.zeros] * len(names)),
         losses=(math.inf, source.loss, *losses),
         batches=BATCHES,
-        milliseconds=tuple(tuple(one.milliseconds(batch) for batch in BATCHES) for one in benched),
+        milliseconds=tuple(tuple(timing.milliseconds for timing in own) for own in timings),
+        quartiles=tuple(tuple(timing.quartiles for timing in own) for own in timings),
+        ratios=tuple(tuple(astuple(timing.faster) for timing in own) for own in timings),
         notes=tuple(outcome.notes),
     )
 

@@ -271,7 +271,10 @@ def run_figures(log: Sequence[Event], activations: dict[str, Floats]) -> dict[st
     if layers:
         drawn["layers"] = ("Sparsity of each layer over time, mean over the cells.", layer_map(layers))
     if compared:
-        drawn["before_after"] = ("Bytes, and milliseconds on one thread, of every file.", sizes_and_times(compared[-1]))
+        drawn["before_after"] = (
+            "Bytes, and milliseconds on one thread with their quartiles, of every file.",
+            sizes_and_times(compared[-1]),
+        )
     if activations:
         drawn["activations"] = (
             "What every unit gives on the kept rows, scaled to the layer's largest value.",
@@ -343,7 +346,9 @@ def sizes_and_times(event: Compared) -> Any:
         shift = (number - (len(event.batches) - 1) / 2) * height
         times = [spent[number] for spent in event.milliseconds]
         right.barh(places + shift, times, height, label=label, color=COLOURS[1 + number % (len(COLOURS) - 1)])
-    right.set(xlabel="milliseconds, one thread")
+        for place, quartiles in zip(places + shift, event.quartiles, strict=True):
+            right.plot(quartiles[number], (place, place), color="black", linewidth=1)
+    right.set(xlabel="milliseconds, one thread; lines: quartiles")
     for chart in (left, right):
         chart.grid(alpha=0.3, axis="x")
         chart.spines[["top", "right"]].set_visible(False)

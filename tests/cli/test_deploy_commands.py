@@ -98,10 +98,14 @@ def test_bench_measures_files_side_by_side(tmp_path: Path) -> None:
     assert [row[0] for row in rows[1:]] == [str(file) for file in files]
     assert [int(row[1]) for row in rows[1:]] == [file.stat().st_size for file in files]
     assert (rows[1][2], rows[1][5], rows[1][7]) == ("1.00x", "1.00x", "1.00x")
+    again = call("bench", files[0], files[0], "--batch", "4", "--threads", "1", "--seconds", "0.01")
+    assert [line.split("\t")[5] for line in again.stdout.splitlines()] == ["faster", "1.00x", "same"]
     done = call("bench", *files, "--batch", "2", "--seconds", "0.01", "--json", "--plot", tmp_path / "a.svg")
     found = json.loads(done.stdout)
     assert found["machine"]["cores"] >= 1
-    assert [timing["threads"] for timing in found["files"][0]["timings"]] == [1, 0]
+    timings = [timing for file in found["files"] for timing in file["timings"]]
+    assert [timing["threads"] for timing in timings] == [1, 0] * 2
+    assert [timing["faster"]["verdict"] for timing in timings[:2]] == ["same"] * 2
     text = (tmp_path / "a.svg").read_text()
     assert text.count("<svg") == 1
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from aecompress.deploy import measure
 from aecompress.errors import DataError, RunError
+from aecompress.intervals import EQUAL
 from tests.deploy.models import edit, edit_tensor, tiny_model, write_onnx
 
 
@@ -26,21 +30,76 @@ def test_every_file_is_called_at_every_batch_and_number_of_threads(tmp_path: Pat
         for timing in one.timings:
             assert timing.rows_per_second == pytest.approx(timing.batch / timing.milliseconds * 1e3)
         assert one.milliseconds(5) == one.timings[1].milliseconds
-        assert one.to_json()["timings"][0]["batch"] == 1
+        given = one.to_json()["timings"][0]
+        assert given["batch"] == 1
+        assert set(given["faster"]) == {"low", "middle", "high", "verdict"}
 
 
-def test_files_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def network(path: Path, sizes: tuple[int, ...], seed: int) -> Path:
+    """A chain of products with random weights."""
+    draws = np.random.default_rng(seed)
+    pairs = list(pairwise(sizes))
+    weights = [
+        numpy_helper.from_array(draws.standard_normal(pair).astype(np.float32) / 30, f"w{index}")
+        for index, pair in enumerate(pairs)
+    ]
+    nodes = [helper.make_node("MatMul", [str(n), f"w{n}"], [str(n + 1)]) for n in range(len(pairs))]
+    ends = [(str(0), sizes[0]), (str(len(pairs)), sizes[-1])]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in ends]
+    graph = helper.make_graph(nodes, "g", value[:1], value[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def test_the_first_file_is_compared_with_an_equal_and_a_larger_one(tmp_path: Path) -> None:
+    sizes = {"a": (64, 32, 64), "b": (64, 32, 64), "c": (64, *[256] * 9, 64)}
+    paths = [network(tmp_path / f"{name}.onnx", size, seed) for seed, (name, size) in enumerate(sizes.items())]
+    found = [one.timing(16) for one in measure.bench(paths, (16,), (1,), 0.05)]
+    assert found[0].faster == EQUAL
+    assert found[1].faster.verdict in ("same", "busy")
+    assert found[2].faster.verdict in ("slower", "busy")
+    assert found[2].faster.middle < 0.5
+    for timing in found:
+        low, high = timing.quartiles
+        assert low <= timing.milliseconds <= high
+        assert timing.text.startswith(f"{timing.milliseconds if high <= 1.5 * low else low:.4f}")
+
+
+@pytest.mark.slow
+def test_beside_four_busy_processes_no_file_is_called_faster_than_its_equal(tmp_path: Path) -> None:
+    paths = [network(tmp_path / f"{seed}.onnx", (784, 256, 64, 256, 784), seed) for seed in (0, 1)]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(100000))"]) for _ in range(4)]
+    try:
+        found = [measure.bench(paths, (1, 64), (1, 0), 0.1)[1] for _ in range(10)]
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    verdicts = {timing.faster.verdict for one in found for timing in one.timings}
+    assert verdicts <= {"same", "busy"}
+    assert "same" in verdicts
+
+
+def test_files_of_the_same_arithmetic_are_called_once_and_are_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_onnx(tmp_path, tiny_model("relu"))
-    called = []
-    real = measure._called
+    path, other = tmp_path / "encoder.onnx", tmp_path / "other.onnx"
+    proto = onnx.load(path)
+    proto.producer_name = "someone"
+    onnx.save(proto, other)
+    files = []
+    real = measure.take_turns
 
-    def recorded(runner: object, rows: np.ndarray, times: int) -> float:
-        called.append(runner.get_outputs()[0].name)  # type: ignore[attr-defined]
-        return real(runner, rows, times)  # type: ignore[arg-type]
+    def recorded(calls: list[object], *rest: object) -> object:
+        files.append(len(calls))
+        return real(calls, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(measure, "_called", recorded)
-    measure.bench([tmp_path / "encoder.onnx", tmp_path / "decoder.onnx"], (1,), (1,), 0.01)
-    assert called[6:] == ["latent", "reconstruction"] * measure.FEWEST_ROUNDS
+    monkeypatch.setattr(measure, "take_turns", recorded)
+    found = measure.bench([path, tmp_path / "decoder.onnx", other], (1,), (1,), 0.01)
+    assert files == [2]
+    assert found[2].timings == found[0].timings
+    assert found[2].timing(1).faster == EQUAL
 
 
 def test_a_poll_that_raises_ends_it(tmp_path: Path) -> None:

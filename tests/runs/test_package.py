@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress import events
-from aecompress.deploy import graph, measure, variants, verify
+from aecompress.deploy import graph, variants, verify
 from aecompress.deploy.checkpoint import load_model, load_rows, torch_tensors
 from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
@@ -82,6 +81,8 @@ def test_the_table_has_what_is_on_disk(finished: tuple[Path, list[events.Event]]
     assert compared.losses[1] == model.about["metrics"]["test_mse"]
     assert compared.losses[2:] == pytest.approx([compared.losses[1]] * (len(compared.files) - 2), rel=0.05)
     assert all(len(spent) == 2 and min(spent) > 0 for spent in compared.milliseconds)
+    assert compared.ratios[0] == ((1.0, 1.0, 1.0),) * 2
+    assert all(len(ratios) == 2 and all(low <= high for low, _, high in ratios) for ratios in compared.ratios)
     card = (where / "model/README.md").read_text()
     for row in compared.table():
         assert "| " + " | ".join(row) + " |" in card
@@ -284,16 +285,13 @@ def test_a_wrong_variant_leaves_no_model(
 def test_int8_is_kept_only_where_it_is_faster(
     finished: tuple[Path, list[events.Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = measure.bench
     for factor, kept in ((0.1, True), (10.0, False)):
 
-        def scaled(paths: list[Path], *rest: object, factor: float = factor) -> list[measure.Measured]:
-            found = real(paths, *rest)  # type: ignore[arg-type]
-            times = tuple(replace(t, milliseconds=1.0) for t in found[0].timings)
-            others = tuple(replace(t, milliseconds=factor) for t in times)
-            return [replace(one, timings=others if "int8" in Path(one.path).name else times) for one in found]
+        def given(paths: list[Path], batches: tuple[int, ...], *rest: object, factor: float = factor) -> object:
+            seconds = np.array([factor if "int8" in path.name else 1.0 for path in paths])
+            return {(batch, 1): np.tile(seconds, (50, 1)) for batch in batches}
 
-        monkeypatch.setattr(variants.measure, "bench", scaled)
+        monkeypatch.setattr(variants.measure, "rounds", given)
         flags = {"export.variants": ("--variants", ["int8"])}
         package = export_again(finished[0], flags, tmp_path / f"{factor}", False)
         assert any("int8" in kind for kind in package.files) == kept

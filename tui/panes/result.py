@@ -117,14 +117,14 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
 def before_and_after(compared: Compared, full: bool) -> Group:
     """Return the files beside the dense model of the same shape, and why variants were kept or not.
 
-    Where it is not ``full``, milliseconds are left out; their ratios stay.
+    Where it is not ``full``, milliseconds are left out; their ratios stay, on several lines where they must.
     """
     head, *rows = compared.table()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for index, name in enumerate(head):
         if not full and name.startswith("ms"):
             continue
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+        table.add_column(name, justify="right" if index else "left", no_wrap=not name.startswith("faster"))
     for row in rows:
         table.add_row(*(Text(cell) for name, cell in zip(head, row, strict=True) if full or not name.startswith("ms")))
     return Group(Text(""), table, *(Text(note, "dim") for note in compared.notes))

@@ -280,7 +280,11 @@ def parts_of(bench: Bench, job: Job, population: Population, rows: Rows) -> dict
     whole = bench.seconds(lambda: generation(plan, population, rows, lambda: None)) * 1e3
     block, cells = population.copy(), list(range(len(population)))
     one_prune = bench.seconds(lambda: prune(plan, block, cells, rows, 0)) * 1e3
-    return {**{phase: seconds * 1e3 for phase, seconds in clock.seconds.items()}, "whole": whole, "one prune": one_prune}
+    return {
+        **{phase: seconds * 1e3 for phase, seconds in clock.seconds.items()},
+        "whole": whole,
+        "one prune": one_prune,
+    }
 
 
 def memory(bench: Bench) -> None:

@@ -18,9 +18,11 @@ tune      the kernels of whole passes with other numbers of warps and inputs
 from __future__ import annotations
 
 import argparse
+import cProfile
 import dataclasses
 import functools
 import os
+import pstats
 import statistics
 import subprocess
 import sys
@@ -341,11 +343,28 @@ def trial(bench: Bench) -> None:
                     parts_ms=parts_of(bench, mine, population, rows), busy_ms=busy * 1e3,
                     synchronising=synchronising(bench, make),
                 )  # fmt: skip
+                host_profile(bench, f"{preset} {name}", make)
             except Exception as fault:
                 failed(bench, "trial", fault, preset=preset, engine=name)
     one_trial(bench, "paper-coevo-sync", PASSES, fields)
     one_trial(bench, "paper-coevo-sync", GRAPHS, {**fields, "train.epochs": 100})
     one_trial(bench, "paper-coevo", PASSES, {**fields, "train.epochs": 100})
+
+
+def host_profile(bench: Bench, name: str, make: Callable[[], Any]) -> None:
+    """Write which functions take the host's time in ten generations: milliseconds a generation, calls a generation."""
+    count = 10 if bench.gpu else 1
+    with cProfile.Profile() as profiler:
+        for _ in range(count):
+            make()
+    found = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    rows = [
+        (f"{Path(file).name}:{line} {function}", own / count * 1e3, whole / count * 1e3, calls / count)
+        for (file, line, function), (_, calls, own, whole, _) in found.items()
+    ]
+    for order, place in (("own", 1), ("whole", 2)):
+        top = sorted(rows, key=lambda row: -row[place])[:25]
+        bench.emit("host", name=name, order=order, ms_own_whole_calls={row[0]: row[1:] for row in top})
 
 
 FORMS = [(4, 64), (8, 64), (4, 32), (8, 32), (4, 128), (8, 128), (2, 64)]
@@ -356,8 +375,8 @@ def tune(bench: Bench) -> None:
     """Time the kernels of whole passes in other forms."""
     from aecompress.engines.cuda import passes
 
-    for name in ("paper 10", "1000 narrow", "paper 1000", "paper 100"):
-        case, precision, steps = CASES["narrow"][name]
+    for name in ("paper 10", "paper 10, Adam", "1000 narrow", "paper 1000", "paper 100"):
+        case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
         inputs, found = work.net.layers[0].inputs, dict[str, Any]()
         for warps, stretch in FORMS if bench.gpu else []:
@@ -367,12 +386,11 @@ def tune(bench: Bench) -> None:
             for kind, call in (("split", passes.split), ("whole", passes.whole)):
                 if kind == "whole" and form.parts == 1:
                     continue
-                launch = functools.partial(passes.launch_of, work, form)
                 try:
-                    if call(work, form, launch()) is False:
+                    if call(work, form, passes.launch_of(work, form)) is False:
                         continue
-                    given = launch()
-                    taken = [bench.seconds(lambda: call(work, form, given)) / 20 * 1e6 for _ in range(5)]
+                    again = functools.partial(call, work, form, passes.launch_of(work, form))
+                    taken = [bench.seconds(again) / 20 * 1e6 for _ in range(5)]
                     found[f"{kind} warps {warps} stretch {stretch}"] = statistics.median(taken)
                     passes.check(bench.device)
                 except Exception as fault:
@@ -389,7 +407,7 @@ STEPS: dict[str, tuple[int, int, Callable[[Bench], None]]] = {
         for name in names
     },
     **{f"fast:{group}": (2 + place, 30, functools.partial(fast, group=group)) for place, group in enumerate(CASES)},
-    "trial": (4, 45, trial),
+    "trial": (4, 55, trial),
     "tune": (5, 45, tune),
 }
 """Which steps run side by side (those of one number), the seconds that a step may take, and the step."""

@@ -71,7 +71,7 @@ def captured(body: Callable[[], None], rewind: Callable[[], None]) -> Callable[[
     Args:
         rewind: called before each call of ``body``, which must not run past the pass.
     """
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(2):
@@ -81,7 +81,7 @@ def captured(body: Callable[[], None], rewind: Callable[[], None]) -> Callable[[
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         body()
-    return cast(Callable[[], None], graph.replay)
+    return graph.replay
 
 
 def replay_of(graphs: Graphs, work: Work, batch: int) -> Callable[[], None]:

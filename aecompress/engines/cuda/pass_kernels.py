@@ -10,8 +10,8 @@ scratch  products up and down ``[P, S, BP, W]``, a counter per cell (0), a fault
 stats    total and square ``[P, BS, U]``, count ``[P, BS]``
 span     n, N
 
-Both take ``first`` and ``steps``: the first step of the stretch, and how many. Numbers that change from launch to launch
-and the places of a population in memory are not specialised: they would be compiled anew.
+Both take ``first`` and ``steps``: the first step of the stretch, and how many. Numbers that change from launch to
+launch and the places of a population in memory are not specialised: kernels would be compiled anew.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ def whole_kernel(state, given, stats, span, first, steps, RULE: tl.constexpr, NE
             x, here, left = batch_of(given, cell, first + step, span[1], b, i, B, D)
             at, inside = NET[1][0] + i[:, None] * H + c[None, :], (i[:, None] < D) & (c[None, :] < H)
             grad = tl.dot(tl.trans(x), deltas[0], input_precision=P)
-            store_three(row, step_three(row, load_three(row, at, inside, RULE), grad, at, inside, sizes, RULE), at, inside, RULE)
+            store_three(
+                row, step_three(row, load_three(row, at, inside, RULE), grad, at, inside, sizes, RULE), at, inside, RULE
+            )
         if BS > 0:
             accumulate_middle(stats, spot, outs, b, left, NET, U)
             count_batch(stats[2], cell * BS, b, left)

@@ -71,7 +71,7 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     inputs, width = net.layers[0].inputs, power_of_two(max(layer.outputs for layer in net.layers[:-1]))
     stretch = power_of_two(inputs) if one_block else min(power_of_two(inputs), STRETCH)
     tile = power_of_two(batch)
-    warps = 8 if tile * width >= 2048 else 4
+    warps = 8 if tile * width >= 1024 else 4
     return Form(width, batch, tile, stretch, -(-inputs // stretch), warps)
 
 

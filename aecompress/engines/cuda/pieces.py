@@ -1,10 +1,10 @@
 """What the kernels of whole passes share: activations, the loss, the update rule, and the layers between the two ends.
 
-A value, written "three", is a tile of weights with its two moments, which are one 0 each where the rule has none. RULE
-is (B1, B2, ADAM, MASKED). A cell's row is its weights, moments and masks: pointers to its first parameter.
+A value that is written "three" is a tile of weights with its two moments, which are one 0 each where the rule has none.
+RULE is (B1, B2, ADAM, MASKED). A cell's row is its weights, moments and masks: pointers to its first parameter.
 
-NET is (SIZES, OFFSETS, W, K, P, *ACTS): a chain of K layers of sizes SIZES (K + 1 of them), with activations ACTS and the
-offsets of each layer's weight and bias in a cell's row of parameters. The first and the last layer are as long as the rows and are treated
+NET is (SIZES, OFFSETS, W, K, P, *ACTS): a chain of K layers of sizes SIZES (K + 1 of them), OFFSETS of each layer's
+weight and bias in a cell's row, activations ACTS. The first and the last layer are as long as the rows and are treated
 in stretches of C inputs; the K - 2 layers between them, and all that they give, are tiles of W columns, zero beside the
 layer. A batch is BP rows, zero beside the batch. P is how exact products are.
 """

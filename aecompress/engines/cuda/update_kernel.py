@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
-import torch
 
 from aecompress.engines.eager import Products
 from aecompress.engines.training import Training

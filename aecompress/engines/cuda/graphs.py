@@ -13,7 +13,7 @@ import torch
 from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.cuda.available import triton_fault
-from aecompress.engines.cuda.steps import Buffers, Update, empty, fill, new_buffers, step
+from aecompress.engines.cuda.steps import Buffers, Pieces, Update, empty, fill, new_buffers, step, torch_gradient
 
 HELD = 12
 """Blocks whose graphs are held: as many sizes as the waves of an asynchronous ring have, and more."""
@@ -54,13 +54,21 @@ def graphs_for(work: Work) -> Graphs:
         return _held[key]
 
 
-def update_for(work: Work) -> Update:
-    """Return the update: one kernel where there is triton and a GPU, else torch's operations."""
-    if work.block.weights.is_cuda and work.block.weights.dtype == torch.float32 and not triton_fault():
-        from aecompress.engines.cuda.update_kernel import fused_update
+TORCH = Pieces(torch_gradient, cast(Update, eager.masked_update))  # whose numbers may be tensors
+"""A step of torch's operations."""
 
-        return fused_update
-    return cast(Update, eager.masked_update)  # its numbers may be tensors
+
+def pieces_for(work: Work) -> Pieces:
+    """Return what a step is made of: few kernels where there is triton and a GPU, else torch's operations."""
+    if not work.block.weights.is_cuda or work.block.weights.dtype != torch.float32 or triton_fault():
+        return TORCH
+    from aecompress.engines.cuda.step_kernels import ACTIVATIONS, fused_gradient
+    from aecompress.engines.cuda.update_kernel import fused_update
+
+    layers = work.net.layers
+    plain = work.net.log_variance is None and all(layer.kind == "dense" for layer in layers)
+    fused = plain and all(layer.activation in ACTIVATIONS for layer in layers)
+    return Pieces(fused_gradient if fused else torch_gradient, fused_update)
 
 
 def captured(body: Callable[[], None], rewind: Callable[[], None]) -> Callable[[], None]:
@@ -91,10 +99,10 @@ def replay_of(graphs: Graphs, work: Work, batch: int) -> Callable[[], None]:
     """
     loss = work.training.loss(work.block.generation)
     if (loss, batch) not in graphs.replays:
-        buffers, update = graphs.buffers, update_for(work)
+        buffers, pieces = graphs.buffers, pieces_for(work)
 
         def body() -> None:
-            step(buffers, loss, batch, update)
+            step(buffers, loss, batch, pieces)
 
         graphs.replays[loss, batch] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
     return graphs.replays[loss, batch]

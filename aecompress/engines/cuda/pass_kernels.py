@@ -22,13 +22,12 @@ import triton.language as tl
 from aecompress.engines.cuda.pieces import (
     accumulate,
     accumulate_middle,
-    activated,
     backward_middle,
     count_batch,
     forward_middle,
+    last_delta,
     load_middle,
     load_three,
-    output_delta,
     step_middle,
     step_three,
     store_middle,
@@ -114,7 +113,7 @@ def split_kernel(state, given, scratch, stats, span, first, steps, patience, RUL
         outs = forward_middle(sum_of_parts(scratch[0], start, tile, S, BP, W), middle, NET)
         pre = tl.dot(outs[K - 2], w4[0], input_precision=P) + w5[0][None, :]
         scale = 1.0 / (left * D).to(tl.float32)
-        d4 = output_delta(activated(pre, here, K - 1, NET), x, here, scale, LOSS, NET)
+        d4 = last_delta(pre, x, here, scale, LOSS, NET)
         tl.store(scratch[1] + mine, tl.dot(d4, tl.trans(w4[0]), input_precision=P))
         w4 = step_three(row, w4, tl.dot(tl.trans(outs[K - 2]), d4, input_precision=P), at4, in4, sizes, RULE)
         w5 = step_three(row, w5, tl.sum(d4, 0), at5, in5, sizes, RULE)
@@ -169,7 +168,7 @@ def whole_kernel(state, given, stats, span, first, steps, RULE: tl.constexpr, NE
             at5, in5 = NET[1][2 * K - 1] + i, i < D
             w4, w5 = load_three(row, at4, in4, RULE), load_three(row, at5, in5, RULE)
             pre = tl.dot(outs[K - 2], w4[0], input_precision=P) + w5[0][None, :]
-            d4 = output_delta(activated(pre, here, K - 1, NET), x, here, scale, LOSS, NET)
+            d4 = last_delta(pre, x, here, scale, LOSS, NET)
             back = tl.dot(d4, tl.trans(w4[0]), back, input_precision=P)
             grad = tl.dot(tl.trans(outs[K - 2]), d4, input_precision=P)
             store_three(row, step_three(row, w4, grad, at4, in4, sizes, RULE), at4, in4, RULE)

@@ -16,9 +16,8 @@ import triton.language as tl
 
 
 @triton.jit
-def activated(pre, inside, k: tl.constexpr, NET: tl.constexpr):
-    """Return what layer ``k`` gives, and 0 beside it; not-a-number stays not-a-number."""
-    NAME: tl.constexpr = NET[5 + k]
+def activated(pre, NAME: tl.constexpr):
+    """Return a layer's values after its activation; not-a-number stays not-a-number."""
     if NAME == "relu":
         out = tl.where(pre < 0, 0.0, pre)
     elif NAME == "leaky-relu":
@@ -29,13 +28,12 @@ def activated(pre, inside, k: tl.constexpr, NET: tl.constexpr):
         out = 1.0 - 2.0 / (tl.exp(2.0 * pre) + 1.0)
     else:
         out = pre
-    return tl.where(inside, out, 0.0)
+    return out
 
 
 @triton.jit
-def activation_backward(grad, out, k: tl.constexpr, NET: tl.constexpr):
-    """Return the gradient before the activation of layer ``k`` from that after it."""
-    NAME: tl.constexpr = NET[5 + k]
+def activation_backward(grad, out, NAME: tl.constexpr):
+    """Return the gradient before an activation from that after it."""
     if NAME == "relu":
         grad = tl.where(out <= 0, 0.0, grad)
     elif NAME == "leaky-relu":
@@ -48,9 +46,8 @@ def activation_backward(grad, out, k: tl.constexpr, NET: tl.constexpr):
 
 
 @triton.jit
-def output_delta(out, x, here, scale, LOSS: tl.constexpr, NET: tl.constexpr):
-    """Return the gradient of the loss before the output's activation, 0 where there are no rows or inputs."""
-    NAME: tl.constexpr = NET[4 + NET[3]]
+def output_delta(out, x, scale, LOSS: tl.constexpr, NAME: tl.constexpr):
+    """Return the gradient of the loss before the output's activation."""
     if LOSS == "bce" and NAME == "sigmoid":
         delta = (out - x) * scale
     else:
@@ -62,8 +59,29 @@ def output_delta(out, x, here, scale, LOSS: tl.constexpr, NET: tl.constexpr):
             slope = tl.minimum(tl.maximum(out - x, -1.0), 1.0)
         else:
             slope = (out - x) / tl.maximum(out * (1.0 - out), 1e-12)
-        delta = activation_backward(slope * scale, out, NET[3] - 1, NET)
-    return tl.where(here, delta, 0.0)
+        delta = activation_backward(slope * scale, out, NAME)
+    return delta
+
+
+@triton.jit
+def layer_output(pre, inside, k: tl.constexpr, NET: tl.constexpr):
+    """Return what layer ``k`` gives, and 0 beside it."""
+    NAME: tl.constexpr = NET[5 + k]
+    return tl.where(inside, activated(pre, NAME), 0.0)
+
+
+@triton.jit
+def layer_delta(grad, out, k: tl.constexpr, NET: tl.constexpr):
+    """Return the gradient before the activation of layer ``k``."""
+    NAME: tl.constexpr = NET[5 + k]
+    return activation_backward(grad, out, NAME)
+
+
+@triton.jit
+def last_delta(pre, x, here, scale, LOSS: tl.constexpr, NET: tl.constexpr):
+    """Return the gradient of the loss before the activation of the last layer, 0 where there are no rows or inputs."""
+    NAME: tl.constexpr = NET[4 + NET[3]]
+    return tl.where(here, output_delta(activated(pre, NAME), x, scale, LOSS, NAME), 0.0)
 
 
 @triton.jit
@@ -144,10 +162,10 @@ def store_middle(row, middle, RULE: tl.constexpr, NET: tl.constexpr):
 def forward_middle(into, middle, NET: tl.constexpr):
     """Return what the first K - 1 layers give, from the products of the first, ``[BP, W]`` each."""
     c = tl.arange(0, NET[2])[None, :]
-    outs = (activated(into + middle[1][0][0][None, :], c < NET[0][1], 0, NET),)
+    outs = (layer_output(into + middle[1][0][0][None, :], c < NET[0][1], 0, NET),)
     for k in tl.static_range(1, NET[3] - 1):
         pre = tl.dot(outs[k - 1], middle[0][k][0], input_precision=NET[4]) + middle[1][k][0][None, :]
-        outs = outs + (activated(pre, c < NET[0][k + 1], k, NET),)
+        outs = outs + (layer_output(pre, c < NET[0][k + 1], k, NET),)
     return outs
 
 
@@ -155,11 +173,11 @@ def forward_middle(into, middle, NET: tl.constexpr):
 def backward_middle(back, outs, middle, NET: tl.constexpr):
     """Return the gradients before the activations of the first K - 1 layers, from that after the last of them."""
     K: tl.constexpr = NET[3]
-    delta = activation_backward(back, outs[K - 2], K - 2, NET)
+    delta = layer_delta(back, outs[K - 2], K - 2, NET)
     deltas = (delta,)
     for j in tl.static_range(0, K - 2):
         delta = tl.dot(delta, tl.trans(middle[0][K - 2 - j][0]), input_precision=NET[4])
-        delta = activation_backward(delta, outs[K - 3 - j], K - 3 - j, NET)
+        delta = layer_delta(delta, outs[K - 3 - j], K - 3 - j, NET)
         deltas = (delta,) + deltas
     return deltas
 

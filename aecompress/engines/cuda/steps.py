@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from aecompress.engines.cuda.tables import on_device, step_tables
 from aecompress.engines.eager import Products, products_of
 from aecompress.engines.training import Training, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.layers import Trace
 from aecompress.nets.rows import gather
 from aecompress.population.state import Population
 
@@ -107,17 +109,31 @@ CHANGED = ("weights", "first_moment", "second_moment", "stats_total", "stats_squ
 """The tensors of a population that training changes."""
 
 
-def step(buffers: Buffers, loss: str, batch: int, update: Update) -> None:
-    """Make the step at the counter, with ``batch`` rows, and count."""
-    net, training, block, own = buffers.net, buffers.training, buffers.block, buffers.own
-    columns = buffers.counter * training.batch + buffers.columns[:batch]
+def torch_gradient(buffers: Buffers, loss: str, batch: int) -> Trace:
+    """Compute the gradient of the step at the counter, with ``batch`` rows, by torch's operations."""
+    net, own = buffers.net, buffers.own
+    columns = buffers.counter * buffers.training.batch + buffers.columns[:batch]
     rows = gather(buffers.rows, buffers.order.index_select(1, columns))  # [P, B, D]
     views = net.layout.views(own.weights), net.layout.views(own.gradient)
-    trace = gradient(net, *views, rows, noise_of(buffers, rows), training.noise_level, loss=loss)
+    return gradient(net, *views, rows, noise_of(buffers, rows), buffers.training.noise_level, loss=loss)
+
+
+class Pieces(NamedTuple):
+    """What a step is made of."""
+
+    gradient: Callable[[Buffers, str, int], Trace]
+    """Like :func:`torch_gradient`."""
+    update: Update
+
+
+def step(buffers: Buffers, loss: str, batch: int, pieces: Pieces) -> None:
+    """Make the step at the counter, with ``batch`` rows, and count."""
+    block = buffers.block
+    trace = pieces.gradient(buffers, loss, batch)
     size, epsilon = buffers.tables.index_select(1, buffers.counter)
-    update(block, own, buffers.kept, training, size, epsilon)
+    pieces.update(block, buffers.own, buffers.kept, buffers.training, size, epsilon)
     if block.stats is not None:
-        block.stats.add(net, trace)
+        block.stats.add(buffers.net, trace)
     buffers.counter.add_(1)
 
 

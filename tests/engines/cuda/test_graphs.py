@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aecompress.engines import eager
-from aecompress.engines.cuda import graphs
+from aecompress.engines.cuda import graphs, steps
 from tests.engines.cuda.cases import OTHER, PLAIN, Case, assert_equal, eagerly, trained, work_of
 
 CASES = PLAIN | OTHER
@@ -71,5 +71,5 @@ def test_nothing_is_trained_in_no_steps() -> None:
     assert_equal(work.block, before)
 
 
-def test_on_a_cpu_the_update_is_torchs() -> None:
-    assert graphs.update_for(work_of(Case())) is eager.masked_update
+def test_on_a_cpu_a_step_is_made_of_torchs_operations() -> None:
+    assert graphs.pieces_for(work_of(Case())) == graphs.TORCH == (steps.torch_gradient, eager.masked_update)

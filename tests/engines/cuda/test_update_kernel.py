@@ -21,7 +21,7 @@ def test_the_fused_update_is_the_eager_one(name: str) -> None:
     for update in (eager.masked_update, fused_update):
         steps.fill(buffers, work)
         for _ in work.steps[:-1]:
-            steps.step(buffers, work.training.loss(0), work.training.batch, update)  # type: ignore[arg-type]
+            steps.step(buffers, work.training.loss(0), work.training.batch, steps.Pieces(steps.torch_gradient, update))
         found.append((buffers.block.copy(), buffers.own.weights.clone()))
     assert_close(found[1][0], found[0][0], 3e-4 if name == "bf16" else 1e-5)
     torch.testing.assert_close(found[1][1], found[0][1])

@@ -217,7 +217,7 @@ class Profiled:
     kind: ClassVar[str] = "profiled"
     at: float
     seconds: dict[str, float]
-    """By phase: setting up, training, measuring, selecting and pruning, and so on."""
+    """By phase: setting up, training, evaluating, selecting and pruning, and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)

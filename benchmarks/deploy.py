@@ -1,4 +1,4 @@
-"""How small and how fast what is handed over gets: bytes and milliseconds against loss, beside what others do.
+"""How small and how fast exported models get: bytes and milliseconds against loss, beside what others do.
 
     python benchmarks/deploy.py MNIST.npz [--passes 30] [--keep FOLDER] [--json FILE] [--plot FILE.svg]
 
@@ -405,21 +405,21 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
-    asked = parser.parse_args()
-    if not asked.mnist.exists():
-        raise DataError(f"{asked.mnist}: no such file")
+    chosen = parser.parse_args()
+    if not chosen.mnist.exists():
+        raise DataError(f"{chosen.mnist}: no such file")
     with tempfile.TemporaryDirectory() as scratch:
-        keep = asked.keep or Path(scratch)
+        keep = chosen.keep or Path(scratch)
         keep.mkdir(parents=True, exist_ok=True)
-        rows = load_rows(asked.mnist, "test")
+        rows = load_rows(chosen.mnist, "test")
         print(f"{measure.machine()}, onnx {onnx.__version__}")
-        found, dense = curve(asked.mnist.resolve(), asked.passes, keep, rows)
-        found |= speed(asked.mnist.resolve(), asked.passes, keep, rows, dense)
+        found, dense = curve(chosen.mnist.resolve(), chosen.passes, keep, rows)
+        found |= speed(chosen.mnist.resolve(), chosen.passes, keep, rows, dense)
         found |= clusters(keep)
-    if asked.plot:
-        picture(found, asked.plot)
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    if chosen.plot:
+        picture(found, chosen.plot)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ def works(mnist: str) -> list[Work]:
 
 def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[float, float]]:
     """A run without files: job, last population, archive, and seconds with and without the archive."""
-    asked = {path: ("benchmark", value) for path, value in flags.items()} | {"seed": ("benchmark", seed)}
-    job = prepare(resolve(asked), NEVER)
+    requested = {path: ("benchmark", value) for path, value in flags.items()} | {"seed": ("benchmark", seed)}
+    job = prepare(resolve(requested), NEVER)
     threads = torch.get_num_threads()
     torch.set_num_threads(job.plan.blocks.threads or threads)
     rows = rows_of(job.spec, job.dataset, job.device)
@@ -127,7 +127,7 @@ def test_losses(job: Job, weights: torch.Tensor) -> list[float]:
 
 
 def fit(flags: dict[str, Any], seed: int, sparsity: float) -> Fit:
-    """One autoencoder, canonical; asserts that it has the zeros that were asked for."""
+    """One autoencoder, canonical; asserts that it has the target sparsity."""
     flags = flags | {"mode": "canonical", "prune.target_sparsity": sparsity}
     if sparsity == 0:
         flags["prune.operator"] = "none"
@@ -205,8 +205,8 @@ def table(work: Work, seeds: int) -> dict[str, Any]:
         if work.name == "clusters":
             floors = []
             for seed in range(seeds):
-                asked = {path: ("benchmark", value) for path, value in (work.flags | {"seed": seed}).items()}
-                floors.append(flip_rate(prepare(resolve(asked), NEVER).dataset))
+                requested = {path: ("benchmark", value) for path, value in (work.flags | {"seed": seed}).items()}
+                floors.append(flip_rate(prepare(resolve(requested), NEVER).dataset))
             results = {
                 name: [one._replace(test=one.test - floor) for one, floor in zip(fits, floors, strict=True)]
                 for name, fits in results.items()
@@ -232,8 +232,8 @@ def table(work: Work, seeds: int) -> dict[str, Any]:
             + (f" {spread(row['equal_time']['test'])} in {passes} passes |" if "equal_time" in row else " |"),
             flush=True,
         )
-    asked = {path: ("benchmark", value) for path, value in (work.flags | work.final).items()}
-    dataset = prepare(resolve(asked), NEVER).dataset
+    requested = {path: ("benchmark", value) for path, value in (work.flags | work.final).items()}
+    dataset = prepare(resolve(requested), NEVER).dataset
     found["pca"] = pca(dataset, work.code, work.metric) - (flip_rate(dataset) if work.name == "clusters" else 0.0)
     print(f"| {work.name} | PCA {work.code} | {found['pca']:.5f} | | | |", flush=True)
     return found
@@ -270,16 +270,16 @@ def front(mnist: str, epochs: int, seeds: int) -> dict[str, Any]:
     rings = {}
     for name, share, more in (("half", 0.5, {}), ("equal", 1.0, {}), ("alone", 0.5, {"evolve.radius": 0})):
         passes = max(1, math.floor((share * time_of_theirs / MARGIN - once) / each))
-        asked = ring | more | {"train.epochs": passes}
-        rings[name] = asked | work.final | {"train.learning_rate": best_rate(name, asked | work.tuning)}
+        requested = ring | more | {"train.epochs": passes}
+        rings[name] = requested | work.final | {"train.learning_rate": best_rate(name, requested | work.tuning)}
     settings: dict[str, Any] = {
-        name: [asked["train.learning_rate"], asked["train.epochs"]] for name, asked in rings.items()
+        name: [requested["train.learning_rate"], requested["train.epochs"]] for name, requested in rings.items()
     }
     settings["separate"] = [list(rates.values()), epochs]
     found: dict[str, Any] = {"work": "front", "settings": settings, "seeds": []}
     for seed in range(seeds):
         theirs = separate_runs(work.flags | work.final, rates, seed)
-        row = {"separate": theirs} | {name: of_ring(asked, seed) for name, asked in rings.items()}
+        row = {"separate": theirs} | {name: of_ring(requested, seed) for name, requested in rings.items()}
         found["seeds"].append(row)
         for name in rings:
             mine = row[name]
@@ -395,23 +395,23 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="of the front, .svg or .png")
     parser.add_argument("--reconstructions", type=Path, help="of test digits, .png; needs the part mnist8")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    parts, results = asked.parts.split(","), []
+    requested = parser.parse_args()
+    parts, results = requested.parts.split(","), []
     print("| work | zeros | baseline | ours | ratio | seconds, baseline / ours | ours at equal wall clock |")
     print("|---|---|---|---|---|---|---|")
-    for work in works(asked.mnist):
-        if asked.zeros:
-            work = work._replace(sparsities=tuple(map(float, asked.zeros.split(","))))
+    for work in works(requested.mnist):
+        if requested.zeros:
+            work = work._replace(sparsities=tuple(map(float, requested.zeros.split(","))))
         if work.name in parts:
-            results.append(table(work, asked.seeds))
-            if work.name == "mnist8" and asked.reconstructions:
-                reconstructions(asked.mnist, results[-1], asked.reconstructions)
+            results.append(table(work, requested.seeds))
+            if work.name == "mnist8" and requested.reconstructions:
+                reconstructions(requested.mnist, results[-1], requested.reconstructions)
     if "front" in parts:
-        results.append(front(asked.mnist, asked.front_epochs, asked.seeds))
-        if asked.picture:
-            picture(results[-1], asked.picture)
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=1) + "\n")
+        results.append(front(requested.mnist, requested.front_epochs, requested.seeds))
+        if requested.picture:
+            picture(results[-1], requested.picture)
+    if requested.json:
+        requested.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
 
-TRAINING, MEASURING = "training", "measuring"
+TRAINING, EVALUATING = "training", "evaluating"
 """The phases that an engine's time is added to."""
 
 
@@ -90,7 +90,7 @@ class Timed:
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
     ) -> Evaluation:
         """Evaluate and add the time."""
-        with self.clock(MEASURING):
+        with self.clock(EVALUATING):
             return self.engine.evaluate(net, weights, parts, metric, poll)
 
     def train_pairs(self, work: PairWork) -> Trace:

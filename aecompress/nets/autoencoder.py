@@ -84,7 +84,7 @@ def gradient(
     *,
     loss: str,
 ) -> Trace:
-    """Gradient of the training loss on one batch, written in place into ``gradients``.
+    """Write the gradient of the training loss on one batch into ``gradients``.
 
     Plain and denoising: the mean over rows and inputs. Denoising adds ``noise_level`` x ``noise`` ``[P, B, D]`` to the
     input. Variational: sum over inputs of the loss plus the Kullback-Leibler divergence to N(0, 1), mean over rows

@@ -94,19 +94,20 @@ def bytes_at(
         tensors = likeness(share, encoder, decoder, units=units)
         zeros = size - sum(int(np.count_nonzero(tensor)) for tensor in tensors.values())
         low, high = (share, high) if zeros < sparsity * size else (low, share)
-    return file_bytes(encoder + decoder, tensors, export)
+    return file_bytes(encoder + decoder, tensors, export.opset, export.variants, export.values)
 
 
-def file_bytes(layers: tuple[BoundLayer, ...], tensors: Mapping[str, Floats], export: ExportSpec) -> int:
+def file_bytes(
+    layers: tuple[BoundLayer, ...], tensors: Mapping[str, Floats], opset: int, variants: tuple[str, ...], values: str
+) -> int:
     """Return about the bytes of the smallest autoencoder file; packed values chosen by their loss count as int8."""
     chain = compact(chain_of(layers, tensors))
-    values = "int8" if export.values == "smallest" else export.values
     products = [graph.gemm(graph.plain)]
-    if "fp16" in export.variants:
+    if "fp16" in variants:
         products.append(graph.gemm(graph.half))
-    if "packed" in export.variants:
-        products.append(graph.gemm(pack.stored(pack.pack_all(chain, values))))
-    files = [graph.build(chain, "autoencoder", export.opset, {}, product=product) for product in products]
+    if "packed" in variants:
+        products.append(graph.gemm(pack.stored(pack.pack_all(chain, "int8" if values == "smallest" else values))))
+    files = [graph.build(chain, "autoencoder", opset, {}, product=product) for product in products]
     return min(len(file.SerializeToString()) for file in files) + METADATA_BYTES
 
 

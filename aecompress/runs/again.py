@@ -19,10 +19,10 @@ from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError
 from aecompress.plan.budget import file_bytes
 from aecompress.plan.data import request_of
+from aecompress.plan.export import Export, export_of
 from aecompress.runs import folder, front
 from aecompress.runs.metrics import with_metrics
 from aecompress.runs.package import Package, TooLargeError, export_model
-from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import resolve
 from aecompress.steering import read_status
 
@@ -49,13 +49,14 @@ def export_again(
     dataset = load(request_of(spec.data, spec.seed, Path(str(status.get("directory", "")))), stdin)
     if dataset.fingerprint != status["dataset"]["fingerprint"]:
         raise DataError(f"{spec.data.source}: its rows are not those the run in {run} was trained on; restore them")
+    export = export_of(spec)
     if pick is not None:
-        return export_picked(run, pick, spec, dataset, output, dense)
+        return export_picked(run, pick, export, dataset, output, dense)
     model = load_model(run / "model")
-    return export_model(run, model, dataset, spec, lambda: None, final=output, compacted=not dense)
+    return export_model(run, model, dataset, export, lambda: None, final=output, compacted=not dense)
 
 
-def export_picked(run: Path, pick: str, spec: RunSpec, dataset: Dataset, output: Path | None, dense: bool) -> Package:
+def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output: Path | None, dense: bool) -> Package:
     """Export the model of a run's front that ``pick`` names; a limit of bytes holds for the file that is written."""
     kind, value = front.parsed(pick)
     members, most = front.load(run), value if kind == "bytes" else math.inf
@@ -64,15 +65,15 @@ def export_picked(run: Path, pick: str, spec: RunSpec, dataset: Dataset, output:
     def size_of(member: front.Member) -> int:
         if member.path not in sizes:
             model = load_model(member.path)
-            sizes[member.path] = file_bytes(model.layers, model.tensors, spec.export)
+            sizes[member.path] = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
         return sizes[member.path]
 
     while True:
         member = front.pick(members, pick, size_of)
-        model, final = with_metrics(load_model(member.path), spec, dataset), output or member.path
+        model, final = with_metrics(load_model(member.path), export, dataset), output or member.path
         try:
             return export_model(
-                run, model, dataset, spec, lambda: None, final=final, compacted=not dense, most_bytes=most
+                run, model, dataset, export, lambda: None, final=final, compacted=not dense, most_bytes=most
             )
         except TooLargeError as fault:
             sizes[member.path] = fault.size  # more than was estimated: pick again

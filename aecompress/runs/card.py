@@ -12,8 +12,8 @@ from aecompress.data.dataset import Dataset
 from aecompress.deploy import measure, verify
 from aecompress.deploy.checkpoint import Model
 from aecompress.nets.losses import LOSSES
+from aecompress.plan.export import Export
 from aecompress.runs.metrics import verified_split
-from aecompress.spec.fields import RunSpec, metric_of
 
 DENSE = "dense"
 """The name of the model of the same shape with no weight zero, in the before/after table."""
@@ -24,7 +24,7 @@ SCALED_ROWS = "rows scaled as config.json says: (raw - offset) / divisor"
 
 
 def model_card(
-    model: Model, dataset: Dataset, spec: RunSpec, verification: verify.Verification, compared: events.Compared
+    model: Model, dataset: Dataset, export: Export, verification: verify.Verification, compared: events.Compared
 ) -> str:
     """Return the model's README in Markdown."""
     environment = Environment(
@@ -43,13 +43,13 @@ def model_card(
             "rows": compared.table()[1:],
             "notes": compared.notes,
             "dense": DENSE,
-            "metric": metric_of(spec.train.loss),
+            "metric": export.metric,
             "split": verified_split(dataset),
             "machine": measure.machine(),
-            "inputs": RAW_ROWS if spec.export.embed_scaling else SCALED_ROWS,
+            "inputs": RAW_ROWS if export.embed_scaling else SCALED_ROWS,
             "version": metadata.version("aecompress"),
-            "spec_hash": spec.hash,
-            "seed": spec.seed,
+            "spec_hash": export.spec_hash,
+            "seed": export.seed,
         }
     )
 

@@ -6,7 +6,6 @@ import math
 
 from aecompress.errors import RunError
 from aecompress.evolve.archive import Archive
-from aecompress.plan.counts import budgets_of
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
 
@@ -17,8 +16,7 @@ def best_cell(job: Job, population: Population) -> int:
     Raises:
         RunError: no individual has a finite loss.
     """
-    target = float(job.spec.prune.target_sparsity)
-    candidates = [cell for cell, budget in enumerate(budgets_of(job.spec)) if budget >= target]
+    candidates = [cell for cell, budget in enumerate(job.goal.budgets) if budget >= job.goal.target]
     fitness = population.fitness.tolist()
     best = min(candidates, key=lambda cell: fitness[cell])
     if not math.isfinite(fitness[best]):
@@ -38,11 +36,10 @@ def choose(job: Job, population: Population, front: Archive) -> int:
         RunError: there is none.
     """
     best_cell(job, population)  # raises where no cell has a finite loss
-    spec, size = job.spec, job.net.model_size
-    target, limit = float(spec.prune.target_sparsity) if spec.prune.drive == "target" else 0.0, math.inf
-    if spec.budget.max_loss_increase:
-        limit = (1 + spec.budget.max_loss_increase) * reference_loss(job, population)
-        target = float(spec.budget.min_sparsity)
+    goal, size = job.goal, job.net.model_size
+    target, limit = goal.required_sparsity, math.inf
+    if goal.max_loss_increase:
+        limit = (1 + goal.max_loss_increase) * reference_loss(job, population)
     most = min(size - round(target * size), size - 1) if limit < math.inf else size - round(target * size)
     sparse = [at for at, nonzeros in enumerate(front.nonzeros) if nonzeros <= most]
     candidates = [at for at in sparse if front.losses[at] <= limit]
@@ -50,7 +47,7 @@ def choose(job: Job, population: Population, front: Archive) -> int:
         rise = min(front.losses[at] for at in sparse) / reference_loss(job, population) - 1
         which = f" with at least {target:.1%} sparsity" if target else ""
         raise RunError(
-            f"budget.max_loss_increase = {spec.budget.max_loss_increase}: the best model{which} has a loss {rise:.1%} "
+            f"budget.max_loss_increase = {goal.max_loss_increase}: the best model{which} has a loss {rise:.1%} "
             "above the dense model's; allow more, request less sparsity, or train longer"
         )
     if not candidates:
@@ -63,4 +60,4 @@ def choose(job: Job, population: Population, front: Archive) -> int:
 
 def reference_loss(job: Job, population: Population) -> float:
     """Return the validation loss of the dense cell."""
-    return float(population.fitness[budgets_of(job.spec).index(0.0)])
+    return float(population.fitness[job.goal.dense_cell])

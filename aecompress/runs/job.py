@@ -24,7 +24,9 @@ from aecompress.plan.auto import complete
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for
 from aecompress.plan.engine import cheapest_device, choose_engine, workload_of
+from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
@@ -41,6 +43,10 @@ class Job:
     dataset: Dataset
     net: Autoencoder
     plan: Plan
+    goal: Goal
+    export: Export
+    checkpoint_every: int
+    """Generations between two checkpoints."""
     device: torch.device
     folder: Path
     directory: Path
@@ -57,7 +63,7 @@ class Job:
     @property
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with."""
-        return {"spec_hash": self.spec.hash, "fingerprint": self.dataset.fingerprint}
+        return {"spec_hash": self.export.spec_hash, "fingerprint": self.dataset.fingerprint}
 
 
 def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
@@ -121,6 +127,9 @@ def _job(
         dataset=dataset,
         net=net,
         plan=plan,
+        goal=goal_of(resolved.spec),
+        export=export_of(resolved.spec),
+        checkpoint_every=resolved.spec.checkpoint_every,
         device=device,
         folder=where,
         directory=directory,

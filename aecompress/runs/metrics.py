@@ -15,15 +15,13 @@ from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate, layer_zeros
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
-from aecompress.plan.counts import budgets_of
-from aecompress.plan.network import network_of
+from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
 from aecompress.runs.ranking import METRICS
-from aecompress.spec.fields import RunSpec, metric_of
 
 VERIFIED = "verified"
 """Prefix of the loss on the few rows that stand for a sparse set when files are verified and compared."""
@@ -39,19 +37,19 @@ def evaluated(job: Job, population: Population, rows: Rows, members: Population,
     """
     row = members.weights[chosen]
     model = model_of(job, row, {})
-    metrics = split_metrics(job.net, job.dataset, job.spec, row, poll)
+    metrics = split_metrics(job.net, job.dataset, job.export, row, poll)
     metrics |= cell_metrics(job, population, rows, members.pick(torch.tensor([chosen])), poll)
     metrics |= dense_metrics(job, population, metrics, poll)
     metrics |= detection_metrics(model, job.dataset, job.plan.metric)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 
 
-def with_metrics(model: Model, spec: RunSpec, dataset: Dataset) -> Model:
+def with_metrics(model: Model, export: Export, dataset: Dataset) -> Model:
     """Return a saved member of the front with the metrics that do not need the population."""
-    net = network_of(spec.model, dataset.train.shape[1])
+    net = Autoencoder(model.encoder, model.decoder)
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
-    metrics = split_metrics(net, dataset, spec, row, lambda: None)
-    metrics |= detection_metrics(model, dataset, metric_of(spec.train.loss))
+    metrics = split_metrics(net, dataset, export, row, lambda: None)
+    metrics |= detection_metrics(model, dataset, export.metric)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 
 
@@ -60,35 +58,34 @@ def verified_split(dataset: Dataset) -> str:
     return next(name for name in ("test", "validation", "train") if name in dataset.splits)
 
 
-def split_metrics(net: Autoencoder, dataset: Dataset, spec: RunSpec, row: torch.Tensor, poll: Poll) -> dict[str, float]:
+def split_metrics(
+    net: Autoencoder, dataset: Dataset, export: Export, row: torch.Tensor, poll: Poll
+) -> dict[str, float]:
     """Return ``<split>_<metric>`` over all rows of every split.
 
     Args:
         row: the parameters ``[n]``, taken as the float32 weights that are exported.
     """
     weights = net.layout.views(row[None].float())
-    names = ["l1", "mse"] + (["bce"] if spec.train.loss in ("bce", "bce-then-l1") else [])
-    if spec.train.loss == "huber":
-        names.append("huber")
     metrics = {}
     for split, part in dataset.splits.items():
         rows = on_device(part, row.device, torch.float32)
-        for name in names:
+        for name in export.losses:
             metrics[f"{split}_{name}"] = float(reconstruction_loss(net, weights, rows, name, poll)[0])
-    return metrics | kind_metrics(net, weights, dataset, spec, poll)
+    return metrics | kind_metrics(net, weights, dataset, export, poll)
 
 
 def kind_metrics(
-    net: Autoencoder, weights: dict[str, torch.Tensor], dataset: Dataset, spec: RunSpec, poll: Poll
+    net: Autoencoder, weights: dict[str, torch.Tensor], dataset: Dataset, export: Export, poll: Poll
 ) -> dict[str, float]:
     """Return the metrics that the kind of data has of its own, and the loss on the rows that files are verified on."""
     if dataset.kind not in METRICS:
         return {}
-    part, metric = few(dataset.splits[verified_split(dataset)]), metric_of(spec.train.loss)
+    part = few(dataset.splits[verified_split(dataset)])
     rows = torch.from_numpy(part).to(next(iter(weights.values())).device)
-    loss = float(reconstruction_loss(net, weights, rows, metric, poll)[0])
-    scores = METRICS[dataset.kind](net, weights, dataset.test, spec.seed, poll)
-    return {f"{VERIFIED}_{metric}": loss} | {f"test_{name}": value for name, value in scores.items()}
+    loss = float(reconstruction_loss(net, weights, rows, export.metric, poll)[0])
+    scores = METRICS[dataset.kind](net, weights, dataset.test, export.seed, poll)
+    return {f"{VERIFIED}_{export.metric}": loss} | {f"test_{name}": value for name, value in scores.items()}
 
 
 def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Population, poll: Poll) -> dict[str, float]:
@@ -99,7 +96,7 @@ def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Populatio
     nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
     zeros = int(layer_zeros(job.net, chosen.weights).sum())
     counts = {"capacity": float(chosen.capacity[0]), "nonzero": 1 - zeros / job.net.model_size}
-    if job.spec.mode != "coevo":
+    if job.plan.rule == "alone":
         return counts
     losses = evaluate(job.net, population.weights, [rows.train], job.plan.metric, poll).losses[0]
     losses = losses[losses.isfinite()]
@@ -116,10 +113,10 @@ def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Populatio
 
 def dense_metrics(job: Job, population: Population, metrics: Mapping[str, float], poll: Poll) -> dict[str, float]:
     """Return how far the reported loss lies above that of the run's dense cell, as a share, where a limit was set."""
-    if not job.spec.budget.max_loss_increase:
+    if not job.goal.max_loss_increase:
         return {}
-    row, metric = population.weights[budgets_of(job.spec).index(0.0)], job.plan.metric
-    dense = split_metrics(job.net, job.dataset, job.spec, row, poll)
+    row, metric = population.weights[job.goal.dense_cell], job.plan.metric
+    dense = split_metrics(job.net, job.dataset, job.export, row, poll)
     splits = [split for split in ("validation", "test") if split in job.dataset.splits]
     return {f"{split}_loss_increase": metrics[f"{split}_{metric}"] / dense[f"{split}_{metric}"] - 1 for split in splits}
 

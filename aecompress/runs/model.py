@@ -25,7 +25,7 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
         job.net.decoder,
         {name: tensor.to("cpu", torch.float32).numpy().copy() for name, tensor in tensors_of(job.net, row).items()},
         asdict(job.dataset.scaling),
-        {"name": job.dataset.name, "spec_hash": job.spec.hash, "metric": job.plan.metric} | about,
+        {"name": job.dataset.name, "spec_hash": job.export.spec_hash, "metric": job.plan.metric} | about,
     )
 
 

@@ -21,11 +21,12 @@ from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text
+from aecompress.plan.export import Export
+from aecompress.plan.goal import Goal
 from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.folder import staged
 from aecompress.runs.metrics import VERIFIED, verified_split
-from aecompress.spec.fields import RunSpec, metric_of
 
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
@@ -74,20 +75,15 @@ class Source:
 
     model: Model
     dataset: Dataset
-    spec: RunSpec
+    export: Export
     poll: Poll
-
-    @property
-    def metric(self) -> str:
-        """Return the reported metric."""
-        return metric_of(self.spec.train.loss)
 
     @property
     def loss(self) -> float:
         """Return the reported loss of the model on :attr:`rows`."""
         metrics = self.model.about["metrics"]
-        named = f"{VERIFIED}_{self.metric}"
-        return float(metrics[named if named in metrics else f"{verified_split(self.dataset)}_{self.metric}"])
+        named = f"{VERIFIED}_{self.export.metric}"
+        return float(metrics[named if named in metrics else f"{verified_split(self.dataset)}_{self.export.metric}"])
 
     @cached_property
     def rows(self) -> Floats:
@@ -97,14 +93,14 @@ class Source:
     @cached_property
     def scaling(self) -> graph.Affine | None:
         """Return the scaling that goes into the graphs, where it is requested."""
-        return expected.affine(self.model) if self.spec.export.embed_scaling else None
+        return expected.affine(self.model) if self.export.embed_scaling else None
 
     @property
     def about(self) -> dict[str, str]:
         """Return the metadata of the graphs."""
         about = {
             "aecompress.version": metadata.version("aecompress"),
-            "aecompress.spec_hash": self.spec.hash,
+            "aecompress.spec_hash": self.export.spec_hash,
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
@@ -114,7 +110,7 @@ def export_model(
     run: Path,
     model: Model,
     dataset: Dataset,
-    spec: RunSpec,
+    export: Export,
     poll: Poll,
     *,
     final: Path | None = None,
@@ -134,7 +130,7 @@ def export_model(
         VerifyError: a file is not the model; no folder is left.
         TooLargeError: the smallest autoencoder file has more than ``most_bytes``.
     """
-    source, final = Source(model, dataset, spec, poll), final or run / "model"
+    source, final = Source(model, dataset, export, poll), final or run / "model"
     # A kill between the renaming and the end of the run leaves a model behind, which a resumed run writes again.
     with staged(final) as folder:
         chains = graph.chains(model, compacted)
@@ -145,7 +141,7 @@ def export_model(
         if size > most_bytes:
             raise TooLargeError(size)
         compared = compare(folder, source, outcome)
-        write_text(folder / "README.md", model_card(model, dataset, spec, verification, compared))
+        write_text(folder / "README.md", model_card(model, dataset, export, verification, compared))
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
     return Package(verification, files, compared)
@@ -154,7 +150,7 @@ def export_model(
 def write_weights(folder: Path, source: Source) -> None:
     """Write weights and configuration, and the rows and input names that go with them."""
     checkpoint.save_model(folder, source.model)
-    if count := source.spec.export.rows:
+    if count := source.export.rows:
         checkpoint.save_rows(folder / "rows.safetensors", source.rows[:count])
     if source.dataset.inputs:
         write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in source.dataset.inputs))
@@ -163,7 +159,7 @@ def write_weights(folder: Path, source: Source) -> None:
 def write_graphs(folder: Path, source: Source, chains: Mapping[str, Chain]) -> None:
     """Write the plain ONNX files."""
     for part, chain in chains.items():
-        proto = graph.build(chain, part, source.spec.export.opset, source.about, scaling=source.scaling)
+        proto = graph.build(chain, part, source.export.opset, source.about, scaling=source.scaling)
         write_bytes(folder / f"{part}.onnx", proto.SerializeToString(deterministic=True))
 
 
@@ -175,9 +171,9 @@ def verified(
     Raises:
         VerifyError: a file is not the model; the report is ``verification-failed.json`` in the run folder.
     """
-    model, export, poll = source.model, source.spec.export, source.poll
+    model, export, poll = source.model, source.export, source.poll
     cases = expected.expectations(model, source.rows, poll)
-    losses = {source.metric: source.loss}
+    losses = {source.export.metric: source.loss}
     verification = verify.verify_set(
         folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll=poll, expected=cases
     )
@@ -186,7 +182,7 @@ def verified(
         request = variants.Request(
             opset=export.opset,
             metadata=source.about,
-            metric=source.metric,
+            metric=source.export.metric,
             values=export.values,
             allowed=export.variant_loss,
             tolerance=export.tolerance,
@@ -213,7 +209,9 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     write_bytes(dense, dense_model(model))
     benched = measure.bench([dense, *(folder / name for name in names)], BATCHES, (1,), SECONDS, source.poll)
     dense.unlink()
-    losses = [verify.loss_of(folder / name, model, source.rows, source.metric, source.poll) for name in names[1:]]
+    losses = [
+        verify.loss_of(folder / name, model, source.rows, source.export.metric, source.poll) for name in names[1:]
+    ]
     return events.Compared(
         at=time.time(),
         files=(DENSE, *names),
@@ -236,18 +234,18 @@ def dense_model(model: Model) -> bytes:
     return bytes(graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}).SerializeToString())
 
 
-def missed_budget(spec: RunSpec, model: Model, package: Package) -> str:
+def missed_budget(goal: Goal, model: Model, package: Package) -> str:
     """Return which budget the result exceeds, as a sentence; empty where it meets all."""
     nonzeros = model.parameters - model.zeros
-    if spec.budget.max_params and nonzeros > spec.budget.max_params:
+    if goal.max_params and nonzeros > goal.max_params:
         return (
-            f"budget.max_params = {spec.budget.max_params}: {nonzeros} weights and biases are not zero; "
+            f"budget.max_params = {goal.max_params}: {nonzeros} weights and biases are not zero; "
             "raise --target-sparsity"
         )
     path = package.smallest
-    if spec.budget.max_bytes and path.stat().st_size > spec.budget.max_bytes:
+    if goal.max_bytes and path.stat().st_size > goal.max_bytes:
         return (
-            f"budget.max_bytes = {spec.budget.max_bytes}: {path.name}, the smallest file requested, has "
+            f"budget.max_bytes = {goal.max_bytes}: {path.name}, the smallest file requested, has "
             f"{path.stat().st_size} bytes; raise --target-sparsity"
         )
     return ""

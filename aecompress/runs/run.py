@@ -77,8 +77,8 @@ def _recorded(job: Job, stop: Stop, about: dict[str, Any], log: Log) -> Iterator
 def _about(job: Job) -> dict[str, Any]:
     """Return what ``run.json`` holds besides the status."""
     return {
-        "seed": job.spec.seed,
-        "spec_hash": job.spec.hash,
+        "seed": job.export.seed,
+        "spec_hash": job.export.spec_hash,
         "sources": job.resolved.sources,
         "dataset": {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint},
         "device": str(job.device),

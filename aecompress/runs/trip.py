@@ -91,7 +91,7 @@ def generations(
 
 def checkpoints(job: Job, progress: Progress, number: int) -> Iterator[events.Event]:
     """Save the state where it is due: every few generations, and after the last."""
-    if number % job.spec.checkpoint_every == 0 or number == job.plan.training.generations:
+    if number % job.checkpoint_every == 0 or number == job.plan.training.generations:
         path = progress.save(job)
         assert path is not None
         yield events.Checkpoint(at=time.time(), generation=number, path=str(path.relative_to(job.folder)))
@@ -105,20 +105,20 @@ def export(job: Job, model: Model, poll: Poll) -> Iterator[events.Event]:
         RunError: the model misses a budget; the folder is in place.
     """
     try:
-        package = export_model(job.folder, model, job.dataset, job.spec, poll)
+        package = export_model(job.folder, model, job.dataset, job.export, poll)
     except VerifyError as fault:
         yield narrate.verified(fault.verification)
         raise
     yield narrate.verified(package.verification)
     yield from narrate.saved(job, package)
     yield package.compared
-    if missed := missed_budget(job.spec, model, package):
+    if missed := missed_budget(job.goal, model, package):
         raise RunError(f"{missed}; the model is in {job.folder / 'model'} nevertheless")
 
 
 def phases(clock: Clock) -> dict[str, float]:
-    """Return the seconds of each phase, those of evolving divided into training, measuring and the rest."""
+    """Return the seconds of each phase, those of evolving divided into training, evaluating and the rest."""
     seconds = dict(clock.seconds)
     evolving = seconds.pop("evolving", 0.0)
-    rest = evolving - seconds.get("training", 0.0) - seconds.get("measuring", 0.0)
+    rest = evolving - seconds.get("training", 0.0) - seconds.get("evaluating", 0.0)
     return seconds | {"selecting and pruning": rest}

@@ -8,7 +8,7 @@ import time
 import torch
 
 from aecompress.engines.registry import ENGINES
-from aecompress.engines.timed import MEASURING, TRAINING, Clock, timed
+from aecompress.engines.timed import EVALUATING, TRAINING, Clock, timed
 from tests.engines.test_registry import LOADS, NOTHING, ROWS, passed, start
 from tests.modules import small_net
 
@@ -53,4 +53,4 @@ def test_a_timed_engine_does_what_the_engine_does_and_adds_its_time() -> None:
     assert torch.equal(passed(under, start()).weights, passed(engine, start()).weights)
     assert clock.seconds.keys() == {TRAINING} and clock.seconds[TRAINING] > 0
     under.evaluate(small_net(), start().weights, [ROWS], "mse", NOTHING)
-    assert clock.seconds[MEASURING] > 0
+    assert clock.seconds[EVALUATING] > 0

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import Work
-from aecompress.engines.cuda.tables import on_device, step_tables
+from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.eager import Products, products_of
 from aecompress.engines.training import Training, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import gather
 from aecompress.population.state import Population
+from aecompress.transfer import on_device
 
 Update = Callable[[Population, Products, Tensor | None, Training, Tensor, Tensor], None]
 """Like :func:`aecompress.engines.eager.masked_update`, with step size and epsilon on the device, ``[1]`` each."""
@@ -93,7 +94,7 @@ def fill(buffers: Buffers, work: Work) -> None:
     buffers.tables[:, here] = step_tables(training, generation, buffers.of, steps, buffers.block.weights)
     if training.noise != "none":
         keys = [rng.step_key(training.seed, "noise", generation, step) for step in steps]
-        buffers.keys[here] = on_device(keys, torch.int64, buffers.rows.device)
+        buffers.keys[here] = on_device(keys, buffers.rows.device, torch.int64)
     buffers.counter.fill_(steps.start)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from aecompress.engines.cuda.tables import on_device, step_tables
+from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.training import step_size
 from tests.engines.cuda.cases import Case, work_of
 
@@ -13,7 +13,3 @@ def test_the_tables_are_the_steps_sizes_and_epsilons() -> None:
     assert found.shape == (2, 3)
     for place, step in enumerate(range(3, 6)):
         assert tuple(found[:, place].tolist()) == step_size(training, 2 * 7 + step, 4 * 7)
-
-
-def test_large_keys_arrive_whole() -> None:
-    assert on_device([-(1 << 63), 5], torch.int64, torch.device("cpu")).tolist() == [-(1 << 63), 5]

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine import RATE, Case, plan_for, population_for, rows_for
+from engine import RATE, Case, loop, plan_for, population_for, rows_for
 from gpu import CLUSTERS, Bench, facts, finish, job_of, parts_of, synchronising
 from gpu_correct import compared, outcome_of, with_engine
 from torch import Tensor
@@ -176,16 +176,16 @@ def differences(got: Population, wanted: Population) -> dict[str, float]:
     return {name: apart(mine[name], tensor) for name, tensor in wanted.tensors().items() if name != "fitness"}
 
 
-def equal(bench: Bench, engine: str) -> None:
-    """Hold an engine equal to the eager one over the table.
+def equal(bench: Bench, engine: str, part: int, of: int) -> None:
+    """Hold an engine equal to the eager one over a part of the table.
 
     Raises:
         AssertionError: it is not, in some cases, which are named; all have been tried.
     """
     wrong = []
-    for name, check in TABLE.items():
-        if engine not in check.engines:
-            continue
+    mine = [name for name, check in TABLE.items() if engine in check.engines]
+    for name in mine[part::of]:
+        check = TABLE[name]
         try:
             work = work_of(bench, check)
             wanted, start = trained("eager", work), time.perf_counter()
@@ -341,7 +341,7 @@ def fast(bench: Bench, group: str) -> None:
         bench.emit(
             "fast", case=name, cells=case.cells, batch=case.batch, rule=case.rule, precision=precision, steps=steps,
             ms_per_step={who: bench.quartiles(found) for who, found in times.items() if found},
-            kernels_per_step={who: count / steps for who, (count, _) in launched.items()},
+            loop=loop_ms(bench, case), kernels_per_step={who: count / steps for who, (count, _) in launched.items()},
             busy_us_per_step={who: busy / steps * 1e6 for who, (_, busy) in launched.items()},
         )  # fmt: skip
 
@@ -404,46 +404,65 @@ def host_profile(bench: Bench, name: str, make: Callable[[], Any]) -> None:
         bench.emit("host", name=name, order=order, ms_own_whole_calls={row[0]: row[1:] for row in top})
 
 
-FORMS = [(4, 64), (8, 64), (4, 32), (8, 32), (4, 128), (8, 128), (2, 64)]
-"""Warps, and inputs of a block."""
+FORMS = {
+    "paper 10": [("split", 4, 64), ("split", 8, 64), ("split", 4, 32), ("split", 8, 128)],
+    "paper 10, Adam": [("split", 4, 64), ("split", 8, 64), ("split", 8, 128)],
+    "paper 1000": [("whole", 4, 64), ("whole", 8, 64), ("whole", 4, 32), ("whole", 8, 128)],
+    "paper 100": [("whole", 4, 64), ("whole", 8, 64), ("whole", 8, 128)],
+    "1000 narrow": [("split", 8, 32), ("split", 4, 32), ("split", 2, 32)],
+}
+"""Kernel, warps, inputs of a block or of a turn."""
 
 
-def tune(bench: Bench) -> None:
-    """Time the kernels of whole passes in other forms."""
-    from aecompress.engines.cuda import passes
+def tune(bench: Bench, part: int = 0, of: int = 1, passes: int = 5) -> None:
+    """Time the kernels of whole passes in other forms; with no ``passes`` only compile them."""
+    from aecompress.engines.cuda import passes as engine
 
-    for name in ("paper 10", "paper 10, Adam", "1000 narrow", "paper 1000", "paper 100"):
+    for name in list(FORMS)[part::of] if bench.gpu else []:
         case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
         inputs, found = work.net.layers[0].inputs, dict[str, Any]()
-        for warps, stretch in FORMS if bench.gpu else []:
-            form = passes.form_of(work.net, case.batch, False)
-            stretch = min(stretch, passes.power_of_two(inputs))
+        for kind, warps, stretch in FORMS[name]:
+            form = engine.form_of(work.net, case.batch, False)
             form = form._replace(warps=warps, stretch=stretch, parts=-(-inputs // stretch))
-            for kind, call in (("split", passes.split), ("whole", passes.whole)):
-                if kind == "whole" and form.parts == 1:
+            call, label = {"split": engine.split, "whole": engine.whole}[kind], f"{kind}, {warps} warps, {stretch}"
+            try:
+                if call(work, form, engine.launch_of(work, form)) is False:
+                    found[label] = "not resident"
                     continue
-                try:
-                    if call(work, form, passes.launch_of(work, form)) is False:
-                        continue
-                    again = functools.partial(call, work, form, passes.launch_of(work, form))
-                    taken = [bench.seconds(again) / 20 * 1e6 for _ in range(5)]
-                    found[f"{kind} warps {warps} stretch {stretch}"] = statistics.median(taken)
-                    passes.check(bench.device)
-                except Exception as fault:
-                    found[f"{kind} warps {warps} stretch {stretch}"] = f"{type(fault).__name__}: {fault}"[:200]
-            bench.emit("tuned", case=name, us_per_step=found)
+                again = functools.partial(call, work, form, engine.launch_of(work, form))
+                if passes:
+                    found[label] = statistics.median(bench.seconds(again) / 20 * 1e6 for _ in range(passes))
+                engine.check(bench.device)
+            except Exception as fault:
+                found[label] = f"{type(fault).__name__}: {fault}"[:200]
+        bench.emit("tuned" if passes else "warm", case=name, us_per_step=found)
+
+
+def loop_ms(bench: Bench, full: Case) -> dict[str, float]:
+    """Return the milliseconds of a step of a loop over at most ten modules, each with its own fused Adam."""
+    case = dataclasses.replace(full, cells=min(full.cells, 10))
+    plan, rows = plan_for(case, False), rows_for(case, 10).to(bench.device)
+    start = new_population(plan.net, case.cells, 1, RATE, case.rule == "adam", bench.device)
+    call, _ = loop(case, plan, start, rows)
+    call()
+    return {"ms": statistics.median(bench.seconds(call) / 10 * 1e3 for _ in range(3)), "cells": case.cells}
 
 
 STEPS: dict[str, tuple[int, int, Callable[[Bench], None]]] = {
     "kernels": (0, 40, kernels),
-    **{f"equal:{name}": (1, 70, functools.partial(equal, engine=name)) for name in BOTH},
+    **{
+        f"equal:{engine} {part}": (1, 70, functools.partial(equal, engine=engine, part=part, of=of))
+        for engine, of in ((GRAPHS, 1), (PASSES, 4))
+        for part in range(of)
+    },
+    **{f"warm:{part}": (1, 70, functools.partial(tune, part=part, of=2, passes=0)) for part in range(2)},
     **{
         f"whole:{spec} {name}": (1, 70, functools.partial(whole, spec=spec, engine=name))
         for spec, names in RUNS.items()
         for name in names
     },
-    **{f"fast:{group}": (2 + place, 30, functools.partial(fast, group=group)) for place, group in enumerate(CASES)},
+    **{f"fast:{group}": (2 + place, 40, functools.partial(fast, group=group)) for place, group in enumerate(CASES)},
     "trial": (4, 55, trial),
     "tune": (5, 45, tune),
 }

@@ -22,8 +22,8 @@ STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
-PATIENCE = 20_000
-"""Looks at a counter, some 20 ms, before a block gives up waiting for the others."""
+PATIENCE = 200_000
+"""Looks at a counter, some 200 ms, before a block gives up waiting for the others."""
 
 
 def unfit(net: Autoencoder, batch: int) -> str:

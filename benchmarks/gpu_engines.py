@@ -404,14 +404,15 @@ def host_profile(bench: Bench, name: str, make: Callable[[], Any]) -> None:
         bench.emit("host", name=name, order=order, ms_own_whole_calls={row[0]: row[1:] for row in top})
 
 
+PLAIN, SHORT = "ieee", "tf32x3"
 FORMS = {
-    "paper 10": [("split", 4, 64), ("split", 8, 64), ("split", 4, 32), ("split", 8, 128)],
-    "paper 10, Adam": [("split", 4, 64), ("split", 8, 64), ("split", 8, 128)],
-    "paper 1000": [("whole", 4, 64), ("whole", 8, 64), ("whole", 4, 32), ("whole", 8, 128)],
-    "paper 100": [("whole", 4, 64), ("whole", 8, 64), ("whole", 8, 128)],
-    "1000 narrow": [("split", 8, 32), ("split", 4, 32), ("split", 2, 32)],
+    "paper 10": [("split", 4, 64, PLAIN), ("split", 8, 64, PLAIN), ("split", 4, 32, PLAIN), ("split", 8, 128, PLAIN)],
+    "paper 10, Adam": [("split", 4, 64, PLAIN), ("split", 8, 64, PLAIN)],
+    "paper 1000": [("whole", 4, 64, SHORT), ("whole", 8, 64, SHORT), ("whole", 4, 32, SHORT), ("whole", 8, 128, SHORT)],
+    "paper 100": [("whole", 4, 64, SHORT), ("whole", 8, 64, SHORT), ("whole", 8, 128, SHORT)],
+    "1000 narrow": [("split", 8, 32, PLAIN), ("split", 4, 32, PLAIN), ("split", 8, 32, SHORT), ("split", 4, 32, SHORT)],
 }
-"""Kernel, warps, inputs of a block or of a turn."""
+"""Kernel, warps, inputs of a block or of a turn, products."""
 
 
 def tune(bench: Bench, part: int = 0, of: int = 1, passes: int = 5) -> None:
@@ -422,10 +423,13 @@ def tune(bench: Bench, part: int = 0, of: int = 1, passes: int = 5) -> None:
         case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
         inputs, found = work.net.layers[0].inputs, dict[str, Any]()
-        for kind, warps, stretch in FORMS[name]:
+        for kind, warps, stretch, product in FORMS[name]:
             form = engine.form_of(work.net, case.batch, False)
-            form = form._replace(warps=warps, stretch=stretch, parts=-(-inputs // stretch))
-            call, label = {"split": engine.split, "whole": engine.whole}[kind], f"{kind}, {warps} warps, {stretch}"
+            form = form._replace(warps=warps, stretch=stretch, parts=-(-inputs // stretch), product=product)
+            call, label = (
+                {"split": engine.split, "whole": engine.whole}[kind],
+                f"{kind}, {warps} warps, {stretch}, {product}",
+            )
             try:
                 if call(work, form, engine.launch_of(work, form)) is False:
                     found[label] = "not resident"

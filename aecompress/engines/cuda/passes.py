@@ -20,6 +20,8 @@ WIDEST, LARGEST_BATCH, MOST_PARTS = 64, 64, 64
 ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
 STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
+PLAIN_PRODUCTS = 16_384
+"""Multiply-adds of a product up to which a warp makes them one by one."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -59,11 +61,8 @@ class Form(NamedTuple):
     parts: int
     """S."""
     warps: int
-
-    @property
-    def split_product(self) -> str:
-        """Return how exact the split kernel's products are: plain float32 where tiles are small, and faster so."""
-        return "ieee" if self.batch_tile * self.width <= 512 else "tf32x3"
+    product: str
+    """How exact the split kernel's products are: plain float32 where tiles are small, and faster so."""
 
 
 def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
@@ -72,7 +71,8 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     stretch = power_of_two(inputs) if one_block else min(power_of_two(inputs), STRETCH)
     tile = power_of_two(batch)
     warps = 8 if tile * width >= 1024 else 4
-    return Form(width, batch, tile, stretch, -(-inputs // stretch), warps)
+    product = "ieee" if tile * width * stretch <= PLAIN_PRODUCTS * warps else "tf32x3"
+    return Form(width, batch, tile, stretch, -(-inputs // stretch), warps, product)
 
 
 @functools.lru_cache(maxsize=64)
@@ -172,7 +172,7 @@ def split(work: Work, form: Form, launch: Launch) -> bool:
         return False
     cells, device = len(work.block), work.block.weights.device
     sizes, offsets, acts = chain_of(work.net)
-    net = (sizes, offsets, form.width, len(acts), form.split_product, *acts)
+    net = (sizes, offsets, form.width, len(acts), form.product, *acts)
     products = torch.empty((2, cells, form.parts, form.batch_tile, form.width), device=device)
     scratch = (products[0], products[1], torch.zeros(cells, dtype=torch.int32, device=device), fault_flag(device))
     arguments = (launch.state, launch.given, scratch, launch.stats, launch.span, *launch.steps, PATIENCE)

@@ -106,6 +106,7 @@ def test_rows_are_made_dense_by_the_batch_only(tmp_path: Path, monkeypatch: pyte
     lines = ["user,item"] + [f"{user},{(user * 7 + step * step) % 900}" for user in range(3000) for step in range(4)]
     (tmp_path / "p.csv").write_text("\n".join(lines))
     flags = {"data.source": f"interactions:{tmp_path / 'p.csv'}", "train.epochs": 1, "train.batch": 16}
+    flags |= {"model.hidden": [8], "model.latent": 4, "evolve.cells": 3}
     list(run(prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "r")))
     assert 0 < widest < 2400, "the training users were dense at once"
 

@@ -254,7 +254,7 @@ def killed_and_resumed(tmp_path: Path, times: int) -> None:
 
 
 def test_killed_with_sigkill_and_resumed_to_the_same_bytes(tmp_path: Path) -> None:
-    killed_and_resumed(tmp_path, 2)
+    killed_and_resumed(tmp_path, 1)
 
 
 @pytest.mark.slow

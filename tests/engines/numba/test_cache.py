@@ -70,6 +70,7 @@ def test_a_change_of_one_file_empties_the_cache_of_all(tmp_path: Path) -> None:
     assert in_child(UPDATE, path=copy, kept=kept).split() == ["1", "0", "1", changed[3]]
 
 
+@pytest.mark.slow
 def test_a_change_of_a_called_function_in_another_file_is_noticed(tmp_path: Path) -> None:
     """numba alone would not notice: `update_row` calls `as_float32` and `refresh` of another file."""
     copy, kept = tmp_path / "copy", tmp_path / "kept"

@@ -53,6 +53,7 @@ for kind in (np.float32, np.int16):
 """
 
 
+@pytest.mark.slow
 def test_an_update_gives_the_same_bits_compiled_now_and_loaded(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", UPDATE]

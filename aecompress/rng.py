@@ -72,15 +72,27 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
     Returns:
         int64 ``[P, *shape]``, all 64 bits random.
     """
-    keys, size = _keys(seed, purpose, generation, cells, step), math.prod(shape)
+    return _bits(_keys(seed, purpose, generation, cells, step), cells, shape)
+
+
+def _bits(keys: Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
+    size = math.prod(shape)
     words = torch.empty((cells.shape[0], size), dtype=torch.int64, device=cells.device)
     for part in _parts(size, cells):
         words[:, part] = _words(keys, part)
     return words.view(cells.shape[0], *shape)
 
 
+def step_key(seed: int, purpose: str, generation: int, step: int) -> int:
+    """Return what keys a draw besides its cell, as an int64: arguments as in :func:`bits`."""
+    return _signed(_fold(seed & _WORD, _purpose_code(purpose), generation, step))
+
+
 def _keys(seed: int, purpose: str, generation: int, cells: Tensor, step: int) -> Tensor:
-    key = _signed(_fold(seed & _WORD, _purpose_code(purpose), generation, step))
+    return _cell_keys(step_key(seed, purpose, generation, step), cells)
+
+
+def _cell_keys(key: int | Tensor, cells: Tensor) -> Tensor:
     return _mix(_mix(cells + 1) ^ key)[:, None]
 
 
@@ -112,7 +124,12 @@ def normal(seed: int, purpose: str, generation: int, cells: Tensor, step: int, s
 
     The uniform under the inverse lies on the odd multiples of 2**-23 in (-1, 1), so both tails stay finite.
     """
-    words = bits(seed, purpose, generation, cells, step, shape)
+    return normal_of(step_key(seed, purpose, generation, step), cells, shape)
+
+
+def normal_of(key: int | Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draw what :func:`normal` does with a :func:`step_key`, which may lie on the device, int64 ``[1]``."""
+    words = _bits(_cell_keys(key, cells), cells, shape)
     odd = ((words >> 41) & 0x7FFFFF) * 2 + 1 - (1 << 23)
     standard: Tensor = torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
     return standard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 
 from aecompress import events
+from aecompress.engines.registry import ENGINES
 from aecompress.runs.job import Job, prepare, prepare_resume
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
@@ -49,12 +51,20 @@ class Outcome:
         return safetensors.numpy.load(self.files[1])
 
 
-def outcome_of(bench: Bench, name: str, kind: str, changes: Fields, stop: int, folder: Path) -> Outcome:
+def with_engine(job: Job, name: str) -> Job:
+    """Return the job with the engine of this name; with its own where there is no name."""
+    return dataclasses.replace(job, plan=dataclasses.replace(job.plan, engine=ENGINES[name])) if name else job
+
+
+def outcome_of(
+    bench: Bench, name: str, kind: str, changes: Fields, stop: int, folder: Path, *, engine: str = ""
+) -> Outcome:
     """Carry a spec out to verified files, stopped after generation ``stop`` and resumed where that is not 0."""
     preset, fields = SPECS[name]
     fields = fields | changes | {"checkpoint_every": 1000} | ({} if bench.gpu else {"train.epochs": 4})
     start, seen = time.perf_counter(), list[events.Event]()
-    job = prepare(resolve({path: ("benchmark", value) for path, value in fields.items()}, preset=preset), folder)
+    resolved = resolve({path: ("benchmark", value) for path, value in fields.items()}, preset=preset)
+    job = with_engine(prepare(resolved, folder), engine)
     going = run(job)
     for event in going:
         seen.append(event)
@@ -62,7 +72,7 @@ def outcome_of(bench: Bench, name: str, kind: str, changes: Fields, stop: int, f
             break
     going.close()
     if stop:
-        seen += run(prepare_resume(folder))
+        seen += run(with_engine(prepare_resume(folder), engine))
     verified = next(event for event in seen if isinstance(event, events.Verified))
     last = next(event for event in seen if isinstance(event, events.Finished))
     bench.emit(

@@ -39,6 +39,8 @@ CASES: dict[str, tuple[Case, str, int]] = {
     "large bf16": (Case(LARGE, 10, 256, "adam"), "bf16", 20),
 }
 """Case, precision of the products, steps of a pass."""
+MOST_UPDATES = 1_000_000_000
+"""Weights that a CPU updates within a pass, at most."""
 
 
 class GraphedStep:
@@ -94,6 +96,11 @@ def plan_on(case: Case, device: torch.device, engine: Engine, precision: str) ->
     return dataclasses.replace(plan, training=training, engine=engine, blocks=engine.layout(load))
 
 
+def takes_long(case: Case, plan: Plan, engine: str, steps: int) -> bool:
+    """Return whether a CPU would train a pass for seconds, again and again: left out."""
+    return engine != "numba-passes" and case.cells * plan.net.layout.size * steps > MOST_UPDATES
+
+
 def contenders(bench: Bench, case: Case, precision: str, steps: int) -> dict[str, tuple[Callable[[], Contender], int]]:
     """Return who trains a case, by name: how to make it, and the threads inside torch's operations."""
     all_cores, rows = torch.get_num_threads(), rows_for(case, steps)
@@ -107,7 +114,7 @@ def contenders(bench: Bench, case: Case, precision: str, steps: int) -> dict[str
     for place, device in (("", bench.device), ("cpu ", CPU)):
         for name, engine in ENGINES.items():
             plan = plan_on(case, device, engine, precision)
-            if plan is not None and not (place and precision == "bf16"):
+            if plan is not None and not (place and (precision == "bf16" or takes_long(case, plan, name, steps))):
                 mine = (case, plan, host, rows) if place else (case, plan, *given[2:])
                 found[place + name] = (lambda mine=mine: package(*mine), plan.blocks.threads or all_cores)
 

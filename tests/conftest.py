@@ -1,4 +1,4 @@
-"""Every test worker uses one thread: two torch threads on a busy core collapse."""
+"""Every test worker uses one thread: two torch threads on a busy core collapse. Kernels for a GPU are interpreted."""
 
 from __future__ import annotations
 
@@ -9,3 +9,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels for a GPU run in Triton's interpreter, where it is here

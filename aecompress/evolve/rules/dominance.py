@@ -17,6 +17,7 @@ from aecompress.nets.losses import finite_or_inf, mean_loss
 from aecompress.nets.rows import gather
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.transfer import on_device
 
 SELECTION_ROWS = 512
 """Validation rows that a generation's selection looks at."""
@@ -69,7 +70,7 @@ def dominating(plan: Plan, last: Population, rivals: Population, batch: Tensor, 
     wins = finite_or_inf(mean_loss(plan.metric, out, batch)) < own
     wins &= rivals.masks.sum(1) <= last.masks.sum(1)
     if plan.pruning is not None:
-        wins &= torch.tensor(plan.pruning.targets, device=wins.device) > 0  # the dense cell is what others compare with
+        wins &= on_device(plan.pruning.targets, wins.device) > 0  # the dense cell is what others compare with
     return wins
 
 

@@ -16,6 +16,7 @@ from aecompress.evolve.visit import Trainer, visit_all
 from aecompress.nets.layers import forward
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.transfer import on_device
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def asynchronous(
     new, parents, pruned = last.copy(), torch.empty_like(last.places), [False] * size
     order = visiting_order(plan.training.seed, last.generation, size)
     for turn in waves(order, near.topology):
-        cells = torch.tensor(turn, device=parents.device)
+        cells = on_device(turn, parents.device)
         members = near.topology.neighbours(cells)  # [K, n]
         losses = neighbour_losses(plan.net, new.weights, members, batches[cells], plan.metric, poll)
         winner = tournament(plan, last.generation, new.cells[cells], fitness(losses, near.concept))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from aecompress import rng
 from aecompress.engines.base import PairWork
 from aecompress.engines.training import Step, steps_per_generation
@@ -14,6 +12,7 @@ from aecompress.evolve.visit import prune
 from aecompress.nets.rows import gather
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.transfer import on_device
 
 
 def panmictic(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
@@ -41,8 +40,8 @@ def train_all_pairs(plan: Plan, new: Population, rows: Rows, poll: Poll) -> list
     bare = dataclasses.replace(new, stats=None)
     for diagonal in range(2 * size - 1):
         turns = range(max(0, diagonal - size + 1), min(size, diagonal + 1))
-        encoders = torch.tensor([order[turn] for turn in turns], device=device)
-        decoders = torch.tensor([diagonal - turn for turn in turns], device=device)
+        encoders = on_device([order[turn] for turn in turns], device)
+        decoders = on_device([diagonal - turn for turn in turns], device)
         keys = encoders * size + decoders
         shuffled = rng.permutation(training.seed, "batches", new.generation, keys, 0, rows.train.shape[0])
         for step in range(count):

@@ -1,0 +1,125 @@
+"""Training steps captured once as CUDA graphs and replayed for every batch."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+
+from aecompress.engines import eager
+from aecompress.engines.base import Work
+from aecompress.engines.cuda.available import triton_fault
+from aecompress.engines.cuda.steps import Buffers, Pieces, Update, empty, fill, new_buffers, step, torch_gradient
+
+HELD = 12
+"""Blocks whose graphs are held: as many sizes as the waves of an asynchronous ring have, and more."""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The buffers of a block and the replays of its steps, by loss and rows of a batch."""
+
+    buffers: Buffers
+    replays: dict[tuple[str, int], Callable[[], None]] = field(default_factory=dict)
+
+    def serves(self, work: Work) -> bool:
+        """Return whether it was made for this training, these rows and blocks of this size."""
+        mine = self.buffers
+        return mine.net is work.net and mine.training is work.training and mine.rows is work.rows
+
+
+_held: OrderedDict[tuple[int, int, int, int, bool], Graphs] = OrderedDict()
+_lock = threading.Lock()
+
+
+def graphs_for(work: Work) -> Graphs:
+    """Return the graphs for a block, new or from an earlier call; the least used are let go of.
+
+    They hold what they were captured with, so no key can be that of another object.
+    """
+    block = work.block
+    key = (id(work.net), id(work.training), id(work.rows), len(block), block.stats is not None)
+    with _lock:
+        if key not in _held or not _held[key].serves(work):
+            for other in [other for other, graphs in _held.items() if graphs.buffers.rows is not work.rows]:
+                del _held[other]  # of another run, which has ended
+            while len(_held) >= HELD:
+                _held.popitem(last=False)
+            _held[key] = Graphs(new_buffers(work))
+        _held.move_to_end(key)
+        return _held[key]
+
+
+TORCH = Pieces(torch_gradient, cast(Update, eager.masked_update))  # whose numbers may be tensors
+"""A step of torch's operations."""
+
+
+def pieces_for(work: Work) -> Pieces:
+    """Return what a step is made of: few kernels where there is triton and a GPU, else torch's operations."""
+    if not work.block.weights.is_cuda or work.block.weights.dtype != torch.float32 or triton_fault():
+        return TORCH
+    from aecompress.engines.cuda.step_kernels import ACTIVATIONS, fused_gradient
+    from aecompress.engines.cuda.update_kernel import fused_update
+
+    layers = work.net.layers
+    plain = work.net.log_variance is None and all(layer.kind == "dense" for layer in layers)
+    fused = plain and all(layer.activation in ACTIVATIONS for layer in layers)
+    return Pieces(fused_gradient if fused else torch_gradient, fused_update)
+
+
+def captured(body: Callable[[], None], rewind: Callable[[], None]) -> Callable[[], None]:
+    """Return the replay of ``body`` as a CUDA graph, after two calls of it, which compile and allocate.
+
+    Who calls it keeps alive all that ``body`` reads.
+
+    Args:
+        rewind: called before each call of ``body``, which must not run past the pass.
+    """
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            rewind()
+            body()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        body()
+    return graph.replay
+
+
+def replay_of(graphs: Graphs, work: Work, batch: int) -> Callable[[], None]:
+    """Return the replay of a step with ``batch`` rows; captured where it is the first, after which buffers are stale.
+
+    On a CPU it is the step itself.
+    """
+    loss = work.training.loss(work.block.generation)
+    if (loss, batch) not in graphs.replays:
+        buffers, pieces = graphs.buffers, pieces_for(work)
+
+        def body() -> None:
+            step(buffers, loss, batch, pieces)
+
+        graphs.replays[loss, batch] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
+    return graphs.replays[loss, batch]
+
+
+def train(work: Work) -> None:
+    """Train every cell of a block on some batches of its own shuffled pass over the rows.
+
+    Updates the block's weights, moments and activation statistics in place.
+    """
+    count, batch = work.rows.shape[0], work.training.batch
+    graphs = graphs_for(work)
+    sizes = [min(batch, count - number * batch) for number in work.steps]
+    replays = {size: replay_of(graphs, work, size) for size in sorted(set(sizes))}
+    fill(graphs.buffers, work)
+    for size in sizes:
+        work.poll()
+        replays[size]()
+    if sizes:
+        empty(graphs.buffers, work)

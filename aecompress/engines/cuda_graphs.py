@@ -1,0 +1,69 @@
+"""Steps captured once as CUDA graphs: for every network and family on a CUDA device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from aecompress.engines import eager
+from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
+from aecompress.engines.cuda.costs import graph_seconds
+from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.layers import Trace
+from aecompress.nets.rows import RowSet
+from aecompress.polling import Poll
+
+EVALUATED_CELLS = 256
+"""Cells of one evaluation; their number decides how sums are rounded, so it is fixed."""
+
+
+def unsuited(load: Workload) -> str:
+    """Return why no engine for CUDA devices can do this work; "" where they can."""
+    if load.device.type != "cuda":
+        return f"needs a CUDA device, not {load.device}"
+    if load.changes_partners:
+        return "networks that change partners train step by step"
+    return "rows of interactions are trained step by step" if load.sparse_rows else ""
+
+
+@dataclass(frozen=True)
+class CudaGraphs:
+    """The engine of captured steps."""
+
+    name: ClassVar[str] = "cuda-graphs"
+    compiled: ClassVar[bool] = True
+
+    def why_not(self, load: Workload) -> str:
+        """Return why it cannot: it does without triton, at the cost of some launches."""
+        return unsuited(load)
+
+    def seconds(self, load: Workload) -> float:
+        """Return the expected seconds of training."""
+        return math.inf if unsuited(load) else graph_seconds(load)
+
+    def layout(self, load: Workload) -> Blocks:
+        """Return the whole population as one block."""
+        return Blocks(load.cells, "operations", None)
+
+    def prepare(self, poll: Poll) -> None:
+        """Do nothing: a step is captured, within milliseconds, when its block is first trained."""
+
+    def train(self, work: Work) -> None:
+        """Train every cell of a block."""
+        from aecompress.engines.cuda.graphs import train
+
+        train(work)
+
+    def evaluate(
+        self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
+    ) -> Evaluation:
+        """Evaluate individuals as the eager engine does, more of them at a time."""
+        return eager.evaluate(net, weights, parts, metric, poll, EVALUATED_CELLS)
+
+    def train_pairs(self, work: PairWork) -> Trace:
+        """Make one update of some pairs, as the eager engine does."""
+        return eager.train_pairs(work)

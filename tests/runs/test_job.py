@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aecompress.data.facts import Facts
+from aecompress.plan.facts import RunFacts
+from aecompress.runs.job import choose_device
+from aecompress.spec.resolve import resolve
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(("epochs", "device"), [(400, CUDA), (1, CPU)])
+def test_a_long_run_takes_the_gpu_and_a_short_one_the_cpu(epochs: int, device: torch.device) -> None:
+    facts = RunFacts(Facts(100, 1000, True, True))
+    resolved = resolve({"train.epochs": ("test", epochs)}, preset="paper-coevo-sync")
+    assert choose_device(resolved, facts, [CUDA, CPU]) == device
+    assert choose_device(resolved, facts, [CPU]) == CPU

@@ -71,7 +71,7 @@ def read_npy(where: str, file: IO[bytes], size: int | None) -> Array:
         raise EOFError(f"shape {shape} needs {needed} bytes, it has {size}")
     check_fits(where, math.prod(shape), dtype.itemsize)
     rows = np.empty(shape[::-1] if fortran else shape, dtype)
-    fill(file, memoryview(rows.reshape(-1).view(np.uint8)) if needed else memoryview(b""))
+    fill(file, rows.reshape(-1).view(np.uint8).data if needed else memoryview(b""))
     return rows.T if fortran else rows
 
 

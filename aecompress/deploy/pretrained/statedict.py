@@ -66,7 +66,10 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not content or not all(map(_is_named_tensor, content.items())):
         raise DataError(f"{path}: holds no state dict; save it with torch.save(model.state_dict(), path)")
     for name, tensor in content.items():
-        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        if (
+            tensor.layout == torch.strided
+            and tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size()
+        ):
             raise DataError(
                 f"{path}: {quoted(name)} repeats few values (expand); save the model with contiguous tensors"
             )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aecompress.errors import printable
 from aecompress.events import (
     Compared,
     Event,
@@ -42,12 +43,17 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
             if isinstance(event, Generation):
                 advance(event)
             elif line := describe(event):
-                console.print(line)
+                write(console, line)
             if isinstance(event, SUMMARY):
                 kept.append(event)
     for line in closing(kept):
-        console.print(line, soft_wrap=True)
+        write(console, line)
     return kept
+
+
+def write(console: Console, line: str) -> None:
+    """Print a sentence: broken between words on a terminal, one line in a pipe."""
+    console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
 
 
 def describe(event: Event) -> str:
@@ -84,7 +90,8 @@ def closing(kept: list[Event]) -> Iterator[str]:
                 "`aecompress front` lists them, `aecompress export --pick` exports any of them"
             )
         if isinstance(event, Started):
-            target = float(event.spec["prune"]["target_sparsity"])
+            wanted = event.setting("prune.target_sparsity")
+            target = wanted if isinstance(wanted, float) else 0.0
         if isinstance(event, Finished):
             if target and abs(event.sparsity - target) > 1 / event.parameters:
                 yield f"target sparsity {target:.2%}; the exported model has {event.sparsity:.2%}"
@@ -127,7 +134,7 @@ def _bar(console: Console, total: int) -> Iterator[Callable[[Generation], None]]
 
         def plain(event: Generation) -> None:
             if event.generation % max(1, total // PLAIN_LINES) == 0 or event.generation == total:
-                console.print(f"epoch {event.generation}/{total}  {losses_of(event)}")
+                write(console, f"epoch {event.generation}/{total}  {losses_of(event)}")
 
         yield plain
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from aecompress.errors import DataError
 from aecompress.events import Event, from_json
 from aecompress.steering import status_of
+from aecompress_tui.story import shown
 
 CHUNK = 4 << 20
 """Bytes of one read: a long log is shown as it is read."""
@@ -85,7 +86,7 @@ def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:
             found.append(line)
             continue
         try:
-            found.append(from_json(line.decode("utf-8", "replace")))
+            found.append(shown(from_json(line.decode("utf-8", "replace"))))
             seen |= {kind} - {b""}
         except DataError:
             damaged += 1

@@ -84,8 +84,8 @@ def stop_on_signals() -> Callable[[], int | None]:
 
 
 def note(line: str) -> None:
-    """Print one line to stderr."""
-    print(line, file=sys.stderr)
+    """Print one line, or a table, to stderr."""
+    print(errors.printable(line), file=sys.stderr)
 
 
 def emit_json(value: Any) -> None:
@@ -95,4 +95,4 @@ def emit_json(value: Any) -> None:
 
 def emit_row(*columns: object) -> None:
     """Print one tab-separated line to stdout."""
-    print(*columns, sep="\t")
+    print(*(errors.printable(str(column)).replace("\t", "\\t").replace("\n", "\\n") for column in columns), sep="\t")

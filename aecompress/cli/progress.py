@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aecompress.errors import printable
 from aecompress.events import (
     Compared,
     Event,
@@ -42,12 +43,17 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
             if isinstance(event, Generation):
                 advance(event)
             elif line := describe(event):
-                console.print(line)
+                write(console, line)
             if isinstance(event, SUMMARY):
                 kept.append(event)
     for line in closing(kept):
-        console.print(line, soft_wrap=True)
+        write(console, line)
     return kept
+
+
+def write(console: Console, line: str) -> None:
+    """Print a sentence: broken between words on a terminal, one line in a pipe."""
+    console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
 
 
 def describe(event: Event) -> str:
@@ -128,7 +134,7 @@ def _bar(console: Console, total: int) -> Iterator[Callable[[Generation], None]]
 
         def plain(event: Generation) -> None:
             if event.generation % max(1, total // PLAIN_LINES) == 0 or event.generation == total:
-                console.print(f"epoch {event.generation}/{total}  {losses_of(event)}")
+                write(console, f"epoch {event.generation}/{total}  {losses_of(event)}")
 
         yield plain
 

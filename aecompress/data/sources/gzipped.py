@@ -12,7 +12,7 @@ from aecompress.errors import DataError
 MAGIC = b"\x1f\x8b"
 MOST_TIMES = 200
 """How many times its size a compressed file may unpack to; text of rows stays below 100."""
-ALWAYS = 8 << 20
+ALWAYS = 4 << 20
 """Bytes that any file may unpack to."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from aecompress.children import command_line
 from aecompress.errors import DataError
 from aecompress.steering import status_of
 
@@ -44,7 +44,7 @@ class Child:
 def report(folder: Path) -> str:
     """Write the page of a run; return the error message, empty where there is none."""
     done = subprocess.run(
-        [sys.executable, "-m", "aecompress", "report", str(folder)],
+        command_line("report", str(folder)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -57,7 +57,7 @@ def start(arguments: list[str], folder: Path) -> Child:
     """Start ``aecompress`` with ``arguments``, detached from this terminal; its run writes ``folder``."""
     with tempfile.NamedTemporaryFile(prefix="aecompress-", suffix=".log", delete=False) as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "aecompress", *arguments],
+            command_line(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -63,13 +63,14 @@ def serve_in_browser(folder: Path, host: str, port: int) -> None:
     Raises:
         DataError: the extra serve is not installed, or the address is not free.
     """
+    from aecompress.children import command_line
     from aecompress.errors import DataError
 
     try:
         from aecompress_tui.serve import serve
     except ImportError as fault:
         raise DataError(f"--serve: needs {fault.name}; pip install 'aecompress[serve]'") from fault
-    command = shlex.join([sys.executable, "-m", "aecompress", "watch", str(folder.resolve())])
+    command = shlex.join(command_line("watch", str(folder.resolve())))
     note(f"serving {folder} at http://{host}:{port} (ctrl+c stops it)")
     try:
         serve(command, host, port)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aecompress.children import command_line
 from aecompress.errors import DataError
+from aecompress.printable import printable
 from aecompress.steering import status_of
 
 
@@ -38,7 +39,7 @@ class Child:
         if code in (None, 0):
             return None
         text = self.errors.read_text(encoding="utf-8", errors="replace").strip()
-        return text or f"the run ended with exit code {code}"
+        return printable(text, "\n") or f"the run ended with exit code {code}"
 
 
 def report(folder: Path) -> str:
@@ -48,9 +49,12 @@ def report(folder: Path) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
-    return "" if done.returncode == 0 else done.stderr.strip() or f"the report ended with exit code {done.returncode}"
+    if done.returncode == 0:
+        return ""
+    return printable(done.stderr.strip(), "\n") or f"the report ended with exit code {done.returncode}"
 
 
 def start(arguments: list[str], folder: Path) -> Child:

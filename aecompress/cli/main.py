@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,9 @@ import typer
 
 from aecompress import __version__
 from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
+from aecompress.cli.exits import filter_the_rest, note
+
+UsageError = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="aecompress",
@@ -55,4 +59,18 @@ def main() -> None:
     # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: sys.exit(128 + received))
-    app()
+    filter_the_rest()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would put its own hook in place of ours
+    except UsageError as fault:
+        if type(fault).__name__ == "NoArgsIsHelpError":  # which class that is depends on typer's version
+            fault.show()
+        else:
+            command = fault.ctx.command_path if fault.ctx else "aecompress"
+            note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{command} --help`")
+        sys.exit(fault.exit_code)
+    except BrokenPipeError:  # of --help, for example; commands have answers of their own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

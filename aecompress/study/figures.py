@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aecompress.errors import SpecError
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
+from aecompress.printable import printable
 from aecompress.spec.toml import flatten
 from aecompress.study.design import slug
 from aecompress.study.results import Outcome, Result
@@ -56,7 +57,10 @@ def canvas(height: float) -> tuple[Any, Any]:
 def rendered(figure: Any, kind: str) -> bytes:
     """Return a figure as a file of ``kind``, the same bytes every time."""
     import matplotlib as mpl
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text(), "\n"))
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "aecompress", "svg.fonttype": "none"}):
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

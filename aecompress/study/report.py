@@ -20,6 +20,7 @@ from aecompress.deploy.reference import run as run_layers
 from aecompress.errors import AecompressError, DataError, OutputError
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
+from aecompress.printable import printable
 from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
@@ -64,7 +65,10 @@ def write(where: Path, output: Path | None = None) -> Written:
                     source = "data:image/svg+xml;base64," + base64.b64encode(data).decode()
                     pictures.append({"name": name, "caption": caption, "source": source})
         environment = Environment(
-            loader=PackageLoader("aecompress.study", "."), autoescape=select_autoescape(), undefined=StrictUndefined
+            loader=PackageLoader("aecompress.study", "."),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            finalize=lambda value: printable(value, "\n\t") if isinstance(value, str) else value,
         )
         text = environment.get_template("report.html").render(
             **page, pictures=pictures, version=metadata.version("aecompress"), written=time.strftime("%Y-%m-%d %H:%M")

@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +14,8 @@ from aecompress import __version__
 from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
 from aecompress.cli.exits import filter_the_rest, note
 
-UsageError = typer.BadParameter.__bases__[0]
-
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+"""Typer brings its own or click's."""
 app = typer.Typer(
     name="aecompress",
     help="Train autoencoders, prune them while they learn, and ship small verified ONNX models.",
@@ -65,7 +65,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would put its own hook in place of ours
-    except UsageError as fault:
+    except USAGE_ERROR as fault:
         if type(fault).__name__ == "NoArgsIsHelpError":  # which class that is depends on typer's version
             fault.show()
         else:

@@ -14,19 +14,49 @@ A message names the field or file, the value found there, and the cure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that steer a terminal, or turn text around: all of C0 and C1 but tab and line feed, and bidi controls."""
+
+LONGEST = 1000
+"""Characters of a line of a message; what is left out lies in the middle, since the cure is at the end."""
+MOST_LINES = 20
+"""Lines of a message that lists faults."""
+
+
+def printable(text: str) -> str:
+    """Return text with every character that could steer a terminal written out, as in ``\\x1b``.
+
+    The one filter of all that the command line, the terminal UI and the report show of names and texts of others.
+    """
+    return CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 class AecompressError(Exception):
     """Base of every error that is the user's to read; anything else is a bug in aecompress."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message))
+
+
+def shortened(message: str) -> str:
+    """Return a message whose lines are at most :data:`LONGEST` characters long, and at most :data:`MOST_LINES`."""
+    lines = printable(message).splitlines()
+    left_out = len(lines) - MOST_LINES
+    if left_out > 0:
+        lines = [*lines[:MOST_LINES], f"and {left_out} more"]
+    half = LONGEST // 2 - 3
+    return "\n".join(line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}" for line in lines)
 
 
 class SpecError(AecompressError):
     """One or more faults in a spec; all of them are listed in ``faults``."""
 
     def __init__(self, faults: str | Sequence[str]) -> None:
-        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        self.faults = [shortened(fault) for fault in ([faults] if isinstance(faults, str) else faults)]
         super().__init__("\n".join(self.faults))
 
 

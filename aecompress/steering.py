@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import time
@@ -15,8 +14,14 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from aecompress.errors import DataError, OutputError
-from aecompress.files import write_text
+from aecompress.files import open_own, read_own, write_text
+from aecompress.parsing import parse_json, quoted
 
+STATUS: dict[str, type] = {
+    "status": str, "seed": int, "spec_hash": str, "sources": dict, "dataset": dict, "device": str, "directory": str,
+    "host": str, "pid": int, "python": str, "versions": dict,
+}  # fmt: skip
+"""What ``run.json`` holds."""
 ORDERS = ("pause", "resume", "stop")
 """Orders to a run, which reads them between batches."""
 
@@ -34,14 +39,29 @@ def read_status(folder: Path) -> dict[str, Any]:
     """
     path = folder / "run.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or not isinstance(values.get("status"), str):
+        values = parse_json(read_own(path))
+        if not isinstance(values, dict) or "status" not in values:
             raise ValueError("no status")
+        for name, kind in STATUS.items():
+            if name in values and not isinstance(values[name], kind):
+                raise ValueError(f"{name} = {quoted(values[name])}")
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
     except ValueError as fault:
-        raise DataError(f"{path}: is not a run's status ({fault}); name the folder of a run") from fault
+        raise DataError(f"{path}: is not a run's status ({quoted(fault)}); name the folder of a run") from fault
     return values
+
+
+def fingerprint_of(folder: Path, status: dict[str, Any]) -> str:
+    """Return the digest of the rows that the run with this ``status`` was started with.
+
+    Raises:
+        DataError: ``run.json`` does not have it.
+    """
+    found = status.get("dataset", {}).get("fingerprint")
+    if not isinstance(found, str):
+        raise DataError(f"{folder / 'run.json'}: does not name its rows (dataset.fingerprint); carry the run out again")
+    return found
 
 
 def status_of(folder: Path) -> str:
@@ -58,7 +78,7 @@ def status_of(folder: Path) -> str:
 def sweep_of(folder: Path) -> dict[str, Any] | None:
     """Return a summary of the sweep in a folder, killed where no process carries it out; None without a sweep."""
     try:
-        values = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        values = parse_json(read_own(folder / "sweep.json"))
         if values["status"] == "running" and not _locked(folder / ".lock"):
             values["status"] = "killed"
         return {"runs": int(values["runs"]), "finished": len(values["finished"]), "failed": len(values["failed"])} | {
@@ -81,7 +101,7 @@ def _locked(path: Path) -> bool:
     if fcntl is None:
         return True
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecompress.children import command_line
-from aecompress.errors import DataError
-from aecompress.printable import printable
+from aecompress.errors import DataError, printable
 from aecompress.steering import status_of
 
 
@@ -39,7 +38,7 @@ class Child:
         if code in (None, 0):
             return None
         text = self.errors.read_text(encoding="utf-8", errors="replace").strip()
-        return printable(text, "\n") or f"the run ended with exit code {code}"
+        return printable(text) or f"the run ended with exit code {code}"
 
 
 def report(folder: Path) -> str:
@@ -54,7 +53,7 @@ def report(folder: Path) -> str:
     )
     if done.returncode == 0:
         return ""
-    return printable(done.stderr.strip(), "\n") or f"the report ended with exit code {done.returncode}"
+    return printable(done.stderr.strip()) or f"the report ended with exit code {done.returncode}"
 
 
 def start(arguments: list[str], folder: Path) -> Child:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from aecompress.errors import DataError
+from aecompress.errors import DataError, printable
 from aecompress.events import Event, from_json
-from aecompress.printable import cleaned, one_line, printable
+from aecompress.printable import cleaned, one_line
 from aecompress.steering import status_of
 
 # JSON writes control characters as escapes or in bytes beyond ASCII; other lines, nearly all, need no second look.

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from aecompress import errors
-from aecompress.printable import one_line, printable
+from aecompress.errors import printable
+from aecompress.printable import in_cell, one_line
 
 ECHO_SECONDS = 0.5
 """A signal this soon after the first is an echo of it: a terminal sends one to each process of a pipeline."""
@@ -50,6 +51,7 @@ def reported() -> Iterator[None]:
     """Turn the package's errors into one sentence each on stderr and their exit code."""
     try:
         yield
+        sys.stdout.flush()
     except errors.Interrupted as fault:
         note(f"aecompress: {fault}")
         raise SystemExit(128 + fault.signal) from fault
@@ -61,9 +63,10 @@ def reported() -> Iterator[None]:
         note("aecompress: memory ran out; choose fewer rows, smaller layers or fewer cells")
         raise SystemExit(int(ExitCode.FAILED)) from fault
     except BrokenPipeError as fault:
-        # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
+        # The reader of our output went away (as in `| head`), after the work was done; point stdout elsewhere so that
+        # exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(int(ExitCode.FAILED)) from fault
+        raise SystemExit(int(ExitCode.DONE)) from fault
     except OSError as fault:
         where = f"{fault.filename}: " if fault.filename else ""
         note(f"aecompress: {where}{fault.strerror or fault}; check the disk, then run the command again, or --resume")
@@ -113,7 +116,7 @@ def note(text: str) -> None:
 
 def note_table(text: str) -> None:
     """Print the lines of a table to stderr, as wide as they are."""
-    print(printable(text, "\n"), file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def emit_json(value: Any) -> None:
@@ -123,12 +126,12 @@ def emit_json(value: Any) -> None:
 
 def emit_row(*columns: object) -> None:
     """Print one tab-separated line to stdout."""
-    print(*(printable(str(column)) for column in columns), sep="\t")
+    print(*(in_cell(str(column)) for column in columns), sep="\t")
 
 
 def emit_text(text: str) -> None:
-    """Print lines of TOML to stdout; escapes of control characters mean the same there."""
-    print(printable(text, "\n"), end="")
+    """Print lines to stdout."""
+    print(printable(text), end="")
 
 
 def filter_the_rest() -> None:
@@ -136,13 +139,13 @@ def filter_the_rest() -> None:
     format_warning = warnings.formatwarning
 
     def hook(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
-        print(printable("".join(traceback.format_exception(kind, fault, trace)), "\n"), end="", file=sys.stderr)
+        print(printable("".join(traceback.format_exception(kind, fault, trace))), end="", file=sys.stderr)
 
     class Formatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            return printable(super().format(record), "\n")
+            return printable(super().format(record))
 
     sys.excepthook = hook
-    warnings.formatwarning = lambda *given, **named: printable(format_warning(*given, **named), "\n")
+    warnings.formatwarning = lambda *given, **named: printable(format_warning(*given, **named))
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Formatter())

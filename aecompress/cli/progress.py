@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from aecompress.cli.exits import prose
+from aecompress.errors import printable
 from aecompress.events import (
     Compared,
     Event,
@@ -23,7 +24,7 @@ from aecompress.events import (
     Started,
     Verified,
 )
-from aecompress.printable import printable
+from aecompress.printable import in_cell
 
 APART = 0.2
 """Models that differ more in their sparsity have budgets of their own."""
@@ -55,6 +56,11 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
     for line in closing(kept):
         say(line)
     return kept
+
+
+def write(console: Console, line: str) -> None:
+    """Print a sentence: broken between words on a terminal, one line in a pipe."""
+    console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
 
 
 def describe(event: Event) -> str:
@@ -91,7 +97,8 @@ def closing(kept: list[Event]) -> Iterator[str]:
                 "`aecompress front` lists them, `aecompress export --pick` exports any of them"
             )
         if isinstance(event, Started):
-            target = float(event.spec["prune"]["target_sparsity"])
+            wanted = event.setting("prune.target_sparsity")
+            target = wanted if isinstance(wanted, float) else 0.0
         if isinstance(event, Finished):
             if target and abs(event.sparsity - target) > 1 / event.parameters:
                 yield f"target sparsity {target:.2%}; the exported model has {event.sparsity:.2%}"
@@ -109,7 +116,7 @@ def before_and_after(event: Compared) -> str:
 
 def columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows of words as lines: the first column to the left, the others to the right."""
-    rows = [tuple(printable(cell) for cell in row) for row in rows]
+    rows = [tuple(in_cell(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))

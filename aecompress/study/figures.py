@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.errors import SpecError
+from aecompress.errors import SpecError, printable
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
-from aecompress.printable import printable
 from aecompress.spec.toml import flatten
 from aecompress.study.design import slug
 from aecompress.study.results import Outcome, Result
@@ -60,7 +59,7 @@ def rendered(figure: Any, kind: str) -> bytes:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        text.set_text(printable(text.get_text(), "\n"))
+        text.set_text(printable(text.get_text()))
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "aecompress", "svg.fonttype": "none"}):
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
@@ -269,7 +268,7 @@ def run_figures(log: Sequence[Event], activations: dict[str, Floats]) -> dict[st
     compared = [event for event in log if isinstance(event, Compared)]
     drawn: dict[str, tuple[str, Any]] = {}
     if past:
-        by_probability = any(isinstance(one, Started) and one.spec["prune"]["drive"] == "probability" for one in log)
+        by_probability = any(isinstance(one, Started) and one.setting("prune.drive") == "probability" for one in log)
         drawn["loss"] = ("Loss by generation; thin lines are the cells.", loss_curves(past))
         drawn["sparsity"] = ("Sparsity over time; a line for each cell.", sparsity_curves(past, by_probability))
     if layers:

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import load_model, load_rows
 from aecompress.deploy.reference import run as run_layers
-from aecompress.errors import AecompressError, DataError, OutputError
+from aecompress.errors import AecompressError, DataError, OutputError, printable
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
-from aecompress.printable import printable
 from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
@@ -68,7 +67,7 @@ def write(where: Path, output: Path | None = None) -> Written:
             loader=PackageLoader("aecompress.study", "."),
             autoescape=select_autoescape(),
             undefined=StrictUndefined,
-            finalize=lambda value: printable(value, "\n\t") if isinstance(value, str) else value,
+            finalize=lambda value: printable(value) if type(value) is str else value,
         )
         text = environment.get_template("report.html").render(
             **page, pictures=pictures, version=metadata.version("aecompress"), written=time.strftime("%Y-%m-%d %H:%M")
@@ -93,12 +92,12 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
         ("status", status_of(where)),
         (
             "data",
-            f"{start.spec['data']['source']}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
+            f"{start.setting('data.source')}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
         ),
         ("models", f"{start.cells}, of {start.parameters:,} parameters"),
         ("generations", f"{start.generations:,}"),
         ("trained", start.engine),
-        ("seed", str(start.spec["seed"])),
+        ("seed", str(start.setting("seed"))),
         ("device", f"{start.device} on {status.get('host', 'an unknown machine')}"),
     ]
     tables = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from aecompress.cli.progress import SUMMARY, columns, describe, losses_of, show
@@ -47,3 +49,11 @@ def test_models_of_different_budgets_show_the_densest_and_the_sparsest() -> None
 
 def test_columns_are_aligned() -> None:
     assert columns([("a", "bb"), ("ccc", "d")]) == "a    bb\nccc   d"
+
+
+def test_names_from_a_log_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    started = next(event for event in EVENTS if isinstance(event, Started))
+    show([replace(started, run="\x1b]0;x\x07[red]name[/]", engine="long " * 60)], 8, quiet=False)
+    _, err = capsys.readouterr()
+    assert err.startswith("\\x1b]0;x\\x07[red]name[/]: 5 models")
+    assert len(err.splitlines()) == 1, "a message is one line where there is no terminal"

@@ -12,8 +12,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
+from aecompress.errors import printable
 from aecompress.events import Compared, Failed, Finished, Stopped
-from aecompress.printable import printable
 
 from .. import draw, process
 from ..story import Story

@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, Select, Static
 
-from aecompress.printable import printable
+from aecompress.errors import printable
 from aecompress.steering import new_folder
 
 from .. import process
@@ -88,7 +88,7 @@ class LaunchScreen(Screen[None]):
         request = self.request()
         wrong = faults(request)
         self.query_one("#command", Static).update(Text(printable(command_line(request))))
-        self.query_one("#faults", Static).update(Text(printable("\n".join(wrong), "\n") or "Settings OK"))
+        self.query_one("#faults", Static).update(Text(printable("\n".join(wrong)) or "Settings OK"))
         self.query_one("#faults").set_class(bool(wrong), "-wrong")
         self.query_one("#start", Button).disabled = bool(wrong)
 
@@ -111,7 +111,7 @@ class LaunchScreen(Screen[None]):
         request = self.request()
         wrong = faults(request)
         if wrong:
-            self.notify(printable("\n".join(wrong), "\n"), severity="error", markup=False)
+            self.notify(printable("\n".join(wrong)), severity="error", markup=False)
             return
         self.query_one("#start", Button).disabled = True
         self.launch(request)

@@ -18,8 +18,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, TabbedContent
 from textual.worker import get_current_worker
 
-from aecompress.errors import AecompressError
-from aecompress.printable import one_line, printable
+from aecompress.errors import AecompressError, printable
+from aecompress.printable import one_line
 from aecompress.steering import order
 
 from ..follow import Batch, follow

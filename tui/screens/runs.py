@@ -17,9 +17,9 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 from textual.worker import get_current_worker
 
-from aecompress.errors import DataError
+from aecompress.errors import DataError, printable
 from aecompress.events import Finished, Generation
-from aecompress.printable import one_line, printable
+from aecompress.printable import one_line
 from aecompress.steering import sweep_of
 
 from .. import draw

@@ -17,6 +17,8 @@ from aecompress.errors import DataError
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Number formats that weights may have."""
+LONGEST_NAME = 1000
+"""Characters of a tensor's name."""
 UNKNOWN = ""
 """The activation of a layer where the file has none: a file of weights holds no activations."""
 
@@ -63,6 +65,9 @@ def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
     Raises:
         DataError: naming the first tensor that does not belong to such a chain.
     """
+    long = max(map(len, tensors), default=0)
+    if long > LONGEST_NAME:
+        raise DataError(f"{path}: names a tensor with {long} characters; give the weights of an autoencoder alone")
     weights = sorted((name for name in tensors if name.endswith("weight")), key=_natural)
     layers = []
     for name in weights:
@@ -89,8 +94,11 @@ def _bias_of(weight: str) -> str:
 
 def _natural(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
     """Return a key that sorts numbers in names by value, and names of a decoder after all others."""
-    parts = re.split(r"(\d+)", name)
-    return "decoder" in name.lower(), [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+    parts = re.split(r"([0-9]+)", name)
+    numbers = [part.lstrip("0") if part.isdecimal() else "" for part in parts]
+    return "decoder" in name.lower(), [
+        (part.isdecimal(), len(number), number or part) for part, number in zip(parts, numbers, strict=True)
+    ]
 
 
 def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:

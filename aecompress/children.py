@@ -25,4 +25,4 @@ def isolated(code: str, *arguments: str) -> list[str]:
 
 def command_line(*arguments: str) -> list[str]:
     """Return the command that runs ``aecompress`` with ``arguments``."""
-    return isolated("sys.argv[0] = 'aecompress'; from aecompress.cli.main import main; main()", *arguments)
+    return isolated("sys.argv[0] = 'aecompress'; from aecompress.start import main; main()", *arguments)

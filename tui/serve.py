@@ -112,11 +112,15 @@ class OwnPageServer(Server):
         if len(self.terminals) >= MOST_VISITORS:
             raise web.HTTPServiceUnavailable(text=f"{MOST_VISITORS} pages are open; close one")
         websocket = web.WebSocketResponse(heartbeat=5, max_msg_size=LONGEST_MESSAGE)
+
+        async def close() -> None:
+            await websocket.close()
+
         terminal = Terminal(
             self.command,
             write_bytes=websocket.send_bytes,
             write_str=websocket.send_str,
-            close=websocket.close,
+            close=close,
             download_manager=self.download_manager,
         )
         self.terminals[terminal] = asyncio.current_task()

@@ -14,6 +14,8 @@ from aecompress import __version__
 from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
 from aecompress.cli.exits import filter_the_rest, note
 
+LATEST_END = 1.5
+"""Seconds from a signal to the end of the program, where no run has handlers of its own."""
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 """Typer brings its own or click's."""
 app = typer.Typer(
@@ -52,13 +54,25 @@ def _root(
     pass
 
 
+def end(received: int, frame: object) -> None:
+    """End the program in one line, by an exception, so that half-written files are removed; at the latest in 1.5 s.
+
+    Imports of others may swallow the exception.
+    """
+    note(f"aecompress: stopped by {signal.Signals(received).name}")
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda alarm, frame: os._exit(128 + received))
+        signal.setitimer(signal.ITIMER_REAL, LATEST_END)
+    sys.exit(128 + received)
+
+
 def main() -> None:
     """Entry point of the ``aecompress`` script."""
     # OpenMP threads that spin for long while another process has their core make a run many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: sys.exit(128 + received))
+        signal.signal(number, end)
     filter_the_rest()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

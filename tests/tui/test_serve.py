@@ -180,6 +180,7 @@ def test_pages_are_limited_clamped_and_end_with_their_processes(served: Served) 
             begun = time.monotonic()
             served.server.send_signal(signal.SIGINT)  # with a page open
             assert await asyncio.to_thread(served.server.wait, 10) in (0, 130) and time.monotonic() - begun < 2
+            await pages[-1].close()
 
     asyncio.run(visit())
 

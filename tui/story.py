@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from math import nan
 from statistics import fmean
-from typing import Any, overload
+from typing import overload
 
-from aecompress.errors import DataError, printable
+from aecompress.errors import DataError
 from aecompress.events import (
     Compared,
     Event,
@@ -27,8 +27,9 @@ from aecompress.events import (
     Started,
     Stopped,
     Verified,
-    from_json,
 )
+
+from .reader import event_of
 
 LOG_LINES = 1000
 """Events that the list keeps."""
@@ -99,25 +100,9 @@ class Generations(Sequence[Generation]):
             self._items.pop()
 
 
-def shown(event: Event) -> Event:
-    """Return an event whose texts hold nothing that could steer the terminal: the one place where they come in."""
-    texts = {field.name: _shown(getattr(event, field.name)) for field in fields(event) if field.name != "at"}
-    return replace(event, **texts)
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, tuple) and value and isinstance(value[0], str):
-        return tuple(map(printable, value))
-    if isinstance(value, dict):
-        return {_shown(key): _shown(item) for key, item in value.items()}
-    return value
-
-
 def _decoded(line: bytes) -> Generation | None:
     try:
-        event = shown(from_json(line.decode("utf-8", "replace")))
+        event = event_of(line)
     except DataError:
         return None
     return event if isinstance(event, Generation) else None

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from aecompress.cli.exits import prose
 from aecompress.errors import printable
 from aecompress.events import (
     Compared,
@@ -22,6 +24,7 @@ from aecompress.events import (
     Started,
     Verified,
 )
+from aecompress.printable import in_cell
 
 APART = 0.2
 """Models that differ more in their sparsity have budgets of their own."""
@@ -38,16 +41,20 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     kept: list[Event] = []
+
+    def say(line: str) -> None:
+        console.print(Text(prose(line)), soft_wrap=True)  # above the bar, where there is one
+
     with _bar(console, total) as advance:
         for event in run:
             if isinstance(event, Generation):
                 advance(event)
             elif line := describe(event):
-                write(console, line)
+                say(line)
             if isinstance(event, SUMMARY):
                 kept.append(event)
     for line in closing(kept):
-        write(console, line)
+        say(line)
     return kept
 
 
@@ -109,6 +116,7 @@ def before_and_after(event: Compared) -> str:
 
 def columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows of words as lines: the first column to the left, the others to the right."""
+    rows = [tuple(in_cell(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
@@ -125,16 +133,18 @@ def _bar(console: Console, total: int) -> Iterator[Callable[[Generation], None]]
             MofNCompleteColumn(),
             BarColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
         )
         with Progress(*shown, console=console, transient=True) as progress:
             task = progress.add_task("", total=total)
-            yield lambda event: progress.update(task, completed=event.generation, description=losses_of(event))
+            yield lambda event: progress.update(
+                task, completed=event.generation, description=printable(losses_of(event))
+            )
     else:
 
         def plain(event: Generation) -> None:
             if event.generation % max(1, total // PLAIN_LINES) == 0 or event.generation == total:
-                write(console, f"epoch {event.generation}/{total}  {losses_of(event)}")
+                console.print(Text(printable(f"epoch {event.generation}/{total}  {losses_of(event)}")), soft_wrap=True)
 
         yield plain
 

@@ -99,14 +99,18 @@ def lines_of(fault: errors.AecompressError) -> list[str]:
 
 def prose(text: str) -> str:
     """Return a sentence as stderr shows it: wrapped between words on a terminal, one line elsewhere."""
-    text = one_line(text)
+    text, width = one_line(text), stderr_width()
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if width else text
+
+
+def stderr_width() -> int | None:
+    """Return the columns of the terminal that stderr is; None where it is none."""
     if not sys.stderr.isatty():
-        return text
+        return None
     try:
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError):
-        width = 0
-    return textwrap.fill(text, width or 80, break_long_words=False, break_on_hyphens=False)
+        return 80
 
 
 def note(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported
+from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width
 from aecompress.cli.options import Json
 
 Output = Annotated[
@@ -104,5 +104,5 @@ def exported(
     package = export_again(run, flags, output, dense, pick)
     for line in package.compared.notes:
         note(line)
-    note_table(before_and_after(package.compared))
+    note_table(before_and_after(package.compared, stderr_width()))
     return package.files

@@ -28,6 +28,8 @@ from aecompress.printable import in_cell
 
 APART = 0.2
 """Models that differ more in their sparsity have budgets of their own."""
+LEAST_LOOKED_FOR = ("non-zeros", "smaller", "ms, 64", "ms, ")
+"""Beginnings of the columns of the before/after table that a narrow terminal goes without."""
 PLAIN_LINES = 20
 """Lines that a run prints where there is no terminal."""
 SUMMARY = (Front, Started, Verified, Saved, Compared, Profiled, Finished)
@@ -109,14 +111,22 @@ def closing(kept: list[Event]) -> Iterator[str]:
             )
 
 
-def before_and_after(event: Compared) -> str:
-    """Return the before/after table in columns."""
-    return columns(event.table())
+def before_and_after(event: Compared, width: int | None = None) -> str:
+    """Return the before/after table in columns; where it is wider than ``width``, without those least looked for."""
+    head, *rows = event.table()
+    kept, left_out = list(range(len(head))), list[str]()
+    for name in (name for start in LEAST_LOOKED_FOR for name in head if name.startswith(start)):
+        if width is None or len(columns([head, *rows], kept).partition("\n")[0]) <= width:
+            break
+        kept.remove(head.index(name))
+        left_out.append(name)
+    note = f"\n({', '.join(left_out)}: in the model's README.md)" if left_out else ""
+    return columns([head, *rows], kept) + note
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows of words as lines: the first column to the left, the others to the right."""
-    rows = [tuple(in_cell(cell) for cell in row) for row in rows]
+def columns(rows: Sequence[tuple[str, ...]], kept: Sequence[int] | None = None) -> str:
+    """Return rows of words as lines, of all columns or those ``kept``: the first to the left, others to the right."""
+    rows = [tuple(in_cell(row[place]) for place in (range(len(row)) if kept is None else kept)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stop_on_signals
+from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width, stop_on_signals
 
 if TYPE_CHECKING:
     from aecompress.events import Event
@@ -114,7 +114,7 @@ def print_compared(log: list[Event]) -> None:
         if isinstance(event, Compared):
             for line in event.notes:
                 note(line)
-            note_table(before_and_after(event))
+            note_table(before_and_after(event, stderr_width()))
 
 
 def print_profile(log: list[Event]) -> None:

@@ -120,7 +120,7 @@ def before_and_after(event: Compared, width: int | None = None) -> str:
             break
         kept.remove(head.index(name))
         left_out.append(name)
-    note = f"\n({', '.join(left_out)}: in the model's README.md)" if left_out else ""
+    note = f"\n({'; '.join(left_out)}: in the model's README.md)" if left_out else ""
     return columns([head, *rows], kept) + note
 
 

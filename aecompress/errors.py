@@ -18,15 +18,34 @@ from collections.abc import Sequence
 from typing import Any
 
 
+LONGEST = 1000
+"""Characters of a line of a message; what is left out lies in the middle, since the cure is at the end."""
+MOST_LINES = 20
+"""Lines of a message that lists faults."""
+
+
 class AecompressError(Exception):
     """Base of every error that is the user's to read; anything else is a bug in aecompress."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message))
+
+
+def shortened(message: str) -> str:
+    """Return a message whose lines are at most :data:`LONGEST` characters long, and at most :data:`MOST_LINES`."""
+    lines = message.splitlines()
+    left_out = len(lines) - MOST_LINES
+    if left_out > 0:
+        lines = [*lines[:MOST_LINES], f"and {left_out} more"]
+    half = LONGEST // 2 - 3
+    return "\n".join(line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}" for line in lines)
 
 
 class SpecError(AecompressError):
     """One or more faults in a spec; all of them are listed in ``faults``."""
 
     def __init__(self, faults: str | Sequence[str]) -> None:
-        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        self.faults = [shortened(fault) for fault in ([faults] if isinstance(faults, str) else faults)]
         super().__init__("\n".join(self.faults))
 
 

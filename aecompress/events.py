@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
+from aecompress.files import open_own
 from aecompress.intervals import Ratio, milliseconds_text
+from aecompress.parsing import check_depth
 
 VERSION = 1
 """Version of the event log; raised when a reader of the old form would go wrong."""
@@ -312,10 +314,10 @@ def from_json(line: str) -> Event:
 def read_log(path: Path) -> list[Event]:
     """Read the events of a log; a half-written or damaged line is skipped."""
     log = []
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with open_own(path) as lines:
         for line in lines:
             with contextlib.suppress(DataError):
-                log.append(from_json(line))
+                log.append(from_json(line.decode("utf-8", "replace")))
     return log
 
 
@@ -348,13 +350,31 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple:
         one = _reader(inner[0])
-        return lambda value: tuple(map(one, value))
+        return lambda value: tuple(map(one, _checked(value, list)))
     if origin is dict:
         each = _reader(inner[1])
-        return lambda value: {key: each(item) for key, item in value.items()}
-    return float if hint is float else lambda value: value
+        return lambda value: {key: each(item) for key, item in _checked(value, dict).items()}
+    return _SCALARS[hint]
 
 
+def _checked(value: Any, *types: type) -> Any:
+    """Return ``value`` where it has one of the ``types``.
+
+    Raises:
+        TypeError: it has another.
+    """
+    if type(value) not in types:
+        raise TypeError(f"{value!r:.40} is of another type")
+    return value
+
+
+_SCALARS: dict[Any, Callable[[Any], Any]] = {
+    float: float,
+    int: lambda value: _checked(value, int),
+    str: lambda value: _checked(value, str),
+    bool: lambda value: _checked(value, bool),
+    Any: lambda value: check_depth(value) or value,
+}
 _READERS: dict[str, tuple[type[Event], list[tuple[str, Callable[[Any], Any]]]]] = {
     kind: (cls, [(f.name, _reader(get_type_hints(cls)[f.name])) for f in fields(cls)]) for kind, cls in KINDS.items()
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import time
@@ -15,7 +14,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from aecompress.errors import DataError, OutputError
-from aecompress.files import write_text
+from aecompress.files import open_own, read_own, write_text
+from aecompress.parsing import parse_json, quoted
 
 ORDERS = ("pause", "resume", "stop")
 """Orders to a run, which reads them between batches."""
@@ -34,13 +34,13 @@ def read_status(folder: Path) -> dict[str, Any]:
     """
     path = folder / "run.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_own(path))
         if not isinstance(values, dict) or not isinstance(values.get("status"), str):
             raise ValueError("no status")
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
     except ValueError as fault:
-        raise DataError(f"{path}: is not a run's status ({fault}); name the folder of a run") from fault
+        raise DataError(f"{path}: is not a run's status ({quoted(fault)}); name the folder of a run") from fault
     return values
 
 
@@ -58,7 +58,7 @@ def status_of(folder: Path) -> str:
 def sweep_of(folder: Path) -> dict[str, Any] | None:
     """Return a summary of the sweep in a folder, killed where no process carries it out; None without a sweep."""
     try:
-        values = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        values = parse_json(read_own(folder / "sweep.json"))
         if values["status"] == "running" and not _locked(folder / ".lock"):
             values["status"] = "killed"
         return {"runs": int(values["runs"]), "finished": len(values["finished"]), "failed": len(values["failed"])} | {
@@ -81,7 +81,7 @@ def _locked(path: Path) -> bool:
     if fcntl is None:
         return True
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aecompress.errors import SpecError
+from aecompress.parsing import parse_toml, quoted
 
 if TYPE_CHECKING:
     from aecompress.spec.resolve import Resolved
@@ -48,10 +48,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise SpecError(f"--set {text}: write it as section.field=value, for example train.batch=64")
+        raise SpecError(f"--set {quoted(text)}: write it as section.field=value, for example train.batch=64")
     try:
-        return path.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return path.strip(), parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return path.strip(), value.strip()
 
 
@@ -62,11 +62,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: the file is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise SpecError(f"{path}: cannot be read ({fault.strerror}); name an existing TOML file") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise SpecError(f"{path}: is not TOML ({fault}); correct it there") from fault
+    except ValueError as fault:
+        raise SpecError(f"{path}: is not TOML ({quoted(fault)}); correct it there") from fault
 
 
 def to_toml(resolved: Resolved) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from aecompress.errors import AecompressError, Interrupted, OutputError, RunError
-from aecompress.files import write_text
+from aecompress.files import read_own, write_text
+from aecompress.parsing import parse_json, quoted
 from aecompress.runs import folder as run_folder
 from aecompress.runs.control import Stop
 from aecompress.runs.job import prepare, prepare_resume
@@ -203,10 +204,10 @@ def check_folder(where: Path, specs: dict[str, str]) -> dict[str, str]:
             raise OutputError(f"{where}: is not empty and holds no study; choose another folder with -o")
         return {}
     try:
-        before: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["specs"]
+        before: dict[str, str] = parse_json(read_own(path))["specs"]
         other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
-    except (ValueError, KeyError, AttributeError) as fault:
-        raise OutputError(f"{path}: is damaged ({fault}); remove it, the runs beside it are kept") from fault
+    except (ValueError, LookupError, AttributeError, TypeError) as fault:
+        raise OutputError(f"{path}: is damaged ({quoted(fault)}); remove it, the runs beside it are kept") from fault
     if other:
         raise OutputError(
             f"{where / other[0]}: holds a run with another spec than the study has now; "

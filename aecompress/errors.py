@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-
 LONGEST = 1000
 """Characters of a line of a message; what is left out lies in the middle, since the cure is at the end."""
 MOST_LINES = 20

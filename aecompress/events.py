@@ -45,6 +45,13 @@ class Started:
     engine: str
     """The engine and why it was chosen, for people."""
 
+    def setting(self, field: str) -> Any:
+        """Return the value of a dotted field of the spec; None where the log has none."""
+        value: Any = self.spec
+        for name in field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
@@ -216,7 +223,10 @@ class Compared:
             gains = [Ratio(low=low, middle=middle, high=high).text for low, middle, high in ratios]
             gains = gains if len(rows) > 1 else ["1.00x"] * len(gains)  # the dense model itself
             cells = [cell for pair in zip(times, gains, strict=True) for cell in pair]
-            smaller, error = f"{self.bytes[0] / size:.1f}x", f"{loss:.6f}" if math.isfinite(loss) else "not trained"
+            smaller, error = (
+                f"{self.bytes[0] / max(size, 1):.1f}x",
+                f"{loss:.6f}" if math.isfinite(loss) else "not trained",
+            )
             rows.append((name, f"{size:,}", smaller, *cells, error, f"{nonzeros:,}"))
         return rows
 
@@ -285,6 +295,14 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
+ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
+    Generation: (("train_loss", "validation_loss", "sparsity", "learning_rate", "parents", "capacity"),),
+    Pruned: (("cells", "zeros"),),
+    Preview: (("rows", "reconstructions", "errors"),),
+    Front: (("cells", "losses", "nonzeros"),),
+    Compared: (("files", "bytes", "nonzeros", "losses", "milliseconds", "quartiles", "ratios"),),
+}
+"""Fields that go with each other and so have as many entries."""
 ENDINGS = (Paused, Front, Saved, Verified, Compared, Profiled, Stopped, Finished, Failed)
 """Events that no longer hold once the run is resumed."""
 
@@ -306,6 +324,9 @@ def from_json(line: str) -> Event:
         event = cls(**{name: read(values[name]) for name, read in readers})
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
+        for names in ALIKE.get(type(event), ()):
+            if len({len(getattr(event, name)) for name in names}) > 1:
+                raise ValueError(f"{', '.join(names)} are not of one length")
         return event
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
@@ -349,23 +370,35 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return the function that makes a value of the type ``hint`` from JSON; built once, because logs are long."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple:
-        one = _reader(inner[0])
-        return lambda value: tuple(map(one, _checked(value, list)))
+        one, count = _reader(inner[0]), None if Ellipsis in inner else len(inner)
+        return lambda value: tuple(map(one, _checked(value, list, count)))
     if origin is dict:
         each = _reader(inner[1])
         return lambda value: {key: each(item) for key, item in _checked(value, dict).items()}
     return _SCALARS[hint]
 
 
-def _checked(value: Any, *types: type) -> Any:
-    """Return ``value`` where it has one of the ``types``.
+def _shallow(value: Any) -> Any:
+    """Return a value of any type, not nested deeply.
 
     Raises:
-        TypeError: it has another.
+        ValueError: it is.
     """
-    if type(value) not in types:
-        raise TypeError(f"{value!r:.40} is of another type")
+    check_depth(value)
     return value
+
+
+def _checked(value: Any, kind: type, count: int | None = None) -> Any:
+    """Return ``value`` where it is of a ``kind``, and holds ``count`` entries; None: any number.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if type(value) is kind:
+        taken: Any = value
+        if count is None or len(taken) == count:
+            return taken
+    raise TypeError(f"{value!r:.40} is not what is written here")
 
 
 _SCALARS: dict[Any, Callable[[Any], Any]] = {
@@ -373,7 +406,7 @@ _SCALARS: dict[Any, Callable[[Any], Any]] = {
     int: lambda value: _checked(value, int),
     str: lambda value: _checked(value, str),
     bool: lambda value: _checked(value, bool),
-    Any: lambda value: check_depth(value) or value,
+    Any: _shallow,
 }
 _READERS: dict[str, tuple[type[Event], list[tuple[str, Callable[[Any], Any]]]]] = {
     kind: (cls, [(f.name, _reader(get_type_hints(cls)[f.name])) for f in fields(cls)]) for kind, cls in KINDS.items()

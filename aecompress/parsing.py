@@ -57,9 +57,9 @@ def check_depth(value: Any) -> None:
     raise ValueError("is nested too deeply")
 
 
-def column_number(text: str) -> int | None:
-    """Return the column that decimal digits name; None where they are none, or more than any file has columns."""
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+def decimal(text: str) -> int | None:
+    """Return the number that at most 18 decimal digits, 0 to 9, write; None where ``text`` is something else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def quoted(value: object) -> str:

@@ -17,6 +17,11 @@ from aecompress.errors import DataError, OutputError
 from aecompress.files import open_own, read_own, write_text
 from aecompress.parsing import parse_json, quoted
 
+STATUS: dict[str, type] = {
+    "status": str, "seed": int, "spec_hash": str, "sources": dict, "dataset": dict, "device": str, "directory": str,
+    "host": str, "pid": int, "python": str, "versions": dict,
+}  # fmt: skip
+"""What ``run.json`` holds."""
 ORDERS = ("pause", "resume", "stop")
 """Orders to a run, which reads them between batches."""
 
@@ -35,13 +40,28 @@ def read_status(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         values = parse_json(read_own(path))
-        if not isinstance(values, dict) or not isinstance(values.get("status"), str):
+        if not isinstance(values, dict) or "status" not in values:
             raise ValueError("no status")
+        for name, kind in STATUS.items():
+            if name in values and not isinstance(values[name], kind):
+                raise ValueError(f"{name} = {quoted(values[name])}")
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
     except ValueError as fault:
         raise DataError(f"{path}: is not a run's status ({quoted(fault)}); name the folder of a run") from fault
     return values
+
+
+def fingerprint_of(folder: Path, status: dict[str, Any]) -> str:
+    """Return the digest of the rows that the run with this ``status`` was started with.
+
+    Raises:
+        DataError: ``run.json`` does not have it.
+    """
+    found = status.get("dataset", {}).get("fingerprint")
+    if not isinstance(found, str):
+        raise DataError(f"{folder / 'run.json'}: does not name its rows (dataset.fingerprint); carry the run out again")
+    return found
 
 
 def status_of(folder: Path) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -294,3 +295,26 @@ def test_of_several_resumes_each_supersedes_what_came_before() -> None:
     assert events.current(log) == [generation(1), second, generation(2, 3.0)]
     later = resumed_at(3, "later", 2.0)
     assert events.current([generation(3), first, generation(4), later]) == [generation(3), first, later]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"validation_loss": [1.0]}, {"generation": "3"}, {"generation": True}, {"metric": 5}, {"parents": 3},
+        {"order": {"a": 1}}, {"seconds": "soon"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_line_with_a_value_of_another_type_or_length_is_no_event(changes: dict[str, Any]) -> None:
+    log = Path(__file__).parent / "fixtures" / "coevo-digits.events.jsonl"
+    line = next(line for line in log.read_text().splitlines() if line.startswith('{"event": "generation"'))
+    assert events.from_json(line)
+    with pytest.raises(DataError, match="is not an event this version knows"):
+        events.from_json(json.dumps({**json.loads(line), **changes}))
+
+
+def test_a_setting_that_the_log_does_not_have_is_none() -> None:
+    log = Path(__file__).parent / "fixtures" / "coevo-digits.events.jsonl"
+    started = next(event for event in events.read_log(log) if isinstance(event, events.Started))
+    assert started.setting("prune.drive") in ("target", "probability")
+    assert started.setting("prune.drive.deeper") is None and started.setting("nothing") is None

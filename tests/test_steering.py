@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from aecompress.errors import DataError, OutputError
 from aecompress.files import write_text
-from aecompress.steering import ORDERS, is_alive, new_folder, order, read_status, status_of
+from aecompress.steering import ORDERS, fingerprint_of, is_alive, new_folder, order, read_status, status_of
 
 HOLD = (
     "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.flock(log, fcntl.LOCK_EX); print('held', flush=True);"
@@ -116,3 +117,27 @@ def test_a_run_goes_by_who_holds_its_log_not_by_its_process_number(tmp_path: Pat
     (folder / "run.json").write_text(json.dumps({"status": "running", "host": platform.node(), "pid": 1}))
     assert status_of(folder) == "killed"
     assert status_of(folder) == "killed", "looking leaves no lock behind"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "[]", '{"status": 5}', '{"status": "running", "dataset": []}', '{"status": "stopped", "pid": "x"}'],
+    ids=lambda text: text[:30],
+)
+def test_a_status_of_another_form_is_one_sentence(tmp_path: Path, text: str) -> None:
+    folder = a_run(tmp_path / "run", "stopped")
+    (folder / "run.json").write_text(text)
+    with pytest.raises(DataError, match="is not a run's status .*; name the folder of a run"):
+        read_status(folder)
+
+
+def test_a_status_that_does_not_name_its_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not name its rows"):
+        fingerprint_of(tmp_path, {"status": "stopped"})
+    assert fingerprint_of(tmp_path, {"dataset": {"fingerprint": "ab"}}) == "ab"
+
+
+def test_a_pipe_for_a_status_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(DataError, match="not a file"):
+        read_status(tmp_path)

@@ -44,6 +44,7 @@ def reported() -> Iterator[None]:
     """Turn the package's errors into one sentence each on stderr and their exit code."""
     try:
         yield
+        sys.stdout.flush()
     except errors.Interrupted as fault:
         note(f"aecompress: {fault}")
         raise SystemExit(128 + fault.signal) from fault
@@ -55,9 +56,10 @@ def reported() -> Iterator[None]:
         note("aecompress: memory ran out; choose fewer rows, smaller layers or fewer cells")
         raise SystemExit(int(ExitCode.FAILED)) from fault
     except BrokenPipeError as fault:
-        # The reader of our output went away (as in `| head`); point stdout elsewhere so that exit does not complain.
+        # The reader of our output went away (as in `| head`), after the work was done; point stdout elsewhere so that
+        # exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(int(ExitCode.FAILED)) from fault
+        raise SystemExit(int(ExitCode.DONE)) from fault
     except OSError as fault:
         where = f"{fault.filename}: " if fault.filename else ""
         note(f"aecompress: {where}{fault.strerror or fault}; check the disk, then run the command again, or --resume")

@@ -84,7 +84,8 @@ def closing(kept: list[Event]) -> Iterator[str]:
                 "`aecompress front` lists them, `aecompress export --pick` exports any of them"
             )
         if isinstance(event, Started):
-            target = float(event.spec["prune"]["target_sparsity"])
+            wanted = event.setting("prune.target_sparsity")
+            target = wanted if isinstance(wanted, float) else 0.0
         if isinstance(event, Finished):
             if target and abs(event.sparsity - target) > 1 / event.parameters:
                 yield f"target sparsity {target:.2%}; the exported model has {event.sparsity:.2%}"

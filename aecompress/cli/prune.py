@@ -217,11 +217,14 @@ def follow(job: Job, track: list[str], quiet: bool) -> Ended:
 
 def summary(ended: Ended) -> dict[str, Any]:
     """Return the one object of ``--json``."""
+    from aecompress.errors import DataError
     from aecompress.events import Finished, Saved, Verified
 
     folder, log = ended
-    end = next(event for event in log if isinstance(event, Finished))
-    verified = next(event for event in log if isinstance(event, Verified))
+    end = next((event for event in reversed(log) if isinstance(event, Finished)), None)
+    verified = next((event for event in reversed(log) if isinstance(event, Verified)), None)
+    if end is None or verified is None:
+        raise DataError(f"{folder / 'events.jsonl'}: lacks the end of the run; run it again with --force")
     return {
         "run": str(folder),
         "files": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from aecompress.errors import DataError, SpecError
-from aecompress.files import write_bytes, write_text
+from aecompress.files import read_own, write_bytes, write_text
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json, to_json
+from aecompress.parsing import parse_json, quoted
 
 Floats = NDArray[np.float32]
 FORMAT = 1
@@ -143,24 +145,42 @@ def load_model(folder: Path) -> Model:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(read_own(path))
         if config["format"] != FORMAT:
             raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
         if not config["encoder"] or not config["decoder"]:
             raise ValueError("encoder or decoder has no layers")
         encoder = layers_from_json("encoder", (int(config["encoder"][0]["in"]),), config["encoder"])
         decoder = layers_from_json("decoder", encoder[-1].gives, config["decoder"])
-        scaling = dict(config["scaling"])
+        scaling = scaling_from_json(config["scaling"], encoder[0].inputs)
     except OSError as fault:
         raise DataError(
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
         ) from fault
     except (SpecError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
-        raise DataError(f"{path}: is not a model's config ({fault!r}); make the model again") from fault
+        raise DataError(f"{path}: is not a model's config ({quoted(repr(fault))}); make the model again") from fault
     tensors = weights_of(folder / "model.safetensors", encoder + decoder)
     ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")
     about = {key: value for key, value in config.items() if key not in ours}
     return Model(encoder, decoder, tensors, scaling, about)
+
+
+def scaling_from_json(values: Any, inputs: int) -> dict[str, Any]:
+    """Return the scaling of ``config.json``: its kind, and the offset and divisor of all or of each of the ``inputs``.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none.
+    """
+    if type(values) is not dict or not isinstance(values["kind"], str):
+        raise TypeError(f"scaling = {quoted(values)}")
+    for name in ("offset", "divisor"):
+        one = values[name]
+        numbers = one if isinstance(one, list) and len(one) == inputs else [one]
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+            raise ValueError(f"scaling.{name} = {quoted(one)}")
+        if name == "divisor" and not all(numbers):
+            raise ValueError(f"scaling.{name} holds 0")
+    return dict(values)
 
 
 def weights_of(path: Path, layers: tuple[BoundLayer, ...]) -> dict[str, Floats]:
@@ -258,7 +278,7 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
     for manifest in sorted(folder.glob("generation-*.json"), reverse=True):
         path = manifest.with_suffix(".safetensors")
         try:
-            stated = json.loads(manifest.read_text(encoding="utf-8"))
+            stated = parse_json(read_own(manifest))
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
                     raise ValueError("its checksum does not match")
@@ -287,4 +307,6 @@ def load_rows(path: Path) -> Floats:
     tensors = unpack(path)
     if set(tensors) != {"rows"} or tensors["rows"].ndim != 2:
         raise DataError(f"{path}: holds {', '.join(sorted(tensors))}, not rows; name a rows.safetensors")
+    if tensors["rows"].dtype != np.float32:
+        raise DataError(f"{path}: its rows are {tensors['rows'].dtype}; float32 is needed")
     return tensors["rows"]

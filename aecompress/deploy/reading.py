@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from aecompress.errors import DataError
 from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import decimal, quoted
 
 LARGEST_ONNX = 2 << 30
 """Bytes; protobuf holds no more."""
@@ -49,10 +50,17 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
                 raise DataError(
                     f"{path}: node {node.name or node.op_type!r} holds a graph of its own; export it without"
                 )
-    if sum(check_tensor(path, tensor) for tensor in model.graph.initializer) > memory_bytes() // 2:
+    tensors = [
+        *model.graph.initializer,
+        *(each.t for node in model.graph.node for each in node.attribute if each.t.dims),
+    ]
+    if sum(check_tensor(path, tensor) for tensor in tensors) > memory_bytes() // 2:
         raise DataError(f"{path}: its tensors take more than half of {gib(memory_bytes())}; give a smaller model")
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        onnx.load_external_data_for_model(model, str(path.parent))
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        except (onnx.checker.ValidationError, OSError, ValueError) as fault:
+            raise DataError(f"{path}: its external data cannot be read ({quoted(fault)}); export it again") from fault
     return model
 
 
@@ -73,14 +81,15 @@ def check_tensor(path: Path, tensor: TensorProto) -> int:
     if tensor.data_location == TensorProto.EXTERNAL:
         about = {entry.key: entry.value for entry in tensor.external_data}
         location = Path(about.get("location", ""))
-        # One plain file name: a folder in between could be a link to elsewhere.
-        inside = len(location.parts) == 1 and location.name not in ("", "..")
-        if not inside or (path.parent / location).is_symlink() or not (path.parent / location).is_file():
-            raise DataError(f"{path}: {tensor.name} lies in {str(location)!r}, not in a file beside it; bring it there")
+        if not _beside(path, location):
+            raise DataError(
+                f"{path}: {quoted(tensor.name)} lies in {quoted(repr(str(location)))}, not in a file beside it; "
+                "bring it there"
+            )
         place, length = (about.get(key, "0") for key in ("offset", "length"))
         there = (path.parent / location).stat().st_size
-        fits = place.isdecimal() and length.isdecimal() and int(place) + count * each <= there
-        if not fits or int(length) not in (0, count * each):
+        start, given = decimal(place), decimal(length)
+        if start is None or start + count * each > there or given not in (0, count * each):
             raise DataError(f"{path}: {tensor.name} says it has {count} values, which {location} does not hold")
         return count * each
     stored = len(tensor.raw_data) if tensor.HasField("raw_data") else _listed(tensor) * each
@@ -88,6 +97,19 @@ def check_tensor(path: Path, tensor: TensorProto) -> int:
     if odd or tensor.HasField("segment") or count * each > stored + each:
         raise DataError(f"{path}: {tensor.name} says it has {count} values, {stored} bytes are stored; export it again")
     return count * each
+
+
+def _beside(path: Path, location: Path) -> bool:
+    """Return whether ``location`` is one plain file name, of a file in the folder of ``path``.
+
+    A folder in between could be a link to elsewhere.
+    """
+    if len(location.parts) != 1 or location.name in ("", ".."):
+        return False
+    try:
+        return not (path.parent / location).is_symlink() and (path.parent / location).is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _listed(tensor: TensorProto) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from aecompress.deploy.graph import PARTS
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import LARGEST_BATCH, SMALL_BATCH_ROWS, _one_line, attempt, run_batches, session
 from aecompress.errors import DataError
+from aecompress.files import read_own
+from aecompress.parsing import parse_json, quoted
 
 TOLERANCE = 1e-5
 """Allowed difference by default."""
@@ -366,6 +367,8 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
         )
     expected: Expectations = expectations(model, rows)
     name = str(model.about.get("metric", "mse"))
+    if name not in reference.LOSSES:
+        raise DataError(f"{folder / 'config.json'}: metric = {quoted(name)} is not known; make the model again")
     expected = {**expected, **scored(expected, "l1" if name == "l1" else "mse")}
     try:
         about = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
@@ -387,6 +390,6 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
 def kept_number(folder: Path, key: str, otherwise: float) -> float:
     """A number that ``verification.json`` has; ``otherwise`` where there is none."""
     try:
-        return float(json.loads((folder / "verification.json").read_text(encoding="utf-8"))[key])
+        return float(parse_json(read_own(folder / "verification.json"))[key])
     except (OSError, ValueError, KeyError, TypeError):
         return otherwise

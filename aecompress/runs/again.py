@@ -24,7 +24,7 @@ from aecompress.runs import folder, front
 from aecompress.runs.metrics import with_metrics
 from aecompress.runs.package import Package, TooLargeError, export_model
 from aecompress.spec.resolve import resolve
-from aecompress.steering import read_status
+from aecompress.steering import fingerprint_of, read_status
 
 
 def export_again(
@@ -47,7 +47,7 @@ def export_again(
         folder.check_output(output, False)
     stdin = read_array(run / "data.npy") if spec.data.source == STDIN else None
     dataset = load(request_of(spec.data, spec.seed, Path(str(status.get("directory", "")))), stdin)
-    if dataset.fingerprint != status["dataset"]["fingerprint"]:
+    if dataset.fingerprint != fingerprint_of(run, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {run} was trained on; restore them")
     export = export_of(spec)
     if pick is not None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import Model
@@ -67,8 +68,7 @@ def load(run: Path) -> list[Member]:
     members = []
     for path in folders:
         model = checkpoint.load_model(path)
-        losses = {str(split): float(loss) for split, loss in model.about["losses"].items()}
-        metric = str(model.about["metric"])
+        losses, metric = losses_of(path, model)
         members.append(
             Member(
                 path=path,
@@ -79,6 +79,20 @@ def load(run: Path) -> list[Member]:
             )
         )
     return members
+
+
+def losses_of(path: Path, model: Model) -> tuple[dict[str, float], str]:
+    """Return the losses of a member by split, and the metric that they are of.
+
+    Raises:
+        DataError: its config does not have them.
+    """
+    losses: Any = model.about.get("losses")
+    metric = model.about.get("metric")
+    right = isinstance(losses, dict) and {"validation", "train"} & losses.keys()
+    if not right or not all(type(loss) is float and loss >= 0 for loss in losses.values()) or type(metric) is not str:
+        raise DataError(f"{path / 'config.json'}: does not have the model's losses; carry the run out again")
+    return losses, metric
 
 
 def knee(points: Sequence[tuple[float, float]]) -> int:
@@ -92,13 +106,13 @@ def knee(points: Sequence[tuple[float, float]]) -> int:
         points: (non-zeros, loss), both falling or rising together; one or more.
     """
     ends = min(points), max(points)
-    width = math.log(ends[1][0] / ends[0][0])
+    width = math.log(max(ends[1][0], 1) / max(ends[0][0], 1))
     height = math.log(max(ends[0][1], 1e-300) / max(ends[1][1], 1e-300))
     if width <= 0 or height <= 0:
         return points.index(ends[0])
 
     def below(point: tuple[float, float]) -> float:
-        across = math.log(point[0] / ends[0][0]) / width
+        across = math.log(max(point[0], 1) / max(ends[0][0], 1)) / width
         up = math.log(max(point[1], 1e-300) / max(ends[1][1], 1e-300)) / height
         return 1 - across - up
 

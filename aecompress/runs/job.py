@@ -32,7 +32,7 @@ from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
-from aecompress.steering import new_folder, read_status
+from aecompress.steering import fingerprint_of, new_folder, read_status
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def prepare_resume(where: Path) -> Job:
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
-    if dataset.fingerprint != status["dataset"]["fingerprint"]:
+    if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(
             f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
         )

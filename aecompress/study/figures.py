@@ -265,7 +265,7 @@ def run_figures(log: Sequence[Event], activations: dict[str, Floats]) -> dict[st
     compared = [event for event in log if isinstance(event, Compared)]
     drawn: dict[str, tuple[str, Any]] = {}
     if past:
-        by_probability = any(isinstance(one, Started) and one.spec["prune"]["drive"] == "probability" for one in log)
+        by_probability = any(isinstance(one, Started) and one.setting("prune.drive") == "probability" for one in log)
         drawn["loss"] = ("Loss by generation; thin lines are the cells.", loss_curves(past))
         drawn["sparsity"] = ("Sparsity over time; a line for each cell.", sparsity_curves(past, by_probability))
     if layers:

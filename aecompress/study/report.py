@@ -89,12 +89,12 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
         ("status", status_of(where)),
         (
             "data",
-            f"{start.spec['data']['source']}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
+            f"{start.setting('data.source')}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
         ),
         ("models", f"{start.cells}, of {start.parameters:,} parameters"),
         ("generations", f"{start.generations:,}"),
         ("trained", start.engine),
-        ("seed", str(start.spec["seed"])),
+        ("seed", str(start.setting("seed"))),
         ("device", f"{start.device} on {status.get('host', 'an unknown machine')}"),
     ]
     tables = []

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from aecompress.deploy.checkpoint import load_model
+from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError, SpecError
 from aecompress.events import Generation, read_log
-from aecompress.runs.front import Member, knee, load, pick
+from aecompress.runs.front import Member, knee, load, losses_of, pick
 from tests.commands import aecompress
 
 SMALL = ["digits", "--hidden", "16", "--latent", "6", "--epochs", "12", "--cells", "4", "--quiet"]
@@ -207,3 +209,10 @@ def test_budgets_that_cannot_be_are_refused(tmp_path: Path, flags: list[str], me
     assert done.returncode == 2, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("losses", [None, [], {"test": 1.0}, {"validation": "low"}, {"validation": math.nan}], ids=str)
+def test_a_member_without_losses_is_named(losses: Any) -> None:
+    model = cast(Model, SimpleNamespace(about={"losses": losses, "metric": "mse"}))
+    with pytest.raises(DataError, match=r"00.config.json: does not have the model's losses"):
+        losses_of(Path("front/00"), model)

@@ -27,7 +27,7 @@ class Curves(Container):
     def show(self, story: Story, cell: int) -> None:
         """Draw the charts that are seen; ``cell`` is the chosen one."""
         name = f"cell {cell}" if self.view == "cell" else self.view
-        by_target = story.started is not None and story.started.spec["prune"]["drive"] == "target"
+        by_target = story.started is not None and story.started.setting("prune.drive") == "target"
         titles = {"loss": f"{story.metric}, {name}", "sparsity": "sparsity", "schedule": "schedule: target and actual"}
         lines = {
             "loss": loss_lines(self.view, cell),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 
 import numpy as np
 
 from aecompress.data.base import Array, Part
 from aecompress.data.sources.gzipped import gunzip
 from aecompress.errors import DataError
+from aecompress.parsing import decimal, quoted
 
 csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, not an error of the csv module
 
@@ -75,14 +75,17 @@ def choose_columns(where: str, columns: str, header: list[str] | None, width: in
         return None
     chosen = []
     for part in (part.strip() for part in columns.split(",")):
-        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        start, dash, end = part.partition("-")
+        first, last = decimal(start), decimal(end if dash else start)
         if header is not None and part in header:
             chosen.append(header.index(part))
-        elif span and int(span[1]) <= int(span[2] or span[1]) < width:
-            chosen += range(int(span[1]), int(span[2] or span[1]) + 1)
+        elif first is not None and last is not None and first <= last < width:
+            chosen += range(first, last + 1)
         else:
             has = ", ".join(header) if header is not None else f"columns 0 to {width - 1}"
-            raise DataError(f"{where}: has no column {part!r} (data.columns, --columns); it has {has[:200]}")
+            raise DataError(
+                f"{where}: has no column {quoted(repr(part))} (data.columns, --columns); it has {quoted(has)}"
+            )
     return chosen
 
 

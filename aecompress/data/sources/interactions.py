@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from array import array
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -14,6 +15,7 @@ import numpy as np
 from aecompress.data.base import Raw, Request
 from aecompress.data.interactions import PREFIX, SparseRows
 from aecompress.errors import DataError
+from aecompress.parsing import decimal, quoted
 
 USER_NAMES = ("user", "users", "userid", "user_id", "user id", "uid")
 """First cells that make the first line a header."""
@@ -74,7 +76,7 @@ def users_and_items(path: Path, columns: str = "", header: str = "auto") -> tupl
         raise DataError(
             f"{path}: cannot be read ({fault.strerror or fault}); name a CSV file of users and items"
         ) from fault
-    except (UnicodeDecodeError, EOFError, csv.Error) as fault:
+    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as fault:
         raise DataError(f"{path}: is not CSV text ({fault}); write lines of user,item in UTF-8") from fault
     if len(users) < 2 or len(items) < 2:
         raise DataError(f"{path}: has {len(users)} users and {len(items)} items; give at least two of each")
@@ -115,11 +117,15 @@ def two_columns(path: Path, columns: str, first: list[str], named: bool) -> tupl
     for part in [part.strip() for part in columns.split(",")] if columns else ["0", "1"]:
         if named and part in first:
             found.append(first.index(part))
-        elif part.isdigit() and int(part) < len(first):
-            found.append(int(part))
+        elif (number := decimal(part)) is not None and number < len(first):
+            found.append(number)
         else:
             has = ", ".join(first) if named else f"columns 0 to {len(first) - 1}"
-            raise DataError(f"{path}: has no column {part!r} (data.columns, --columns); it has {has[:200]}")
+            raise DataError(
+                f"{path}: has no column {quoted(repr(part))} (data.columns, --columns); it has {quoted(has)}"
+            )
     if len(found) != 2:
-        raise DataError(f"{path}: data.columns = {columns!r} names {len(found)} columns; name user and item")
+        raise DataError(
+            f"{path}: data.columns = {quoted(repr(columns))} names {len(found)} columns; name user and item"
+        )
     return found[0], found[1]

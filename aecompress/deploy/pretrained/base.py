@@ -89,8 +89,11 @@ def _bias_of(weight: str) -> str:
 
 def _natural(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
     """Return a key that sorts numbers in names by value, and names of a decoder after all others."""
-    parts = re.split(r"(\d+)", name)
-    return "decoder" in name.lower(), [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+    parts = re.split(r"([0-9]+)", name)
+    numbers = [part.lstrip("0") if part.isdecimal() else "" for part in parts]
+    return "decoder" in name.lower(), [
+        (part.isdecimal(), len(number), number or part) for part, number in zip(parts, numbers, strict=True)
+    ]
 
 
 def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 
 from aecompress.deploy.pretrained.base import Pretrained, from_tensors
 from aecompress.errors import DataError
+from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import quoted
 
-DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
-"""What torch raises on files that are damaged or hold more than tensors."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where training scripts put the state dict inside what they save."""
 
@@ -42,6 +41,8 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
         mask = content.get(name.removesuffix("_orig") + "_mask") if name.endswith("_orig") else None
         if name.endswith("_mask"):
             continue
+        if mask is not None and mask.shape != tensor.shape:
+            raise DataError(f"{path}: {quoted(name)} and its mask have different shapes; save the model again")
         value = tensor if mask is None else tensor * mask
         tensors[name.removesuffix("_orig")] = value.detach().to(torch.float32).numpy().copy()
     return tensors
@@ -55,13 +56,23 @@ def _content(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name an existing file") from fault
-    except DAMAGE as fault:
+    except Exception as fault:  # a damaged file makes torch, pickle and zipfile raise a dozen unrelated classes
         reason = " ".join(str(fault).split())[:120]
         cure = "save it with torch.save(model.state_dict(), ...)"
         raise DataError(f"{path}: holds more than tensors, or is damaged ({reason}); {cure}") from fault
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(map(torch.is_tensor, content.values())):
+    if not isinstance(content, dict) or not content or not all(map(_is_named_tensor, content.items())):
         raise DataError(f"{path}: holds no state dict; save it with torch.save(model.state_dict(), path)")
+    needed = 4 * sum(tensor.numel() for tensor in content.values())
+    if needed > memory_bytes() // 2:
+        raise DataError(f"{path}: its tensors take {gib(needed)}, this machine has {gib(memory_bytes())}; give fewer")
     return content
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    """Return whether a key and its value are those of a state dict."""
+    import torch
+
+    return isinstance(item[0], str) and bool(torch.is_tensor(item[1]))

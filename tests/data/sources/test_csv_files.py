@@ -126,3 +126,10 @@ def test_damaged_compression_is_refused(tmp_path: Path) -> None:
     for data in (whole[:-3], whole[:12], whole[:20] + b"\xff\xff" + whole[22:], b"\x1f\x8bgarbage"):
         with pytest.raises(DataError, match=r"rows\.csv\.gz: is damaged gzip .*; compress it again"):
             read_array(written(tmp_path / "rows.csv.gz", data))
+
+
+@pytest.mark.parametrize("columns", ["²", "٣", "9" * 5000, "0-" + "9" * 5000, "1-0"], ids=lambda text: text[:9])
+def test_columns_that_no_file_has_are_one_sentence(tmp_path: Path, columns: str) -> None:
+    with pytest.raises(DataError, match="has no column") as caught:
+        read_csv(tmp_path, "1,2\n3,4\n", columns)
+    assert len(str(caught.value)) < 1000

@@ -78,3 +78,19 @@ def test_a_source_of_interactions_brings_items_and_counts() -> None:
     raw = read_interactions(Request(source=f"interactions:{SMALL.name}", directory=SMALL.parent))
     assert (raw.name, raw.train.shape, len(raw.inputs)) == ("interactions", (240, 60), 60)
     assert raw.notes == {"interactions": 2290.0, "density": 2290 / (240 * 60)}
+
+
+def test_a_damaged_gzip_file_is_one_sentence(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(b"u1,a\nu1,b\nu2,a\n" * 50))
+    data[12:16] = b"\xff\xff\xff\xff"
+    (tmp_path / "x.csv.gz").write_bytes(data)
+    with pytest.raises(DataError, match="is not CSV text|cannot be read"):
+        users_and_items(tmp_path / "x.csv.gz")
+
+
+@pytest.mark.parametrize("columns", ["²,0", "٣,1", "9" * 5000 + ",0"], ids=["superscript", "arabic", "long"])
+def test_columns_are_named_by_the_ten_digits(tmp_path: Path, columns: str) -> None:
+    (tmp_path / "x.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(DataError, match="has no column") as caught:
+        users_and_items(tmp_path / "x.csv", columns)
+    assert len(str(caught.value)) < 1000

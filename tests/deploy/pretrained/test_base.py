@@ -46,3 +46,10 @@ def test_tensors_that_are_not_an_autoencoder_are_refused_by_name(
     with pytest.raises(DataError) as caught:
         from_tensors(tmp_path / "a.pt", tensors)
     assert message in str(caught.value)
+
+
+def test_numbers_in_names_are_sorted_by_value_however_long() -> None:
+    sizes = {"9" * 5000: (4, 3), "10": (3, 2), "009": (2, 4)}
+    tensors = {f"{number}.weight": np.ones(shape, np.float32) for number, shape in sizes.items()}
+    found = from_tensors(Path("a.pt"), tensors)
+    assert [layer.outputs for layer in found.encoder + found.decoder] == [2, 3, 4]

@@ -59,3 +59,21 @@ def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
     torch.save({"a.weight": torch.eye(3).to_sparse()}, tmp_path / "a.pt")
     with pytest.raises(DataError, match=r"a\.weight is not a plain dense tensor"):
         read_state_dict(tmp_path / "a.pt")
+
+
+def test_keys_that_are_no_names_are_no_state_dict(tmp_path: Path) -> None:
+    torch.save({0: torch.zeros(3, 2)}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="holds no state dict"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_tensors_that_the_memory_does_not_hold_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.rand(1).expand(1 << 40, 8)}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="its tensors take 32,768.0 GiB"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_a_mask_of_another_shape_is_named(tmp_path: Path) -> None:
+    torch.save({"a.weight_orig": torch.zeros(3, 2), "a.weight_mask": torch.zeros(2)}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="weight_orig and its mask have different shapes"):
+        read_state_dict(tmp_path / "a.pt")

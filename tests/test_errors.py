@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from aecompress.errors import LONGEST, MOST_LINES, DataError, SpecError, shortened
+
+
+def test_a_message_is_short_and_keeps_its_beginning_and_its_cure() -> None:
+    message = str(DataError("x.csv: " + "a" * 100_000 + "; give numbers only"))
+    assert len(message) <= LONGEST
+    assert message.startswith("x.csv: aaa") and message.endswith("aaa; give numbers only")
+    assert shortened("one\ntwo") == "one\ntwo"
+
+
+def test_a_list_of_faults_has_a_bounded_number_of_lines() -> None:
+    fault = SpecError([f"field{number}: wrong" for number in range(50)])
+    assert len(fault.faults) == 50
+    assert str(fault).splitlines()[-1] == f"and {50 - MOST_LINES} more"

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aecompress.files import open_own, read_own, write_bytes
+
+
+def test_a_file_of_ours_is_read_and_a_link_or_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "file", b"content")
+    assert read_own(tmp_path / "file") == b"content"
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in {"link": "a link, which is not followed", "pipe": "not a file", "": "not a file"}.items():
+        with pytest.raises(OSError) as caught:
+            open_own(tmp_path / name)
+        assert words in str(caught.value.strerror) or name == ""

@@ -42,7 +42,7 @@ def test_the_folder_holds_what_the_events_name(tmp_path: Path) -> None:
     assert [events.from_json(line) for line in lines] == log
     assert [type(log[0]), type(log[-1])] == [events.Started, events.Finished]
     saved = [event for event in log if isinstance(event, events.Saved)]
-    assert len(saved) == 8
+    assert len(saved) == 9
     for event in saved:
         assert (tmp_path / "r" / event.path).stat().st_size == event.bytes
     assert {path.name for path in (tmp_path / "r").iterdir()} == {

@@ -16,7 +16,7 @@ SUMS = "SHA256SUMS"
 """The file of a folder with the sha256 of every other."""
 SEAL = "seal"
 """The key of JSON values with the sha256 of all others."""
-CURE = "copy the folder again, or export the model again"
+CURE = "restore it, or remove the folder and export the model again"
 
 
 def write_sums(folder: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_list_is_that_of_sha256sum(folder: Path) -> None:
 def test_a_change_is_named(folder: Path) -> None:
     (folder / "a b.txt").write_text("texu")
     for check in (lambda: check_folder(folder), lambda: check_listed(folder / "a b.txt")):
-        with pytest.raises(DataError, match=r"a b\.txt: was changed or damaged: .* copy the folder again"):
+        with pytest.raises(DataError, match=r"a b\.txt: was changed or damaged: .* restore it"):
             check()
     check_files(folder, "empty")
 

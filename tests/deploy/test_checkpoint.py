@@ -322,7 +322,7 @@ def test_every_single_bit_of_a_model_folder_counts(folder: Path) -> None:
 
 def test_a_model_without_its_list_of_checksums_is_refused(folder: Path) -> None:
     (folder / "SHA256SUMS").unlink()
-    with pytest.raises(DataError, match=r"SHA256SUMS: does not list config\.json, so that it cannot be checked; copy"):
+    with pytest.raises(DataError, match=r"SHA256SUMS: does not list config\.json, so that it cannot be checked"):
         load_model(folder)
 
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all check hooks dist format fixture screenshots clean
+.PHONY: demo test test-all campaign check hooks dist format fixture screenshots clean
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aecompress needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -27,6 +27,10 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -m 'slow or not slow'
+
+# Killed runs, damaged files and odd input, with a seed that it prints; .ci/run has a short pass.
+campaign: .venv/installed-dev
+	$(BIN)/python -m tests.campaign --cases 1000
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

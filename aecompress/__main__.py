@@ -1,5 +1,5 @@
 """``python -m aecompress``."""
 
-from aecompress.cli.main import main
+from aecompress.start import main
 
 main()

@@ -14,13 +14,25 @@ A message names the field or file, the value found there, and the cure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that steer a terminal, or turn text around: all of C0 and C1 but tab and line feed, and bidi controls."""
 
 LONGEST = 1000
 """Characters of a line of a message; what is left out lies in the middle, since the cure is at the end."""
 MOST_LINES = 20
 """Lines of a message that lists faults."""
+
+
+def printable(text: str) -> str:
+    """Return text with every character that could steer a terminal written out, as in ``\\x1b``.
+
+    The one filter of all that the command line, the terminal UI and the report show of names and texts of others.
+    """
+    return CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 class AecompressError(Exception):
@@ -32,7 +44,7 @@ class AecompressError(Exception):
 
 def shortened(message: str) -> str:
     """Return a message whose lines are at most :data:`LONGEST` characters long, and at most :data:`MOST_LINES`."""
-    lines = message.splitlines()
+    lines = printable(message).splitlines()
     left_out = len(lines) - MOST_LINES
     if left_out > 0:
         lines = [*lines[:MOST_LINES], f"and {left_out} more"]

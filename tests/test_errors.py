@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from aecompress.errors import LONGEST, MOST_LINES, DataError, SpecError, shortened
+from aecompress.errors import LONGEST, MOST_LINES, DataError, SpecError, printable, shortened
 
 
 def test_a_message_is_short_and_keeps_its_beginning_and_its_cure() -> None:
@@ -14,3 +14,12 @@ def test_a_list_of_faults_has_a_bounded_number_of_lines() -> None:
     fault = SpecError([f"field{number}: wrong" for number in range(50)])
     assert len(fault.faults) == 50
     assert str(fault).splitlines()[-1] == f"and {50 - MOST_LINES} more"
+
+
+ESCAPE = "\x1b]0;pwned\x07\x9b31m\u202etxt\x7f"
+
+
+def test_no_message_steers_the_terminal() -> None:
+    message = str(SpecError([f"{ESCAPE}: wrong", "second"]))
+    assert message == "\\x1b]0;pwned\\x07\\x9b31m\\u202etxt\\x7f: wrong\nsecond"
+    assert printable("tab\tline\nend é 😀") == "tab\tline\nend é 😀"

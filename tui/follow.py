@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecompress.errors import DataError
-from aecompress.events import Event, from_json
-from aecompress.steering import status_of
+from aecompress.events import Event
+
+from . import reader
+from .reader import event_of
 
 CHUNK = 4 << 20
 """Bytes of one read: a long log is shown as it is read."""
@@ -61,11 +63,11 @@ class Follower:
                 log.seek(self._place)
                 data = log.read(CHUNK)
         except OSError:
-            return Batch(status=_status(self.path.parent))
+            return Batch(status=reader.status(self.path.parent))
         self._place += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         found, damaged = decoded(lines)
-        return Batch(tuple(found), restarted, damaged, len(data) == CHUNK, _status(self.path.parent))
+        return Batch(tuple(found), restarted, damaged, len(data) == CHUNK, reader.status(self.path.parent))
 
 
 def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:
@@ -85,18 +87,11 @@ def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:
             found.append(line)
             continue
         try:
-            found.append(from_json(line.decode("utf-8", "replace")))
+            found.append(event_of(line))
             seen |= {kind} - {b""}
         except DataError:
             damaged += 1
     return found[::-1], damaged
-
-
-def _status(folder: Path) -> str:
-    try:
-        return status_of(folder)
-    except DataError:
-        return "vanished"
 
 
 def follow(folder: Path, cancelled: Callable[[], bool]) -> Iterator[Batch]:

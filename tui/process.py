@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from aecompress.errors import DataError
+from aecompress.children import command_line
+from aecompress.errors import DataError, printable
 from aecompress.steering import status_of
 
 
@@ -38,26 +38,29 @@ class Child:
         if code in (None, 0):
             return None
         text = self.errors.read_text(encoding="utf-8", errors="replace").strip()
-        return text or f"the run ended with exit code {code}"
+        return printable(text) or f"the run ended with exit code {code}"
 
 
 def report(folder: Path) -> str:
     """Write the page of a run; return the error message, empty where there is none."""
     done = subprocess.run(
-        [sys.executable, "-m", "aecompress", "report", str(folder)],
+        command_line("report", str(folder)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
-    return "" if done.returncode == 0 else done.stderr.strip() or f"the report ended with exit code {done.returncode}"
+    if done.returncode == 0:
+        return ""
+    return printable(done.stderr.strip()) or f"the report ended with exit code {done.returncode}"
 
 
 def start(arguments: list[str], folder: Path) -> Child:
     """Start ``aecompress`` with ``arguments``, detached from this terminal; its run writes ``folder``."""
     with tempfile.NamedTemporaryFile(prefix="aecompress-", suffix=".log", delete=False) as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "aecompress", *arguments],
+            command_line(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -27,8 +27,9 @@ from aecompress.events import (
     Started,
     Stopped,
     Verified,
-    from_json,
 )
+
+from .reader import event_of
 
 LOG_LINES = 1000
 """Events that the list keeps."""
@@ -101,7 +102,7 @@ class Generations(Sequence[Generation]):
 
 def _decoded(line: bytes) -> Generation | None:
     try:
-        event = from_json(line.decode("utf-8", "replace"))
+        event = event_of(line)
     except DataError:
         return None
     return event if isinstance(event, Generation) else None

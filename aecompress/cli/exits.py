@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import enum
 import json
+import logging
 import os
 import signal
 import sys
+import textwrap
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from aecompress import errors
+from aecompress.errors import printable
+from aecompress.printable import in_cell, one_line
 
 ECHO_SECONDS = 0.5
 """A signal this soon after the first is an echo of it: a terminal sends one to each process of a pipeline."""
@@ -49,7 +56,7 @@ def reported() -> Iterator[None]:
         note(f"aecompress: {fault}")
         raise SystemExit(128 + fault.signal) from fault
     except errors.AecompressError as fault:
-        for line in str(fault).splitlines():
+        for line in lines_of(fault):
             note(f"aecompress: {line}")
         raise SystemExit(int(_CODES.get(type(fault), ExitCode.FAILED))) from fault
     except MemoryError as fault:
@@ -83,16 +90,66 @@ def stop_on_signals() -> Callable[[], int | None]:
     return lambda: signals[0] if signals else None
 
 
-def note(line: str) -> None:
-    """Print one line to stderr."""
-    print(line, file=sys.stderr)
+def lines_of(fault: errors.AecompressError) -> list[str]:
+    """Return the sentences of an error: each fault of a spec, each line of a list of failures, else one."""
+    if isinstance(fault, errors.SpecError):
+        return fault.faults
+    return str(fault).split("\n") if isinstance(fault, errors.RunError) else [str(fault)]
+
+
+def prose(text: str) -> str:
+    """Return a sentence as stderr shows it: wrapped between words on a terminal, one line elsewhere."""
+    text, width = one_line(text), stderr_width()
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if width else text
+
+
+def stderr_width() -> int | None:
+    """Return the columns of the terminal that stderr is; None where it is none."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def note(text: str) -> None:
+    """Print one sentence to stderr."""
+    print(prose(text), file=sys.stderr)
+
+
+def note_table(text: str) -> None:
+    """Print the lines of a table to stderr, as wide as they are."""
+    print(printable(text), file=sys.stderr)
 
 
 def emit_json(value: Any) -> None:
     """Print one JSON object to stdout."""
-    print(json.dumps(value))
+    print(json.dumps(value).replace("\x7f", "\\u007f"))
 
 
 def emit_row(*columns: object) -> None:
     """Print one tab-separated line to stdout."""
-    print(*columns, sep="\t")
+    print(*(in_cell(str(column)) for column in columns), sep="\t")
+
+
+def emit_text(text: str) -> None:
+    """Print lines to stdout."""
+    print(printable(text), end="")
+
+
+def filter_the_rest() -> None:
+    """Filter what Python and libraries print by themselves: tracebacks, warnings, messages of loggers."""
+    format_warning = warnings.formatwarning
+
+    def hook(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+        print(printable("".join(traceback.format_exception(kind, fault, trace))), end="", file=sys.stderr)
+
+    class Formatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
+    sys.excepthook = hook
+    warnings.formatwarning = lambda *given, **named: printable(format_warning(*given, **named))
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Formatter())

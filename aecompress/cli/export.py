@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, note, reported
+from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width
 from aecompress.cli.options import Json
 
 Output = Annotated[
@@ -102,6 +102,7 @@ def exported(
     from aecompress.runs.again import export_again
 
     package = export_again(run, flags, output, dense, pick)
-    for line in (*package.compared.notes, before_and_after(package.compared)):
+    for line in package.compared.notes:
         note(line)
+    note_table(before_and_after(package.compared, stderr_width()))
     return package.files

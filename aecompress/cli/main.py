@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from aecompress import __version__
 from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
+from aecompress.cli.exits import filter_the_rest, note
 
+LATEST_END = 1.5
+"""Seconds from a signal to the end of the program, where no run has handlers of its own."""
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+"""Typer brings its own or click's."""
 app = typer.Typer(
     name="aecompress",
     help="Train autoencoders, prune them while they learn, and ship small verified ONNX models.",
@@ -48,11 +54,37 @@ def _root(
     pass
 
 
+def end(received: int, frame: object) -> None:
+    """End the program in one line, by an exception, so that half-written files are removed; at the latest in 1.5 s.
+
+    Imports of others may swallow the exception.
+    """
+    note(f"aecompress: stopped by {signal.Signals(received).name}")
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda alarm, frame: os._exit(128 + received))
+        signal.setitimer(signal.ITIMER_REAL, LATEST_END)
+    sys.exit(128 + received)
+
+
 def main() -> None:
     """Entry point of the ``aecompress`` script."""
     # OpenMP threads that spin for long while another process has their core make a run many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: sys.exit(128 + received))
-    app()
+        signal.signal(number, end)
+    filter_the_rest()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would put its own hook in place of ours
+    except USAGE_ERROR as fault:
+        if type(fault).__name__ == "NoArgsIsHelpError":  # which class that is depends on typer's version
+            fault.show()
+        else:
+            command = fault.ctx.command_path if fault.ctx else "aecompress"
+            note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{command} --help`")
+        sys.exit(fault.exit_code)
+    except BrokenPipeError:  # of --help, for example; commands have answers of their own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

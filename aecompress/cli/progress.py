@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from aecompress.cli.exits import prose
+from aecompress.errors import printable
 from aecompress.events import (
     Compared,
     Event,
@@ -21,9 +24,12 @@ from aecompress.events import (
     Started,
     Verified,
 )
+from aecompress.printable import in_cell
 
 APART = 0.2
 """Models that differ more in their sparsity have budgets of their own."""
+LEAST_LOOKED_FOR = ("non-zeros", "smaller", "ms, 64", "ms, ")
+"""Beginnings of the columns of the before/after table that a narrow terminal goes without."""
 PLAIN_LINES = 20
 """Lines that a run prints where there is no terminal."""
 SUMMARY = (Front, Started, Verified, Saved, Compared, Profiled, Finished)
@@ -37,17 +43,26 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     kept: list[Event] = []
+
+    def say(line: str) -> None:
+        console.print(Text(prose(line)), soft_wrap=True)  # above the bar, where there is one
+
     with _bar(console, total) as advance:
         for event in run:
             if isinstance(event, Generation):
                 advance(event)
             elif line := describe(event):
-                console.print(line)
+                say(line)
             if isinstance(event, SUMMARY):
                 kept.append(event)
     for line in closing(kept):
-        console.print(line, soft_wrap=True)
+        say(line)
     return kept
+
+
+def write(console: Console, line: str) -> None:
+    """Print a sentence: broken between words on a terminal, one line in a pipe."""
+    console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
 
 
 def describe(event: Event) -> str:
@@ -96,13 +111,22 @@ def closing(kept: list[Event]) -> Iterator[str]:
             )
 
 
-def before_and_after(event: Compared) -> str:
-    """Return the before/after table in columns."""
-    return columns(event.table())
+def before_and_after(event: Compared, width: int | None = None) -> str:
+    """Return the before/after table in columns; where it is wider than ``width``, without those least looked for."""
+    head, *rows = event.table()
+    kept, left_out = list(range(len(head))), list[str]()
+    for name in (name for start in LEAST_LOOKED_FOR for name in head if name.startswith(start)):
+        if width is None or len(columns([head, *rows], kept).partition("\n")[0]) <= width:
+            break
+        kept.remove(head.index(name))
+        left_out.append(name)
+    note = f"\n({'; '.join(left_out)}: in the model's README.md)" if left_out else ""
+    return columns([head, *rows], kept) + note
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows of words as lines: the first column to the left, the others to the right."""
+def columns(rows: Sequence[tuple[str, ...]], kept: Sequence[int] | None = None) -> str:
+    """Return rows of words as lines, of all columns or those ``kept``: the first to the left, others to the right."""
+    rows = [tuple(in_cell(row[place]) for place in (range(len(row)) if kept is None else kept)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
@@ -119,16 +143,18 @@ def _bar(console: Console, total: int) -> Iterator[Callable[[Generation], None]]
             MofNCompleteColumn(),
             BarColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
         )
         with Progress(*shown, console=console, transient=True) as progress:
             task = progress.add_task("", total=total)
-            yield lambda event: progress.update(task, completed=event.generation, description=losses_of(event))
+            yield lambda event: progress.update(
+                task, completed=event.generation, description=printable(losses_of(event))
+            )
     else:
 
         def plain(event: Generation) -> None:
             if event.generation % max(1, total // PLAIN_LINES) == 0 or event.generation == total:
-                console.print(f"epoch {event.generation}/{total}  {losses_of(event)}")
+                console.print(Text(printable(f"epoch {event.generation}/{total}  {losses_of(event)}")), soft_wrap=True)
 
         yield plain
 

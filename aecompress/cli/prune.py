@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, note, reported, stop_on_signals
+from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width, stop_on_signals
 
 if TYPE_CHECKING:
     from aecompress.events import Event
@@ -112,8 +112,9 @@ def print_compared(log: list[Event]) -> None:
 
     for event in log:
         if isinstance(event, Compared):
-            for line in (*event.notes, before_and_after(event)):
+            for line in event.notes:
                 note(line)
+            note_table(before_and_after(event, stderr_width()))
 
 
 def print_profile(log: list[Event]) -> None:
@@ -124,7 +125,7 @@ def print_profile(log: list[Event]) -> None:
         if isinstance(event, Profiled):
             total = sum(event.seconds.values())
             for phase, seconds in sorted(event.seconds.items(), key=lambda item: -item[1]):
-                note(f"{phase:<30} {seconds:8.2f} s {seconds / max(total, 1e-9):7.1%}")
+                note_table(f"{phase:<30} {seconds:8.2f} s {seconds / max(total, 1e-9):7.1%}")
 
 
 def refuse_beside_resume(resolved: Resolved, output: Path | None, force: bool, no_rows: bool) -> None:

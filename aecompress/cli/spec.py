@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, reported
+from aecompress.cli.exits import emit_json, emit_text, reported
 
 
 @options.with_spec
@@ -34,4 +34,4 @@ def spec_command(
 
         dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
         facts = RunFacts(dataset.facts, frozenset(dataset.splits))
-        typer.echo(to_toml(complete(resolved, facts, RECIPE)), nl=False)
+        emit_text(to_toml(complete(resolved, facts, RECIPE)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, note, reported, stop_on_signals
+from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stop_on_signals
 from aecompress.cli.options import Json
 from aecompress.cli.progress import columns
 
@@ -88,7 +88,7 @@ def print_findings(where: Path, outcomes: tuple[Outcome, ...], findings: list[Fi
     from aecompress.study.report import groups_table
 
     table = groups_table(outcomes)
-    note(columns([tuple(table["head"]), *map(tuple, table["rows"])]))
+    note_table(columns([tuple(table["head"]), *map(tuple, table["rows"])]))
     for finding in findings:
         p = "" if finding.test is None else f" (p = {finding.corrected:.3g})"
         note(f"{finding.claim.text}: {finding.verdict}{p}")

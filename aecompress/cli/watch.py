@@ -63,15 +63,17 @@ def serve_in_browser(folder: Path, host: str, port: int) -> None:
     Raises:
         DataError: the extra serve is not installed, or the address is not free.
     """
+    from aecompress.children import command_line
     from aecompress.errors import DataError
 
     try:
-        from aecompress_tui.serve import serve
+        from aecompress_tui.serve import new_token, serve
     except ImportError as fault:
         raise DataError(f"--serve: needs {fault.name}; pip install 'aecompress[serve]'") from fault
-    command = shlex.join([sys.executable, "-m", "aecompress", "watch", str(folder.resolve())])
-    note(f"serving {folder} at http://{host}:{port} (ctrl+c stops it)")
+    command = shlex.join(command_line("watch", str(folder.resolve())))
+    token = new_token()
+    note(f"serving {folder} at http://{host}:{port}/?token={token} (ctrl+c stops it)")
     try:
-        serve(command, host, port)
+        serve(command, host, port, token)
     except OSError as fault:
         raise DataError(f"--port {port}: {host} cannot be served at ({fault.strerror}); choose another") from fault

@@ -90,7 +90,7 @@ def digest_of(splits: Splits[Array]) -> str:
     digest = hashlib.sha256()
     for name, rows in splits._asdict().items():
         digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
-        digest.update(np.ascontiguousarray(rows).tobytes())
+        digest.update(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

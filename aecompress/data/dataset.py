@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ def load(request: Request, stdin: Array | None = None) -> Dataset:
     kind = KINDS[name]
     raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin)
     splits = kind.split(raw, request)
+    shape, kept = raw.train.shape[1:], raw.train if request.source == STDIN else None
+    raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
     if len(splits.train) < 2:
         raise DataError(f"{request.source}: leaves {len(splits.train)} training rows; at least 2 are needed")
     scaling, scaled = kind.scale(splits, request)
@@ -81,13 +83,13 @@ def load(request: Request, stdin: Array | None = None) -> Dataset:
         train=scaled.train,
         validation=scaled.validation,
         test=scaled.test,
-        shape=raw.train.shape[1:],
+        shape=shape,
         scaling=scaling,
         fingerprint=kind.digest(splits)[:16],
         notes=raw.notes,
         kind=name,
         labels=read_labels(request, len(splits.test)) if request.labels else None,
-        stdin=raw.train if request.source == STDIN else None,
+        stdin=kept,
         inputs=raw.inputs,
     )
 

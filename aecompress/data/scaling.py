@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from aecompress.data.base import Array, Floats
+
+BLOCK = 1 << 20
+"""Values that are scaled at once."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,12 @@ class Scaling:
         if self.kind == "none":
             return np.ascontiguousarray(rows, dtype=np.float32)
         offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
-        return np.ascontiguousarray((rows.astype(np.float64) - offset) / divisor, dtype=np.float32)
+        scaled = np.empty(rows.shape, np.float32)
+        step = max(1, BLOCK // max(1, math.prod(rows.shape[1:])))
+        for start in range(0, len(rows), step):  # float64 of all rows at once would take twice what the result does
+            block = rows[start : start + step].astype(np.float64)
+            scaled[start : start + step] = (block - offset) / divisor
+        return scaled
 
 
 UNSCALED = Scaling("none", 0.0, 1.0)
@@ -45,7 +54,7 @@ def fit_scaling(kind: str, train: Array) -> Scaling:
             kind = "minmax"
     if kind == "none":
         return UNSCALED
-    values = train.astype(np.float64)
+    values = train.astype(np.float64, copy=False)
     if kind == "minmax":
         offset = values.min(0)
         divisor = values.max(0) - offset

@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
+from aecompress.deploy.constants import check_constants
 from aecompress.errors import DataError
 from aecompress.machine import gib, memory_bytes
 from aecompress.parsing import decimal, quoted
@@ -61,6 +62,7 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
             onnx.load_external_data_for_model(model, str(path.parent))
         except (onnx.checker.ValidationError, OSError, ValueError) as fault:
             raise DataError(f"{path}: its external data cannot be read ({quoted(fault)}); export it again") from fault
+    check_constants(path, model)
     return model
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from aecompress.children import PACKAGE_ROOT
 from aecompress.errors import Interrupted, SpecError
 from aecompress.runs.control import Stop
 from aecompress.study.sweep import Carrier, Ends, Started, Task, carry_out, stop_all
@@ -37,25 +40,28 @@ def carrier(workers: int) -> Carrier:
         with contextlib.redirect_stdout(sys.stderr):
             handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
             logging.getLogger("ray").setLevel(logging.ERROR)
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            here = Path.cwd()
+            # Ray puts the folder it is started in first on its workers' path: not the one that holds downloaded data.
+            with contextlib.chdir(PACKAGE_ROOT):
+                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
             for number, handler in handlers.items():  # Ray put its own in their place
                 signal.signal(number, handler)
             try:
-                yield from _carried(ray, workers, tasks, started, stop)
+                yield from _carried(ray, workers, here, tasks, started, stop)
             finally:
                 ray.shutdown()
 
     return carried
 
 
-def _carried(ray: Any, workers: int, tasks: Iterator[Task], started: Started, stop: Stop) -> Ends:
+def _carried(ray: Any, workers: int, here: Path, tasks: Iterator[Task], started: Started, stop: Stop) -> Ends:
     # A run that lost its process is resumed by the sweep itself, which reports it; Ray would start it silently.
     remote = ray.remote(num_cpus=1, max_retries=0)(_in_worker)
     running: dict[Any, Task] = {}
     while True:
         while len(running) < workers and (task := next(tasks, None)) is not None:
             started(task)
-            running[remote.remote(task)] = task
+            running[remote.remote(task, here)] = task
         if not running:
             return
         ready, _ = ray.wait(list(running), timeout=LOOK_SECONDS)
@@ -71,8 +77,9 @@ def _carried(ray: Any, workers: int, tasks: Iterator[Task], started: Started, st
             raise Interrupted("the sweep was stopped; the same command resumes it", number)
 
 
-def _in_worker(task: Task) -> str:
-    """Carry a run out in a process of its own; a stop comes through its folder."""
+def _in_worker(task: Task, here: Path) -> str:
+    """Carry a run out in a process of its own, in the folder ``here``; a stop comes through its folder."""
+    os.chdir(here)
     try:
         return carry_out(task)
     except Interrupted as fault:

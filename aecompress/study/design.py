@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import flatten, read_toml
 
 Names = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+MOST_RUNS = 100_000
+"""Runs of a study."""
 
 
 class _Part(BaseModel):
@@ -50,7 +54,10 @@ class StudyTable(_Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     question: str = ""
     preset: str = "default"
-    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: (
+        Annotated[int, Field(ge=1, le=MOST_RUNS)]
+        | Annotated[list[Annotated[int, Field(ge=0, lt=1 << 63)]], Field(min_length=1)]
+    )
     spec: dict[str, Any] = Field(default_factory=dict)
     group: Annotated[list[GroupTable], Field(min_length=1)]
     claim: list[ClaimTable] = Field(default_factory=list)
@@ -129,6 +136,8 @@ def read_study(path: Path) -> Study:
     seeds = tuple(range(1, table.seeds + 1)) if isinstance(table.seeds, int) else tuple(table.seeds)
     faults = [f"{path}: seeds = {table.seeds}: names a seed twice"] if len(set(seeds)) < len(seeds) else []
     groups = [group for number, each in enumerate(table.group) for group in _groups(path, table, each, number, faults)]
+    if len(seeds) * len(groups) > MOST_RUNS:
+        raise SpecError(f"{path}: makes {len(seeds) * len(groups):,} runs; give fewer than {MOST_RUNS:,}")
     claims = tuple(_claim(path, each, groups, faults) for each in table.claim)
     folders: dict[str, str] = {}
     for group in groups:
@@ -185,6 +194,10 @@ def _groups(path: Path, study: StudyTable, table: GroupTable, number: int, fault
             return []
     if grid and table.expected is not None:
         faults.append(f"{path}: group {table.name!r}: expected belongs to one group, not to a grid; write it out")
+    runs = math.prod(len(values) for values in grid.values())
+    if runs > MOST_RUNS:
+        faults.append(f"{path}: group {table.name!r}: grid makes {runs:,} groups; give fewer than {MOST_RUNS:,}")
+        return []
     groups = []
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.errors import SpecError
+from aecompress.errors import SpecError, printable
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
 from aecompress.spec.toml import flatten
 from aecompress.study.design import slug
@@ -56,7 +56,10 @@ def canvas(height: float) -> tuple[Any, Any]:
 def rendered(figure: Any, kind: str) -> bytes:
     """Return a figure as a file of ``kind``, the same bytes every time."""
     import matplotlib as mpl
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text()))
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "aecompress", "svg.fonttype": "none"}):
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import load_model, load_rows, model_folder
 from aecompress.deploy.reference import run as run_layers
-from aecompress.errors import DataError, OutputError
+from aecompress.errors import DataError, OutputError, printable
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
 from aecompress.spec.toml import flatten
@@ -64,7 +64,10 @@ def write(where: Path, output: Path | None = None) -> Written:
                     source = "data:image/svg+xml;base64," + base64.b64encode(data).decode()
                     pictures.append({"name": name, "caption": caption, "source": source})
         environment = Environment(
-            loader=PackageLoader("aecompress.study", "."), autoescape=select_autoescape(), undefined=StrictUndefined
+            loader=PackageLoader("aecompress.study", "."),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            finalize=lambda value: printable(value) if type(value) is str else value,
         )
         text = environment.get_template("report.html").render(
             **page, pictures=pictures, version=metadata.version("aecompress"), written=time.strftime("%Y-%m-%d %H:%M")

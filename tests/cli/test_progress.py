@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from aecompress.cli.progress import SUMMARY, columns, describe, losses_of, show
-from aecompress.events import Generation, Paused, Started, Verified, read_log
+from aecompress.cli.progress import SUMMARY, before_and_after, columns, describe, losses_of, show
+from aecompress.events import Compared, Generation, Paused, Started, Verified, read_log
 from tests.fixtures.remake import LOG
 
 EVENTS = read_log(LOG)
@@ -47,3 +49,19 @@ def test_models_of_different_budgets_show_the_densest_and_the_sparsest() -> None
 
 def test_columns_are_aligned() -> None:
     assert columns([("a", "bb"), ("ccc", "d")]) == "a    bb\nccc   d"
+
+
+def test_names_from_a_log_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    started = next(event for event in EVENTS if isinstance(event, Started))
+    show([replace(started, run="\x1b]0;x\x07[red]name[/]", engine="long " * 60)], 8, quiet=False)
+    _, err = capsys.readouterr()
+    assert err.startswith("\\x1b]0;x\\x07[red]name[/]: 5 models")
+    assert len(err.splitlines()) == 1, "a message is one line where there is no terminal"
+
+
+def test_a_narrow_terminal_gets_a_table_that_fits_and_is_told_what_it_lacks() -> None:
+    compared = next(event for event in EVENTS if isinstance(event, Compared))
+    whole, narrow = before_and_after(compared).splitlines(), before_and_after(compared, 80).splitlines()
+    assert len(narrow) == len(whole) + 1 and narrow[-1].startswith("(non-zeros, ")
+    assert max(map(len, narrow)) <= 80 < max(map(len, whole))
+    assert before_and_after(compared, 200).splitlines() == whole

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aecompress.data.facts import Facts
-from aecompress.errors import SpecError
+from aecompress.errors import CONTROL, SpecError
 from aecompress.plan.auto import complete
 from aecompress.plan.facts import RunFacts
 from aecompress.spec.fields import FIELDS
@@ -44,3 +44,12 @@ def test_toml_reads_back_to_the_same_spec(tmp_path: Path) -> None:
     assert again.spec == done.spec
     assert again.spec.hash == done.spec.hash
     assert set(flatten(tomllib.loads(file.read_text()))) == set(FIELDS)
+
+
+def test_a_spec_with_control_characters_is_printed_without_them_and_reads_back(tmp_path: Path) -> None:
+    name = "a\x1b]0;x\x07\x9b\u202eb\x7f.npy"
+    done = complete(resolve({"data.source": ("--set", name)}), FACTS)
+    text = to_toml(done)
+    assert CONTROL.search(text) is None
+    (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
+    assert resolve(file=tmp_path / "spec.toml").spec.data.source == name

@@ -112,3 +112,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_is_named_after_letters_and_digits() -> None:
     assert slug("Ring, random 0.5 (persistent)") == "ring-random-0.5-persistent"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("seeds = [3, 5]", "seeds = 1000000000", "less than or equal to 100000"),
+        ("seeds = [3, 5]", "seeds = [18446744073709551616]", "seeds"),
+        ("seeds = [3, 5]", "seeds = 50000", "makes 250,000 runs; give fewer than 100,000"),
+        (
+            'grid = { prune.operator = ["random", "variance"], prune.schedule = ["increase", "fixed"] }',
+            "grid = { " + ", ".join(f"a{at} = [{'1, ' * 50}]" for at in range(7)) + " }",
+            "grid makes 781,250,000,000 groups",
+        ),
+    ],
+    ids=["many seeds", "a huge seed", "many runs", "a huge grid"],
+)
+def test_a_study_of_endless_runs_is_refused_at_once(tmp_path: Path, before: str, after: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        read_study(written(tmp_path, SMALL.replace(before, after)))
+    assert "pydantic" not in str(caught.value)

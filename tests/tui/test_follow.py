@@ -169,3 +169,12 @@ def test_a_folder_that_comes_back_is_read_from_its_beginning(tmp_path: Path) -> 
     write_run(folder)
     again = follower.look()
     assert again.restarted and again.events == first.events and again.damaged == 0
+
+
+def test_what_a_log_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    failed = events.Failed(at=0.0, message="\x1b]0;x\x07 and \x9b31m")
+    with (folder / "events.jsonl").open("a") as log:
+        log.write(events.to_json(failed) + "\n")
+    last = Follower(folder).look().events[-1]
+    assert isinstance(last, events.Failed) and last.message == "\\x1b]0;x\\x07 and \\x9b31m"

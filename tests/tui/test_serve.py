@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -10,12 +13,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from playwright.sync_api import sync_playwright
+
+from aecompress_tui.serve import LARGEST, MOST_VISITORS, clamped
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -42,7 +49,10 @@ def served(recorded: Path) -> Iterator[Served]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "aecompress", "watch", str(recorded), "--serve", "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    address = f"http://127.0.0.1:{port}"
+    assert server.stderr is not None
+    printed = re.search(r"http://\S+", server.stderr.readline().decode())
+    assert printed is not None
+    address = printed[0]
     try:
         deadline = time.monotonic() + 30
         while True:
@@ -105,10 +115,77 @@ def test_the_page_draws_the_terminal_obeys_a_key_and_requests_nothing_from_other
     assert errors == []
 
 
-def test_another_page_of_the_browser_cannot_open_the_terminal(served: Served) -> None:
+def status_of(address: str, origin: str = "") -> tuple[int, Message]:
+    """The status and the headers of an answer."""
+    request = urllib.request.Request(address, headers={"Origin": origin} if origin else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return refused.code, refused.headers
+
+
+def test_neither_page_nor_terminal_opens_without_token_or_from_another_page(served: Served) -> None:
+    base, token = served.address.split("/?token=")
+    own = f"{base}/terminal/{token}"
     for origin in ("http://evil.example", "null", ""):
-        request = urllib.request.Request(f"{served.address}/ws", headers={"Origin": origin} if origin else {})
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)
-        assert refused.value.code == 403
-        refused.value.close()
+        assert status_of(own, origin)[0] == 403
+    for address in (
+        base,
+        f"{base}/?token=",
+        f"{served.address}x",
+        f"{base}/ws",
+        f"{base}/terminal/x",
+        f"{base}/terminal/",
+    ):
+        assert status_of(address, base)[0] in (403, 404), address
+    status, headers = status_of(served.address)
+    assert (
+        status == 200
+        and headers["X-Frame-Options"] == "DENY"
+        and "frame-ancestors" in headers["Content-Security-Policy"]
+    )
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process started and that live."""
+    return [
+        int(word)
+        for task in Path(f"/proc/{process}/task").iterdir()
+        for word in (task / "children").read_text().split()
+    ]
+
+
+def test_pages_are_limited_clamped_and_end_with_their_processes(served: Served) -> None:
+    base, token = served.address.split("/?token=")
+    own = f"{base}/terminal/{token}?width=100000&height=100000"
+
+    async def visit() -> None:
+        async with aiohttp.ClientSession() as session:
+            pages = [await session.ws_connect(own, headers={"Origin": base}) for _ in range(MOST_VISITORS)]
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(own, headers={"Origin": base})
+            assert refused.value.status == 503
+            await pages[0].send_str('["resize", {"width": 1e9, "height": 100000}]')
+            for page, odd in zip(pages[1:], ("[", "5", '["stdin", 5]', "[" * 50_000, '["resize", {}]'), strict=False):
+                await page.send_str(odd)
+            assert len(children(served.server.pid)) == MOST_VISITORS
+            begun = time.monotonic()
+            for page in pages[:-1]:
+                await page.close()
+            while len(children(served.server.pid)) > 1:
+                assert time.monotonic() - begun < 5
+                await asyncio.sleep(0.05)
+            begun = time.monotonic()
+            served.server.send_signal(signal.SIGINT)  # with a page open
+            assert await asyncio.to_thread(served.server.wait, 10) in (0, 130) and time.monotonic() - begun < 2
+            await pages[-1].close()
+
+    asyncio.run(visit())
+
+
+def test_sizes_are_clamped() -> None:
+    assert clamped("100", "40") == (100, 40)
+    assert clamped("-1", "99999999") == (1, LARGEST[1])
+    assert clamped(None, "1e9") == (80, 24) and clamped(10**9, -3) == (LARGEST[0], 1)

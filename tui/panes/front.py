@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -62,7 +63,7 @@ class FrontPane(Pane):
         title = f"front: {count} model{'s' * (count != 1)}"
         labels = ("non-zeros", f"validation {story.metric}")
         self.query_one(Scatter).draw(title, front.nonzeros, front.losses, labels, chosen=row, connected=True)
-        self.query_one("#model", Static).update("\n".join(figures(story, front, row)))
+        self.query_one("#model", Static).update(Text("\n".join(figures(story, front, row))))
 
     @on(DataTable.RowHighlighted)
     def choose(self) -> None:

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Static
 
+from aecompress.errors import printable
 from aecompress.events import Compared, Failed, Finished, Stopped
 
 from .. import draw, process
@@ -64,7 +65,7 @@ class ResultPane(Pane):
         table = self.query_one(DataTable)
         path = str(self.folder / str(table.get_row_at(table.cursor_row)[1]) if table.row_count else self.folder)
         self.app.copy_to_clipboard(path)
-        self.notify(path, title="copied", markup=False)
+        self.notify(printable(path), title="copied", markup=False)
 
     def action_report(self) -> None:
         self.notify("writing the report", markup=False)
@@ -94,11 +95,12 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
         for split in ("train", "validation", "test"):
             metrics = {name.removeprefix(f"{split}_"): v for name, v in ended.metrics.items() if name.startswith(split)}
             if metrics:
-                table.add_row(split, "  ".join(f"{name.replace('_', ' ')} {v:.5g}" for name, v in metrics.items()))
+                text = "  ".join(f"{name.replace('_', ' ')} {v:.5g}" for name, v in metrics.items())
+                table.add_row(split, Text(text))
     elif isinstance(ended, Stopped | Failed):
         message = ended.reason if isinstance(ended, Stopped) else ended.message
         table.add_row(Text(ended.kind, "bold"), Text(message))
-        table.add_row("resume with", Text(f"aecompress prune --resume {folder}"))
+        table.add_row("resume with", Text(f"aecompress prune --resume {printable(str(folder))}"))
     else:
         notice = NOTICES.get(status, "The result comes with the last epoch.")
         table.add_row(Text(status, "bold"), Text(notice))
@@ -110,7 +112,7 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
         )
     if story.damaged:
         table.add_row("event log", f"{story.damaged} damaged line(s) skipped")
-    table.add_row("folder", Text(str(folder)))
+    table.add_row("folder", Text(printable(str(folder))))
     return table
 
 
@@ -137,5 +139,5 @@ def profile(story: Story) -> Table:
         total = sum(story.profiled.seconds.values()) or 1.0
         table.add_row(Text("\nwhere the time went", "dim"))
         for phase, seconds in sorted(story.profiled.seconds.items(), key=lambda item: -item[1]):
-            table.add_row(phase, f"{seconds:8.2f} s", draw.bar(seconds / total, 20))
+            table.add_row(Text(phase), f"{seconds:8.2f} s", draw.bar(seconds / total, 20))
     return table

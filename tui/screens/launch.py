@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, Select, Static
 
+from aecompress.errors import printable
 from aecompress.steering import new_folder
 
 from .. import process
@@ -60,7 +61,8 @@ class LaunchScreen(Screen[None]):
 
     def folder_for(self, data: str) -> Path:
         """Return the default folder of a run on ``data``."""
-        return self.runs / new_folder(Path(data.split(":")[0]).name.partition(".")[0] or "run").name
+        folder = self.runs / new_folder(Path(data.split(":")[0]).name.partition(".")[0] or "run").name
+        return Path(printable(str(folder)))
 
     def on_mount(self) -> None:
         self.query_one("#data", Input).focus()
@@ -85,8 +87,8 @@ class LaunchScreen(Screen[None]):
         """Show the command line and what is wrong with it."""
         request = self.request()
         wrong = faults(request)
-        self.query_one("#command", Static).update(Text(command_line(request)))
-        self.query_one("#faults", Static).update(Text("\n".join(wrong) or "Settings OK"))
+        self.query_one("#command", Static).update(Text(printable(command_line(request))))
+        self.query_one("#faults", Static).update(Text(printable("\n".join(wrong)) or "Settings OK"))
         self.query_one("#faults").set_class(bool(wrong), "-wrong")
         self.query_one("#start", Button).disabled = bool(wrong)
 
@@ -109,7 +111,7 @@ class LaunchScreen(Screen[None]):
         request = self.request()
         wrong = faults(request)
         if wrong:
-            self.notify("\n".join(wrong), severity="error", markup=False)
+            self.notify(printable("\n".join(wrong)), severity="error", markup=False)
             return
         self.query_one("#start", Button).disabled = True
         self.launch(request)

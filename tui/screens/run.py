@@ -18,7 +18,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, TabbedContent
 from textual.worker import get_current_worker
 
-from aecompress.errors import AecompressError
+from aecompress.errors import AecompressError, printable
+from aecompress.printable import one_line
 from aecompress.steering import order
 
 from ..follow import Batch, follow
@@ -27,6 +28,7 @@ from ..panes.base import Pane
 from ..panes.head import Head
 from ..panes.result import NOTICES
 from ..panes.ring import Ring
+from ..reader import name_of
 from ..story import Story, extend
 from .dialogs import Cell, Confirm
 
@@ -107,7 +109,7 @@ class RunScreen(Screen[None]):
         self.refresh_bindings()
         if old not in ("opening", new) and new in NOTICES:
             bad = new in ("failed", "killed", "vanished")
-            self.notify(NOTICES[new], title=escape(self.folder.name), severity="error" if bad else "information")
+            self.notify(NOTICES[new], title=escape(name_of(self.folder)), severity="error" if bad else "information")
 
     # Painting: only what is seen, at intervals.
 
@@ -120,7 +122,7 @@ class RunScreen(Screen[None]):
         """Draw the line above the tabs."""
         if self.is_mounted:
             now = time.time() if self.status == "running" else None
-            self.query_one(Head).show(self.folder.resolve().name, self.status, self.story, now)
+            self.query_one(Head).show(name_of(self.folder), self.status, self.story, now)
 
     def paint(self) -> None:
         """Draw the open tab, where something is new."""
@@ -161,11 +163,11 @@ class RunScreen(Screen[None]):
 
     def action_pause(self) -> None:
         word = "resume" if self.status == "paused" else "pause"
-        self.steer(word, f"{word.capitalize()} {self.folder.name}?")
+        self.steer(word, f"{word.capitalize()} {name_of(self.folder)}?")
 
     def action_stop(self) -> None:
-        how = f"`aecompress prune --resume {self.folder}` resumes it"
-        self.steer("stop", f"Stop {self.folder.name}? It keeps its last epoch; {how}.")
+        how = f"`aecompress prune --resume {printable(str(self.folder))}` resumes it"
+        self.steer("stop", f"Stop {name_of(self.folder)}? It keeps its last epoch; {how}.")
 
     @work
     async def steer(self, word: str, question: str) -> None:
@@ -174,9 +176,9 @@ class RunScreen(Screen[None]):
             return
         try:
             order(self.folder, word)
-            self.notify(f"{word} requested", title=escape(self.folder.name))
+            self.notify(f"{word} requested", title=escape(name_of(self.folder)))
         except AecompressError as fault:
-            self.notify(str(fault), severity="error", markup=False)
+            self.notify(one_line(str(fault)), severity="error", markup=False)
 
     def action_back(self) -> None:
         self.app.show_runs(self.folder.parent)  # type: ignore[attr-defined]

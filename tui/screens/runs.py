@@ -17,11 +17,13 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 from textual.worker import get_current_worker
 
-from aecompress.errors import DataError
-from aecompress.events import Finished, Generation, from_json
-from aecompress.steering import status_of, sweep_of
+from aecompress.errors import DataError, printable
+from aecompress.events import Finished, Generation
+from aecompress.printable import one_line
+from aecompress.steering import sweep_of
 
 from .. import draw
+from ..reader import event_of, name_of, status
 from ..story import SUMMARIES
 
 LOOK_SECONDS = 2.0
@@ -53,7 +55,7 @@ def find_runs(parent: Path, now: float) -> list[Run]:
     for folder in [parent, *inner]:
         try:
             changed = (folder / "run.json").stat().st_mtime
-            found.append((changed, Run(folder, status_of(folder), *last_figures(folder), _ago(now - changed))))
+            found.append((changed, Run(folder, status(folder), *last_figures(folder), _ago(now - changed))))
         except (DataError, OSError):
             continue
     return [run for _, run in sorted(found, key=lambda each: -each[0])]
@@ -72,7 +74,7 @@ def last_figures(folder: Path) -> tuple[str, str, str]:
         if not line.startswith((b'{"event": "generation"', b'{"event": "finished"')):
             continue
         try:
-            event = from_json(line.decode("utf-8", "replace"))
+            event = event_of(line)
         except DataError:
             continue
         if isinstance(event, Finished):
@@ -103,7 +105,8 @@ def find_sweeps(parent: Path) -> str:
             done, total = found["finished"], found["runs"]
             failed = f", {found['failed']} failed" if found["failed"] else ""
             bar = "█" * (SWEEP_BAR * done // max(total, 1))
-            lines.append(f"{found['study']}  {bar:░<{SWEEP_BAR}}  {done} of {total} runs{failed}, {found['status']}")
+            line = f"{found['study']}  {bar:░<{SWEEP_BAR}}  {done} of {total} runs{failed}, {found['status']}"
+            lines.append(one_line(line))
     return "\n".join(lines)
 
 
@@ -129,7 +132,7 @@ class RunsScreen(Screen[None]):
         self.listed: list[Run] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(Text.assemble(("Runs", "bold"), f" under {self.runs}"), id="head")
+        yield Static(Text.assemble(("Runs", "bold"), f" under {printable(str(self.runs))}"), id="head")
         yield Static(id="sweeps")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Static("No runs here yet: n starts one.", id="none")
@@ -164,7 +167,7 @@ class RunsScreen(Screen[None]):
         self.listed = message.runs
         table.clear()
         for run in message.runs:
-            table.add_row(Text(run.folder.resolve().name), run.status, run.epoch, run.loss, run.sparsity, run.age)
+            table.add_row(Text(name_of(run.folder)), Text(run.status), run.epoch, Text(run.loss), run.sparsity, run.age)
         table.move_cursor(row=min(at, len(message.runs) - 1))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:

@@ -3,52 +3,104 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import BinaryIO
 
 import numpy as np
 
 from aecompress.data.base import Array, Part
-from aecompress.data.sources.gzipped import gunzip
+from aecompress.data.sources.gzipped import unpack
+from aecompress.data.sources.limits import LONGEST_LINE, check_fits, check_line
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
 
 csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, not an error of the csv module
 
+Line = tuple[int, str]
+"""The number of a line, from 1, and its text."""
+BLOCK = 4 << 20
+"""Bytes of lines that are held as text at once."""
 
-def parse_csv(where: str, data: bytes, part: Part) -> Array:
-    """Return rows of comma-separated numbers, float64 ``[N, D]``.
+
+def parse_csv(where: str, file: BinaryIO, part: Part) -> Array:
+    """Return rows of comma-separated numbers, float64 ``[N, D]``, read block by block.
 
     The first line is a header where ``part.header`` is yes; under auto, where one of its cells is not a number.
 
     Raises:
-        DataError: naming the line and the cell that is wrong.
+        DataError: naming the line and the cell that is wrong, or the memory that the rows would take.
     """
-    try:
-        text = gunzip(where, data).decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise DataError(f"{where}: is not text (byte {fault.start}); give CSV in UTF-8") from fault
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines:
+    lines = numbered_lines(where, unpack(where, file))
+    top = next(lines, None)
+    if top is None:
         raise DataError(f"{where}: has no rows; give at least two")
-    first = next(csv.reader([lines[0][1]]))
+    first = next(csv.reader([top[1]]))
     named = part.header == "yes" or (part.header == "auto" and not all(is_number(cell) for cell in first))
     names = [cell.strip() for cell in first] if named else None
-    body = lines[1:] if named else lines
-    if not body:
-        raise DataError(f"{where}: has a header and no rows; give at least two")
     chosen = choose_columns(where, part.columns, names, len(first))
-    for number, line in body:
+    values = bytearray()  # it grows in place: no second copy is held while it does
+    for block in blocks_of(lines if named else chain([top], lines)):
+        values += rows_of(where, block, len(first), chosen).tobytes()
+        check_fits(where, len(values) // 8, 8)
+    if not values:
+        raise DataError(f"{where}: has a header and no rows; give at least two")
+    return np.frombuffer(values, np.float64).reshape(-1, len(first) if chosen is None else len(chosen))
+
+
+def numbered_lines(where: str, file: BinaryIO) -> Iterator[Line]:
+    """Return the lines of a file that are not blank, with their numbers from 1.
+
+    Raises:
+        DataError: they are not UTF-8, or too long.
+    """
+    number = place = 0
+    while piece := file.readline(LONGEST_LINE + 1):
+        check_line(where, len(piece))
+        try:
+            text = piece.decode("utf-8-sig" if place == 0 else "utf-8")
+        except UnicodeDecodeError as fault:
+            raise DataError(f"{where}: is not text (byte {place + fault.start}); give CSV in UTF-8") from fault
+        place += len(piece)
+        for line in text.splitlines():
+            number += 1
+            if line.strip():
+                yield number, line
+
+
+def blocks_of(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Cut lines into blocks that take about :data:`BLOCK` bytes each."""
+    block: list[Line] = []
+    size = 0
+    for line in lines:
+        block.append(line)
+        size += len(line[1]) + 150  # what Python keeps about a line
+        if size >= BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def rows_of(where: str, block: list[Line], width: int, chosen: list[int] | None) -> Array:
+    """Return the chosen columns of lines of ``width`` cells, float64 ``[N, columns]``.
+
+    Raises:
+        DataError: naming the line and the cell that is wrong.
+    """
+    for number, line in block:
         cells = line.count(",") + 1 if '"' not in line else len(next(csv.reader([line])))
-        if cells != len(first):
+        if cells != width:
             raise DataError(
-                f"{where}: line {number} has {cells} cells, the first line {len(first)}; give every line as many"
+                f"{where}: line {number} has {cells} cells, the first line {width}; give every line as many"
             )
     try:
         return np.loadtxt(
-            (line for _, line in body), delimiter=",", ndmin=2, usecols=chosen, quotechar='"', comments=None
+            (line for _, line in block), delimiter=",", ndmin=2, usecols=chosen, quotechar='"', comments=None
         )
     except ValueError as fault:
         raise DataError(
-            f"{where}: {first_bad_cell(body, len(first), chosen) or f'{fault}; give numbers only'}"
+            f"{where}: {first_bad_cell(block, width, chosen) or f'{quoted(fault)}; give numbers only'}"
         ) from fault
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
 from array import array
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
 from aecompress.data.base import Raw, Request
 from aecompress.data.interactions import PREFIX, SparseRows
+from aecompress.data.sources.gzipped import unpack
+from aecompress.data.sources.limits import LONGEST_LINE, check_line
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
 
@@ -56,7 +58,9 @@ def users_and_items(path: Path, columns: str = "", header: str = "auto") -> tupl
     owners, places = array("q"), array("q")
     try:
         with path.open("rb") as data, text_of(path, data) as file:
-            lines = csv.reader(file, delimiter=separator(file))
+            content = bounded_lines(path, file)
+            top = next(content, "")
+            lines = csv.reader(chain([top], content), delimiter="\t" if "\t" in top else ",")
             chosen: tuple[int, int] | None = None
             for cells in lines:
                 if not cells:
@@ -76,7 +80,7 @@ def users_and_items(path: Path, columns: str = "", header: str = "auto") -> tupl
         raise DataError(
             f"{path}: cannot be read ({fault.strerror or fault}); name a CSV file of users and items"
         ) from fault
-    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as fault:
+    except (UnicodeDecodeError, csv.Error) as fault:
         raise DataError(f"{path}: is not CSV text ({fault}); write lines of user,item in UTF-8") from fault
     if len(users) < 2 or len(items) < 2:
         raise DataError(f"{path}: has {len(users)} users and {len(items)} items; give at least two of each")
@@ -92,16 +96,19 @@ def sparse_rows(owners: array[int], places: array[int], users: int, items: int) 
 
 
 def text_of(path: Path, data: BinaryIO) -> TextIO:
-    """Return the text of a file, decompressed where its name ends in .gz."""
-    unpacked = gzip.GzipFile(fileobj=data) if path.suffix == ".gz" else data
-    return io.TextIOWrapper(cast(BinaryIO, unpacked), encoding="utf-8-sig", newline="")
+    """Return the text of a file, decompressed where it is gzip; reading raises DataError where that is damaged."""
+    return io.TextIOWrapper(unpack(str(path), data), encoding="utf-8-sig", newline="")
 
 
-def separator(file: TextIO) -> str:
-    """Return what separates the cells: a tab where the first line has one, as in the Million Song triplets."""
-    first = file.readline()
-    file.seek(0)
-    return "\t" if "\t" in first else ","
+def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """Return the lines of a file, with their ends.
+
+    Raises:
+        DataError: one is too long.
+    """
+    while line := file.readline(LONGEST_LINE + 1):
+        check_line(str(path), len(line))
+        yield line
 
 
 def two_columns(path: Path, columns: str, first: list[str], named: bool) -> tuple[int, int]:

@@ -3,55 +3,110 @@
 from __future__ import annotations
 
 import io
+import math
+import os
+import zipfile
+from typing import IO, BinaryIO, cast
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from aecompress.data.base import Array, Part
+from aecompress.data.sources.gzipped import check_ratio
+from aecompress.data.sources.limits import check_fits
 from aecompress.errors import DataError
-from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import quoted
 
 MAGIC = b"\x93NUMPY"
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 
 
-def parse_numpy(where: str, data: bytes, part: Part) -> Array:
+def parse_numpy(where: str, file: BinaryIO, part: Part) -> Array:
     """Return the array of an ``.npy``, or array ``part.key`` of an ``.npz``; pickled objects are refused.
 
     Raises:
-        DataError: truncated, of another kind, or without that key.
+        DataError: truncated, of another kind, too large, or without that key.
     """
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, file))
     try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return one_of(where, loaded, part.key)
+        if buffered.peek(2).startswith(b"PK"):
+            with zipfile.ZipFile(buffered) as archive:
+                return one_of(where, archive, part.key)
+        return read_npy(where, buffered, size_of(buffered))
     except DataError:
         raise
     except Exception as fault:  # a damaged file makes NumPy, zipfile and zlib raise a dozen unrelated classes
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        cure = "save plain numbers instead" if "Object" in reason else "write the file again"
-        raise DataError(f"{where}: cannot be read as a NumPy array ({reason}); {cure}") from fault
+        cure = "save plain numbers instead" if "objects" in reason else "write the file again"
+        raise DataError(f"{where}: cannot be read as a NumPy array ({quoted(reason)}); {cure}") from fault
 
 
-def one_of(where: str, archive: NpzFile, key: str) -> Array:
+def size_of(file: io.BufferedReader) -> int | None:
+    """Return the bytes of a file; None for a stream."""
+    if not file.seekable():
+        return None
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def read_npy(where: str, file: IO[bytes], size: int | None) -> Array:
+    """Read an ``.npy`` of ``size`` bytes straight into its array.
+
+    Raises:
+        DataError: it takes more memory than there is.
+        ValueError, EOFError: it is damaged, or holds objects.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"its version is {version}")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds objects")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"its shape is {shape}")
+    needed = math.prod(shape) * dtype.itemsize
+    if size is not None and needed > size:
+        raise EOFError(f"shape {shape} needs {needed} bytes, it has {size}")
+    check_fits(where, math.prod(shape), dtype.itemsize)
+    rows = np.empty(shape[::-1] if fortran else shape, dtype)
+    fill(file, rows.reshape(-1).view(np.uint8).data if needed else memoryview(b""))
+    return rows.T if fortran else rows
+
+
+def fill(file: IO[bytes], target: memoryview) -> None:
+    """Read as many bytes as ``target`` has.
+
+    Raises:
+        EOFError: there are fewer.
+    """
+    done = 0
+    while done < len(target):
+        piece = file.read(min(PIECE, len(target) - done))
+        if not piece:
+            raise EOFError(f"it ends {len(target) - done} bytes early")
+        target[done : done + len(piece)] = piece
+        done += len(piece)
+
+
+def one_of(where: str, archive: zipfile.ZipFile, key: str) -> Array:
     """Return array ``key`` of an archive; without a key, the only one.
 
     Raises:
         DataError: there is no such array, it is not an array, or the memory does not hold it.
     """
-    names = ", ".join(archive.files)
-    if not archive.files:
+    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+    names = quoted(", ".join(members))
+    if not members:
         raise DataError(f"{where}: holds no arrays; save one in it")
-    if not key and len(archive.files) != 1:
-        raise DataError(f"{where}: holds {names}; choose one, as in {where}:{archive.files[0]}")
-    if key and key not in archive.files:
+    if not key and len(members) != 1:
+        raise DataError(f"{where}: holds {names}; choose one, as in {where}:{quoted(next(iter(members)))}")
+    if key and key not in members:
         raise DataError(f"{where}: has no array {key!r}; it holds {names}")
-    members = archive.zip.infolist()  # type: ignore[union-attr]  # None once the archive is closed
-    needed = max((member.file_size for member in members if member.filename.startswith(key)), default=0)
-    if needed > memory_bytes():
-        raise DataError(f"{where}: would need {gib(needed)}, this machine has {gib(memory_bytes())}; give fewer rows")
-    array: Array = archive[key or archive.files[0]]
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{where}: {key or archive.files[0]!r} is not an array; choose another key")
-    return array
+    member = members[key or next(iter(members))]
+    check_ratio(where, member.compress_size, member.file_size)
+    with archive.open(member) as file:
+        if not member.filename.endswith(".npy"):
+            raise DataError(f"{where}: {quoted(repr(member.filename))} is not an array; choose another key")
+        return read_npy(where, file, member.file_size)

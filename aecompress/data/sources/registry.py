@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from aecompress.data.base import WHOLE, Array, Part, Raw, Request
 from aecompress.data.sources.clusters import read_clusters
@@ -21,8 +21,8 @@ from aecompress.errors import DataError
 class Format:
     """A format of files."""
 
-    parse: Callable[[str, bytes, Part], Array]
-    """(name for messages, content, what to take) -> rows ``[N, ...]``; raises DataError that begins with the name."""
+    parse: Callable[[str, BinaryIO, Part], Array]
+    """(name for messages, file, what to take) -> rows ``[N, ...]``; raises DataError that begins with the name."""
     keys: bool = False
     """A file holds several arrays, one of which a key chooses."""
     columns: bool = False
@@ -113,7 +113,7 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
     if part.columns and not form.columns:
         raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {part.columns!r}")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return form.parse(str(path), file, part)
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
-    return form.parse(str(path), data, part)

@@ -6,7 +6,7 @@ import sys
 
 from aecompress.data.base import Array, Raw, Request
 from aecompress.data.sources.csv_files import parse_csv
-from aecompress.data.sources.gzipped import gunzip
+from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.numpy_files import MAGIC, parse_numpy
 from aecompress.errors import DataError
 
@@ -21,8 +21,9 @@ def read_stdin(request: Request) -> Raw[Array]:
     """
     if request.key:
         raise DataError(f"-: standard input holds one array, so leave out the key {request.key!r}")
-    data = gunzip(STDIN, sys.stdin.buffer.read())
-    if not data:
+    file = unpack(STDIN, sys.stdin.buffer)
+    head = file.peek(len(MAGIC))
+    if not head:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
-    parse = parse_numpy if data.startswith(MAGIC) else parse_csv
-    return Raw(name="stdin", train=parse(STDIN, data, request.part))
+    parse = parse_numpy if head.startswith(MAGIC) else parse_csv
+    return Raw(name="stdin", train=parse(STDIN, file, request.part))

@@ -17,6 +17,8 @@ from aecompress.errors import DataError
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Number formats that weights may have."""
+LONGEST_NAME = 1000
+"""Characters of a tensor's name."""
 UNKNOWN = ""
 """The activation of a layer where the file has none: a file of weights holds no activations."""
 
@@ -63,6 +65,9 @@ def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
     Raises:
         DataError: naming the first tensor that does not belong to such a chain.
     """
+    long = max(map(len, tensors), default=0)
+    if long > LONGEST_NAME:
+        raise DataError(f"{path}: names a tensor with {long} characters; give the weights of an autoencoder alone")
     weights = sorted((name for name in tensors if name.endswith("weight")), key=_natural)
     layers = []
     for name in weights:

@@ -65,8 +65,16 @@ def _content(path: Path) -> dict[str, Any]:
             content = content[key]
     if not isinstance(content, dict) or not content or not all(map(_is_named_tensor, content.items())):
         raise DataError(f"{path}: holds no state dict; save it with torch.save(model.state_dict(), path)")
+    for name, tensor in content.items():
+        if (
+            tensor.layout == torch.strided
+            and tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size()
+        ):
+            raise DataError(
+                f"{path}: {quoted(name)} repeats few values (expand); save the model with contiguous tensors"
+            )
     needed = 4 * sum(tensor.numel() for tensor in content.values())
-    if needed > memory_bytes() // 2:
+    if needed > memory_bytes() // 3:
         raise DataError(f"{path}: its tensors take {gib(needed)}, this machine has {gib(memory_bytes())}; give fewer")
     return content
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aecompress.children import isolated
 from aecompress.engines import eager, workers
 from aecompress.engines.base import Evaluation, Work
 from aecompress.engines.numba.activations import L1, LOSSES, MSE, RELU
@@ -156,16 +156,6 @@ def warm() -> None:
         add_bias_and_activate(RELU, coded, coded, coded)
         output_gradient(RELU, (MSE, one), (coded, rows, coded, coded, coded))
         hidden_gradient(RELU, coded, coded, coded, coded)
-
-
-def isolated(code: str) -> list[str]:
-    """Return the command of a child process that imports what this one does, and nothing from the working folder.
-
-    The package's own folder comes last, for where it was found there, or by a finder of an editable installation.
-    """
-    here, root = Path.cwd(), Path(__file__).parents[3]
-    paths = [path for path in sys.path if path and Path(path) != here] + [str(root)]
-    return [sys.executable, "-I", "-c", f"import sys; sys.path[:] = sys.argv[1:]; {code}", *paths]
 
 
 def prepare(poll: Poll) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Part, Request
+from aecompress.data.sources import csv_files, gzipped, limits
 from aecompress.data.sources.registry import read, read_array
 from aecompress.errors import DataError
 from tests.data.sources.files import written
@@ -133,3 +134,32 @@ def test_columns_that_no_file_has_are_one_sentence(tmp_path: Path, columns: str)
     with pytest.raises(DataError, match="has no column") as caught:
         read_csv(tmp_path, "1,2\n3,4\n", columns)
     assert len(str(caught.value)) < 1000
+
+
+def test_a_gzip_bomb_is_refused_while_it_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzipped, "ALWAYS", 1 << 16)
+    with pytest.raises(DataError, match=r"unpacks to more than 200 times its size; give it unpacked"):
+        read_array(written(tmp_path / "rows.csv.gz", gzip.compress(b"0,0\n" * 500_000)))
+    rows = "\n".join(f"{number},0" for number in range(20_000)).encode()
+    assert len(read_array(written(tmp_path / "rows.csv.gz", gzip.compress(rows)))) == 20_000
+
+
+def test_blocks_of_lines_give_the_rows_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_files, "BLOCK", 1000)
+    text = "a,b\n" + "".join(f"{number},{number}.5\n" for number in range(100))
+    assert read_csv(tmp_path, text, "b") == [[number + 0.5] for number in range(100)]
+    with pytest.raises(DataError, match="line 102, column 1 is 'x'"):
+        read_csv(tmp_path, text + "1,x\n")
+
+
+def test_a_line_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_files, "LONGEST_LINE", 100)
+    monkeypatch.setattr(limits, "LONGEST_LINE", 100)
+    with pytest.raises(DataError, match="write a line for each row"):
+        read_csv(tmp_path, "1," * 60)
+
+
+def test_rows_that_the_memory_does_not_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "memory_bytes", lambda: 1000)
+    with pytest.raises(DataError, match=r"would need .*; give fewer rows"):
+        read_csv(tmp_path, "1,2\n" * 100)

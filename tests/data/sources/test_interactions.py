@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | bytes |
 def test_a_packed_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     data = gzip.compress(SMALL.read_bytes())
     (tmp_path / "p.csv.gz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match="is not CSV text"):
+    with pytest.raises(DataError, match="is damaged gzip"):
         users_and_items(tmp_path / "p.csv.gz")
 
 
@@ -84,7 +84,7 @@ def test_a_damaged_gzip_file_is_one_sentence(tmp_path: Path) -> None:
     data = bytearray(gzip.compress(b"u1,a\nu1,b\nu2,a\n" * 50))
     data[12:16] = b"\xff\xff\xff\xff"
     (tmp_path / "x.csv.gz").write_bytes(data)
-    with pytest.raises(DataError, match="is not CSV text|cannot be read"):
+    with pytest.raises(DataError, match="is damaged gzip"):
         users_and_items(tmp_path / "x.csv.gz")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Part
-from aecompress.data.sources import numpy_files
+from aecompress.data.sources import gzipped, limits
 from aecompress.data.sources.registry import read_array
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS, npy, npz, written
@@ -91,7 +91,22 @@ def test_hostile_npy_headers_are_refused_at_once(tmp_path: Path, data: bytes) ->
 def test_an_npz_that_unpacks_to_more_than_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
-    monkeypatch.setattr(numpy_files, "memory_bytes", lambda: 1_000_000)
+    np.savez_compressed(tmp_path / "a.npz", rows=np.random.default_rng(0).random((400, 400)))
+    monkeypatch.setattr(limits, "memory_bytes", lambda: 1_000_000)
     with pytest.raises(DataError, match=r"a\.npz: would need .*; give fewer rows"):
         read_array(tmp_path / "a.npz", Part("rows"))
+
+
+def test_an_npz_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzipped, "ALWAYS", 1 << 16)
+    np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
+    with pytest.raises(DataError, match=r"a\.npz: unpacks to more than 200 times its size"):
+        read_array(tmp_path / "a.npz")
+
+
+def test_an_npy_that_the_memory_does_not_hold_is_refused_by_its_header(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        file.write(npy_bytes("{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 1), }"))
+        file.truncate(1099511627776 + 1000)
+    with pytest.raises(DataError, match=r"a\.npy: would need .*; give fewer rows"):
+        read_array(tmp_path / "a.npy")

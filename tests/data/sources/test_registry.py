@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -177,10 +178,10 @@ def test_a_format_takes_a_key_or_columns_or_refuses_them(tmp_path: Path, ending:
                 read_array(path, part)
 
 
-def parse_bits(where: str, data: bytes, part: Part) -> np.ndarray:
+def parse_bits(where: str, file: BinaryIO, part: Part) -> np.ndarray:
     """A toy format: lines of 0 and 1."""
     try:
-        return np.array([[int(bit, 2) for bit in line] for line in data.decode().split()], np.uint8)
+        return np.array([[int(bit, 2) for bit in line] for line in file.read().decode().split()], np.uint8)
     except ValueError as fault:
         raise DataError(f"{where}: holds more than 0 and 1 ({fault})") from fault
 

@@ -49,7 +49,12 @@ def test_tensors_that_are_not_an_autoencoder_are_refused_by_name(
 
 
 def test_numbers_in_names_are_sorted_by_value_however_long() -> None:
-    sizes = {"9" * 5000: (4, 3), "10": (3, 2), "009": (2, 4)}
+    sizes = {"9" * 900: (4, 3), "10": (3, 2), "009": (2, 4)}
     tensors = {f"{number}.weight": np.ones(shape, np.float32) for number, shape in sizes.items()}
     found = from_tensors(Path("a.pt"), tensors)
     assert [layer.outputs for layer in found.encoder + found.decoder] == [2, 3, 4]
+
+
+def test_a_name_without_end_is_refused() -> None:
+    with pytest.raises(DataError, match="names a tensor with 5007 characters"):
+        from_tensors(Path("a.pt"), {"9" * 5000 + ".weight": np.ones((2, 2), np.float32)})

@@ -69,7 +69,7 @@ def test_keys_that_are_no_names_are_no_state_dict(tmp_path: Path) -> None:
 
 def test_tensors_that_the_memory_does_not_hold_are_refused_before_they_are_made(tmp_path: Path) -> None:
     torch.save({"a.weight": torch.rand(1).expand(1 << 40, 8)}, tmp_path / "a.pt")
-    with pytest.raises(DataError, match="its tensors take 32,768.0 GiB"):
+    with pytest.raises(DataError, match=r"a\.weight repeats few values"):
         read_state_dict(tmp_path / "a.pt")
 
 

@@ -33,7 +33,7 @@ CHILD = """
 import subprocess
 import sys
 sys.path[:] = {paths}
-from aecompress.engines.numba.engine import isolated
+from aecompress.children import isolated
 subprocess.run(isolated("import aecompress, numba; print(aecompress.__file__, numba.__file__)"), check=True)
 """
 

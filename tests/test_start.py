@@ -1,0 +1,33 @@
+"""Signals in the first moments: one line, and the exit code of the signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from aecompress.children import PACKAGE_ROOT, isolated
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.05, 0.8])
+def test_a_signal_in_the_first_moments_ends_in_one_line(number: int, after: float, tmp_path: Path) -> None:
+    arguments = ["prune", "digits", "--epochs", "100000", "-o", str(tmp_path / "run"), "--quiet"]
+    child = subprocess.Popen(
+        isolated("from aecompress.start import main; print(flush=True); main()", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(after)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=20)
+    assert child.returncode == 128 + number
+    assert len(errors.splitlines()) == 1 and "stopped by SIG" in errors, errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aecompress.deploy.checkpoint import load_model, torch_tensors
+from aecompress.deploy.checkpoint import load_model, model_folder, torch_tensors
 from aecompress.nets.module import AutoencoderModule
 
 
@@ -12,10 +12,9 @@ def load(folder: str | Path) -> AutoencoderModule:
     """Load the autoencoder of a run or model folder as a torch module in evaluation mode.
 
     Raises:
-        DataError: the folder holds no complete model.
+        DataError: the folder holds no complete model, or one that was changed.
     """
-    where = Path(folder)
-    model = load_model(where / "model" if (where / "model").is_dir() else where)
+    model = load_model(model_folder(Path(folder)))
     shapes = [
         [(layer.inputs, layer.outputs, layer.activation) for layer in part] for part in (model.encoder, model.decoder)
     ]

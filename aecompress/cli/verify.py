@@ -26,10 +26,11 @@ def verify(
 ) -> None:
     """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
     with reported():
+        from aecompress.deploy.checkpoint import model_folder
         from aecompress.deploy.verify import verify_against
         from aecompress.runs.again import rows_for_model
 
-        model = folder / "model" if (folder / "model").is_dir() else folder
+        model = model_folder(folder)
         given = None if rows is None else rows_for_model(rows, model, columns)
         result = verify_against(file, model, given, tolerance)
         if json:

@@ -150,17 +150,16 @@ def finished(folder: Path) -> Ended | None:
     """
     from aecompress.digests import check_folder
     from aecompress.events import current, read_log
-    from aecompress.files import aside
+    from aecompress.files import recover, standing
     from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
         return None
     model = folder / "model"
-    if not model.is_dir() and aside(model).is_dir():  # a kill while it was exported again
-        aside(model).replace(model)
-    if not model.is_dir():
+    if not standing(model).is_dir():
         return None
-    check_folder(model)
+    check_folder(standing(model))
+    recover(model)
     return Ended(folder, current(read_log(folder / "events.jsonl")))
 
 

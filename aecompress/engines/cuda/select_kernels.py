@@ -38,7 +38,7 @@ def passed(seen, k, parts, row, part, passes, DIGITS: tl.constexpr):
         digit = tl.sum((tl.cumsum(counts, 0) < k).to(tl.int32), 0)
         k -= tl.sum(tl.where(place < digit, counts, 0), 0)
         prefix = prefix * DIGITS + digit
-    return prefix.to(tl.uint32, bitcast=True), k
+    return prefix.to(tl.uint32, bitcast=True), k  # type: ignore[attr-defined]
 
 
 @triton.jit

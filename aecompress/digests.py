@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aecompress.errors import DataError
+from aecompress.errors import DamagedError, DataError
 from aecompress.files import open_own, read_own, write_text
 
 SUMS = "SHA256SUMS"
@@ -83,7 +83,7 @@ def _check(path: Path, digest: str) -> None:
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}), but {SUMS} lists it; {CURE}") from fault
     if found != digest:
-        raise DataError(f"{path}: was changed or damaged: its checksum is not that of {SUMS}; {CURE}")
+        raise DamagedError(f"{path}: was changed or damaged: its checksum is not that of {SUMS}; {CURE}")
 
 
 def sha256_of(path: Path) -> str:

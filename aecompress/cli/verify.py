@@ -28,17 +28,19 @@ def verify(
     with reported():
         from aecompress.deploy.checkpoint import model_folder
         from aecompress.deploy.verify import verify_against
+        from aecompress.errors import DamagedError, VerifyError
         from aecompress.runs.again import rows_for_model
 
         model = model_folder(folder)
-        given = None if rows is None else rows_for_model(rows, model, columns)
-        result = verify_against(file, model, given, tolerance)
+        try:
+            given = None if rows is None else rows_for_model(rows, model, columns)
+            result = verify_against(file, model, given, tolerance)
+        except DamagedError as fault:
+            raise VerifyError(str(fault)) from fault
         if json:
             emit_json(result.to_json())
         else:
             for check in result.checks:
                 emit_row("passed" if check.passed else "FAILED", check.name, check.detail)
         if not result.passed:
-            from aecompress.errors import VerifyError
-
             raise VerifyError(f"{file}: is not the model in {folder}: {result.first_failure}")

@@ -17,7 +17,7 @@ from torch import Tensor
 from aecompress import plugins
 from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Evidence, incoming
-from aecompress.evolve.select import TINY, lowest
+from aecompress.evolve.select import TINY, lowest_of_parts
 from aecompress.nets.layers import forward
 from aecompress.nets.units import by_reads
 
@@ -39,13 +39,8 @@ def random(evidence: Evidence) -> Tensor:
 
 def random_published(evidence: Evidence) -> Tensor:
     """In every tensor round-half-even(amount x size) entries go, drawn without replacement from all of them."""
-    draws, keep = random(evidence), []
-    for layer in evidence.net.layers:
-        for kind in ("weight", "bias"):
-            slot = evidence.net.layout.slots[f"{layer.name}.{kind}"]
-            part = draws[:, slot.offset : slot.offset + slot.size]
-            keep.append(~lowest(part, [round(evidence.amount * slot.size)] * len(part)))
-    return torch.cat(keep, 1)
+    draws, sizes = random(evidence), tuple(slot.size for slot in evidence.net.model_layout.slots.values())
+    return ~lowest_of_parts(draws, sizes, [[round(evidence.amount * size) for size in sizes]] * len(draws))
 
 
 def magnitude(evidence: Evidence) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aecompress.engines.cuda.available import triton_fault
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
@@ -28,6 +29,8 @@ def lowest(scores: Tensor, counts: list[int], ties: Tensor | None = None) -> Ten
     """
     if scores.device.type == "cpu" and ties is None:
         return torch.from_numpy(_lowest_on_cpu(scores.numpy(), counts))
+    if ties is None and _in_kernels(scores):
+        return lowest_of_parts(scores, (scores.shape[1],), [[count] for count in counts])
     if ties is None:
         order = scores.argsort(dim=1, stable=True)
     else:
@@ -36,6 +39,25 @@ def lowest(scores: Tensor, counts: list[int], ties: Tensor | None = None) -> Ten
     places = torch.arange(scores.shape[1], device=scores.device)
     goes = places < on_device(counts, scores.device)[:, None]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, goes)
+
+
+def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[int]]) -> Tensor:
+    """Exactly the ``counts[i][j]`` lowest scores of part j of row i, as bool ``[P, n]``; of equals the lower index.
+
+    Args:
+        sizes: of the parts, which follow each other; n together.
+    """
+    if _in_kernels(scores):
+        from aecompress.engines.cuda import select_kernels
+
+        return select_kernels.lowest_of_parts(scores, sizes, counts)
+    parts = torch.split(scores, list(sizes), 1)
+    return torch.cat([lowest(part, [row[place] for row in counts]) for place, part in enumerate(parts)], 1)
+
+
+def _in_kernels(scores: Tensor) -> bool:
+    """Whether kernels select among the scores, which do so without sorts and with few launches."""
+    return scores.is_cuda and scores.dtype == torch.float32 and not triton_fault()
 
 
 def _lowest_on_cpu(scores: NDArray[np.floating], counts: list[int]) -> NDArray[np.bool_]:

@@ -22,6 +22,12 @@ def read(path: Path) -> Pretrained:
     check_listed(path.parent / "config.json")
     if path.name == "model.safetensors" and is_ours(path.parent):
         model = load_model(path.parent)
+        others = [layer for layer in model.layers if layer.kind != "dense"]
+        if others:
+            raise DataError(
+                f"{path}: layer {others[0].name} is of kind {others[0].kind}; model.init (--init) takes dense layers "
+                "alone"
+            )
         encoder, decoder = (
             tuple(LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in part)
             for part in (model.encoder, model.decoder)

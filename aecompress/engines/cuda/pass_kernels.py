@@ -3,15 +3,17 @@
 split_kernel   S blocks of the GPU train one cell, C inputs each, their weights in registers
 whole_kernel   one block trains one cell; the weights of the two ends stay in memory and are read C inputs at a time
 
-RULE and NET are as :mod:`aecompress.engines.cuda.pieces` has them; the other tuples of the arguments are
-state    weights, first and second moment, masks as bytes: ``[P, n]``
-given    rows ``[N, D]``, order ``[P, N]``, learning rates ``[P]``, sizes and epsilons of these steps
-scratch  products up and down ``[P, S, BP, W]``, a counter per cell (0), a fault flag
-stats    total and square ``[P, BS, U]``, count ``[P, BS]``
-span     n, N
+RULE and NET are as :mod:`aecompress.engines.cuda.pieces` has them; the other arguments are
+w, m, v, masks         weights, first and second moment, masks as bytes: ``[P, n]``
+rows, order            ``[N, D]``; ``[P, N]``
+rates, tables          learning rates ``[P]``; sizes and epsilons of these steps, ``[2, steps]``
+total, square, seen    statistics ``[P, BS, U]`` twice, and their count ``[P, BS]``
+scratch                products up and down ``[P, S, BP, W]``, a counter per cell (0), a fault flag
+n, N                   parameters of a cell; rows
+first, steps           the first step of the stretch, and how many
 
-Both take ``first`` and ``steps``: the first step of the stretch, and how many. Numbers that change from launch to
-launch and the places of a population in memory are not specialised: kernels would be compiled anew.
+Numbers that change from launch to launch are not specialised, nor, in the split kernel, the places of a population in
+memory: each wave of an asynchronous ring would be compiled anew. Inside a tuple Triton specialises whatever is there.
 """
 
 from __future__ import annotations
@@ -36,19 +38,19 @@ from aecompress.engines.cuda.pieces import (
 
 
 @triton.jit
-def row_of(state, cell, n):
+def row_of(w, m, v, masks, cell, n):
     """Return the cell's row."""
     at = cell.to(tl.int64) * n
-    return state[0] + at, state[1] + at, state[2] + at, state[3] + at
+    return w + at, m + at, v + at, masks + at
 
 
 @triton.jit
-def batch_of(given, cell, step, count, b, i, B: tl.constexpr, D: tl.constexpr):
+def batch_of(rows, order, cell, step, count, b, i, B: tl.constexpr, D: tl.constexpr):
     """Read inputs ``i`` of the cell's batch: ``[BP, C]``, which are there, and how many rows; no rows past the last."""
     left = tl.minimum(count - step * B, B)
     here = (b < left)[:, None] & (i[None, :] < D)
-    row = tl.load(given[1] + cell.to(tl.int64) * count + step * B + b, mask=b < left, other=0)
-    return tl.load(given[0] + row[:, None] * D + i[None, :], mask=here, other=0.0), here, left
+    row = tl.load(order + cell.to(tl.int64) * count + step * B + b, mask=b < left, other=0)
+    return tl.load(rows + row[:, None] * D + i[None, :], mask=here, other=0.0), here, left
 
 
 @triton.jit
@@ -81,10 +83,13 @@ def sum_of_parts(parts, start, tile, S: tl.constexpr, BP: tl.constexpr, W: tl.co
     return total
 
 
-@triton.jit(do_not_specialize=["first", "steps"], do_not_specialize_on_alignment=["state", "stats"])
-def split_kernel(state, given, scratch, stats, span, first, steps, patience, RULE: tl.constexpr, NET: tl.constexpr,
-                 LOSS: tl.constexpr, BS: tl.constexpr, U: tl.constexpr, B: tl.constexpr, BP: tl.constexpr,
-                 C: tl.constexpr, S: tl.constexpr):  # fmt: skip
+@triton.jit(
+    do_not_specialize=["first", "steps"],
+    do_not_specialize_on_alignment=["w", "m", "v", "masks", "rates", "tables", "total", "square", "seen"],
+)
+def split_kernel(w, m, v, masks, rows, order, rates, tables, total, square, seen, n, N, first, steps, scratch, patience,
+                 RULE: tl.constexpr, NET: tl.constexpr, LOSS: tl.constexpr, BS: tl.constexpr, U: tl.constexpr,
+                 B: tl.constexpr, BP: tl.constexpr, C: tl.constexpr, S: tl.constexpr):  # fmt: skip
     """Train C inputs' share of one cell; the blocks of a cell add up their parts twice a step."""
     D: tl.constexpr = NET[0][0]
     H: tl.constexpr = NET[0][1]
@@ -93,7 +98,7 @@ def split_kernel(state, given, scratch, stats, span, first, steps, patience, RUL
     K: tl.constexpr = NET[3]
     P: tl.constexpr = NET[4]
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    row, rate = row_of(state, cell, span[0]), tl.load(given[2] + cell)
+    row, rate = row_of(w, m, v, masks, cell, n), tl.load(rates + cell)
     counter, start = scratch[2] + cell, cell * S * BP * W
     c, b, i = tl.arange(0, W), tl.arange(0, BP), s * C + tl.arange(0, C)
     at1, in1 = NET[1][0] + i[:, None] * H + c[None, :], (i[:, None] < D) & (c[None, :] < H)
@@ -103,12 +108,12 @@ def split_kernel(state, given, scratch, stats, span, first, steps, patience, RUL
     middle = load_middle(row, RULE, NET)
     tile = b[:, None] * W + c[None, :]
     mine = start + s * BP * W + tile
-    x, here, left = batch_of(given, cell, first, span[1], b, i, B, D)
+    x, here, left = batch_of(rows, order, cell, first, N, b, i, B, D)
     for step in range(steps):
-        sizes = tl.load(given[3] + step) * rate, tl.load(given[4] + step)
+        sizes = tl.load(tables + step) * rate, tl.load(tables + steps + step)
         tl.store(scratch[0] + mine, tl.dot(x, w1[0], input_precision=P))
         # The next rows are on their way while the blocks wait for each other.
-        x2, here2, left2 = batch_of(given, cell, first + step + 1, span[1], b, i, B, D)
+        x2, here2, left2 = batch_of(rows, order, cell, first + step + 1, N, b, i, B, D)
         patience = wait_for_all(counter, (2 * step + 1) * S, scratch[3], patience, S)
         outs = forward_middle(sum_of_parts(scratch[0], start, tile, S, BP, W), middle, NET)
         pre = tl.dot(outs[K - 2], w4[0], input_precision=P) + w5[0][None, :]
@@ -123,10 +128,10 @@ def split_kernel(state, given, scratch, stats, span, first, steps, patience, RUL
         w1 = step_three(row, w1, tl.dot(tl.trans(x), deltas[0], input_precision=P), at1, in1, sizes, RULE)
         if BS > 0:
             spot = cell.to(tl.int64) * BS * U
-            accumulate(stats, pre, spot + b[:, None] * U + (U - D) + i[None, :], here)
+            accumulate((total, square), pre, spot + b[:, None] * U + (U - D) + i[None, :], here)
             if s == 0:
-                accumulate_middle(stats, spot, outs, b, left, NET, U)
-                count_batch(stats[2], cell * BS, b, left)
+                accumulate_middle((total, square), spot, outs, b, left, NET, U)
+                count_batch(seen, cell * BS, b, left)
         x, here, left = x2, here2, left2
     store_three(row, w1, at1, in1, RULE)
     store_three(row, w4, at4, in4, RULE)
@@ -135,10 +140,13 @@ def split_kernel(state, given, scratch, stats, span, first, steps, patience, RUL
         store_middle(row, middle, RULE, NET)
 
 
-@triton.jit(do_not_specialize=["first", "steps"], do_not_specialize_on_alignment=["state", "stats"])
-def whole_kernel(state, given, stats, span, first, steps, RULE: tl.constexpr, NET: tl.constexpr,
-                 LOSS: tl.constexpr, BS: tl.constexpr, U: tl.constexpr, B: tl.constexpr, BP: tl.constexpr,
-                 C: tl.constexpr):  # fmt: skip
+@triton.jit(
+    do_not_specialize=["first", "steps"],
+    do_not_specialize_on_alignment=["rates", "tables", "total", "square", "seen"],
+)
+def whole_kernel(w, m, v, masks, rows, order, rates, tables, total, square, seen, n, N, first, steps,
+                 RULE: tl.constexpr, NET: tl.constexpr, LOSS: tl.constexpr, BS: tl.constexpr, U: tl.constexpr,
+                 B: tl.constexpr, BP: tl.constexpr, C: tl.constexpr):  # fmt: skip
     """Train one cell, stretch after stretch of C inputs."""
     D: tl.constexpr = NET[0][0]
     H: tl.constexpr = NET[0][1]
@@ -147,23 +155,23 @@ def whole_kernel(state, given, stats, span, first, steps, RULE: tl.constexpr, NE
     K: tl.constexpr = NET[3]
     P: tl.constexpr = NET[4]
     cell = tl.program_id(0)
-    row, rate = row_of(state, cell, span[0]), tl.load(given[2] + cell)
+    row, rate = row_of(w, m, v, masks, cell, n), tl.load(rates + cell)
     c, b = tl.arange(0, W), tl.arange(0, BP)
     middle = load_middle(row, RULE, NET)
     for step in range(steps):
-        sizes = tl.load(given[3] + step) * rate, tl.load(given[4] + step)
+        sizes = tl.load(tables + step) * rate, tl.load(tables + steps + step)
         into, back = tl.zeros((BP, W), tl.float32), tl.zeros((BP, W), tl.float32)
         for begin in range(0, D, C):
             i = begin + tl.arange(0, C)
-            x, here, left = batch_of(given, cell, first + step, span[1], b, i, B, D)
+            x, here, left = batch_of(rows, order, cell, first + step, N, b, i, B, D)
             at, inside = NET[1][0] + i[:, None] * H + c[None, :], (i[:, None] < D) & (c[None, :] < H)
             into = tl.dot(x, tl.load(row[0] + at, mask=inside, other=0.0), into, input_precision=P)
         outs = forward_middle(into, middle, NET)
-        spot, left = cell.to(tl.int64) * BS * U, tl.minimum(span[1] - (first + step) * B, B)
+        spot, left = cell.to(tl.int64) * BS * U, tl.minimum(N - (first + step) * B, B)
         scale = 1.0 / (left * D).to(tl.float32)
         for begin in range(0, D, C):
             i = begin + tl.arange(0, C)
-            x, here, left = batch_of(given, cell, first + step, span[1], b, i, B, D)
+            x, here, left = batch_of(rows, order, cell, first + step, N, b, i, B, D)
             at4, in4 = NET[1][2 * K - 2] + c[:, None] * D + i[None, :], (c[:, None] < G) & (i[None, :] < D)
             at5, in5 = NET[1][2 * K - 1] + i, i < D
             w4, w5 = load_three(row, at4, in4, RULE), load_three(row, at5, in5, RULE)
@@ -174,19 +182,19 @@ def whole_kernel(state, given, stats, span, first, steps, RULE: tl.constexpr, NE
             store_three(row, step_three(row, w4, grad, at4, in4, sizes, RULE), at4, in4, RULE)
             store_three(row, step_three(row, w5, tl.sum(d4, 0), at5, in5, sizes, RULE), at5, in5, RULE)
             if BS > 0:
-                accumulate(stats, pre, spot + b[:, None] * U + (U - D) + i[None, :], here)
+                accumulate((total, square), pre, spot + b[:, None] * U + (U - D) + i[None, :], here)
         deltas = backward_middle(back, outs, middle, NET)
         middle = step_middle(row, middle, outs, deltas, sizes, RULE, NET)
         for begin in range(0, D, C):
             i = begin + tl.arange(0, C)
-            x, here, left = batch_of(given, cell, first + step, span[1], b, i, B, D)
+            x, here, left = batch_of(rows, order, cell, first + step, N, b, i, B, D)
             at, inside = NET[1][0] + i[:, None] * H + c[None, :], (i[:, None] < D) & (c[None, :] < H)
             grad = tl.dot(tl.trans(x), deltas[0], input_precision=P)
             store_three(
                 row, step_three(row, load_three(row, at, inside, RULE), grad, at, inside, sizes, RULE), at, inside, RULE
             )
         if BS > 0:
-            accumulate_middle(stats, spot, outs, b, left, NET, U)
-            count_batch(stats[2], cell * BS, b, left)
+            accumulate_middle((total, square), spot, outs, b, left, NET, U)
+            count_batch(seen, cell * BS, b, left)
         tl.debug_barrier()
     store_middle(row, middle, RULE, NET)

@@ -20,8 +20,13 @@ WIDEST, LARGEST_BATCH, MOST_PARTS = 64, 64, 64
 ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
 STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
+PLAIN, SHORT = "ieee", "tf32x3"
+"""Products of float32 numbers one by one, and as three of shorter numbers."""
 PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
+SAFE_ROWS = 16
+"""Rows of a tile above which products of shorter numbers are not trusted: of 64 rows they become Hopper's warp-group
+products, whose code of Triton 3.6 read memory that was not there (triton-lang/triton#11366)."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -39,6 +44,12 @@ def unfit(net: Autoencoder, batch: int) -> str:
         return f"whole passes on a GPU have layers of at most {WIDEST} units between the ends, not {hidden}"
     if batch > LARGEST_BATCH:
         return f"whole passes on a GPU have at most {LARGEST_BATCH} rows per step, not {batch}"
+    form = form_of(net, batch, False)
+    if form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
+        return (
+            f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
+            f"{net.layers[0].inputs} inputs, {hidden} units"
+        )
     return f"whole passes on a GPU have no activation {other[0]!r}" if other else ""
 
 
@@ -71,7 +82,7 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     stretch = power_of_two(inputs) if one_block else min(power_of_two(inputs), STRETCH)
     tile = power_of_two(batch)
     warps = 8 if tile * width >= 1024 else 4
-    product = "ieee" if tile * width * stretch <= PLAIN_PRODUCTS * warps else "tf32x3"
+    product = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
     return Form(width, batch, tile, stretch, -(-inputs // stretch), warps, product)
 
 
@@ -101,11 +112,10 @@ def resident(registers: int, shared: int, warps: int, device: torch.device) -> i
 class Launch(NamedTuple):
     """What both kernels take."""
 
-    state: tuple[Tensor, Tensor, Tensor, Tensor]
-    given: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-    stats: tuple[Tensor, Tensor, Tensor]
-    span: tuple[int, int]
-    steps: tuple[int, int]
+    tensors: tuple[Tensor, ...]
+    """Weights, first and second moment, masks; rows, order; rates, tables; the statistics' total, square and count."""
+    numbers: tuple[int, int, int, int]
+    """Parameters of a cell, rows, first step, steps."""
     constants: dict[str, Any]
 
 
@@ -116,16 +126,17 @@ def launch_of(work: Work, form: Form) -> Launch:
     count, weights = rows.shape[0], block.weights
     of = steps_per_generation(count, training.batch)
     order = rng.permutation(training.seed, "batches", block.generation, work.cells, 0, count)
-    sizes, epsilons = step_tables(training, block.generation, of, work.steps, weights)
+    tables = step_tables(training, block.generation, of, work.steps, weights)
     first, second = block.moments or (weights, weights)
     stats = block.stats
     adam = training.optimizer == "adam"
+    counted = (stats.total, stats.square, stats.count) if stats else (weights, weights, weights)
     return Launch(
-        state=(weights, first, second, block.masks.view(torch.uint8)),
-        given=(rows, order, block.learning_rate, sizes, epsilons),
-        stats=(stats.total, stats.square, stats.count) if stats else (weights, weights, weights),
-        span=(weights.shape[1], count),
-        steps=(work.steps.start, len(work.steps)),
+        tensors=(
+            *(weights, first, second, block.masks.view(torch.uint8)),
+            *(rows, order, block.learning_rate, tables, *counted),
+        ),
+        numbers=(weights.shape[1], count, work.steps.start, len(work.steps)),
         constants={
             "RULE": (*training.betas, adam, training.persistent_masks),
             "LOSS": training.loss(block.generation),
@@ -159,9 +170,8 @@ def whole(work: Work, form: Form, launch: Launch) -> None:
     from aecompress.engines.cuda.pass_kernels import whole_kernel
 
     sizes, offsets, acts = chain_of(work.net)
-    net = (sizes, offsets, form.width, len(acts), "tf32x3", *acts)
-    arguments = (launch.state, launch.given, launch.stats, launch.span, *launch.steps)
-    whole_kernel[(len(work.block),)](*arguments, NET=net, **launch.constants)
+    net = (sizes, offsets, form.width, len(acts), SHORT, *acts)
+    whole_kernel[(len(work.block),)](*launch.tensors, *launch.numbers, NET=net, **launch.constants)
 
 
 def split(work: Work, form: Form, launch: Launch) -> bool:
@@ -175,16 +185,29 @@ def split(work: Work, form: Form, launch: Launch) -> bool:
     net = (sizes, offsets, form.width, len(acts), form.product, *acts)
     products = torch.empty((2, cells, form.parts, form.batch_tile, form.width), device=device)
     scratch = (products[0], products[1], torch.zeros(cells, dtype=torch.int32, device=device), fault_flag(device))
-    arguments = (launch.state, launch.given, scratch, launch.stats, launch.span, *launch.steps, PATIENCE)
+    arguments = (*launch.tensors, *launch.numbers, scratch, PATIENCE)
     constants = {"NET": net, "S": form.parts, **launch.constants}
     grid = (cells * form.parts,)
-    if form.parts > 1:
-        compiled = split_kernel.warmup(*arguments, grid=grid, **constants)
-        assert compiled.run is not None  # which loads it, and so learns how many registers it takes
-        if grid[0] > resident(compiled.n_regs, compiled.metadata.shared, form.warps, device):
-            return False
+    if form.parts > 1 and grid[0] > at_once(arguments, constants, form, device):
+        return False
     split_kernel[grid](*arguments, **constants)
     return True
+
+
+_at_once: dict[tuple[Any, ...], int] = {}
+
+
+def at_once(arguments: tuple[Any, ...], constants: dict[str, Any], form: Form, device: torch.device) -> int:
+    """Return how many blocks of the split kernel the device holds at once; compiles it for these arguments."""
+    from aecompress.engines.cuda.pass_kernels import split_kernel
+
+    kinds = [(each.dtype, each.data_ptr() % 16) for each in arguments[:11]]
+    key = (device, *kinds, *arguments[11:13], *constants.values())
+    if key not in _at_once:
+        compiled = split_kernel.warmup(*arguments, grid=(form.parts,), **constants)
+        assert compiled.run is not None  # which loads it, and so learns how many registers it takes
+        _at_once[key] = resident(compiled.n_regs, compiled.metadata.shared, form.warps, device)
+    return _at_once[key]
 
 
 @functools.cache

@@ -57,10 +57,13 @@ def test_blocks_that_do_not_meet_give_up_and_are_reported(monkeypatch: pytest.Mo
     launch = passes.launch_of(work, form)
     from aecompress.engines.cuda.pass_kernels import split_kernel
 
-    compiled = SimpleNamespace(run=1, n_regs=1, metadata=SimpleNamespace(shared=1))
-    monkeypatch.setattr(split_kernel, "warmup", lambda *given, **rest: compiled)
+    monkeypatch.setattr(passes, "_at_once", {})
+    compiled, calls = SimpleNamespace(run=1, n_regs=1, metadata=SimpleNamespace(shared=1)), []
+    monkeypatch.setattr(split_kernel, "warmup", lambda *given, **rest: calls.append(rest) or compiled)
     with np.errstate(all="ignore"):
         assert passes.split(work, form, launch)  # the interpreter runs one block after the other
+        assert passes.split(work, form, launch)
+    assert len(calls) == 1  # a kernel's blocks are counted once
     with pytest.raises(DeviceError, match="did not meet"):
         passes.check(torch.device("cpu"))
     passes.check(torch.device("cpu"))
@@ -83,6 +86,9 @@ def test_no_steps_and_a_stop_train_nothing() -> None:
     ("case", "batch", "why"),
     [
         (PLAIN["adam"], 64, ""),
+        (Case(sizes=(65, 9, 3, 9, 65)), 16, ""),
+        (Case(sizes=(65, 9, 3, 9, 65)), 17, "at most 16 rows per step of a network of this size, not 17: 65 inputs, 9"),
+        (Case(sizes=(64, 33, 3, 33, 64)), 33, "at most 16 rows per step of a network of this size, not 33: 64 inputs"),
         (PLAIN["adam"], 65, "at most 64 rows per step, not 65"),
         (Case(sizes=(90, 65, 3, 9, 90)), 5, "at most 64 units between the ends, not 65"),
         (OTHER["gelu"], 5, "no activation 'gelu'"),

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from numpy.typing import NDArray
 
-from aecompress.deploy.checkpoint import kept_rows, load_model, model_folder
+from aecompress.deploy.checkpoint import load_model, load_rows, model_folder
 from aecompress.deploy.reference import run as run_layers
 from aecompress.errors import DataError, OutputError, printable
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
@@ -138,11 +138,11 @@ def layer_activations(where: Path) -> tuple[dict[str, Floats], str]:
         DataError: the model or its rows were changed.
     """
     folder = model_folder(where)
-    rows = kept_rows(folder)
-    if rows is None:
+    rows = folder / "rows.safetensors"
+    if not rows.exists():
         return {}, "There is no activation map: the run has no model, or kept no rows beside it."
     model = load_model(folder)
-    values = np.asarray(rows, dtype=np.float64)
+    values = np.asarray(load_rows(rows), dtype=np.float64)
     activations = {}
     for layer in (*model.encoder, *model.decoder):
         values = run_layers([layer], model.tensors, values)

@@ -146,9 +146,10 @@ def finished(folder: Path) -> Ended | None:
     """Return a finished run's events; None where the run is not finished or its model is gone: it can be resumed.
 
     Raises:
-        DataError: a file of the model was changed.
+        DataError: a file of the model was changed, or the log cannot be read.
     """
     from aecompress.digests import check_folder
+    from aecompress.errors import DataError
     from aecompress.events import current, read_log
     from aecompress.files import recover, standing
     from aecompress.steering import read_status
@@ -160,7 +161,11 @@ def finished(folder: Path) -> Ended | None:
         return None
     check_folder(standing(model))
     recover(model)
-    return Ended(folder, current(read_log(folder / "events.jsonl")))
+    path = folder / "events.jsonl"
+    try:
+        return Ended(folder, current(read_log(path)))
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); restore it, or carry the run out again") from fault
 
 
 def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> Ended:

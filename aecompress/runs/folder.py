@@ -161,11 +161,14 @@ def open_log(folder: Path) -> TextIO:
     """Open the event log for appending, for this process alone; a line that a kill left half-written is ended first.
 
     Raises:
-        OutputError: another process writes it.
+        OutputError: another process writes it, or it cannot be written.
     """
     path = folder / "events.jsonl"
-    torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
-    log = path.open("a", encoding="utf-8", buffering=1)
+    try:
+        torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+        log = path.open("a", encoding="utf-8", buffering=1)
+    except OSError as fault:
+        raise OutputError(f"{path}: cannot be written ({fault.strerror}); remove it, or check its rights") from fault
     if not lock(log):
         log.close()
         cure = f"wait for it, or stop it with `aecompress control {folder} stop`"

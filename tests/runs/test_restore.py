@@ -137,3 +137,14 @@ def test_a_resume_refused_for_its_checkpoint_touches_nothing(run: Path) -> None:
     done = aecompress("prune", "--resume", run, "--quiet")
     assert done.returncode == 2 and "fingerprint is 'another'" in done.stderr
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_a_log_that_cannot_be_read_or_written_is_named(run: Path) -> None:
+    log = run / "events.jsonl"
+    log.unlink()
+    log.mkdir()
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "events.jsonl: cannot be read" in done.stderr
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "events.jsonl: cannot be written (Is a directory)" in done.stderr

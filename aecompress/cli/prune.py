@@ -152,6 +152,7 @@ def finished(folder: Path) -> Ended | None:
     from aecompress.errors import DataError
     from aecompress.events import current, read_log
     from aecompress.files import recover, standing
+    from aecompress.runs.ended import held
     from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
@@ -163,9 +164,10 @@ def finished(folder: Path) -> Ended | None:
     recover(model)
     path = folder / "events.jsonl"
     try:
-        return Ended(folder, current(read_log(path)))
+        log = current(read_log(path))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); restore it, or carry the run out again") from fault
+    return Ended(folder, held(folder, log))
 
 
 def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> Ended:

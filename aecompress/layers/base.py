@@ -98,6 +98,8 @@ class Layer(Protocol):
 
     kind: ClassVar[str]
     """Its row in :data:`aecompress.layers.kinds.KINDS`."""
+    flattens: ClassVar[bool]
+    """Whether it takes rows of one axis: a network that begins with it is given flat rows ``[D]``."""
     pads: ClassVar[bool]
     """Whether it reads zeros beside its input, so that only a constant 0 below can be folded into its bias."""
     product: ClassVar[bool]

@@ -17,6 +17,7 @@ class Dense:
     """``x @ w + b``; rows of several axes are flattened."""
 
     kind: ClassVar[str] = "dense"
+    flattens: ClassVar[bool] = True
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = True
     name: str

@@ -53,7 +53,6 @@ def _named(spec: RunSpec, facts: RunFacts) -> dict[str, Any]:
         "inputs": facts.data.inputs,
         "steps": facts.steps(int(spec.train.batch)),
         "latent": _latent(spec),
-        "outputs": spec.model.decoder[-1].out if spec.model.decoder else facts.data.inputs,
         "pretrained_encoder": _written(pretrained_encoder(spec.model, facts)),
         "pretrained_decoder": _written(pretrained_decoder(spec.model, facts)),
     }
@@ -121,14 +120,6 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
         lambda spec, facts: _latent(spec) > facts.data.inputs,
         "model.latent = {latent}: the rows have only {inputs} inputs; choose at most {inputs}",
         {"model.latent": 9},
-        _ROWS,
-    ),
-    Unsuitable(
-        "model.decoder",
-        lambda spec, facts: bool(spec.model.decoder) and spec.model.decoder[-1].out != facts.data.inputs,
-        "model.decoder: its last layer gives {outputs} values; the rows have {inputs} inputs, so set its out to "
-        "{inputs}",
-        {"model.encoder": [{"out": 3}], "model.decoder": [{"out": 4}]},
         _ROWS,
     ),
     Unsuitable(

@@ -127,7 +127,7 @@ def _job(
     facts = RunFacts(dataset.facts, frozenset(dataset.splits), None, pretrained)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
-    net = network_of(resolved.spec.model, facts.data.inputs)
+    net = network_of(resolved.spec.model, facts.data.row_shape)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
     check_memory(plan, resolved.spec, dataset, device)
@@ -150,7 +150,7 @@ def _job(
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
     """Return the device, of several, on which the run is expected to take the least time."""
     spec = complete(resolved, facts).spec
-    net = network_of(spec.model, facts.data.inputs)
+    net = network_of(spec.model, facts.data.row_shape)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 
 

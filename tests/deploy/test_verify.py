@@ -447,15 +447,15 @@ def test_values_of_another_shape_or_not_finite_never_agree() -> None:
 
 def test_probes_fill_the_range_of_the_rows_on_every_input() -> None:
     rows = np.array([[0, -3], [0, 5]], np.float32)
-    drawn = expected.probes(rows, 2)
+    drawn = expected.probes(rows, (2,))
     assert drawn.shape == (64, 2)
     assert drawn.dtype == np.float32
     assert (drawn.min(0) < -2).all()
     assert (drawn.max(0) > 4).all()
     assert drawn.min() >= -3
     assert drawn.max() <= 5
-    assert np.array_equal(drawn, expected.probes(rows, 2))
-    assert 0 <= expected.probes(rows[:0], 2).min() < 0.1 < 0.9 < expected.probes(rows[:0], 2).max() <= 1
+    assert np.array_equal(drawn, expected.probes(rows, (2,)))
+    assert 0 <= expected.probes(rows[:0], (2,)).min() < 0.1 < 0.9 < expected.probes(rows[:0], (2,)).max() <= 1
 
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 100])

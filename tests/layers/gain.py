@@ -17,6 +17,7 @@ class Gain:
     """``x * w + b``, value by value."""
 
     kind: ClassVar[str] = "gain"
+    flattens: ClassVar[bool] = True
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = False
     name: str

@@ -17,6 +17,7 @@ class Maxout:
     """The larger of two products for each unit; columns 0 .. out-1 are the first of each, the others the second."""
 
     kind: ClassVar[str] = "maxout"
+    flattens: ClassVar[bool] = True
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = False
     name: str

@@ -74,7 +74,7 @@ def rows_of(count: int = 7) -> np.ndarray:
 
 
 def test_every_kind_is_here_and_has_both_sides() -> None:
-    assert set(kinds.KINDS) == set(nets.KINDS) == set(MAKE)
+    assert set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, "pointwise"}  # on rows with places: tests/layers/test_places
     assert all(kinds.KINDS[name].kind == name for name in kinds.KINDS)
 
 

@@ -31,7 +31,7 @@ def completed(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Res
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
     facts = RunFacts(Facts(rows, inputs, True, True), device=CPU)
     resolved = complete(resolve(flags, preset="paper-coevo-sync"), facts)
-    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, inputs), CPU, rows)
+    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, (inputs,)), CPU, rows)
 
 
 def with_engine(**changes: Any) -> tuple[Resolved, Engine]:

@@ -14,7 +14,7 @@ from aecompress.plan.pruning import check_target, pruning_of, shape_of
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import resolve
 
-FACTS = RunFacts(Facts(rows=1438, inputs=64, binary=False, unit=True))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True))
 
 
 def spec_of(fields: dict[str, Any]) -> RunSpec:

@@ -21,6 +21,7 @@ from aecompress.nets.layers import (
     backward,
     dense_write_gradient,
     forward,
+    kind_of,
 )
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
@@ -207,11 +208,14 @@ def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, vari
         variational: give it the second head of the variational family, beside the last layer of the encoder.
 
     Raises:
-        SpecError: a layer cannot be given what comes to it.
+        SpecError: a layer cannot be given what comes to it, or its kind has no torch side.
     """
     chain = bind(encoder, shape)
     head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
-    return Autoencoder(chain, bind(decoder, chain[-1].gives), head)
+    net = Autoencoder(chain, bind(decoder, chain[-1].gives), head)
+    for layer in net.layers:
+        kind_of(layer)
+    return net
 
 
 def tensors_of(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:

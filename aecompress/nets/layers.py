@@ -7,6 +7,7 @@ tests hold it equal to autograd.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aecompress import rng
+from aecompress import plugins, rng
+from aecompress.errors import SpecError
 from aecompress.layers.base import BoundLayer
 
 aten = torch.ops.aten
@@ -151,6 +153,24 @@ KINDS: dict[str, Kind] = {"dense": Kind(dense_forward, dense_backward)}
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 
 
+@functools.cache
+def plugged(name: str) -> Kind:
+    """Return the torch side of a kind that an installed package brings.
+
+    Raises:
+        SpecError: there is none, or what the package brings is no :class:`Kind`.
+    """
+    found = plugins.load(plugins.NETS, "kind", name, list(KINDS))
+    if not isinstance(found, Kind):
+        raise SpecError(f"kind = {name!r}: its package brings {found!r}, which is no torch side; ask its author")
+    return found
+
+
+def kind_of(layer: BoundLayer) -> Kind:
+    """Return the torch side of a layer's kind: one of ours, or the one that an installed package brings."""
+    return KINDS[layer.kind] if layer.kind in KINDS else plugged(layer.kind)
+
+
 class Trace(NamedTuple):
     """What a forward pass leaves behind: per layer the values before and after its activation, ``[P, B, *gives]``.
 
@@ -166,7 +186,7 @@ def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: T
     trace = Trace([], [])
     below = as_given(layers[0], rows)
     for layer in layers:
-        pre = KINDS[layer.kind].forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
+        pre = kind_of(layer).forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
         below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, *gives]
         trace.pre.append(pre)
         trace.out.append(below)
@@ -198,7 +218,7 @@ def backward_layer(
         The gradient at its input, where that is ``needed``.
     """
     names = (layer.name + ".weight", layer.name + ".bias")
-    forward_of, by_hand = KINDS[layer.kind]
+    forward_of, by_hand = kind_of(layer)
     if by_hand is not None:
         return by_hand(layer, weights[names[0]], gradients, below, delta, needed)
     leaves = [tensor.detach().requires_grad_() for tensor in (weights[names[0]], weights[names[1]], below)]

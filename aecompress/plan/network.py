@@ -7,7 +7,7 @@ import math
 from aecompress.errors import SpecError
 from aecompress.layers.base import Layer, Shape
 from aecompress.layers.dense import Dense
-from aecompress.layers.kinds import KINDS, from_json, to_json
+from aecompress.layers.kinds import from_json, to_json
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.spec.fields import LayerSpec, ModelSpec
 
@@ -75,12 +75,10 @@ def _layer(where: str, name: str, layer: LayerSpec) -> Layer:
     Raises:
         SpecError: of no known kind, or with numbers that its kind does not have or lacks.
     """
-    if layer.kind not in KINDS:
-        raise SpecError(f"{where}: kind = {layer.kind!r} is not known; choose one of {', '.join(KINDS)}")
     try:
         made = from_json(name, layer.model_dump())
-    except (KeyError, TypeError, ValueError) as fault:
-        raise SpecError(f"{where}: a {layer.kind} layer needs {fault}; give it as the kind's docstring says") from fault
+    except SpecError as fault:
+        raise SpecError([f"{where}: {sentence}" for sentence in fault.faults]) from fault
     unknown = sorted(set(layer.model_extra or {}) - set(to_json(made)))
     if unknown:
         raise SpecError(f"{where}: a {layer.kind} layer has no {unknown[0]!r}; leave it out")

@@ -1,4 +1,4 @@
-"""Every kind at every place of a chain, in every family: it trains, is saved and loaded, verifies, and is begun from."""
+"""Every kind at every place of a chain, in every family: trained, saved, loaded, verified, begun from."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import hypothesis
 import hypothesis.strategies as st
@@ -75,6 +75,24 @@ def rows_of(count: int = 7) -> np.ndarray:
 def test_every_kind_is_here_and_has_both_sides() -> None:
     assert set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, "pointwise"}  # on rows with places: tests/layers/test_places
     assert all(kinds.KINDS[name].kind == name for name in kinds.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "right", "wrong", "words"),
+    [
+        (int, [3], [True, 3.0, "3", None, [3]], "a whole number"),
+        (float, [0.5, 3], [True, "3"], "a number"),
+        (bool, [True], [1, "true"], "true or false"),
+        (str, ["a"], [1, ["a"]], "a text"),
+        (tuple[int, ...], [[], [3], (3, 3)], [3, "33", [3.0], [True]], "a list of whole numbers"),
+        (tuple[int, int], [[3, 3]], [[3], [3, 3, 3], 3], "a list of 2 whole numbers"),
+        (Literal["same", "valid"], ["same"], ["Same", 1, ["same"]], "one of same, valid"),
+    ],
+)
+def test_what_a_field_of_a_kind_takes(wanted: Any, right: list[Any], wrong: list[Any], words: str) -> None:
+    assert all(kinds.fits(value, wanted) for value in right)
+    assert not any(kinds.fits(value, wanted) for value in wrong)
+    assert kinds.in_words(wanted) == words
 
 
 @ALL

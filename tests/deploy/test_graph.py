@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from aecompress.deploy import graph, reference
 from aecompress.deploy.compact import chain_of
-from aecompress.spec.fields import ActivationName
+from aecompress.layers.names import ActivationName
 from tests.deploy.models import INPUTS, LATENT, METADATA, chain, tiny_model, tiny_rows, write_onnx
 
 ACTIVATIONS = get_args(ActivationName)

@@ -18,7 +18,7 @@ from aecompress.deploy import expected, graph, reference, session, verify
 from aecompress.deploy.checkpoint import Floats, Model, save_rows
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
-from aecompress.spec.fields import ActivationName
+from aecompress.layers.names import ActivationName
 from tests.deploy.models import INPUTS, edit, edit_tensor, hide_names, rename, tiny_model, tiny_rows, write_model
 
 TOLERANCE = 1e-5

@@ -24,11 +24,11 @@ from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros,
 from aecompress.layers import activations, kinds
 from aecompress.layers.base import BoundLayer, Layer, bind
 from aecompress.layers.dense import Dense
+from aecompress.layers.names import ActivationName, HiddenActivationName
 from aecompress.layers.units import fed, read
 from aecompress.nets import layers as nets
 from aecompress.nets.autoencoder import Autoencoder, gradient, tensors_of
 from aecompress.nets.layers import backward, forward, initial
-from aecompress.spec.fields import ActivationName
 from tests.layers.gain import Gain
 from tests.layers.maxout import Maxout
 
@@ -282,3 +282,4 @@ def test_a_model_folder_comes_back_and_its_files_verify(kind: str, tmp_path: Pat
 def test_every_table_of_activations_has_the_same_names() -> None:
     names = set(activations.ACTIVATIONS)
     assert names == set(nets.ACTIVATIONS) == set(compiled.ACTIVATIONS) == set(get_args(ActivationName))
+    assert set(get_args(HiddenActivationName)) < names

@@ -139,7 +139,7 @@ def torch_pruned(data: np.ndarray, passes: int, share: float, out: Path) -> Path
     for name, layer in zip(names, linears, strict=True):
         tensors[f"{name}.weight"] = layer.weight.detach().numpy().T.copy()
         tensors[f"{name}.bias"] = layer.bias.detach().numpy()
-    model = Model(layers[:2], layers[2:], tensors, {}, {})
+    model = Model(encoder=layers[:2], decoder=layers[2:], tensors=tensors, scaling={}, about={})
     out.write_bytes(graph.build_all(model, 18, {}, compacted=False)["autoencoder"].SerializeToString())
     return out
 

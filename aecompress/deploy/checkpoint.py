@@ -33,7 +33,7 @@ STATE_TYPES = {"<f4": "F32", "<f8": "F64", "|b1": "BOOL", "<i8": "I64", "<i4": "
 """Number formats of a state, by NumPy's names, as safetensors calls them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One trained autoencoder: layers in order, tensors by name, weights ``[fan_in, columns]``.
 
@@ -183,7 +183,7 @@ def load_model(folder: Path) -> Model:
     check_files(folder, "config.json", "model.safetensors")
     ours = ("format", "parameters", "zeros", "sparsity", "scaling", "shape", "encoder", "decoder")
     about = {key: value for key, value in config.items() if key not in ours}
-    return Model(encoder, decoder, tensors, scaling, about)
+    return Model(encoder=encoder, decoder=decoder, tensors=tensors, scaling=scaling, about=about)
 
 
 def shape_from_json(values: Any) -> Shape:

@@ -60,7 +60,7 @@ class TooLargeError(Exception):
         super().__init__(f"{size} bytes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """What every step of an export reads."""
 
@@ -129,7 +129,7 @@ def export_model(
         VerifyError: a file is not the model; no folder is left.
         TooLargeError: the smallest autoencoder file has more than ``most_bytes``.
     """
-    source, final = Source(model, dataset, export, poll), final or run / "model"
+    source, final = Source(model=model, dataset=dataset, export=export, poll=poll), final or run / "model"
     # A kill between the renaming and the end of the run leaves a model behind, which a resumed run writes again.
     with staged(final) as folder:
         chains = graph.chains(model, compacted)

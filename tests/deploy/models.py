@@ -40,7 +40,13 @@ def tiny_model(activation: str = "gelu", seed: int = 0, inputs: int = INPUTS, la
         tensors[layer.name + ".weight"] = random.normal(size=(layer.outputs, layer.inputs)).astype(np.float32).T.copy()
         tensors[layer.name + ".bias"] = random.normal(size=layer.outputs).astype(np.float32)
     scaling = {"kind": "minmax", "offset": [0.5] * inputs, "divisor": [2.0] * inputs}
-    return Model(encoder, decoder, tensors, scaling, {"name": "tiny", "metric": "mse", "metrics": {"test_mse": 0.5}})
+    return Model(
+        encoder=encoder,
+        decoder=decoder,
+        tensors=tensors,
+        scaling=scaling,
+        about={"name": "tiny", "metric": "mse", "metrics": {"test_mse": 0.5}},
+    )
 
 
 def tiny_rows(count: int = 20, inputs: int = INPUTS, seed: int = 1) -> Floats:

@@ -148,16 +148,16 @@ def test_unread_inputs_are_skipped_by_one_gather_where_it_pays() -> None:
 
 def test_a_latent_unit_goes_from_the_joined_graph_alone() -> None:
     model = Model(
-        (dense("encoder.0", 2, 2, "relu"),),
-        (dense("decoder.0", 2, 2, "identity"),),
-        {
+        encoder=(dense("encoder.0", 2, 2, "relu"),),
+        decoder=(dense("decoder.0", 2, 2, "identity"),),
+        tensors={
             "encoder.0.weight": np.array([[1, 0], [1, 0]], np.float32),
             "encoder.0.bias": np.array([0, 3], np.float32),
             "decoder.0.weight": np.array([[1, 1], [2, 0]], np.float32),
             "decoder.0.bias": np.zeros(2, np.float32),
         },
-        {},
-        {},
+        scaling={},
+        about={},
     )
     protos = graph.build_all(model, 18, {})
     shapes = {

@@ -29,7 +29,7 @@ class Gain:
         return of
 
     def matrix(self, of: Shape) -> Matrix:
-        return Matrix(1, of[0], of[0], of[0], lambda: np.arange(of[0])[None])
+        return Matrix(fan_in=1, columns=of[0], below=of[0], units=of[0], reads_of=lambda: np.arange(of[0])[None])
 
     def macs(self, of: Shape) -> int:
         return of[0]

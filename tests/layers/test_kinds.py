@@ -65,7 +65,13 @@ def model_of(net: Autoencoder, seed: int, density: float = 1.0) -> Model:
         tensors[layer.name + ".weight"] = (weight * mask).astype(np.float32)
         bias = random.normal(size=layer.outputs) * (random.random(layer.outputs) < 0.8)
         tensors[layer.name + ".bias"] = bias.astype(np.float32)
-    return Model(net.encoder, net.decoder, tensors, {"kind": "none", "offset": 0.0, "divisor": 1.0}, {})
+    return Model(
+        encoder=net.encoder,
+        decoder=net.decoder,
+        tensors=tensors,
+        scaling={"kind": "none", "offset": 0.0, "divisor": 1.0},
+        about={},
+    )
 
 
 def rows_of(count: int = 7) -> np.ndarray:

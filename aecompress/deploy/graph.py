@@ -172,10 +172,3 @@ def chains(model: Model, compacted: bool = True) -> dict[str, Chain]:
     layers = {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
     whole = {part: chain_of(layers[part], model.tensors) for part in PARTS}
     return {part: compact(chain) for part, chain in whole.items()} if compacted else whole
-
-
-def build_all(
-    model: Model, opset: int, metadata: Mapping[str, str], compacted: bool = True
-) -> dict[str, onnx.ModelProto]:
-    """The plain files by part: input -> latent, latent -> reconstruction, input -> reconstruction."""
-    return {part: build(chain, part, opset, metadata) for part, chain in chains(model, compacted).items()}

@@ -18,7 +18,7 @@ from aecompress.deploy.compact import Chain, chain_of
 from aecompress.layers.activations import ACTIVATIONS
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
-from tests.deploy.models import weighted
+from tests.deploy.models import build_all, weighted
 from tests.deploy.networks import networks, rows_for
 
 
@@ -159,7 +159,7 @@ def test_a_latent_unit_goes_from_the_joined_graph_alone() -> None:
         scaling={},
         about={},
     )
-    protos = graph.build_all(model, 18, {})
+    protos = build_all(model, 18, {})
     shapes = {
         part: [tuple(numpy_helper.to_array(t).shape) for t in proto.graph.initializer if "weight" in t.name]
         for part, proto in protos.items()

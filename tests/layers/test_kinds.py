@@ -29,6 +29,7 @@ from aecompress.layers.units import fed, read
 from aecompress.nets import layers as nets
 from aecompress.nets.autoencoder import Autoencoder, gradient, tensors_of
 from aecompress.nets.layers import backward, forward, initial
+from tests.deploy.models import build_all
 from tests.layers.gain import Gain
 from tests.layers.maxout import Maxout
 
@@ -279,7 +280,7 @@ def test_a_model_folder_comes_back_and_its_files_verify(kind: str, tmp_path: Pat
     again = load_model(tmp_path)
     assert again.layers == model.layers
     assert all(np.array_equal(again.tensors[name], tensor) for name, tensor in model.tensors.items())
-    for part, proto in graph.build_all(again, 18, {}).items():
+    for part, proto in build_all(again, 18, {}).items():
         (tmp_path / f"{part}.onnx").write_bytes(proto.SerializeToString())
     verification = verify.verify_set(tmp_path, again, rows_of(40), 1e-5, {}, 1e-5)
     assert verification.passed, verification.first_failure

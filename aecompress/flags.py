@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from aecompress.registry import listed, rules_of
+
 
 class Flag(NamedTuple):
     """A flag, the field it sets, and its help."""
@@ -42,7 +44,7 @@ FLAGS = (
     Flag("--cells", "evolve.cells", "Cells on the ring.", NUMBER, "Evolution"),
     Flag("--topology", "evolve.topology", "ring, von-neumann or moore.", panel="Evolution"),
     Flag("--radius", "evolve.radius", "Neighbours on each side.", NUMBER, "Evolution"),
-    Flag("--rule", "evolve.rule", "dominance, pair, pair-prune-first, opponents or panmictic.", panel="Evolution"),
+    Flag("--rule", "evolve.rule", f"{listed(rules_of('coevo'))}.", panel="Evolution"),
     Flag(
         "--operator",
         "prune.operator",

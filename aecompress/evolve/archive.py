@@ -21,7 +21,6 @@ from aecompress.engines.eager import layer_zeros
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import OPERATORS
 from aecompress.evolve.pruning import Pruning, cut, evidence_of
-from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.autoencoder import reconstruction_loss
@@ -29,6 +28,7 @@ from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import picked
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.registry import RULES
 
 PER_GAP = 2
 """Members that are interpolated between two budgets."""

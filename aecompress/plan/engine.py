@@ -14,10 +14,9 @@ from aecompress.data.interactions import PREFIX
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
-from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.counts import cells_of, rule_of
-from aecompress.spec.fields import RunSpec
+from aecompress.plan.counts import cells_of
+from aecompress.spec.fields import RunSpec, rule_facts, rule_of
 
 
 class Choice(NamedTuple):
@@ -45,7 +44,7 @@ def workload_of(spec: RunSpec, net: Autoencoder, device: torch.device, rows: int
         batch=int(spec.train.batch),
         cells=cells_of(spec),
         steps=int(spec.train.epochs) * -(-rows // int(spec.train.batch)),
-        changes_partners=RULES[rule_of(spec)].changes_partners,
+        changes_partners=rule_facts(rule_of(spec)).changes_partners,
         sparse_rows=spec.data.source.startswith(PREFIX),
     )
 

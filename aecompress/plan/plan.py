@@ -11,10 +11,10 @@ from aecompress.engines.training import Training
 from aecompress.engines.untrained import Untrained
 from aecompress.evolve.base import Neighbourhood, Plan
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.plan.counts import generations_of, rule_of
+from aecompress.plan.counts import generations_of
 from aecompress.plan.pruning import pruning_of
 from aecompress.plan.training import loss_of, rate_of
-from aecompress.spec.fields import RunSpec, metric_of
+from aecompress.spec.fields import RunSpec, metric_of, rule_of
 
 
 def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:

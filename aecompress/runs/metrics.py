@@ -19,6 +19,7 @@ from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.registry import RULES
 from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
 from aecompress.runs.ranking import METRICS
@@ -96,7 +97,7 @@ def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Populatio
     nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
     zeros = int(layer_zeros(job.net, chosen.weights).sum())
     counts = {"capacity": float(chosen.capacity[0]), "nonzero": 1 - zeros / job.net.model_size}
-    if job.plan.rule == "alone":
+    if RULES[job.plan.rule].mode == "canonical":
         return counts
     losses = evaluate(job.net, population.weights, [rows.train], job.plan.metric, poll).losses[0]
     losses = losses[losses.isfinite()]

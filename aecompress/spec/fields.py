@@ -6,12 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from aecompress import plugins
+from aecompress.registry import RULES, Rule, rules_of
+from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
 Auto = Literal["auto"]
@@ -22,7 +24,7 @@ MetricName = Literal["l1", "mse", "bce", "huber"]
 OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
 ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
 ModeName = Literal["canonical", "coevo"]
-RuleName = Literal["dominance", "pair", "pair-prune-first", "opponents", "panmictic"]
+RuleName = Annotated[str, OneOf(lambda: rules_of("coevo"))]
 TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
@@ -30,33 +32,6 @@ RateName = Literal["cosine", "step", "walk"]
 NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
 VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
 FamilyName = Literal["plain", "denoising", "variational"]
-
-
-class RuleTraits(NamedTuple):
-    """What the rest of a spec has to know about an evolution rule."""
-
-    spatial: bool = True
-    """Cells have neighbours, and select among them."""
-    changes_partners: bool = False
-    """Networks train with more than one partner within a generation."""
-    prunes_first: bool = False
-    """A cell is pruned before it trains."""
-    pruned_once: bool = False
-    """A cell is pruned once in a generation, after all its training."""
-    own_budgets: bool = False
-    """Cells may have different target sparsities."""
-
-
-RULE_TRAITS = {
-    "alone": RuleTraits(spatial=False),
-    "auto": RuleTraits(),
-    "dominance": RuleTraits(own_budgets=True),
-    "pair": RuleTraits(),
-    "pair-prune-first": RuleTraits(prunes_first=True),
-    "opponents": RuleTraits(changes_partners=True),
-    "panmictic": RuleTraits(changes_partners=True, spatial=False, pruned_once=True),
-}
-"""What each rule of ``evolve.rule`` can do; ``alone`` is that of mode canonical, ``auto`` one not yet chosen."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -202,10 +177,8 @@ class EvolveSpec(_Part):
     )
     rule: Auto | RuleName = Field(
         "auto",
-        description="dominance: a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, "
-        "where they beat its own; pair: a tournament, then training, then pruning, as published; pair-prune-first: "
-        "pruning before training; opponents: each of the pair trains with opponents drawn anew for every batch; "
-        "panmictic: every encoder trains with every decoder; auto: dominance where budgets can differ, else pair",
+        description="".join(f"{name}: {RULES[name].about}; " for name in rules_of("coevo"))
+        + "auto: dominance where budgets can differ, else pair",
     )
     order: Literal["synchronous", "asynchronous"] = Field(
         "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
@@ -348,9 +321,14 @@ def regrowth_possible(spec: RunSpec) -> bool:
     return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
 
 
-def rule_traits(spec: RunSpec) -> RuleTraits:
-    """Return what the evolution rule of a spec can do; one autoencoder alone has no partners and no space."""
-    return RULE_TRAITS[spec.evolve.rule] if spec.mode == "coevo" else RULE_TRAITS["alone"]
+def rule_of(spec: RunSpec) -> str:
+    """Return the evolution rule of a spec, a name in :data:`aecompress.registry.RULES`; "auto" where it is open."""
+    return spec.evolve.rule if spec.mode == "coevo" else rules_of(spec.mode)[0]
+
+
+def rule_facts(name: str) -> Rule:
+    """Return the facts of a rule; of "auto", which may become any, those of an ordinary one."""
+    return Rule(visit="", about="") if name == "auto" else RULES[name]
 
 
 def metric_of(loss: str) -> MetricName:

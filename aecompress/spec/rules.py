@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aecompress.spec.fields import RULE_TRAITS, EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_traits
+from aecompress.registry import RULES, Rule, listed
+from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
 from aecompress.spec.toml import flatten
 
 
@@ -66,6 +67,7 @@ def _named(spec: RunSpec) -> dict[str, Any]:
         "target": _target(spec),
         "output_activation": _output(spec),
         "code_activation": _code(spec),
+        "differing": listed(repr(name) for name, rule in RULES.items() if rule.own_budgets),
     }
 
 
@@ -93,6 +95,10 @@ def _by_probability(spec: RunSpec) -> bool:
 
 def _published(spec: RunSpec) -> bool:
     return spec.prune.form == "published" or (spec.prune.form == "auto" and _by_probability(spec))
+
+
+def _rule(spec: RunSpec) -> Rule:
+    return rule_facts(rule_of(spec))
 
 
 def _interactions(spec: RunSpec) -> bool:
@@ -292,26 +298,26 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "compile",
-        lambda spec: rule_traits(spec).changes_partners and spec.compile == "on",
+        lambda spec: _rule(spec).changes_partners and spec.compile == "on",
         "compile = 'on': networks that change partners train uncompiled under {evolve.rule!r}; leave it out",
         {"evolve.rule": "opponents", "compile": "on"},
     ),
     Contradiction(
         "train.epochs",
-        lambda spec: rule_traits(spec).changes_partners and spec.train.epochs == 0,
+        lambda spec: _rule(spec).changes_partners and spec.train.epochs == 0,
         "train.epochs = 0: evolve.rule = {evolve.rule!r} is a way of training; choose 'pair'",
         {"evolve.rule": "opponents", "train.epochs": 0, "model.init": "model.onnx"},
     ),
     Contradiction(
         "prune.per_generation",
-        lambda spec: rule_traits(spec).pruned_once and spec.prune.per_generation not in ("auto", 1),
+        lambda spec: _rule(spec).pruned_once and spec.prune.per_generation not in ("auto", 1),
         "prune.per_generation = {prune.per_generation}: a {evolve.rule} population is pruned once all pairs have "
         "trained; set it to 1",
         {"evolve.rule": "panmictic", "prune.per_generation": 2},
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: rule_traits(spec).prunes_first and spec.prune.operator == "variance",
+        lambda spec: _rule(spec).prunes_first and spec.prune.operator == "variance",
         "prune.operator = 'variance': needs activations of several batches, and {evolve.rule} prunes after one; choose "
         "evolve.rule = 'pair' or another operator",
         {"evolve.rule": "pair-prune-first", "prune.operator": "variance"},
@@ -319,7 +325,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     Contradiction(
         "prune.masks",
         lambda spec: (
-            rule_traits(spec).prunes_first
+            _rule(spec).prunes_first
             and (spec.prune.masks, drive_of(spec.prune)) == ("free", "target")
             and spec.prune.operator != "none"
         ),
@@ -395,14 +401,14 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         lambda spec: (
             isinstance(spec.evolve.budgets, tuple)
             and spec.evolve.rule != "auto"
-            and not RULE_TRAITS[spec.evolve.rule].own_budgets
+            and not rule_facts(spec.evolve.rule).own_budgets
         ),
-        "evolve.budgets = {budgets}: cells can differ under evolve.rule = 'dominance', not {evolve.rule!r}",
+        "evolve.budgets = {budgets}: cells can differ under evolve.rule = {differing}, not {evolve.rule!r}",
         {"evolve.cells": 3, "evolve.budgets": (0.0, 0.5, 0.8), "evolve.rule": "pair"},
     ),
     Contradiction(
         "evolve.rule",
-        lambda spec: RULE_TRAITS[spec.evolve.rule].own_budgets and not dominance_possible(spec),
+        lambda spec: rule_facts(spec.evolve.rule).own_budgets and not dominance_possible(spec),
         "evolve.rule = {evolve.rule!r}: needs pruning to a target with fixed masks, in synchronous order; choose "
         "evolve.rule = 'pair'",
         {"evolve.rule": "dominance", "evolve.order": "asynchronous"},
@@ -420,7 +426,7 @@ IGNORED: tuple[Ignored, ...] = (
     ),
     Ignored(
         tuple(f"evolve.{name}" for name in _SPATIAL),
-        lambda spec: spec.mode == "coevo" and not rule_traits(spec).spatial,
+        lambda spec: spec.mode == "coevo" and not _rule(spec).spatial,
         "a {evolve.rule} population has no space and no selection; leave it out",
         {"evolve.rule": "panmictic"},
     ),

@@ -1,0 +1,40 @@
+"""Fields that hold the name of a row: looked up when a spec is checked, so that a row is all that a name needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from aecompress.registry import listed
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The annotation of a text that must be one of some names."""
+
+    names: Callable[[], Sequence[str]]
+
+    def check(self, value: Any) -> str:
+        """Return the value.
+
+        Raises:
+            PydanticCustomError: it is none of the names, which the message lists as that of a ``Literal`` does.
+        """
+        if not isinstance(value, str) or value not in self.names():
+            raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
+        return value
+
+    def _choice(self) -> str:
+        return listed(map(repr, self.names()))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the value by :meth:`check`."""
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """List the names of now."""
+        return {"enum": list(self.names()), "type": "string"}

@@ -35,7 +35,7 @@ def unsuited(load: Workload) -> str:
     if load.changes_partners:
         return "networks that change partners train uncompiled"
     if load.sparse_rows:
-        return "rows of interactions are trained uncompiled"
+        return "sparse rows are trained uncompiled"
     return ""
 
 

@@ -27,7 +27,7 @@ def unsuited(load: Workload) -> str:
         return f"needs a CUDA device, not {load.device}"
     if load.changes_partners:
         return "networks that change partners train step by step"
-    return "rows of interactions are trained step by step" if load.sparse_rows else ""
+    return "sparse rows are trained step by step" if load.sparse_rows else ""
 
 
 @dataclass(frozen=True)

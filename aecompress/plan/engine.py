@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from aecompress.data.interactions import PREFIX
+from aecompress.data.sources.registry import kind_of
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
@@ -45,7 +45,7 @@ def workload_of(spec: RunSpec, net: Autoencoder, device: torch.device, rows: int
         cells=cells_of(spec),
         steps=int(spec.train.epochs) * -(-rows // int(spec.train.batch)),
         changes_partners=rule_facts(rule_of(spec)).changes_partners,
-        sparse_rows=spec.data.source.startswith(PREFIX),
+        sparse_rows=kind_of(spec.data.source).sparse,
     )
 
 

@@ -116,7 +116,6 @@ def _lacks_dense_cell(spec: RunSpec) -> bool:
     return limited and spec.evolve.budgets != "auto" and 0.0 not in _budgets(spec)
 
 
-_OF_INTERACTIONS = "{field} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
 _INTERACTIONS = {"data.source": "interactions:pairs.csv"}
 _LAYERS = [{"out": 4}]
 
@@ -259,36 +258,6 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         lambda spec: _published(spec) and spec.prune.granularity == "unit",
         "prune.granularity = 'unit': the published forms say themselves what they cut; set it to 'weight'",
         {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.granularity": "unit"},
-    ),
-    Contradiction(
-        "data.key",
-        lambda spec: _interactions(spec) and bool(spec.data.key),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.key": "rows"},
-    ),
-    Contradiction(
-        "data.val",
-        lambda spec: _interactions(spec) and bool(spec.data.val),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.val": "val.npy"},
-    ),
-    Contradiction(
-        "data.test",
-        lambda spec: _interactions(spec) and bool(spec.data.test),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.test": "test.npy"},
-    ),
-    Contradiction(
-        "data.labels",
-        lambda spec: _interactions(spec) and bool(spec.data.labels),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.labels": "labels.npy"},
-    ),
-    Contradiction(
-        "data.scaling",
-        lambda spec: _interactions(spec) and spec.data.scaling not in ("auto", "none"),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.scaling": "minmax"},
     ),
     Contradiction(
         "compile",

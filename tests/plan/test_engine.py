@@ -117,7 +117,7 @@ def test_without_numba_auto_falls_back_and_on_is_refused(monkeypatch: pytest.Mon
         ({"device": torch.device("mps")}, "compiled training is for CPUs, not mps"),
         ({"precision": "float64"}, "compiled training is in float32"),
         ({"changes_partners": True}, "networks that change partners train uncompiled"),
-        ({"sparse_rows": True}, "rows of interactions are trained uncompiled"),
+        ({"sparse_rows": True}, "sparse rows are trained uncompiled"),
     ],
 )
 @pytest.mark.parametrize("steps", [1, 1_000_000])

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from aecompress.engines.base import Blocks, Engine
+from aecompress.engines.base import Blocks, Runner
 from aecompress.engines.training import Training
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.topology import Topology
@@ -46,7 +46,7 @@ class Plan:
     """What rules with space look at."""
     metric: str
     """The reported loss, and the fitness."""
-    engine: Engine
+    engine: Runner
     """How blocks are trained and evaluated."""
     blocks: Blocks
     """How the cells are divided for it."""

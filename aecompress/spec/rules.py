@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from aecompress.registry import RULES, Rule, listed
 from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
-from aecompress.spec.toml import flatten
 
 
 class Contradiction(NamedTuple):
@@ -21,7 +20,7 @@ class Contradiction(NamedTuple):
     """Where a user corrects it: a dotted field, or a section."""
     broken: Callable[[RunSpec], bool]
     sentence: str
-    """What the user reads; in braces: parts of the spec, ``field`` and ``value``, and the names of :func:`_named`."""
+    """What the user reads; in braces: parts of the spec, and the names of :func:`_named`."""
     example: Mapping[str, Any]
     """Fields of a spec that has this fault."""
 
@@ -38,7 +37,7 @@ class Ignored(NamedTuple):
 
 def contradictions(spec: RunSpec) -> list[str]:
     """Return the faults between fields that are each valid."""
-    return [sentence_of(row.field, row.sentence, spec) for row in CONTRADICTIONS if row.broken(spec)]
+    return [sentence_of(row.sentence, spec) for row in CONTRADICTIONS if row.broken(spec)]
 
 
 def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
@@ -51,10 +50,9 @@ def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
     ]
 
 
-def sentence_of(field: str, sentence: str, spec: RunSpec, **more: Any) -> str:
+def sentence_of(sentence: str, spec: RunSpec, **more: Any) -> str:
     """Return the sentence with its braces filled from the spec, and from ``more``."""
-    value = flatten(spec.model_dump()).get(field)
-    return sentence.format(field=field, value=value, **_named(spec), **more)
+    return sentence.format(**_named(spec), **more)
 
 
 def _named(spec: RunSpec) -> dict[str, Any]:
@@ -101,10 +99,6 @@ def _rule(spec: RunSpec) -> Rule:
     return rule_facts(rule_of(spec))
 
 
-def _interactions(spec: RunSpec) -> bool:
-    return spec.data.source.startswith("interactions:")
-
-
 def dominance_possible(spec: RunSpec) -> bool:
     """Return whether cells can differ in their budgets: all prune to a target, with fixed masks, at once."""
     target = spec.prune.operator != "none" and spec.prune.target_sparsity != 0
@@ -116,7 +110,6 @@ def _lacks_dense_cell(spec: RunSpec) -> bool:
     return limited and spec.evolve.budgets != "auto" and 0.0 not in _budgets(spec)
 
 
-_INTERACTIONS = {"data.source": "interactions:pairs.csv"}
 _LAYERS = [{"out": 4}]
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
@@ -260,18 +253,6 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.granularity": "unit"},
     ),
     Contradiction(
-        "compile",
-        lambda spec: _interactions(spec) and spec.compile == "on",
-        "compile = 'on': rows of interactions are trained uncompiled; leave it out",
-        {**_INTERACTIONS, "compile": "on"},
-    ),
-    Contradiction(
-        "compile",
-        lambda spec: _rule(spec).changes_partners and spec.compile == "on",
-        "compile = 'on': networks that change partners train uncompiled under {evolve.rule!r}; leave it out",
-        {"evolve.rule": "opponents", "compile": "on"},
-    ),
-    Contradiction(
         "train.epochs",
         lambda spec: _rule(spec).changes_partners and spec.train.epochs == 0,
         "train.epochs = 0: evolve.rule = {evolve.rule!r} is a way of training; choose 'pair'",
@@ -313,12 +294,6 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         lambda spec: spec.data.test == "-",
         "data.test = '-': standard input gives the rows of DATA alone; name a file",
         {"data.test": "-"},
-    ),
-    Contradiction(
-        "compile",
-        lambda spec: spec.precision == "float64" and spec.compile == "on",
-        "compile = 'on': compiled training is in float32; set precision to float32 or compile to auto",
-        {"precision": "float64", "compile": "on"},
     ),
     Contradiction(
         "precision",

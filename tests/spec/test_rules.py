@@ -22,7 +22,7 @@ def test_a_contradiction_is_the_one_fault_of_its_example(row: Contradiction) -> 
     with pytest.raises(SpecError) as caught:
         resolve(flags)
     spec = RunSpec.model_validate(nest(row.example))
-    assert caught.value.faults == [sentence_of(row.field, row.sentence, spec)]
+    assert caught.value.faults == [sentence_of(row.sentence, spec)]
     assert caught.value.faults[0].startswith(row.field)
     assert row.field in FIELDS or row.field in RunSpec.model_fields
     assert "{" not in caught.value.faults[0]

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from aecompress import plugins
 from aecompress.registry import listed
 
 
@@ -17,6 +18,8 @@ class OneOf:
     """The annotation of a text that must be one of some names."""
 
     names: Callable[[], Sequence[str]]
+    group: str = ""
+    """Entry points of installed packages (:mod:`aecompress.plugins`) whose names are allowed too."""
 
     def check(self, value: Any) -> str:
         """Return the value.
@@ -24,12 +27,18 @@ class OneOf:
         Raises:
             PydanticCustomError: it is none of the names, which the message lists as that of a ``Literal`` does.
         """
-        if not isinstance(value, str) or value not in self.names():
+        if not isinstance(value, str) or value not in (*self.names(), *self._installed()):
             raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
         return value
 
     def _choice(self) -> str:
-        return listed(map(repr, self.names()))
+        ours, theirs = listed(map(repr, self.names())), self._installed()
+        if not self.group:
+            return ours
+        return f"{ours} or a plug-in's{': ' + ', '.join(theirs) if theirs else ' name, and none is installed'}"
+
+    def _installed(self) -> list[str]:
+        return plugins.names(self.group) if self.group else []
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check the value by :meth:`check`."""
@@ -37,4 +46,5 @@ class OneOf:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """List the names of now."""
-        return {"enum": list(self.names()), "type": "string"}
+        ours = {"enum": list(self.names()), "type": "string"}
+        return {"anyOf": [ours, {"type": "string"}]} if self.group else ours

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aecompress import plugins
-from aecompress.registry import RULES, Rule, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
@@ -21,8 +19,8 @@ ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigm
 HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
-ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
+OperatorName = Annotated[str, OneOf(lambda: ["none", *OPERATORS], plugins.OPERATORS)]
+ScheduleName = Annotated[str, OneOf(lambda: list(SCHEDULES), plugins.SCHEDULES)]
 ModeName = Literal["canonical", "coevo"]
 RuleName = Annotated[str, OneOf(lambda: rules_of("coevo"))]
 TopologyName = Literal["ring", "von-neumann", "moore"]
@@ -30,30 +28,13 @@ ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
 NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
-VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
+VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-
-
-def _plugged(group: str) -> Callable[[str], str]:
-    """Return a validator: an installed package must give an entry point of ``group`` this name."""
-
-    def check(name: str) -> str:
-        installed = plugins.names(group)
-        if name not in installed:
-            choice = f"a plug-in's: {', '.join(installed)}" if installed else "a plug-in's name, and none is installed"
-            raise PydanticCustomError("plugin", "{choice}", {"choice": choice})
-        return name
-
-    return check
-
-
-PluggedOperator = Annotated[str, AfterValidator(_plugged(plugins.OPERATORS))]
-PluggedSchedule = Annotated[str, AfterValidator(_plugged(plugins.SCHEDULES))]
 
 
 def _percentage(value: Any) -> Any:
@@ -193,11 +174,11 @@ class EvolveSpec(_Part):
 class PruneSpec(_Part):
     """What is pruned, and when."""
 
-    operator: OperatorName | PluggedOperator = Field("magnitude", description="which weights are pruned first")
+    operator: OperatorName = Field("magnitude", description="which weights are pruned first")
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )
-    schedule: ScheduleName | PluggedSchedule = Field("cubic", description="how pruning develops over the run")
+    schedule: ScheduleName = Field("cubic", description="how pruning develops over the run")
     drive: Auto | Literal["target", "probability"] = Field(
         "auto",
         description="target: the schedule shapes a rise to target_sparsity; probability: it gives the probability of a "
@@ -265,7 +246,7 @@ class ExportSpec(_Part):
         1e-5, description="largest allowed relative difference of a loss"
     )
     variants: tuple[VariantName, ...] = Field(
-        (), description="files beside the three plain ones: packed, fp16, int8, scorer, sparse"
+        (), description=f"files beside the three plain ones: {', '.join(VARIANTS)}"
     )
     values: Literal["smallest", "float32", "float16", "int8", "int4"] = Field(
         "smallest", description="of packed files; smallest: whose loss rises no more than variant_loss"
@@ -326,9 +307,9 @@ def rule_of(spec: RunSpec) -> str:
     return spec.evolve.rule if spec.mode == "coevo" else rules_of(spec.mode)[0]
 
 
-def rule_facts(name: str) -> Rule:
+def rule_facts(name: str) -> RuleRow:
     """Return the facts of a rule; of "auto", which may become any, those of an ordinary one."""
-    return Rule(visit="", about="") if name == "auto" else RULES[name]
+    return RuleRow(visit="", about="") if name == "auto" else RULES[name]
 
 
 def metric_of(loss: str) -> MetricName:

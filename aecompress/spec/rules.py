@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aecompress.registry import RULES, Rule, listed
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, listed
 from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
 
 
@@ -65,6 +65,9 @@ def _named(spec: RunSpec) -> dict[str, Any]:
         "target": _target(spec),
         "output_activation": _output(spec),
         "code_activation": _code(spec),
+        "newest_variant": _newest_variant(spec),
+        "watching": listed(repr(name) for name, row in OPERATORS.items() if row.needs == "stats"),
+        "with_published_form": listed(name for name, row in OPERATORS.items() if row.published),
         "differing": listed(repr(name) for name, rule in RULES.items() if rule.own_budgets),
     }
 
@@ -95,7 +98,21 @@ def _published(spec: RunSpec) -> bool:
     return spec.prune.form == "published" or (spec.prune.form == "auto" and _by_probability(spec))
 
 
-def _rule(spec: RunSpec) -> Rule:
+def _needs_stats(spec: RunSpec) -> bool:
+    """Return whether the operator watches activations over training."""
+    return spec.prune.operator in OPERATORS and OPERATORS[spec.prune.operator].needs == "stats"
+
+
+def _rises(spec: RunSpec) -> bool:
+    return spec.prune.schedule in SCHEDULES and SCHEDULES[spec.prune.schedule].rise
+
+
+def _newest_variant(spec: RunSpec) -> tuple[int, str]:
+    """Return the highest opset that a requested variant needs, and which does."""
+    return max(((VARIANTS[name].opset, name) for name in spec.export.variants), default=(0, ""))
+
+
+def _rule(spec: RunSpec) -> RuleRow:
     return rule_facts(rule_of(spec))
 
 
@@ -110,6 +127,11 @@ def _lacks_dense_cell(spec: RunSpec) -> bool:
     return limited and spec.evolve.budgets != "auto" and 0.0 not in _budgets(spec)
 
 
+NO_PUBLISHED_FORM = (
+    "prune.operator = {prune.operator!r}: has no published form, so a probability cannot drive it; choose "
+    "{with_published_form}, or prune to a target"
+)
+"""Of an operator of ours; of a plug-in's it is known when the plan loads it."""
 _LAYERS = [{"out": 4}]
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
@@ -127,8 +149,9 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "export.opset",
-        lambda spec: spec.export.opset < 18 and "packed" in spec.export.variants,
-        "export.opset = {export.opset}: packed files need the operators of 18; choose 18 or more",
+        lambda spec: spec.export.opset < _newest_variant(spec)[0],
+        "export.opset = {export.opset}: {newest_variant[1]} files need the operators of {newest_variant[0]}; choose "
+        "{newest_variant[0]} or more",
         {"export.opset": 17, "export.variants": ("packed",)},
     ),
     Contradiction(
@@ -139,9 +162,9 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "train.epochs",
-        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or spec.prune.operator == "variance"),
+        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or _needs_stats(spec)),
         "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator than "
-        "'variance'",
+        "{watching}",
         {"train.epochs": 0, "model.init": "model.onnx", "prune.operator": "variance"},
     ),
     Contradiction(
@@ -216,8 +239,8 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.schedule",
-        lambda spec: _by_probability(spec) and spec.prune.schedule == "cubic",
-        "prune.schedule = 'cubic': is a rise to a target, not a probability; choose another schedule",
+        lambda spec: _by_probability(spec) and _rises(spec),
+        "prune.schedule = {prune.schedule!r}: is a rise to a target, not a probability; choose another schedule",
         {"prune.operator": "random", "prune.probability": 0.5},
     ),
     Contradiction(
@@ -242,8 +265,10 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: _published(spec) and spec.prune.operator == "magnitude",
-        "prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive",
+        lambda spec: (
+            _published(spec) and spec.prune.operator in OPERATORS and not OPERATORS[spec.prune.operator].published
+        ),
+        NO_PUBLISHED_FORM,
         {"prune.operator": "magnitude", "prune.schedule": "fixed", "prune.probability": 0.5},
     ),
     Contradiction(
@@ -267,9 +292,9 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: _rule(spec).prunes_first and spec.prune.operator == "variance",
-        "prune.operator = 'variance': needs activations of several batches, and {evolve.rule} prunes after one; choose "
-        "evolve.rule = 'pair' or another operator",
+        lambda spec: _rule(spec).prunes_first and _needs_stats(spec),
+        "prune.operator = {prune.operator!r}: needs activations of several batches, and {evolve.rule} prunes after "
+        "one; choose evolve.rule = 'pair' or another operator",
         {"evolve.rule": "pair-prune-first", "prune.operator": "variance"},
     ),
     Contradiction(

@@ -11,7 +11,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import Training
 from aecompress.evolve.base import Neighbourhood, Plan, Report, Rows
 from aecompress.evolve.generation import generation
-from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.operators import operator_of
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule
 from aecompress.evolve.topology import TOPOLOGIES
@@ -39,7 +39,7 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
     if s["operator"] != "none":
         shape = Shape(s["p"], s["generations"] - (0 if RULES[s["rule"]].mode == "canonical" else 1), members)
         pruning = Pruning(
-            operator=OPERATORS[s["operator"]],
+            operator=operator_of(s["operator"]),
             curves=() if s["target"] is None and s["targets"] is None else (cubic(0.0, 0.75),) * s["cells"],
             targets=s["targets"] or (s["target"] or 0.0,) * s["cells"],
             probability=schedule(s["schedule"], shape) if s["target"] is None and s["targets"] is None else None,

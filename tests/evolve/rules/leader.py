@@ -6,7 +6,7 @@ from aecompress.evolve.base import Plan, Rows, Visited
 from aecompress.evolve.visit import visit_all
 from aecompress.polling import Poll
 from aecompress.population.state import Population
-from aecompress.registry import Rule
+from aecompress.registry import RuleRow
 
 
 def leader(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
@@ -17,4 +17,4 @@ def leader(plan: Plan, last: Population, rows: Rows, poll: Poll) -> Visited:
     return Visited(population=new, parents=parents, pruned=pruned, order=[])
 
 
-ROW = Rule(visit="tests.evolve.rules.leader:leader", about="every cell takes the fittest pair", spatial=False)
+ROW = RuleRow(visit="tests.evolve.rules.leader:leader", about="every cell takes the fittest pair", spatial=False)

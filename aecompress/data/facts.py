@@ -21,3 +21,8 @@ class Facts:
     """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
     sparse: bool = False
     """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row; its product is D."""
+        return self.shape or (self.inputs,)

@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aecompress import plugins
+from aecompress.layers.names import ActivationName, HiddenActivationName
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
 Auto = Literal["auto"]
-ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
-HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
 OperatorName = Annotated[str, OneOf(lambda: ["none", *OPERATORS], plugins.OPERATORS)]

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from aecompress.engines.eager import UPDATES
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.nets.layers import ACTIVATIONS
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.auto import NETWORKS
 from aecompress.registry import RULES, RuleRow, rules_of
@@ -29,7 +28,6 @@ def test_names_in_the_spec_are_those_of_the_registries() -> None:
     assert set(get_args(module.TopologyName)) == set(TOPOLOGIES)
     assert set(get_args(module.OptimizerName)) == set(UPDATES)
     assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default"}
-    assert set(get_args(module.ActivationName)) == set(ACTIVATIONS)
     assert set(get_args(module.MetricName)) == set(LOSSES)
 
 

@@ -27,9 +27,9 @@ class OneOf:
         Raises:
             PydanticCustomError: it is none of the names, which the message lists as that of a ``Literal`` does.
         """
-        if not isinstance(value, str) or value not in (*self.names(), *self._installed()):
-            raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
-        return value
+        if isinstance(value, str) and (value in self.names() or value in self._installed()):
+            return value
+        raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
 
     def _choice(self) -> str:
         ours, theirs = listed(map(repr, self.names())), self._installed()

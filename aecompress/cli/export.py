@@ -9,6 +9,7 @@ import typer
 
 from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width
 from aecompress.cli.options import Json
+from aecompress.registry import VARIANTS
 
 Output = Annotated[
     Path | None,
@@ -21,7 +22,7 @@ Output = Annotated[
 ]
 Variants = Annotated[
     str | None,
-    typer.Option(metavar="NAME,...", help="packed, fp16, int8, scorer, sparse. \\[default: those of the run]"),
+    typer.Option(metavar="NAME,...", help=f"{', '.join(VARIANTS)}. \\[default: those of the run]"),
 ]
 Values = Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")]
 EmbedScaling = Annotated[

@@ -248,7 +248,7 @@ def describe(event: Event) -> str:
     """Return an event in one line, for the list."""
     match event:
         case Started():
-            return f"started on {event.device}, training {event.engine}"
+            return f"started on {event.device}, {event.training}"
         case Generation():
             best = min(event.validation_loss, key=_rank)
             return f"epoch {event.generation}: {event.metric} {best:.5f}, sparsity {event.actual:.1%}"

@@ -240,8 +240,7 @@ def faster_method(methods: Sequence[str], times: Mapping[int, Times]) -> tuple[s
         f"{compared_to_float32(gain)} at batch {batch}" for gain, batch in zip(gains[chosen], times, strict=True)
     )
     return chosen if winners else None, (
-        f"{'' if winners else 'not kept, '}{chosen} is {speed} on one thread of this "
-        f"{measure.machine()['architecture']} machine, which says nothing about another kind{why}"
+        f"{'' if winners else 'not kept, '}{chosen} is {speed} (one thread, {measure.machine()['architecture']}){why}"
     )
 
 

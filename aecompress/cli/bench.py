@@ -66,7 +66,7 @@ def counts(flag: str, text: str, least: int = 1) -> list[int]:
 
 
 def names(paths: list[str]) -> list[str]:
-    """Return what files are called in the table: on a terminal without folders, where that tells them apart."""
+    """Return what files are called in the table: on a terminal without folders, where their names differ."""
     short = [Path(path).name for path in paths]
     return short if sys.stdout.isatty() and len(set(short)) == len(paths) else paths
 

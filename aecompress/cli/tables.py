@@ -33,13 +33,13 @@ def emit_table(rows: Sequence[Sequence[object]], left: int = 1) -> None:
         return
     cells = [tuple(map(str, row)) for row in rows]
     table = columns(cells, left=left)
-    if wide(table) > width:
+    if longest(table) > width:
         turned = columns(list(zip(*cells, strict=True)))
-        table = turned if wide(turned) < wide(table) else "\n".join(GAP.join(map(in_cell, row)) for row in cells)
+        table = turned if longest(turned) < longest(table) else "\n".join(GAP.join(map(in_cell, row)) for row in cells)
     print(table)
 
 
-def wide(table: str) -> int:
+def longest(table: str) -> int:
     """Return the characters of the longest line."""
     return max(map(len, table.split("\n")))
 
@@ -62,7 +62,7 @@ def before_and_after(event: Compared, width: int | None = None) -> str:
     head, *rows = event.table()
     kept, left_out = list(range(len(head))), list[str]()
     for name in dict.fromkeys(name for start in LEAST_LOOKED_FOR for name in head if name.startswith(start)):
-        if width is None or wide(columns([head, *rows], kept)) <= width:
+        if width is None or longest(columns([head, *rows], kept)) <= width:
             break
         kept.remove(head.index(name))
         left_out.append(name)

@@ -11,7 +11,7 @@ from aecompress.layers.units import fed, read
 
 
 def describe(model: Model) -> list[dict[str, Any]]:
-    """One row per layer.
+    """Return one row for each layer.
 
     ``unfed`` counts output units without any incoming weight (constants), ``unread`` output units that no weight of
     the next layer reads.

@@ -33,7 +33,7 @@ def _numbers(kind: type[Layer]) -> list[Any]:
 
 
 def _typed(value: Any, kind: str) -> Any:
-    """``value`` where it is of the type that a field is declared with."""
+    """Return ``value`` where it is of the type that a field is declared with."""
     wanted = {"int": int, "str": str, "float": (int, float), "bool": bool}[kind]
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool"):  # type: ignore[arg-type]
         raise TypeError(f"{value!r} is not of type {kind}")

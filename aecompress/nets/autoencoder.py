@@ -31,38 +31,38 @@ class Autoencoder:
 
     @property
     def layers(self) -> tuple[BoundLayer, ...]:
-        """Encoder and decoder as one chain: what is evaluated, pruned and exported."""
+        """Return encoder and decoder as one chain: what is evaluated, pruned and exported."""
         return self.encoder + self.decoder
 
     @property
     def latent(self) -> int:
-        """Size of the latent code."""
+        """Return the size of the latent code."""
         return math.prod(self.encoder[-1].gives)
 
     @cached_property
     def layout(self) -> Layout:
-        """Where each tensor lies in a cell's row of parameters ``[n]``."""
+        """Return where each tensor lies in a cell's row of parameters ``[n]``."""
         heads = () if self.log_variance is None else (self.log_variance,)
         return Layout(self.layers + heads)
 
     @cached_property
     def model_layout(self) -> Layout:
-        """Where the tensors of encoder and decoder alone lie: in the first columns of a row."""
+        """Return where the tensors of encoder and decoder alone lie: in the first columns of a row."""
         return Layout(self.layers)
 
     @cached_property
     def model_size(self) -> int:
-        """Number of weights and biases of encoder and decoder: the first ``model_size`` columns of a row."""
+        """Return how many weights and biases encoder and decoder have: the first columns of a row."""
         return self.model_layout.size
 
     @cached_property
     def layer_sizes(self) -> list[int]:
-        """Number of weights and biases of each layer, as they follow on each other in a row."""
+        """Return how many weights and biases each layer has, as they follow on each other in a row."""
         return [layer.size for layer in self.layers]
 
     @cached_property
     def encoder_size(self) -> int:
-        """Number of weights and biases of the encoder: the first ``encoder_size`` columns of a row."""
+        """Return how many weights and biases the encoder has: the first columns of a row."""
         return Layout(self.encoder).size
 
     def split_units(self, units: Tensor) -> list[Tensor]:
@@ -111,7 +111,7 @@ def gradient(
 
 
 def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: float) -> Tensor:
-    """The gradient of the loss before the output activation; after products in half precision, in that of the rows."""
+    """Return the loss's gradient before the output activation; after half-precision products, in that of the rows."""
     last, pre, out = net.decoder[-1].activation, trace.pre[-1], trace.out[-1]
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
@@ -165,7 +165,7 @@ def reconstruction_loss(
     metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
+    """Return the mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
     Rows are taken in chunks of about a million values over the population, so that memory stays bounded; ``poll`` is
     called before every chunk and may raise to stop.

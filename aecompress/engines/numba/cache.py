@@ -77,7 +77,7 @@ class StampedLocator:
         return source_stamp()
 
     def get_disambiguator(self) -> str:
-        """Return what tells functions of one name apart."""
+        """Return what distinguishes functions of one name."""
         return str(self._inner.get_disambiguator())
 
 

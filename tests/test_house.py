@@ -16,7 +16,7 @@ OLD_NAMES = re.compile(
     r"Spread|idle|fires|chance|company|Company|meeting|everyone|all_at_once|one_after_the_other|nobody|send_back|joined|"
     r"wide|renew|through|next_of_two|done_with|give_way|Room|ROOM|room|rooms|MADE|BETWEEN|POLISH|POLISH_SHARE|polish|"
     r"better|"
-    r"Foreign|foreign|taken_over|regrow"
+    r"score_measure|Foreign|foreign|taken_over|regrow"
 )
 """Identifiers that the vocabulary replaced."""
 OLD_WORDS = re.compile(
@@ -110,9 +110,16 @@ def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
     assert not words
 
 
-def test_the_readme_speaks_the_vocabulary_and_its_map_is_short() -> None:
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_speaks_the_vocabulary(path: Path) -> None:
+    assert not sorted({match.group(0) for match in OLD_WORDS.finditer(path.read_text(encoding="utf-8"))})
+
+
+def test_the_map_in_the_readme_is_short_and_its_places_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert not sorted({match.group(0) for match in OLD_WORDS.finditer(text)})
     section = text.partition("\n## Map")[2].partition("\n## ")[0]
     rows = section.partition("```")[2].partition("```")[0].strip().splitlines()
     assert 5 < len(rows) <= MOST_MAP_ROWS

@@ -68,7 +68,7 @@ class Source:
     expected: Expectations
     """Of the model on scaled rows."""
     rows: Floats
-    """Scaled rows ``[N, D]`` that losses are measured on."""
+    """Scaled rows ``[N, D]`` that losses are evaluated on."""
     training: Floats
     """Scaled training rows, for calibration and the threshold."""
 
@@ -230,7 +230,7 @@ def faster_method(methods: Sequence[str], times: Mapping[int, Times]) -> tuple[s
     over_all = {method: mean(each) for method, each in gains.items()}
     winners = [method for method in methods if over_all[method].verdict == "faster"]
     if not winners and any(one.verdict == "busy" for one in over_all.values()):
-        return None, f"not kept, {BUSY}; `aecompress export RUN --variants int8` measures again"
+        return None, f"not kept, {BUSY}; `aecompress export RUN --variants int8` times it again"
     chosen, why = max(methods, key=lambda method: over_all[method].middle), ""
     if len(winners) == 1:
         chosen = winners[0]
@@ -265,7 +265,7 @@ def compared_to_float32(gain: Ratio) -> str:
 
 def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
     """Write ``scorer.onnx``: the reconstruction error of each row, with a threshold in its metadata."""
-    chain, kind = source.chains["autoencoder"], score_measure(request.metric)
+    chain, kind = source.chains["autoencoder"], score_metric(request.metric)
     errors = row_errors(source.model, source.training, kind)
     threshold = float(np.quantile(errors, request.quantile))
     about = {
@@ -287,7 +287,7 @@ def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, pol
     )
 
 
-def score_measure(name: str) -> str:
+def score_metric(name: str) -> str:
     """Return the metric that a scorer reports: the run's where it is l1, else mse."""
     return "l1" if name == "l1" else "mse"
 

@@ -311,7 +311,7 @@ def verify_set(
 
     Args:
         rows: scaled rows ``[N, D]``.
-        losses: measure -> mean loss that torch computed on the same rows.
+        losses: metric -> mean loss that torch computed on the same rows.
         poll: called before each comparison; may raise to stop.
         expected: where it is known already, of ``model`` on scaled ``rows``.
     """

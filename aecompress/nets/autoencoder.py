@@ -165,7 +165,7 @@ def reconstruction_loss(
     metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Return the mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
+    """Return the mean ``metric`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
     Rows are taken in chunks of about a million values over the population, so that memory stays bounded; ``poll`` is
     called before every chunk and may raise to stop.

@@ -33,7 +33,6 @@ from aecompress.files import write_bytes
 from aecompress.parsing import quoted
 
 Bytes = NDArray[np.uint8]
-MIN_OPSET = 18
 VALUES = ("float32", "float16", "int8", "int4")
 """How values may be stored, the exact one first."""
 STEPS = {"int8": 127, "int7": 64}

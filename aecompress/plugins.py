@@ -28,12 +28,12 @@ NETS = "aecompress.nets"
 
 
 def names(group: str) -> list[str]:
-    """The names that installed packages give entry points of ``group``."""
+    """Return the names that installed packages give entry points of ``group``."""
     return sorted({entry.name for entry in metadata.entry_points(group=group)})
 
 
 def load(group: str, field: str, name: str, ours: list[str]) -> Any:
-    """What the entry point ``name`` of ``group`` stands for.
+    """Return what the entry point ``name`` of ``group`` stands for.
 
     Raises:
         SpecError: there is none; the message lists ``ours`` and theirs. Or its package cannot be imported.

@@ -214,7 +214,7 @@ def curve(data: Path, passes: int, keep: Path, rows: np.ndarray) -> tuple[dict[s
     print(f"\n## Bytes (dense: {before:,})\n")
     print(
         table(
-            ["zeros", "values", "bytes", "smaller", "x entropy bound", f"mse of {len(rows):,} test rows"],
+            ["sparsity", "values", "bytes", "smaller", "x entropy bound", f"mse of {len(rows):,} test rows"],
             [
                 [
                     f"{one['zeros']:.0%}",
@@ -257,7 +257,7 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
         run = trained(keep / f"unit-{share}", fields)
         for name, file in (("", "autoencoder.onnx"), (", int8", "autoencoder.int8.onnx")):
             if (run / "model" / file).exists():
-                paths[f"units, {share:.0%} zeros{name}"] = run / "model" / file
+                paths[f"units, {share:.0%} sparsity{name}"] = run / "model" / file
                 checked(run / "model" / file, rows, run)
         other = torch_pruned(scaled, passes, share, keep / f"torch-pruning-{share}.onnx") if share in OTHERS else None
         if other is not None:
@@ -358,7 +358,7 @@ def load_rows(data: Path, key: str = "train") -> np.ndarray:
 
 
 def clusters(keep: Path) -> dict[str, Any]:
-    """The paper's network on binary clusters: 80 % zeros by weights, and first units, then weights to 80 %."""
+    """The paper's network on binary clusters: 80 % sparsity by weights, and first units, then weights to 80 %."""
     fields = {
         "mode": "canonical",
         "data.source": "binary-clusters:10x100x1000",

@@ -48,13 +48,13 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Rows]:
-        """The splits that have rows, by name."""
+        """Return the splits that have rows, by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: rows for name, rows in parts.items() if len(rows)}
 
     @property
     def facts(self) -> Facts:
-        """What the spec's "auto" fields depend on."""
+        """Return what the spec's "auto" fields depend on."""
         return self.kind.facts(self.train, self.shape)
 
 

@@ -27,12 +27,12 @@ class SparseRows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(N, D)``."""
+        """Return ``(N, D)``."""
         return len(self), self.inputs
 
     @property
     def size(self) -> int:
-        """Values that are held."""
+        """Return the number of values that are held."""
         return len(self.places) + len(self.starts)
 
     def __getitem__(self, which: slice) -> Floats:

@@ -64,17 +64,17 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of both networks."""
+        """Return the number of weights and biases of both networks."""
         return sum(tensor.size for tensor in self.tensors.values())
 
     @property
     def zeros(self) -> int:
-        """How many of them are exactly zero."""
+        """Return how many of them are exactly zero."""
         return sum(int(tensor.size - np.count_nonzero(tensor)) for tensor in self.tensors.values())
 
     @property
     def sparsity(self) -> float:
-        """Share of all weights and biases that are exactly zero."""
+        """Return the share of all weights and biases that are exactly zero."""
         return self.zeros / self.parameters
 
 
@@ -86,7 +86,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors file. One metadata key holds everything, so that equal models give equal bytes."""
+    """Return the bytes of a safetensors file. One metadata key holds everything, so equal models give equal bytes."""
     text = json.dumps(metadata, sort_keys=True)
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, {"aecompress": text}
@@ -94,7 +94,7 @@ def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> by
 
 
 def unpack(path: Path) -> dict[str, Floats]:
-    """The tensors of a safetensors file.
+    """Return the tensors of a safetensors file.
 
     Raises:
         DataError: missing, truncated or not safetensors.
@@ -300,7 +300,7 @@ def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, NDArray[Any]], list[str]]:
-    """The newest state that is whole.
+    """Load the newest state that is whole.
 
     Args:
         about: what the manifest must say, as given to :func:`save_state`.
@@ -376,7 +376,7 @@ def save_rows(path: Path, rows: Floats) -> None:
 
 
 def load_rows(path: Path) -> Floats:
-    """Scaled rows ``[N, *shape]`` kept by :func:`save_rows`.
+    """Load the scaled rows ``[N, *shape]`` kept by :func:`save_rows`.
 
     Raises:
         DataError: they cannot be read, or are not as they were written.

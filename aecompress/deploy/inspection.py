@@ -12,7 +12,7 @@ from aecompress.layers.units import fed, read
 
 
 def describe(model: Model) -> list[dict[str, Any]]:
-    """One row per layer: ``in`` and ``out`` count the values that it is given and gives for one row.
+    """Return one row per layer: ``in`` and ``out`` count the values that it is given and gives for one row.
 
     ``unfed`` counts output units without any incoming weight (constants), ``unread`` output units that no weight of
     the next layer reads.

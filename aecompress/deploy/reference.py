@@ -68,6 +68,6 @@ def reconstruct(
     dtype: type[np.floating[Any]] = np.float64,
     poll: Callable[[], None] = lambda: None,
 ) -> tuple[Doubles, Doubles]:
-    """Latent codes and reconstructions of ``rows`` ``[N, *shape]``, computed in ``dtype``."""
+    """Return latent codes and reconstructions of ``rows`` ``[N, *shape]``, computed in ``dtype``."""
     latent = run(model.encoder, model.tensors, rows, dtype, poll)
     return latent, run(model.decoder, model.tensors, latent, dtype, poll)

@@ -69,21 +69,21 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed, and there was one."""
+        """Return whether every check passed, and there was one."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def max_difference(self) -> float:
-        """Largest difference of any value or loss."""
+        """Return the largest difference of any value or loss."""
         return max((check.difference for check in self.checks), default=0.0)
 
     @property
     def first_failure(self) -> str:
-        """The first failed check in words, or an empty string."""
+        """Return the first failed check in words, or an empty string."""
         return next((f"{check.name}: {check.detail}" for check in self.checks if not check.passed), "")
 
     def to_json(self) -> dict[str, Any]:
-        """For ``verification.json``."""
+        """Return the object of ``verification.json``."""
         return {
             "passed": self.passed,
             "max_difference": _json_number(self.max_difference),
@@ -94,7 +94,7 @@ class Verification:
 
 
 def _json_number(value: float) -> float | str:
-    """JSON has no word for infinity, so it is written as text."""
+    """Return a number as JSON has it: infinity, for which there is no word, as text."""
     return value if np.isfinite(value) else str(value)
 
 
@@ -183,7 +183,7 @@ def rounded_file(
     poll: Callable[[], None] = lambda: None,
     wanted: str | None = None,
 ) -> list[Check]:
-    """The checks of a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
+    """Check a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
     checks, proto, runner, part = opened(path, wanted)
     if proto is None or runner is None or not part:
         return checks
@@ -195,7 +195,7 @@ def rounded_file(
 
 
 def shapes(label: str, runner: onnxruntime.InferenceSession, case: Expected) -> Check:
-    """Float32 with a dynamic batch, and the widths of the rows that go in and come out."""
+    """Check for float32 with a dynamic batch, and the widths of the rows that go in and come out."""
     sides: list[tuple[Any, tuple[int, ...]]] = [
         (runner.get_inputs()[0], case.fed.shape),
         (runner.get_outputs()[0], case.right.shape),
@@ -218,7 +218,7 @@ def everywhere(
     tolerance: float,
     poll: Callable[[], None] = lambda: None,
 ) -> list[Check]:
-    """The same values at every level of graph optimisation and in onnx's reference evaluator, on a few rows."""
+    """Check for the same values at every level of graph optimisation and in onnx's evaluator, on a few rows."""
     rows = case.fed[:FEW_ROWS]
     usual = attempt(runner, rows, FEW_ROWS)
     if isinstance(usual, str):
@@ -311,7 +311,7 @@ def verify_set(
 
     Args:
         rows: scaled rows ``[N, *shape]``.
-        losses: measure -> mean loss that torch computed on the same rows.
+        losses: metric -> mean loss that torch computed on the same rows.
         poll: called before each comparison; may raise to stop.
         expected: where it is known already, of ``model`` on scaled ``rows``.
     """
@@ -389,7 +389,7 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
 
 
 def kept_number(folder: Path, key: str, otherwise: float) -> float:
-    """A number that ``verification.json`` has; ``otherwise`` where there is none.
+    """Return a number that ``verification.json`` has; ``otherwise`` where there is none.
 
     Raises:
         DataError: it is not as it was written.

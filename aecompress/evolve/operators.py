@@ -34,34 +34,34 @@ class Operator:
 
 
 def random(evidence: Evidence) -> Tensor:
-    """Every weight equally likely: uniform draws, ``[P, model_size]``."""
+    """Score every weight at random, so that each is equally likely: ``[P, model_size]``."""
     return evidence.draw("random-score", evidence.net.model_size)
 
 
 def random_published(evidence: Evidence) -> Tensor:
-    """In every tensor round-half-even(amount x size) entries go, drawn without replacement from all of them."""
+    """Cut round-half-even(amount x size) entries of every tensor, drawn without replacement from all of them."""
     draws, sizes = random(evidence), tuple(slot.size for slot in evidence.net.model_layout.slots.values())
     return ~lowest_of_parts(draws, sizes, [[round(evidence.amount * size) for size in sizes]] * len(draws))
 
 
 def magnitude(evidence: Evidence) -> Tensor:
-    """|w| over the whole network (Han et al. 2015, "Learning both weights and connections"), ``[P, model_size]``."""
+    """Score by |w| over the whole network, ``[P, model_size]`` (Han et al. 2015)."""
     return evidence.weights[:, : evidence.net.model_size].abs()
 
 
 def magnitude_layer(evidence: Evidence) -> Tensor:
-    """The rank of |w| in its layer as a share of the layer: every layer loses the same share, ``[P, model_size]``."""
+    """Rank |w| in its layer, as a share of the layer: every layer loses the same share, ``[P, model_size]``."""
     parts = torch.split(magnitude(evidence), evidence.net.layer_sizes, 1)
     ranks = [part.argsort(dim=1, stable=True).argsort(dim=1, stable=True) / part.shape[1] for part in parts]
     return torch.cat(ranks, 1).to(evidence.weights.dtype)
 
 
 def wanda(evidence: Evidence) -> Tensor:
-    """|w| x norm of its input over training rows; of a bias 1 (Sun et al. 2024, equation 1), ``[P, model_size]``.
+    """Score by |w| x norm of its input over training rows, ``[P, model_size]`` (Sun et al. 2024, equation 1).
 
-    The input of a weight is the unit that it reads, with all of that unit's values. Norms are root mean squares, so
-    that they do not depend on the number of rows. The paper compares the weights of one output only; here each is
-    relative to the mean kept weight of its layer, so that layers can be compared.
+    The input of a weight is the unit that it reads, with all of that unit's values; that of a bias is 1. Norms are root
+    mean squares, so that they do not depend on the number of rows. The paper compares the weights of one output only;
+    here each is relative to the mean kept weight of its layer, so that layers can be compared.
     """
     rows, scores = evidence.batch(), magnitude(evidence).clone()
     trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
@@ -73,7 +73,7 @@ def wanda(evidence: Evidence) -> Tensor:
 
 
 def taylor(evidence: Evidence) -> Tensor:
-    """|w x gradient|: how much the loss changes at first order without w (Molchanov et al. 2019, equation 8).
+    """Score by |w x gradient|, the loss's first-order change without w (Molchanov et al. 2019, equation 8).
 
     ``[P, model_size]``. The paper's importance is its square, which ranks the same.
     """
@@ -81,7 +81,7 @@ def taylor(evidence: Evidence) -> Tensor:
 
 
 def variance(evidence: Evidence) -> Tensor:
-    """1 - spread of a unit's activation, scaled to [0, 1] over its layer: the most variable goes first, ``[P, U]``.
+    """Score by 1 - spread of a unit's activation, scaled to [0, 1] in its layer, ``[P, U]``: the most variable first.
 
     Under order "low" the spread itself is scaled, and the least variable goes first.
     """
@@ -95,18 +95,18 @@ def variance(evidence: Evidence) -> Tensor:
 
 
 def variance_published(evidence: Evidence) -> Tensor:
-    """Each incoming weight and bias of a unit is kept when the unit's score > U, drawn per weight."""
+    """Keep each incoming weight and bias of a unit where the unit's score > U, drawn per weight."""
     draws = evidence.draw("variance", evidence.net.model_size)
     return incoming(evidence.net, variance(evidence)) > draws
 
 
 def conjunctive(evidence: Evidence) -> Tensor:
-    """Share of the guide rows on which the unit is not inactive: the least active goes first, ``[P, U]``."""
+    """Return the share of guide rows on which the unit is active: the least active goes first, ``[P, U]``."""
     return 1 - evidence.inactive().to(evidence.weights.dtype).mean(1)
 
 
 def conjunctive_published(evidence: Evidence) -> Tensor:
-    """Units inactive on row after row lose all incoming weights and their bias.
+    """Cut all incoming weights and the bias of units that are inactive on row after row.
 
     The first row's inactive units are intersected with the next row's, stopping before an intersection once at most one
     unit is left in the layer.
@@ -124,7 +124,7 @@ def conjunctive_published(evidence: Evidence) -> Tensor:
 
 
 def operator_of(name: str) -> Operator:
-    """The operator ``name``: a row of the registry, or the one that an installed package brings under that name.
+    """Return the operator ``name``: a row of the registry, or the one that an installed package brings under that name.
 
     Raises:
         SpecError: there is none, or what the package brings is no :class:`Operator`.

@@ -61,17 +61,17 @@ class Matrix:
 
     @property
     def plain_reads(self) -> bool:
-        """Whether row i reads unit i."""
+        """Return whether row i reads unit i."""
         return self.reads_of is None
 
     @property
     def plain_writes(self) -> bool:
-        """Whether column i is unit i."""
+        """Return whether column i is unit i."""
         return self.writes_of is None
 
     @cached_property
     def tied(self) -> bool:
-        """Whether each column reads a single unit, so that units go together with those below."""
+        """Return whether each column reads a single unit, so that units go together with those below."""
         return self.reads_of is not None and bool(self.reads.shape[1] > 1)
 
 
@@ -80,7 +80,7 @@ class Draft(Protocol):
 
     @property
     def opset(self) -> int:
-        """The version of ONNX's operators."""
+        """Return the version of ONNX's operators."""
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add one node; return the name of its output."""
@@ -107,11 +107,11 @@ class Layer(Protocol):
 
     @property
     def name(self) -> str:
-        """The prefix of its tensors' names, for example ``encoder.0``."""
+        """Return the prefix of its tensors' names, for example ``encoder.0``."""
 
     @property
     def activation(self) -> str:
-        """What comes after it, a name of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+        """Return what comes after it, a name of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 
     def shape(self, of: Shape) -> Shape:
         """Return the shape of what it gives for rows of shape ``of``.
@@ -159,52 +159,52 @@ class BoundLayer:
 
     @property
     def name(self) -> str:
-        """The prefix of its tensors' names."""
+        """Return the prefix of its tensors' names."""
         return self.layer.name
 
     @property
     def kind(self) -> str:
-        """Its kind's name."""
+        """Return its kind's name."""
         return self.layer.kind
 
     @property
     def activation(self) -> str:
-        """The activation after it."""
+        """Return the activation after it."""
         return self.layer.activation
 
     @cached_property
     def gives(self) -> Shape:
-        """The shape of what it gives."""
+        """Return the shape of what it gives."""
         return self.layer.shape(self.given)
 
     @cached_property
     def matrix(self) -> Matrix:
-        """Its matrix and maps."""
+        """Return its matrix and maps."""
         return self.layer.matrix(self.given)
 
     @cached_property
     def inputs(self) -> int:
-        """Rows of its weight."""
+        """Return the rows of its weight."""
         return self.matrix.fan_in
 
     @cached_property
     def outputs(self) -> int:
-        """Columns of its weight."""
+        """Return the columns of its weight."""
         return self.matrix.columns
 
     @cached_property
     def units(self) -> int:
-        """Units that pruning can remove."""
+        """Return the number of units that pruning can remove."""
         return self.matrix.units
 
     @cached_property
     def size(self) -> int:
-        """Weights and biases."""
+        """Return the number of weights and biases."""
         return (self.inputs + 1) * self.outputs
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one row."""
+        """Return the multiply-adds of one row."""
         return self.layer.macs(self.given)
 
 

@@ -41,48 +41,48 @@ class Autoencoder:
 
     @property
     def layers(self) -> tuple[BoundLayer, ...]:
-        """Encoder and decoder as one chain: what is evaluated, pruned and exported."""
+        """Return encoder and decoder as one chain: what is evaluated, pruned and exported."""
         return self.encoder + self.decoder
 
     @property
     def shape(self) -> Shape:
-        """Shape of a row as the first layer is given it."""
+        """Return the shape of a row as the first layer is given it."""
         return self.encoder[0].given
 
     @property
     def inputs(self) -> int:
-        """Values of a row, D."""
+        """Return values of a row, D."""
         return math.prod(self.shape)
 
     @property
     def latent(self) -> int:
-        """Size of the latent code."""
+        """Return the size of the latent code."""
         return math.prod(self.encoder[-1].gives)
 
     @cached_property
     def layout(self) -> Layout:
-        """Where each tensor lies in a cell's row of parameters ``[n]``."""
+        """Return where each tensor lies in a cell's row of parameters ``[n]``."""
         heads = () if self.log_variance is None else (self.log_variance,)
         return Layout(self.layers + heads)
 
     @cached_property
     def model_layout(self) -> Layout:
-        """Where the tensors of encoder and decoder alone lie: in the first columns of a row."""
+        """Return where the tensors of encoder and decoder alone lie: in the first columns of a row."""
         return Layout(self.layers)
 
     @cached_property
     def model_size(self) -> int:
-        """Number of weights and biases of encoder and decoder: the first ``model_size`` columns of a row."""
+        """Return how many weights and biases encoder and decoder have: the first columns of a row."""
         return self.model_layout.size
 
     @cached_property
     def layer_sizes(self) -> list[int]:
-        """Number of weights and biases of each layer, as they follow on each other in a row."""
+        """Return how many weights and biases each layer has, as they follow on each other in a row."""
         return [layer.size for layer in self.layers]
 
     @cached_property
     def encoder_size(self) -> int:
-        """Number of weights and biases of the encoder: the first ``encoder_size`` columns of a row."""
+        """Return how many weights and biases the encoder has: the first columns of a row."""
         return Layout(self.encoder).size
 
     def split_units(self, units: Tensor) -> list[Tensor]:
@@ -131,7 +131,7 @@ def gradient(
 
 
 def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: float) -> Tensor:
-    """The gradient of the loss before the output activation; after products in half precision, in that of the rows."""
+    """Return the loss's gradient before the output activation; after half-precision products, in that of the rows."""
     last, pre, out = net.decoder[-1].activation, trace.pre[-1], trace.out[-1]
     rows = rows.reshape(out.shape)
     if pre.dtype == rows.dtype:
@@ -186,7 +186,7 @@ def reconstruction_loss(
     metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
+    """Return the mean ``metric`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
     Rows are taken in chunks of about a million values over the population, so that memory stays bounded; ``poll`` is
     called before every chunk and may raise to stop.

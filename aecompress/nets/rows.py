@@ -25,16 +25,16 @@ class SparseTensor:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(N, D)``."""
+        """Return ``(N, D)``."""
         return len(self), self.inputs
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Return where they are."""
         return self.places.device
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
-        """The rows ``index`` (int64 ``[K]``), dense ``[K, D]``."""
+        """Return the rows ``index`` (int64 ``[K]``), dense ``[K, D]``."""
         assert dim == 0
         some = self.pick(index)
         dense = torch.zeros((len(some), self.inputs), dtype=self.dtype, device=self.device)
@@ -46,7 +46,7 @@ class SparseTensor:
         return self.index_select(0, torch.arange(*which.indices(len(self)), device=self.device))
 
     def pick(self, index: Tensor) -> SparseTensor:
-        """The rows ``index``, sparse."""
+        """Return the rows ``index``, sparse."""
         counts = self.starts[index + 1] - self.starts[index]
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
         within = torch.arange(int(starts[-1]), device=self.device) - starts[:-1].repeat_interleave(counts)
@@ -64,11 +64,11 @@ def gather(rows: RowSet, index: Tensor) -> Tensor:
 
 
 def picked(rows: RowSet, index: Tensor) -> RowSet:
-    """The rows ``index``, of the same kind."""
+    """Return the rows ``index``, of the same kind."""
     return rows.pick(index) if isinstance(rows, SparseTensor) else rows.index_select(0, index)
 
 
 def chunks(rows: RowSet, size: int) -> Iterator[Tensor]:
-    """All rows in order, dense, ``size`` at a time."""
+    """Yield all rows in order, dense, ``size`` at a time."""
     for first in range(0, len(rows), size):
         yield rows[first : first + size]

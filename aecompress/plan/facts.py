@@ -50,7 +50,7 @@ class RunFacts:
 
     @property
     def unit_output(self) -> str:
-        """The output activation whose range is that of the rows."""
+        """Return the output activation whose range is that of the rows."""
         return "sigmoid" if self.data.unit else "identity"
 
     def steps(self, batch: int) -> int:

@@ -133,7 +133,7 @@ def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, fl
         return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    errors = variants.row_errors(model, few(dataset.test), variants.score_measure(name))
+    errors = variants.row_errors(model, few(dataset.test), variants.score_metric(name))
     return {
         "test_auroc": float(roc_auc_score(dataset.labels, errors)),
         "test_average_precision": float(average_precision_score(dataset.labels, errors)),

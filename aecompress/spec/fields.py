@@ -118,7 +118,7 @@ class TrainSpec(_Part):
     """How the autoencoder learns."""
 
     epochs: Auto | Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        "auto", description="generations; one is one pass over the training rows; 0: prune model.init as it is"
+        "auto", description="passes over the training rows; 0: prune model.init as it is"
     )
     batch: Auto | Count = Field("auto", description="rows per step")
     learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
@@ -269,7 +269,7 @@ class RunSpec(_Part):
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="compiled training on a CPU; auto: when the run is long enough to repay the compiler"
     )
-    checkpoint_every: Count = Field(10, description="generations between two checkpoints")
+    checkpoint_every: Count = Field(10, description="epochs between two checkpoints")
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     train: TrainSpec = TrainSpec()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.cuda.available import triton_fault
+from aecompress.engines.cuda.passes import in_narrow_steps
 from aecompress.engines.cuda.steps import Buffers, Pieces, Update, empty, fill, new_buffers, step, torch_gradient
 
 HELD = 12
@@ -58,9 +60,14 @@ TORCH = Pieces(torch_gradient, cast(Update, eager.masked_update))  # whose numbe
 """A step of torch's operations."""
 
 
+def in_kernels(work: Work) -> bool:
+    """Return whether kernels can make the steps: in float32, with triton and a GPU."""
+    return work.block.weights.is_cuda and work.block.weights.dtype == torch.float32 and not triton_fault()
+
+
 def pieces_for(work: Work) -> Pieces:
     """Return what a step is made of: few kernels where there is triton and a GPU, else torch's operations."""
-    if not work.block.weights.is_cuda or work.block.weights.dtype != torch.float32 or triton_fault():
+    if not in_kernels(work):
         return TORCH
     from aecompress.engines.cuda.step_kernels import ACTIVATIONS, fused_gradient
     from aecompress.engines.cuda.update_kernel import fused_update
@@ -92,20 +99,31 @@ def captured(body: Callable[[], None], rewind: Callable[[], None]) -> Callable[[
     return graph.replay
 
 
+def body_of(buffers: Buffers, work: Work, loss: str, batch: int) -> Callable[[], None]:
+    """Return the step at the buffers' counter, with ``batch`` rows."""
+    if narrow(work):
+        from aecompress.engines.cuda.narrow_kernels import narrow_step
+
+        return functools.partial(narrow_step, buffers, loss)
+    return functools.partial(step, buffers, loss, batch, pieces_for(work))
+
+
+def narrow(work: Work) -> bool:
+    """Return whether a step is made in three launches, of as many rows as are left."""
+    return in_kernels(work) and in_narrow_steps(work)
+
+
 def replay_of(graphs: Graphs, work: Work, batch: int) -> Callable[[], None]:
     """Return the replay of a step with ``batch`` rows; captured where it is the first, after which buffers are stale.
 
     On a CPU it is the step itself.
     """
-    loss = work.training.loss(work.block.generation)
-    if (loss, batch) not in graphs.replays:
-        buffers, pieces = graphs.buffers, pieces_for(work)
-
-        def body() -> None:
-            step(buffers, loss, batch, pieces)
-
-        graphs.replays[loss, batch] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
-    return graphs.replays[loss, batch]
+    loss, buffers = work.training.loss(work.block.generation), graphs.buffers
+    key = loss, 0 if narrow(work) else batch
+    if key not in graphs.replays:
+        body = body_of(buffers, work, loss, batch)
+        graphs.replays[key] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
+    return graphs.replays[key]
 
 
 def train(work: Work) -> None:

@@ -27,6 +27,10 @@ PLAIN_PRODUCTS = 16_384
 SAFE_ROWS = 16
 """Rows of a tile above which products of shorter numbers are not trusted: of 64 rows they become Hopper's warp-group
 products, whose code of Triton 3.6 read memory that was not there (triton-lang/triton#11366)."""
+SAFE_WIDTH = 32
+"""Columns of a tile, likewise."""
+MANY_BLOCKS = 528
+"""Four a multiprocessor."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -35,6 +39,19 @@ PATIENCE = 200_000
 
 def unfit(net: Autoencoder, batch: int) -> str:
     """Return why whole passes cannot train this network, as a clause for the user; "" where they can."""
+    why = not_narrow(net, batch)
+    form = form_of(net, batch, False)
+    if not why and form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
+        inputs, hidden = net.layers[0].inputs, max(layer.outputs for layer in net.layers[:-1])
+        return (
+            f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
+            f"{inputs} inputs, {hidden} units"
+        )
+    return why
+
+
+def not_narrow(net: Autoencoder, batch: int) -> str:
+    """Return why the kernels' tiles do not hold this network and its batches, as a clause; "" where they do."""
     hidden = max(layer.outputs for layer in net.layers[:-1])
     other = sorted({layer.activation for layer in net.layers} - set(ACTIVATIONS))
     kinds = sorted({layer.kind for layer in net.layers} - {"dense"})
@@ -44,12 +61,6 @@ def unfit(net: Autoencoder, batch: int) -> str:
         return f"whole passes on a GPU have layers of at most {WIDEST} units between the ends, not {hidden}"
     if batch > LARGEST_BATCH:
         return f"whole passes on a GPU have at most {LARGEST_BATCH} rows per step, not {batch}"
-    form = form_of(net, batch, False)
-    if form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
-        return (
-            f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
-            f"{net.layers[0].inputs} inputs, {hidden} units"
-        )
     return f"whole passes on a GPU have no activation {other[0]!r}" if other else ""
 
 
@@ -84,6 +95,25 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     warps = 8 if tile * width >= 1024 else 4
     product = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
     return Form(width, batch, tile, stretch, -(-inputs // stretch), warps, product)
+
+
+def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
+    """Return the sizes of the kernels that make one step; of many blocks the products are of shorter numbers.
+
+    Few blocks wait for each product, many for their turn: then what counts is how much a product occupies.
+    """
+    form = form_of(net, batch, False)
+    short = cells * form.parts > MANY_BLOCKS and form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
+    return form._replace(product=SHORT if short else form.product)
+
+
+def in_narrow_steps(work: Work) -> bool:
+    """Return whether a step of this training can be made in three launches."""
+    training, net = work.training, work.net
+    batch = min(training.batch, work.rows.shape[0])
+    if training.noise != "none" or training.products is not None or not_narrow(net, batch):
+        return False
+    return form_of(net, batch, False).product == PLAIN
 
 
 @functools.lru_cache(maxsize=64)

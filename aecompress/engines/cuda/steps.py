@@ -45,6 +45,8 @@ class Buffers:
     """int64 ``[steps of a pass]``: keys of the noise."""
     counter: Tensor
     """int64 ``[1]``: the next step of the pass."""
+    now: Tensor
+    """int64 ``[1]``: the step that is made; where a step is one launch, unused."""
     columns: Tensor
     """int64 ``[B]``: 0 .. B - 1."""
 
@@ -74,6 +76,7 @@ def new_buffers(work: Work) -> Buffers:
         tables=torch.ones((2, of), dtype=block.weights.dtype, device=device),
         keys=torch.zeros(of, dtype=torch.int64, device=device),
         counter=torch.zeros(1, dtype=torch.int64, device=device),
+        now=torch.zeros(1, dtype=torch.int64, device=device),
         columns=torch.arange(min(training.batch, rows.shape[0]), device=device),
     )
 

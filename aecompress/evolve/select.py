@@ -51,7 +51,7 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
         from aecompress.engines.cuda import select_kernels
 
         return select_kernels.lowest_of_parts(scores, sizes, counts)
-    parts = torch.split(scores, sizes, 1)
+    parts = torch.split(scores, list(sizes), 1)
     return torch.cat([lowest(part, [row[place] for row in counts]) for place, part in enumerate(parts)], 1)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @functools.cache
 def triton_fault() -> str:
-    """Return why triton cannot be used here; "" where it can. Imports it, and builds its driver where there is a GPU."""
+    """Return why triton cannot be used here; "" where it can. Imports it, and builds its driver if there is a GPU."""
     try:
         triton = importlib.import_module("triton")
         if torch.cuda.is_available():

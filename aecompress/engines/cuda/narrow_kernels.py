@@ -98,7 +98,7 @@ def up_kernel(w, rows, order, place, scratch, n, N, NET: tl.constexpr, P: tl.con
     step = tl.load(place[0])
     if tl.program_id(0) == 0:
         tl.store(place[1], step)
-    x, here, left = batch_of(rows, order, cell, step, N, b, i, B, D)
+    x, _, _ = batch_of(rows, order, cell, step, N, b, i, B, D)
     at, inside = NET[1][0] + i[:, None] * H + c[None, :], (i[:, None] < D) & (c[None, :] < H)
     weight = tl.load(w + cell.to(tl.int64) * n + at, mask=inside, other=0.0)
     tile = b[:, None] * W + c[None, :]
@@ -160,7 +160,7 @@ def back_kernel(w, m, v, masks, rows, order, rates, tables, place, scratch, n, N
     rate = tl.load(tables + step) * tl.load(rates + cell), tl.load(tables + of + step)
     at, inside = NET[1][0] + i[None, :] * H + c[:, None], (i[None, :] < D) & (c[:, None] < H)
     weight = load_three(row, at, inside, RULE)
-    x, here, left = batch_of(rows, order, cell, step, N, b, i, B, D)
+    x, _, _ = batch_of(rows, order, cell, step, N, b, i, B, D)
     outs = load_outs(scratch[2], cell, BP, NET)
     deltas = backward_middle(sum_of_blocks(scratch[1], cell, B, BP, W, S), outs, load_copy(scratch[3], cell, NET), NET)
     grad = tl.dot(tl.trans(deltas[0]), x, input_precision=NET[4])

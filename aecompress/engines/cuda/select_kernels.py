@@ -31,7 +31,7 @@ def sort_key(x):
 @triton.jit
 def passed(seen, k, parts, row, part, passes, DIGITS: tl.constexpr):
     """Return the digits of the k-th lowest key that some passes have found, and k among the keys that share them."""
-    prefix = 0
+    prefix = k * 0
     place = tl.arange(0, DIGITS)
     for turn in range(passes):
         counts = tl.load(seen + ((turn * tl.num_programs(1) + row) * parts + part) * DIGITS + place)
@@ -54,7 +54,7 @@ def stretch_of(scores, table, n, STRETCH: tl.constexpr):
 @triton.jit(do_not_specialize=["n", "parts", "passes"])
 def digits_kernel(scores, counts, table, seen, n, parts, passes, DIGITS: tl.constexpr, STRETCH: tl.constexpr):
     """Count the next digit of those keys whose higher digits are those of the k-th lowest."""
-    row, part, _, at, here, key = stretch_of(scores, table, n, STRETCH)
+    row, part, _, _, here, key = stretch_of(scores, table, n, STRETCH)
     k = tl.load(counts + row * parts + part)
     prefix, k = passed(seen, k, parts, row, part, passes, DIGITS)
     upper = key >> (24 - 8 * passes)
@@ -69,8 +69,8 @@ def digits_kernel(scores, counts, table, seen, n, parts, passes, DIGITS: tl.cons
 @triton.jit(do_not_specialize=["n", "parts"])
 def ties_kernel(scores, counts, table, seen, ties, n, parts, DIGITS: tl.constexpr, STRETCH: tl.constexpr):
     """Count the keys of the stretch that equal the k-th lowest."""
-    row, part, _, at, here, key = stretch_of(scores, table, n, STRETCH)
-    last, k = passed(seen, tl.load(counts + row * parts + part), parts, row, part, 4, DIGITS)
+    row, part, _, _, here, key = stretch_of(scores, table, n, STRETCH)
+    last, _ = passed(seen, tl.load(counts + row * parts + part), parts, row, part, 4, DIGITS)
     equal = here & (key == last)
     tl.store(ties + row * tl.num_programs(0) + tl.program_id(0), tl.sum(equal.to(tl.int32), 0))
 

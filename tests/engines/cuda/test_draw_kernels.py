@@ -31,7 +31,7 @@ def test_draws_in_one_launch_have_the_same_bits(generation: int, monkeypatch: py
 
 
 def test_engines_bring_the_draws_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ENGINES and rng.FUSED == {"cuda": fused_draws}
+    assert ENGINES and {"cuda": fused_draws} == rng.FUSED
     triton_fault.cache_clear()
     monkeypatch.setitem(sys.modules, "triton", None)
     try:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
+from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
 from aecompress.plan.device import check_memory, devices_for, find_device
@@ -51,3 +53,25 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
     individual = jobs["pair"].net.layout.size * 2 * (4 * 3 + 1)
     assert needed["pair"] > 4 * individual
     assert needed["opponents"] - needed["pair"] == 4 * 3 * individual // 2
+
+
+def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
+    job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
+    parameters, rows = 10 * job.net.layout.size, 4 * sum(part.size for part in job.dataset.splits.values())
+    gpu, needed = torch.device("cuda:0"), {}
+    for engine in ("eager", "cuda-graphs"):
+        plan = dataclasses.replace(job.plan, engine=ENGINES[engine])
+        low, high = 0, 1 << 40
+        while high - low > 1:
+            middle = (low + high) // 2
+            monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, middle=middle: (middle, 1 << 50))
+            try:
+                check_memory(plan, job.spec, job.dataset, gpu)
+                high = middle
+            except SpecError as fault:
+                assert "cuda:0 has" in str(fault) and "GiB free; choose smaller layers" in str(fault)
+                low = middle
+        needed[engine] = high - rows
+    assert needed["eager"] == parameters * (26 + 28)
+    assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30)

@@ -24,9 +24,14 @@ def triton_fault() -> str:
     return ""
 
 
+def kernels_on(device: torch.device) -> bool:
+    """Return whether kernels run on the device."""
+    return device.type == "cuda" and torch.cuda.is_available() and not triton_fault()
+
+
 def fused_draws(key: int, cells: Tensor, size: int, kind: torch.dtype) -> Tensor | None:
     """Return what :data:`aecompress.rng.FUSED` asks of a device, by a kernel; None where there is no triton."""
-    if triton_fault():
+    if not kernels_on(cells.device):
         return None
     from aecompress.engines.cuda.draw_kernels import drawn
 

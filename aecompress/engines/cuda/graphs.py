@@ -13,12 +13,15 @@ import torch
 
 from aecompress.engines import eager
 from aecompress.engines.base import Work
-from aecompress.engines.cuda.available import triton_fault
+from aecompress.engines.cuda.available import kernels_on
 from aecompress.engines.cuda.passes import in_narrow_steps
 from aecompress.engines.cuda.steps import Buffers, Pieces, Update, empty, fill, new_buffers, step, torch_gradient
+from aecompress.population.state import Population
 
 HELD = 12
 """Blocks whose graphs are held: as many sizes as the waves of an asynchronous ring have, and more."""
+HELD_BYTES = 1 << 30
+"""Of buffers, above which only one block's are held."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,26 @@ def graphs_for(work: Work) -> Graphs:
         if key not in _held or not _held[key].serves(work):
             for other in [other for other, graphs in _held.items() if graphs.buffers.rows is not work.rows]:
                 del _held[other]  # of another run, which has ended
-            while len(_held) >= HELD:
-                _held.popitem(last=False)
+            make_place(block_bytes(block))
             _held[key] = Graphs(new_buffers(work))
         _held.move_to_end(key)
         return _held[key]
+
+
+def make_place(needed: int) -> None:
+    """Let go of the least used graphs, so that those of a block of ``needed`` bytes can be held too."""
+    while _held and (len(_held) >= HELD or needed + sum(held_bytes()) > HELD_BYTES):
+        _held.popitem(last=False)
+
+
+def held_bytes() -> list[int]:
+    """Return the bytes of the blocks in the buffers that are held."""
+    return [block_bytes(graphs.buffers.block) for graphs in _held.values()]
+
+
+def block_bytes(block: Population) -> int:
+    """Return the bytes of a block's tensors, and of a gradient and masks as numbers."""
+    return sum(tensor.nbytes for tensor in block.tensors().values()) + 2 * block.weights.nbytes
 
 
 TORCH = Pieces(torch_gradient, cast(Update, eager.masked_update))  # whose numbers may be tensors
@@ -62,7 +80,7 @@ TORCH = Pieces(torch_gradient, cast(Update, eager.masked_update))  # whose numbe
 
 def in_kernels(work: Work) -> bool:
     """Return whether kernels can make the steps: in float32, with triton and a GPU."""
-    return work.block.weights.is_cuda and work.block.weights.dtype == torch.float32 and not triton_fault()
+    return work.block.weights.dtype == torch.float32 and kernels_on(work.block.weights.device)
 
 
 def pieces_for(work: Work) -> Pieces:

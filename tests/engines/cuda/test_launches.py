@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aecompress import rng
 from aecompress.engines.cuda import graphs, passes, steps
-from aecompress.engines.cuda.available import fused_draws
 from tests.engines.cuda.cases import Case, needs_interpreter, work_of
 
 PAPER = Case(sizes=(1000, 30, 10, 30, 1000), cells=10, batch=5, rows=15, loss="l1", optimizer="fresh-adam")
@@ -94,7 +93,9 @@ def test_launches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_interpreter
 def test_launches_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many steps: words and the order that they sort to, the tables, counters at 0, and one kernel."""
-    monkeypatch.setitem(rng.FUSED, "cpu", fused_draws)
+    from aecompress.engines.cuda import draw_kernels
+
+    monkeypatch.setitem(rng.FUSED, "cpu", draw_kernels.drawn)
     passes.fault_flag(torch.device("cpu"))
     for rows in (15, 40):
         work = work_of(dataclasses.replace(PAPER, rows=rows))

@@ -3,6 +3,7 @@
 AecompressError
 ├── SpecError      a field, flag or preset is wrong             (exit code 2)
 ├── DataError      a dataset cannot be read or used             (exit code 2)
+│   └── DamagedError   a file of ours is not what its checksum says
 ├── OutputError    the output folder or a file cannot be used   (exit code 2)
 ├── DeviceError    the requested device is not there            (exit code 2)
 ├── RunError       the run itself failed                        (exit code 1)
@@ -62,6 +63,10 @@ class SpecError(AecompressError):
 
 class DataError(AecompressError):
     """A dataset cannot be read, or its rows cannot be used."""
+
+
+class DamagedError(DataError):
+    """A file that was written with a checksum is not that file any more."""
 
 
 class OutputError(AecompressError):

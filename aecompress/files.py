@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 def write_text(path: Path, text: str) -> None:
@@ -24,6 +24,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def aside(path: Path) -> Path:
+    """Return where a folder is while a new one takes its place."""
+    return path.with_name(f".{path.name}.old")
+
+
+def standing(path: Path) -> Path:
+    """Return where a folder is to be read: the old one, where a kill came before the new one took its place."""
+    return path if path.exists() or not aside(path).is_dir() else aside(path)
+
+
 def read_own(path: Path) -> bytes:
     """Return the content of a file that a run of ours wrote; a link is not followed, a pipe not waited for.
 
@@ -34,7 +44,7 @@ def read_own(path: Path) -> bytes:
         return file.read()
 
 
-def open_own(path: Path) -> BinaryIO:
+def open_own(path: Path) -> BufferedReader:
     """Open a file that a run of ours wrote for reading; a link is not followed, a pipe not waited for.
 
     Raises:

@@ -1,10 +1,13 @@
-"""The first moments of the program: a signal ends it in one line, with its exit code, while imports still take time."""
+"""The first and the last moments of the program, when a signal finds no run to stop."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_at_once(received: int, frame: FrameType | None) -> None:
@@ -13,10 +16,17 @@ def end_at_once(received: int, frame: FrameType | None) -> None:
     os._exit(128 + received)
 
 
+def ignore() -> None:
+    """Ignore signals: all is done, and the interpreter, which drops its handlers before it ends, would be killed."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def main() -> None:
     """Entry point of the ``aecompress`` script."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, end_at_once)
+    atexit.register(ignore)  # threads have been waited for by then, under handlers that still end the program
     from aecompress.cli.main import main as run
 
     run()

@@ -31,3 +31,18 @@ def test_a_signal_in_the_first_moments_ends_in_one_line(number: int, after: floa
     _, errors = child.communicate(timeout=20)
     assert child.returncode == 128 + number
     assert len(errors.splitlines()) == 1 and "stopped by SIG" in errors, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "moment", ["atexit.register(strike)", "class Last:\n  __del__ = lambda self: strike()\nlast = Last()"]
+)
+def test_a_signal_in_the_last_moments_changes_no_exit_code(number: int, moment: str) -> None:
+    code = f"import atexit, os\nstrike = lambda kill=os.kill, own=os.getpid(): kill(own, {int(number)})\n{moment}\n"
+    done = subprocess.run(
+        isolated(f"{code}from aecompress.start import main; main()", "--version"),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("aecompress ")

@@ -39,6 +39,7 @@ class ExitCode(enum.IntEnum):
 _CODES: dict[type[errors.AecompressError], ExitCode] = {
     errors.SpecError: ExitCode.USAGE,
     errors.DataError: ExitCode.USAGE,
+    errors.DamagedError: ExitCode.USAGE,
     errors.OutputError: ExitCode.USAGE,
     errors.DeviceError: ExitCode.USAGE,
     errors.VerifyError: ExitCode.UNVERIFIED,

@@ -17,10 +17,10 @@ def inspect(
 ) -> None:
     """Show a model layer by layer: sizes, zeros, sparsity, inactive units."""
     with reported():
-        from aecompress.deploy.checkpoint import load_model
+        from aecompress.deploy.checkpoint import load_model, model_folder
         from aecompress.deploy.inspection import describe
 
-        model = load_model(folder / "model" if (folder / "model").is_dir() else folder)
+        model = load_model(model_folder(folder))
         table = describe(model)
         if json:
             emit_json(

@@ -143,12 +143,24 @@ def refuse_beside_resume(resolved: Resolved, output: Path | None, force: bool, n
 
 
 def finished(folder: Path) -> Ended | None:
-    """Return a finished run's events; None where the run is not finished, and so can be resumed."""
+    """Return a finished run's events; None where the run is not finished or its model is gone: it can be resumed.
+
+    Raises:
+        DataError: a file of the model was changed.
+    """
+    from aecompress.digests import check_folder
     from aecompress.events import current, read_log
+    from aecompress.files import aside
     from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
         return None
+    model = folder / "model"
+    if not model.is_dir() and aside(model).is_dir():  # a kill while it was exported again
+        aside(model).replace(model)
+    if not model.is_dir():
+        return None
+    check_folder(model)
     return Ended(folder, current(read_log(folder / "events.jsonl")))
 
 

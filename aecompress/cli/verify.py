@@ -26,18 +26,21 @@ def verify(
 ) -> None:
     """Compare an ONNX file with a model folder in onnxruntime; exit 3 when they differ."""
     with reported():
+        from aecompress.deploy.checkpoint import model_folder
         from aecompress.deploy.verify import verify_against
+        from aecompress.errors import DamagedError, VerifyError
         from aecompress.runs.again import rows_for_model
 
-        model = folder / "model" if (folder / "model").is_dir() else folder
-        given = None if rows is None else rows_for_model(rows, model, columns)
-        result = verify_against(file, model, given, tolerance)
+        model = model_folder(folder)
+        try:
+            given = None if rows is None else rows_for_model(rows, model, columns)
+            result = verify_against(file, model, given, tolerance)
+        except DamagedError as fault:
+            raise VerifyError(str(fault)) from fault
         if json:
             emit_json(result.to_json())
         else:
             for check in result.checks:
                 emit_row("passed" if check.passed else "FAILED", check.name, check.detail)
         if not result.passed:
-            from aecompress.errors import VerifyError
-
             raise VerifyError(f"{file}: is not the model in {folder}: {result.first_failure}")

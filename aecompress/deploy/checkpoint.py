@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from aecompress.digests import check_files, check_listed, check_seal, sealed, write_sums
 from aecompress.errors import DataError, SpecError
-from aecompress.files import read_own, write_bytes, write_text
+from aecompress.files import open_own, read_own, standing, write_bytes, write_text
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json, to_json
 from aecompress.parsing import parse_json, quoted
@@ -95,7 +97,7 @@ def unpack(path: Path) -> dict[str, Floats]:
 
 
 def save_model(folder: Path, model: Model) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into ``folder``."""
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, and the checksums of all files in it."""
     config = {
         "format": FORMAT,
         **model.about,
@@ -108,6 +110,7 @@ def save_model(folder: Path, model: Model) -> None:
     }
     write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
     write_bytes(folder / "model.safetensors", pack(torch_tensors(model), {"format": FORMAT, "zeros": model.zeros}))
+    write_sums(folder)
 
 
 def torch_tensors(model: Model) -> dict[str, Floats]:
@@ -137,8 +140,14 @@ def layers_from_json(part: str, given: Shape, values: Sequence[Mapping[str, Any]
     return chain
 
 
+def model_folder(folder: Path) -> Path:
+    """Return the model folder that a user names by itself or by its run."""
+    inside = standing(folder / "model")
+    return inside if inside.is_dir() else standing(folder)
+
+
 def load_model(folder: Path) -> Model:
-    """Read a model folder back, checking that tensors and layers fit together.
+    """Read a model folder back, checking that both files are as they were written, and fit together.
 
     Raises:
         DataError: a file is missing, damaged, or does not fit the others.
@@ -160,6 +169,7 @@ def load_model(folder: Path) -> Model:
     except (SpecError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
         raise DataError(f"{path}: is not a model's config ({quoted(repr(fault))}); make the model again") from fault
     tensors = weights_of(folder / "model.safetensors", encoder + decoder)
+    check_files(folder, "config.json", "model.safetensors")
     ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")
     about = {key: value for key, value in config.items() if key not in ours}
     return Model(encoder, decoder, tensors, scaling, about)
@@ -220,12 +230,21 @@ def save_state(folder: Path, generation: int, tensors: Mapping[str, NDArray[Any]
     folder.mkdir(exist_ok=True)
     path = folder / f"generation-{generation:06d}.safetensors"
     digest = write_state(path, tensors)
-    manifest = {"generation": generation, "sha256": digest, **about}
+    manifest = sealed({"generation": generation, "sha256": digest, **about})
     write_text(path.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
-    for old in sorted(folder.glob("generation-*.json"))[:-STATES_KEPT]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    # States beyond this one were passed over as damaged when the run resumed.
+    kept = [old for number, old in states(folder) if number <= generation][:STATES_KEPT]
+    for _, old in states(folder):
+        if old not in kept:
+            old.unlink()
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
     return path
+
+
+def states(folder: Path) -> list[tuple[int, Path]]:
+    """Return the generation and the manifest of every state in a folder, the newest first."""
+    found = ((re.fullmatch(r"generation-([0-9]{6,18})\.json", path.name), path) for path in folder.glob("*.json"))
+    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
 
 
 def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
@@ -275,16 +294,18 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
         DataError: the states belong to another run.
     """
     passed_over = []
-    for manifest in sorted(folder.glob("generation-*.json"), reverse=True):
+    for generation, manifest in states(folder):
         path = manifest.with_suffix(".safetensors")
         try:
             stated = parse_json(read_own(manifest))
-            with path.open("rb") as file:
+            check_seal(stated)
+            if stated["generation"] != generation:
+                raise ValueError(f"its manifest is of generation {stated['generation']}")
+            with open_own(path) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
                     raise ValueError("its checksum does not match")
-            generation = int(stated["generation"])
             tensors = dict(safetensors.numpy.load_file(path))
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as fault:
             passed_over.append(f"{path.name} is damaged ({fault})")
             continue
         wrong = [key for key, value in about.items() if stated.get(key) != value]
@@ -303,7 +324,12 @@ def save_rows(path: Path, rows: Floats) -> None:
 
 
 def load_rows(path: Path) -> Floats:
-    """Scaled rows ``[N, D]`` kept by :func:`save_rows`."""
+    """Scaled rows ``[N, D]`` kept by :func:`save_rows`.
+
+    Raises:
+        DataError: they cannot be read, or are not as they were written.
+    """
+    check_listed(path)
     tensors = unpack(path)
     if set(tensors) != {"rows"} or tensors["rows"].ndim != 2:
         raise DataError(f"{path}: holds {', '.join(sorted(tensors))}, not rows; name a rows.safetensors")

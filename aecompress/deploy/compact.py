@@ -155,7 +155,7 @@ def fold_constants(layers: list[Weighted], here: int) -> None:
     constant = ~fed(layer.matrix, layer.weight)
     # Units of a tied layer that keeps them all keep theirs below too, and their weights as trained.
     stuck = after.matrix.tied and (here + 2 == len(layers) or not can_drop(layers, here + 1))
-    if stuck or not constant.any():
+    if stuck or not constant.any() or not can_drop(layers, here):
         return
     values = constants(layer)
     if after.bound.layer.pads:

@@ -20,6 +20,7 @@ from aecompress.deploy.fingerprint import fingerprint
 from aecompress.deploy.latency import Times, ratio, take_turns
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import load, session
+from aecompress.digests import check_listed
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL, Ratio, milliseconds_text
 from aecompress.polling import Poll
@@ -91,9 +92,11 @@ def bench(
         poll: called between rounds of turns; may raise to stop.
 
     Raises:
-        DataError: a file cannot be loaded, or does not take float32 rows.
+        DataError: a file cannot be loaded, was changed, or does not take float32 rows.
         RunError: a file gives values that are not finite.
     """
+    for path in paths:
+        check_listed(path)
     loads = [[_loading(path) for path in paths] for _ in range(LOADS)]
     found = rounds(paths, batches, threads, seconds, poll)
     return [

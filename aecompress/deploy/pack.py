@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -25,9 +26,11 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Draft, Store
 from aecompress.deploy.reading import read_onnx
-from aecompress.deploy.session import session
-from aecompress.errors import VerifyError
+from aecompress.deploy.session import load, session
+from aecompress.digests import check_listed
+from aecompress.errors import DataError, VerifyError
 from aecompress.files import write_bytes
+from aecompress.parsing import quoted
 
 Bytes = NDArray[np.uint8]
 MIN_OPSET = 18
@@ -316,21 +319,38 @@ def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
 
 
 def make_plain(path: Path, output: Path) -> None:
-    """Write the plain form of a packed file, verified to give the same values.
+    """Write the plain form of a packed file, after it was verified to give the same values.
 
     Raises:
-        DataError: the file cannot be read or used.
-        VerifyError: the plain file is another function.
+        DataError: the file cannot be read or used; nothing was written.
+        VerifyError: the plain file is another function; nothing was written.
     """
+    check_listed(path)
     before = session(path, 1)
-    plain = unpack(read_onnx(path))
-    write_bytes(output, plain.SerializeToString(deterministic=True))
-    after = session(output, 1)
-    node = before.get_inputs()[0]
-    rows = rng.host(0, "plain-rows").random((7, node.shape[1]), dtype=np.float32)
-    if not np.array_equal(before.run(None, {node.name: rows})[0], after.run(None, {node.name: rows})[0]):
-        output.unlink()
+    plain = unpack(read_onnx(path)).SerializeToString(deterministic=True)
+    expected, found = some_values(path, before), some_values(path, load(path, plain, 1))
+    if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(expected, found, strict=True)):
         raise VerifyError(f"{output}: would not give what {path} gives; nothing was written")
+    write_bytes(output, plain)
+
+
+def some_values(path: Path, runner: onnxruntime.InferenceSession) -> list[NDArray[Any]]:
+    """Return what a file gives on seven random rows.
+
+    Raises:
+        DataError: it does not take rows of float32, or fails on them.
+    """
+    inputs = runner.get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        given = quoted(", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs))
+        raise DataError(f"{path}: takes {given}; only files of one float32 input [rows, width] are made plain")
+    count = shape[0] if isinstance(shape[0], int) else 7
+    rows = rng.host(0, "plain-rows").random((count, shape[1]), dtype=np.float32)
+    try:
+        return list(runner.run(None, {inputs[0].name: rows}))
+    except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
+        raise DataError(f"{path}: fails on {count} random rows ({quoted(fault)}); export it again") from fault
 
 
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:

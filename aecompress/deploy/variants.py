@@ -21,13 +21,13 @@ from aecompress.deploy.sparse import load_sparse, save_sparse
 from aecompress.deploy.verify import Check
 from aecompress.files import write_bytes
 from aecompress.intervals import BUSY, Ratio, mean
+from aecompress.polling import Poll
 
 VARIANTS = ("packed", "fp16", "int8", "scorer", "sparse")
 TIMED_BATCHES = (1, 64)
 TIMED_SECONDS = 0.1
 """The most for each file and batch."""
 CALIBRATION_ROWS = 4096
-Poll = Callable[[], None]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from aecompress.deploy.expected import ENDS, Expectations, Expected, affine, emb
 from aecompress.deploy.graph import PARTS
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import LARGEST_BATCH, SMALL_BATCH_ROWS, _one_line, attempt, run_batches, session
+from aecompress.digests import check_listed
 from aecompress.errors import DataError
 from aecompress.files import read_own
 from aecompress.parsing import parse_json, quoted
@@ -114,6 +115,7 @@ def opened(path: Path, wanted: str | None = None) -> Opened:
     """
     label = path.name
     try:
+        check_listed(path)
         proto = read_onnx(path)
         onnx.checker.check_model(proto, full_check=True)
     except DataError as fault:
@@ -388,7 +390,12 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
 
 
 def kept_number(folder: Path, key: str, otherwise: float) -> float:
-    """A number that ``verification.json`` has; ``otherwise`` where there is none."""
+    """A number that ``verification.json`` has; ``otherwise`` where there is none.
+
+    Raises:
+        DataError: it is not as it was written.
+    """
+    check_listed(folder / "verification.json")
     try:
         return float(parse_json(read_own(folder / "verification.json"))[key])
     except (OSError, ValueError, KeyError, TypeError):

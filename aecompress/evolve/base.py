@@ -39,7 +39,7 @@ class Plan:
     training: Training
     pruning: Pruning | None
     rule: str
-    """Of :data:`aecompress.evolve.rules.RULES`: how a generation's individuals come from the last one's."""
+    """Of :data:`aecompress.evolve.rules.registry.RULES`: how a generation's individuals come from the last one's."""
     neighbourhood: Neighbourhood
     """What rules with space look at."""
     metric: str

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from aecompress.data.dataset import Dataset
+from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.counts import cells_of
@@ -55,9 +56,16 @@ def first_population(
     )
     views = net.layout.views(population.weights)
     last = net.decoder[-1]
-    if scaled and last.activation in MEAN_BIAS:
+    bias = views[last.name + ".bias"]
+    if scaled and last.activation in MEAN_BIAS and bias.shape[-1] == dataset.train.shape[1]:
         mean = torch.from_numpy(dataset.train.mean(0, dtype=np.float64))
-        views[last.name + ".bias"].copy_(MEAN_BIAS[last.activation](mean))
+        bias.copy_(MEAN_BIAS[last.activation](mean))
     for name, tensor in (init or {}).items():
-        views[name].copy_(torch.from_numpy(np.atleast_2d(tensor).copy()))
+        given = np.atleast_2d(tensor)
+        if given.shape != views[name].shape[1:]:
+            raise DataError(
+                f"{spec.model.init}: {name} has shape {given.shape}, the network's {tuple(views[name].shape[1:])}; "
+                "give the model that the spec describes"
+            )
+        views[name].copy_(torch.from_numpy(given.copy()))
     return population

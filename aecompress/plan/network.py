@@ -19,6 +19,12 @@ def network_of(model: ModelSpec, inputs: int) -> Autoencoder:
     variational = model.family == "variational"
     if model.encoder:
         written = model.encoder + model.decoder
+        odd = next((layer for layer in (model.encoder[-1], model.decoder[0]) if layer.kind != "dense"), None)
+        if variational and odd is not None:
+            raise SpecError(
+                f"model.family = 'variational': its latent layer and the one after it are dense, not {odd.kind}; "
+                "write these as dense layers"
+            )
         net = build(_layers("encoder", model.encoder), _layers("decoder", model.decoder), (inputs,), variational)
         for layer, bound in zip(written, net.layers, strict=True):
             if bound.units != layer.out:

@@ -17,20 +17,22 @@ from aecompress.data.sources.registry import read_array
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError
+from aecompress.files import standing
 from aecompress.plan.budget import file_bytes
 from aecompress.plan.data import request_of
 from aecompress.plan.export import Export, export_of
 from aecompress.runs import folder, front
 from aecompress.runs.metrics import with_metrics
 from aecompress.runs.package import Package, TooLargeError, export_model
+from aecompress.runs.restore import restored
 from aecompress.spec.resolve import resolve
-from aecompress.steering import fingerprint_of, read_status
+from aecompress.steering import fingerprint_of
 
 
 def export_again(
     run: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool, pick: str | None = None
 ) -> Package:
-    """Write the model files of a finished run again, from its weights and rows.
+    """Write the model files of a run again, from its weights and rows; where it has no model, from its last checkpoint.
 
     Args:
         flags: dotted path -> (the flag as the user wrote it, value) of export fields.
@@ -41,7 +43,7 @@ def export_again(
     Raises:
         AecompressError: the run has no model, a flag is wrong, the rows are gone, or a file does not verify.
     """
-    status = read_status(run)
+    _, status = folder.started_with(run)
     spec = resolve(flags, file=run / "spec.toml").spec
     if output is not None:
         folder.check_output(output, False)
@@ -52,7 +54,8 @@ def export_again(
     export = export_of(spec)
     if pick is not None:
         return export_picked(run, pick, export, dataset, output, dense)
-    model = load_model(run / "model")
+    where = standing(run / "model")
+    model = load_model(where) if where.is_dir() else restored(run)
     return export_model(run, model, dataset, export, lambda: None, final=output, compacted=not dense)
 
 
@@ -64,13 +67,13 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
 
     def size_of(member: front.Member) -> int:
         if member.path not in sizes:
-            model = load_model(member.path)
+            model = load_model(standing(member.path))
             sizes[member.path] = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
         return sizes[member.path]
 
     while True:
         member = front.pick(members, pick, size_of)
-        model, final = with_metrics(load_model(member.path), export, dataset), output or member.path
+        model, final = with_metrics(load_model(standing(member.path)), export, dataset), output or member.path
         try:
             return export_model(
                 run, model, dataset, export, lambda: None, final=final, compacted=not dense, most_bytes=most

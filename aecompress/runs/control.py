@@ -44,7 +44,7 @@ class Control:
             if self._order() == "pause":
                 self._pause()
             if self._order() == "stop":
-                raise Interrupted(f"stopped by control after generation {self.generation}", signal.SIGTERM)
+                raise Interrupted(f"stopped by control after epoch {self.generation}", signal.SIGTERM)
             self._next = time.monotonic() + CONTROL_SECONDS
 
     def _pause(self) -> None:
@@ -59,7 +59,7 @@ class Control:
         number = self._stop()
         if number is not None:
             name = signal.Signals(number).name
-            raise Interrupted(f"stopped by {name} after generation {self.generation}", number)
+            raise Interrupted(f"stopped by {name} after epoch {self.generation}", number)
 
     def _order(self) -> str:
         try:

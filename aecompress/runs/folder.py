@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -18,46 +18,68 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from aecompress.errors import OutputError
-from aecompress.files import write_text
+from aecompress.data.sources.stdin import STDIN
+from aecompress.errors import DataError, OutputError, SpecError
+from aecompress.files import aside, write_text
+from aecompress.spec.resolve import Resolved, resolve
+from aecompress.spec.toml import read_toml
+from aecompress.steering import read_status
 
+BEGUN = ".begun"
+"""In a folder until its ``run.json`` is: a kill in between leaves a folder that a run of ours wrote."""
 OURS = (
     "spec.toml",
-    "run.json",
     "events.jsonl",
     "control",
-    "data.npy",
     "checkpoint",
     "front",
     ".front.part",
+    ".front.old",
     "report.html",
-    "figures",
     "tensorboard",
     ".mlflow",
     "model",
     ".model.part",
+    ".model.old",
     "verification-failed.json",
 )
-"""What a run writes into its folder; the only things ``force`` removes."""
+"""What a run writes into its folder, besides run.json, data.npy and figures; the only things ``force`` removes."""
+FIGURES = (".svg", ".png")
 LOCK_TRIES = 5
 
 
-def check_output(folder: Path, force: bool) -> None:
+def check_output(folder: Path, force: bool, inputs: Sequence[Path] = ()) -> None:
     """Refuse a folder that a run must not write to.
 
+    Args:
+        inputs: files that the run reads.
+
     Raises:
-        OutputError: it is a file, or not empty and ``force`` is not given.
+        OutputError: it is a file, or not empty and ``force`` is not given, or holds no run of ours, or an input.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; choose a folder with -o")
     if folder.exists() and any(folder.iterdir()) and not force:
         raise OutputError(f"{folder}: is not empty; choose another folder with -o, or --force to replace the run in it")
-    if (folder / "model").exists() and not (folder / "run.json").exists():
-        raise OutputError(f"{folder}: holds a model that no run wrote; choose another folder with -o")
+    if folder.exists() and any(folder.iterdir()) and not holds_run(folder):
+        raise OutputError(f"{folder}: holds files that no run wrote; choose another folder with -o")
+    for path in inputs:
+        if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"{folder}: holds the input {path}; choose another folder with -o")
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a run of ours wrote the folder, even if it ended at once."""
+    if (folder / BEGUN).exists():
+        return True
+    try:
+        return "spec_hash" in read_status(folder)
+    except DataError:
+        return False
 
 
 def begin(folder: Path, spec_toml: str) -> None:
-    """Create the folder, remove an earlier run's files from it, and write the spec.
+    """Create the folder, remove an earlier run's files from it, and write the spec; ``run.json`` is replaced later.
 
     Raises:
         OutputError: it cannot be written, or another process writes a run there.
@@ -66,12 +88,23 @@ def begin(folder: Path, spec_toml: str) -> None:
         if (folder / "events.jsonl").exists():
             open_log(folder).close()
         folder.mkdir(parents=True, exist_ok=True)
-        for name in OURS:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        (folder / BEGUN).touch()
+        for path in written_by_runs(folder):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         write_text(folder / "spec.toml", spec_toml)
     except OSError as fault:
         raise OutputError(f"{folder}: cannot be written ({fault.strerror}); choose another folder with -o") from fault
+
+
+def written_by_runs(folder: Path) -> list[Path]:
+    """Return what the last run wrote into its folder, besides ``run.json``; other files are the user's."""
+    found = [folder / name for name in OURS]
+    found += [path for path in (folder / "figures").glob("*") if path.suffix in FIGURES]
+    try:
+        rows = read_toml(folder / "spec.toml").get("data", {}).get("source") == STDIN
+    except (SpecError, AttributeError):
+        rows = False
+    return [*found, folder / "data.npy"] if rows else found
 
 
 def write_status(folder: Path, status: str, about: dict[str, Any]) -> None:
@@ -123,7 +156,8 @@ def lock(log: TextIO) -> bool:
 def staged(final: Path) -> Iterator[Path]:
     """Create a folder under a temporary name beside ``final``; rename it into place on success, remove it on error.
 
-    What was at ``final`` is replaced.
+    What was at ``final`` is replaced: it is renamed aside first and removed last, so that a kill at any time leaves
+    one of both, which readers find (:func:`aecompress.files.standing`).
     """
     temporary = final.with_name(f".{final.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -133,5 +167,36 @@ def staged(final: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.replace(final)
+    old = aside(final)
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.replace(old)
+    try:
+        temporary.replace(final)
+    except OSError:
+        recover(final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(final: Path) -> None:
+    """Put back a folder that was renamed aside, where a kill came before the new one took its place."""
+    if not final.exists() and aside(final).is_dir():
+        aside(final).replace(final)
+
+
+def started_with(folder: Path) -> tuple[Resolved, dict[str, Any]]:
+    """Return the spec that the run in ``folder`` was started with, and its status.
+
+    Raises:
+        DataError: there is no run, or ``spec.toml`` was changed since.
+        SpecError: ``spec.toml`` cannot be read.
+    """
+    status = read_status(folder)
+    resolved = resolve(file=folder / "spec.toml")
+    if resolved.spec.hash != status.get("spec_hash"):
+        raise DataError(
+            f"{folder / 'spec.toml'}: is not the spec that the run was started with, whose hash run.json has; "
+            "restore it, or start another run with `aecompress prune --spec`"
+        )
+    return Resolved(resolved.spec, dict(status.get("sources", resolved.sources))), status

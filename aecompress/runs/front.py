@@ -12,6 +12,7 @@ from typing import Any
 from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import Model
 from aecompress.errors import DataError, SpecError
+from aecompress.files import standing
 from aecompress.runs.folder import staged
 
 PICKS = "knee, sparsity=SHARE, loss<=VALUE or bytes<=NUMBER"
@@ -60,14 +61,16 @@ def load(run: Path) -> list[Member]:
     Raises:
         DataError: the run has none.
     """
-    folders = sorted((run / "front").glob("[0-9]*")) if (run / "front").is_dir() else []
+    where = standing(run / "front")
+    names = {path.name for path in where.glob("[0-9]*")} | {path.name[1:-4] for path in where.glob(".[0-9]*.old")}
+    folders = [where / name for name in sorted(names)]
     if not folders:
         raise DataError(
             f"{run}: has no front; a finished run whose cells have budgets of their own (--mode coevo) writes one"
         )
     members = []
     for path in folders:
-        model = checkpoint.load_model(path)
+        model = checkpoint.load_model(standing(path))
         losses, metric = losses_of(path, model)
         members.append(
             Member(

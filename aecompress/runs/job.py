@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.sources.registry import read_array
+from aecompress.data.interactions import PREFIX
+from aecompress.data.sources.registry import file_and_key, read_array
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
@@ -31,8 +32,8 @@ from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved, resolve
-from aecompress.steering import fingerprint_of, new_folder, read_status
+from aecompress.spec.resolve import Resolved
+from aecompress.steering import fingerprint_of, new_folder
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
     """
+    inputs = inputs_of(resolved.spec)
     if output is not None:
-        folder.check_output(output, force)
+        folder.check_output(output, force, inputs)
     devices = devices_for(resolved.spec.device)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
     if output is None:
@@ -82,15 +84,19 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     return _job(resolved, dataset, devices, output, Path.cwd())
 
 
+def inputs_of(spec: RunSpec) -> list[Path]:
+    """Return the files that a run reads; names of built-in sources are none that exist."""
+    sources = (spec.data.source.removeprefix(PREFIX), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
+    return [file_and_key(source)[0] for source in sources if source]
+
+
 def prepare_resume(where: Path) -> Job:
     """Return the job that resumes the run in ``where``.
 
     Raises:
         AecompressError: there is no such run, or its data are gone or have changed.
     """
-    status = read_status(where)
-    resolved = resolve(file=where / "spec.toml")
-    resolved = Resolved(resolved.spec, dict(status.get("sources", resolved.sources)))
+    resolved, status = folder.started_with(where)
     devices = devices_for(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))

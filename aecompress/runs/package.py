@@ -19,6 +19,7 @@ from aecompress.data.interactions import few
 from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
+from aecompress.digests import SUMS, write_sums
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text
 from aecompress.plan.export import Export
@@ -41,7 +42,7 @@ MODEL_FILES = {
     "decoder": "decoder.onnx",
     "autoencoder": "autoencoder.onnx",
 }
-REPORT_FILES = {"verification": "verification.json", "card": "README.md"}
+REPORT_FILES = {"verification": "verification.json", "card": "README.md", "checksums": SUMS}
 """File names by kind, besides those of variants, which stand between the two."""
 
 
@@ -142,6 +143,7 @@ def export_model(
             raise TooLargeError(size)
         compared = compare(folder, source, outcome)
         write_text(folder / "README.md", model_card(model, dataset, export, verification, compared))
+        write_sums(folder)
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
     return Package(verification, files, compared)

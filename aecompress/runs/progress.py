@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from aecompress import events
 from aecompress.deploy import checkpoint
-from aecompress.population.state import Population
+from aecompress.plan.first import first_population
+from aecompress.population.state import Population, load_tensors
 from aecompress.runs.job import Job
 
 
@@ -30,3 +33,15 @@ class Progress:
         path = checkpoint.save_state(job.folder / "checkpoint", self.population.generation, tensors, job.identity)
         self.saved = self.population.generation
         return path
+
+
+def last_population(job: Job) -> tuple[Population, list[str]]:
+    """Return the population of the run's last whole checkpoint, and a sentence per checkpoint passed over.
+
+    Without one it is that of before generation 0.
+    """
+    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
+    last, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
+    if arrays:
+        load_tensors(population, {name: torch.from_numpy(array) for name, array in arrays.items()}, last)
+    return population, notes

@@ -34,9 +34,11 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
         if job.dataset.stdin is not None:
             checkpoint.write_array(job.folder / "data.npy", job.dataset.stdin)
     about = _about(job)
-    folder.write_status(job.folder, "running", about)
-    (job.folder / "control").unlink(missing_ok=True)
-    with folder.open_log(job.folder) as file, _threads(job.plan.blocks.threads):
+    with folder.open_log(job.folder) as file, torch_threads(job.plan.blocks.threads):
+        # Nothing of a run that another process writes is touched: what follows needs the log's lock.
+        folder.write_status(job.folder, "running", about)
+        (job.folder / folder.BEGUN).unlink(missing_ok=True)
+        (job.folder / "control").unlink(missing_ok=True)
 
         def log(event: events.Event) -> events.Event:
             file.write(events.to_json(event) + "\n")
@@ -87,7 +89,7 @@ def _about(job: Job) -> dict[str, Any]:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def torch_threads(count: int | None) -> Iterator[None]:
     """Give torch's operations ``count`` threads inside; None: as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)

@@ -6,10 +6,7 @@ import dataclasses
 import time
 from collections.abc import Generator, Iterator
 
-import torch
-
 from aecompress import events
-from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.timed import Clock, timed
 from aecompress.engines.workers import no_denormals
@@ -20,7 +17,7 @@ from aecompress.evolve.generation import generation
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
 from aecompress.polling import Poll
-from aecompress.population.state import Population, load_tensors
+from aecompress.population.state import Population
 from aecompress.runs import narrate
 from aecompress.runs.choose import choose
 from aecompress.runs.control import Control
@@ -28,7 +25,7 @@ from aecompress.runs.job import Job
 from aecompress.runs.metrics import evaluated
 from aecompress.runs.model import save_front
 from aecompress.runs.package import export_model, missed_budget
-from aecompress.runs.progress import Progress
+from aecompress.runs.progress import Progress, last_population
 
 
 def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Event]:
@@ -64,13 +61,12 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
 
 def start_or_resume(job: Job, control: Control, progress: Progress) -> Generator[events.Event, None, Population]:
     """Return the population to continue from: before generation 0, or that of the run's last whole checkpoint."""
-    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
     if job.resumed:
-        last, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
-        if arrays:
-            load_tensors(population, {name: torch.from_numpy(array) for name, array in arrays.items()}, last)
-        progress.saved = control.generation = last
-        yield events.Resumed(at=time.time(), generation=last, note="; ".join(notes))
+        population, notes = last_population(job)
+        progress.saved = control.generation = population.generation
+        yield events.Resumed(at=time.time(), generation=population.generation, note="; ".join(notes))
+    else:
+        population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
     if not job.resumed or not narrate.has_started(job.folder):
         yield narrate.started(job)
     progress.population = population

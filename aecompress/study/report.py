@@ -15,9 +15,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from numpy.typing import NDArray
 
-from aecompress.deploy.checkpoint import load_model, load_rows
+from aecompress.deploy.checkpoint import load_model, load_rows, model_folder
 from aecompress.deploy.reference import run as run_layers
-from aecompress.errors import AecompressError, DataError, OutputError, printable
+from aecompress.errors import DataError, OutputError, printable
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
 from aecompress.spec.toml import flatten
@@ -132,13 +132,17 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
 
 
 def layer_activations(where: Path) -> tuple[dict[str, Floats], str]:
-    """Return what every unit of the exported model gives on the rows kept beside it, by layer; or why there is none."""
-    rows = where / "model" / "rows.safetensors"
-    try:
-        model = load_model(where / "model")
-        values = np.asarray(load_rows(rows), dtype=np.float64)
-    except AecompressError:
+    """Return what every unit of the exported model gives on the rows kept beside it, by layer; or why there is none.
+
+    Raises:
+        DataError: the model or its rows were changed.
+    """
+    folder = model_folder(where)
+    rows = folder / "rows.safetensors"
+    if not rows.exists():
         return {}, "There is no activation map: the run has no model, or kept no rows beside it."
+    model = load_model(folder)
+    values = np.asarray(load_rows(rows), dtype=np.float64)
     activations = {}
     for layer in (*model.encoder, *model.decoder):
         values = run_layers([layer], model.tensors, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import onnx
@@ -127,3 +128,14 @@ def test_a_budget_that_is_missed_exits_with_one(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "budget.max_params = 100" in done.stderr
     assert (tmp_path / "run/model/autoencoder.onnx").exists()
+
+
+def test_a_damaged_model_folder_fails_verification_and_is_bad_input_elsewhere(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished / "model", tmp_path / "model")
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-2] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    for command, code in ((("verify", finished / "model" / "encoder.onnx", folder), 3), (("inspect", folder), 2)):
+        done = call(*command)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert "model.safetensors: was changed or damaged" in done.stderr

@@ -62,6 +62,6 @@ def test_names_from_a_log_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture
 def test_a_narrow_terminal_gets_a_table_that_fits_and_is_told_what_it_lacks() -> None:
     compared = next(event for event in EVENTS if isinstance(event, Compared))
     whole, narrow = before_and_after(compared).splitlines(), before_and_after(compared, 80).splitlines()
-    assert len(narrow) == len(whole) + 1 and narrow[-1].startswith("(non-zeros, ")
+    assert len(narrow) == len(whole) + 1 and narrow[-1].startswith("(non-zeros; ")
     assert max(map(len, narrow)) <= 80 < max(map(len, whole))
     assert before_and_after(compared, 200).splitlines() == whole

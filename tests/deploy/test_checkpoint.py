@@ -28,6 +28,7 @@ from aecompress.deploy.checkpoint import (
     torch_tensors,
     unpack,
 )
+from aecompress.digests import write_sums
 from aecompress.errors import DataError
 from tests.deploy.models import INPUTS, tiny_model, tiny_rows
 
@@ -52,7 +53,7 @@ def test_a_saved_model_is_loaded_equal(tmp_path: Path) -> None:
     model = pruned(tiny_model())
     save_model(tmp_path, model)
     same(load_model(tmp_path), model)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", "config.json", "model.safetensors"]
 
 
 def test_a_model_counts_its_zeros() -> None:
@@ -302,7 +303,74 @@ def test_a_saved_state_is_loaded_to_the_same_bits(tmp_path: Path) -> None:
 def test_the_manifest_names_the_state_and_its_checksum(tmp_path: Path) -> None:
     path = save_state(tmp_path, 7, state(7), ABOUT)
     manifest = json.loads(path.with_suffix(".json").read_text())
+    assert manifest.pop("seal")
     assert manifest == {"generation": 7, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **ABOUT}
+
+
+def test_every_single_bit_of_a_model_folder_counts(folder: Path) -> None:
+    for path, step in ((folder / "config.json", 1), (folder / "model.safetensors", 7)):
+        whole = path.read_bytes()
+        for place in range(0, len(whole), step):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << place % 8
+            path.write_bytes(bytes(damaged))
+            with pytest.raises(DataError, match=path.name.replace(".", "[.]")):
+                load_model(folder)
+        path.write_bytes(whole)
+    assert load_model(folder)
+
+
+def test_a_model_without_its_list_of_checksums_is_refused(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match=r"SHA256SUMS: does not list config\.json, so that it cannot be checked"):
+        load_model(folder)
+
+
+def test_rows_that_were_changed_are_refused(folder: Path) -> None:
+    save_rows(folder / "rows.safetensors", tiny_rows())
+    write_sums(folder)
+    assert np.array_equal(load_rows(folder / "rows.safetensors"), tiny_rows())
+    flip(folder / "rows.safetensors")
+    with pytest.raises(DataError, match=r"rows\.safetensors: was changed or damaged"):
+        load_rows(folder / "rows.safetensors")
+
+
+def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
+    save_state(tmp_path, 1, state(1), ABOUT)
+    path = save_state(tmp_path, 8, state(8), ABOUT).with_suffix(".json")
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1):
+        if whole[place : place + 1].isspace():
+            continue
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(bytes(damaged))
+        assert load_state(tmp_path, ABOUT)[0] == 1, bytes(damaged)
+
+
+def test_a_manifest_of_another_generation_than_its_name_is_passed_over(tmp_path: Path) -> None:
+    save_state(tmp_path, 8, state(8), ABOUT)
+    for ending in ("json", "safetensors"):
+        (tmp_path / f"generation-000008.{ending}").rename(tmp_path / f"generation-000009.{ending}")
+    generation, _, (note,) = load_state(tmp_path, ABOUT)
+    assert generation == 0 and "its manifest is of generation 8" in note
+
+
+def test_states_are_ordered_by_number(tmp_path: Path) -> None:
+    for generation in (999_980, 999_990, 1_000_000, 1_000_010):
+        save_state(tmp_path, generation, state(1), ABOUT)
+        assert load_state(tmp_path, ABOUT)[0] == generation
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == [
+        "generation-1000000.json",
+        "generation-1000010.json",
+    ]
+
+
+def test_a_state_written_after_damaged_ones_is_kept(tmp_path: Path) -> None:
+    for generation in (2, 4):
+        cut(save_state(tmp_path, generation, state(generation), ABOUT))
+    save_state(tmp_path, 1, state(1), ABOUT)
+    assert load_state(tmp_path, ABOUT)[::2] == (1, [])
 
 
 def test_the_last_two_states_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:

@@ -14,10 +14,13 @@ import onnxruntime
 import pytest
 import torch
 
+from aecompress.api.load import load
 from aecompress.deploy import compact, graph, reference, verify
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
+from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.engines.numba import activations as compiled
+from aecompress.errors import DataError
 from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, per_unit, removed_units
 from aecompress.layers import activations, kinds
 from aecompress.layers.base import BoundLayer, Layer, bind
@@ -207,6 +210,28 @@ def test_compaction_keeps_the_function_on_random_masks(kind: str, seed: int, den
         assert sum(one.weight.size for one in small.layers) <= sum(one.weight.size for one in whole.layers)
         for one in small.layers:
             assert one.weight.shape == (one.bound.inputs, one.bound.outputs)
+
+
+@ALL
+@pytest.mark.parametrize("seed", range(4))
+def test_compaction_keeps_the_function_of_a_chain_that_begins_with_the_kind(kind: str, seed: int) -> None:
+    encoder = bind([MAKE[kind]("encoder.0"), Dense("encoder.1", 3, "relu")], (INPUTS,))
+    decoder = bind([MAKE[kind]("decoder.0"), Dense("decoder.1", INPUTS, "identity")], (3,))
+    net = Autoencoder(encoder, decoder)
+    model, rows = model_of(net, seed, 0.5), rows_of()
+    for layers in (net.encoder, net.decoder, net.layers):
+        given = rows if layers[0].given == (INPUTS,) else rows[:, : layers[0].given[0]]
+        small = compact.compact(chain_of(layers, model.tensors))
+        right = reference.run(layers, model.tensors, given)
+        np.testing.assert_allclose(compact.run(small, given), right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kind_without_a_torch_module_is_refused_by_name_where_one_is_needed(tmp_path: Path) -> None:
+    save_model(tmp_path, model_of(net_of("maxout"), 0))
+    with pytest.raises(DataError, match=r"encoder.1 is of kind maxout"):
+        load(tmp_path)
+    with pytest.raises(DataError, match=r"encoder.1 is of kind maxout; model.init .* takes dense layers alone"):
+        read_pretrained(tmp_path / "model.safetensors")
 
 
 @ALL

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aecompress.files import standing
 from aecompress.runs.folder import staged
 
 
@@ -33,3 +34,26 @@ def test_a_fault_leaves_what_was_there(tmp_path: Path, fault: type[BaseException
         raise fault
     assert [path.name for path in final.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_kill_between_the_two_renamings_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = tmp_path / "model"
+    final.mkdir()
+    (final / "old").touch()
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.name == ".model.part":
+            raise KeyboardInterrupt  # as a kill: nothing is put back
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt), staged(final):
+        pass
+    monkeypatch.undo()
+    assert not final.exists() and (standing(final) / "old").exists()
+    with staged(final) as folder:
+        (folder / "new").touch()
+    assert standing(final) == final and [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -42,7 +42,7 @@ def test_the_folder_holds_what_the_events_name(tmp_path: Path) -> None:
     assert [events.from_json(line) for line in lines] == log
     assert [type(log[0]), type(log[-1])] == [events.Started, events.Finished]
     saved = [event for event in log if isinstance(event, events.Saved)]
-    assert len(saved) == 8
+    assert len(saved) == 9
     for event in saved:
         assert (tmp_path / "r" / event.path).stat().st_size == event.bytes
     assert {path.name for path in (tmp_path / "r").iterdir()} == {
@@ -111,9 +111,16 @@ def test_a_folder_with_something_in_it_is_refused_without_force(tmp_path: Path) 
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(OutputError, match="is not empty"):
         prepare(resolve(), tmp_path)
+    with pytest.raises(OutputError, match="holds files that no run wrote"):
+        done(tmp_path)
+    (tmp_path / "mine.txt").rename(tmp_path.with_suffix(".txt"))
     done(tmp_path)
+    tmp_path.with_suffix(".txt").rename(tmp_path / "mine.txt")
+    np.save(tmp_path / "data.npy", np.zeros(3))
     done(tmp_path)
-    assert (tmp_path / "mine.txt").read_text() == "keep me"
+    assert (tmp_path / "mine.txt").read_text() == "keep me" and (tmp_path / "data.npy").exists()
+    with pytest.raises(OutputError, match="holds the input"):
+        done(tmp_path, data__source=str(tmp_path / "data.npy"))
     with pytest.raises(OutputError, match="is a file"):
         prepare(resolve(), tmp_path / "mine.txt")
 

@@ -41,7 +41,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
         await until(pilot, lambda: "epoch 60/60" in text_of(app))
         assert len(app.screen.story.latest.validation_loss) == 5
         await pilot.press("4")
-        await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 8)
+        await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 9)
         assert "passed" in text_of(app)
         assert app.screen.query_one(TabbedContent).active == "result"
 

@@ -24,7 +24,7 @@ def test_a_finished_run_adds_up() -> None:
     assert list(story.generations) == GENERATIONS
     assert story.total == 8 and story.latest == GENERATIONS[-1]
     assert story.front == next(event for event in LOGGED if isinstance(event, events.Front))
-    assert len(story.saved) == 8 and story.verified is not None and story.verified.passed
+    assert len(story.saved) == 9 and story.verified is not None and story.verified.passed
     assert isinstance(story.ended, events.Finished)
     assert story.best == min(range(5), key=GENERATIONS[-1].validation_loss.__getitem__)
     assert story.pace == pytest.approx(len(GENERATIONS) / sum(event.seconds for event in GENERATIONS))

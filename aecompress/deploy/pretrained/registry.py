@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aecompress.deploy.pretrained import onnx, safetensors, statedict
 from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.digests import check_listed
 from aecompress.errors import DataError
 
 FORMATS: dict[str, Callable[[Path], Pretrained]] = {
@@ -22,11 +23,12 @@ def read_pretrained(path: Path) -> Pretrained:
     """Read a model trained elsewhere; the ending of the file says how.
 
     Raises:
-        DataError: the file does not exist, or is not a chain of linear layers.
+        DataError: the file does not exist, was changed, or is not a chain of linear layers.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; check model.init (--init)")
     if path.suffix not in FORMATS:
         *others, last = FORMATS
         raise DataError(f"{path}: is not a model; model.init (--init) takes {', '.join(others)} and {last}")
+    check_listed(path)
     return FORMATS[path.suffix](path)

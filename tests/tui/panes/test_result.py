@@ -22,7 +22,7 @@ def test_files_that_come_while_the_result_is_open_are_chosen_by_keys(recorded: P
         await until(pilot, lambda: not files.display and app.focused is None)
         with log.open("a") as more:
             more.writelines(lines[first:])
-        await until(pilot, lambda: files.row_count == 8 and app.focused is files)
+        await until(pilot, lambda: files.row_count == 9 and app.focused is files)
         await pilot.press("down")
         assert files.cursor_row == 1
 
@@ -34,7 +34,7 @@ def test_a_path_is_copied_and_a_report_is_written_and_opened(recorded: Path) -> 
 
     async def steps(app: Any, pilot: Pilot[None]) -> None:
         await pilot.press("4")
-        await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 8)
+        await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 9)
         await pilot.press("down", "y")
         assert app.clipboard == str(recorded / "model" / "model.safetensors")
         app.open_url = opened.append

@@ -1,0 +1,103 @@
+"""A run whose model is gone: exported from its last checkpoint, or made again by --resume, with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aecompress.deploy.checkpoint import load_model
+from tests.commands import aecompress
+
+SPEC = ["digits", "--hidden", "8", "--latent", "3", "--epochs", "3", "--set", "checkpoint_every=1", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "r"
+    assert aecompress("prune", *SPEC, "-o", folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "r"))
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_export_works_from_the_checkpoint(whole: Path, run: Path) -> None:
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "front")
+    assert aecompress("export", run).returncode == 0
+    assert weights(run / "model") == weights(whole / "model")
+    assert weights(run / "front" / "00") == weights(whole / "front" / "00")
+    assert load_model(run / "model") is not None
+
+
+def test_export_of_half_a_run_names_the_cure(run: Path) -> None:
+    shutil.rmtree(run / "model")
+    for path in (run / "checkpoint").glob("generation-000003.*"):
+        path.unlink()
+    done = aecompress("export", run)
+    assert done.returncode == 2 and "is of generation 2 of 3; `aecompress prune --resume" in done.stderr
+
+
+def test_a_finished_run_without_its_model_makes_it_again(whole: Path, run: Path) -> None:
+    shutil.rmtree(run / "model")
+    assert aecompress("prune", "--resume", run, "--quiet").returncode == 0
+    assert weights(run / "model") == weights(whole / "model")
+
+
+def test_a_finished_run_with_its_model_renamed_aside_has_it_again(run: Path) -> None:
+    (run / "model").rename(run / ".model.old")
+    assert aecompress("inspect", run).returncode == 0
+    assert "nothing to do" in aecompress("prune", "--resume", run, "--quiet").stderr
+    assert (run / "model").is_dir() and not (run / ".model.old").exists()
+
+
+def test_a_spec_that_was_changed_is_refused(run: Path, tmp_path: Path) -> None:
+    spec = run / "spec.toml"
+    spec.write_text(spec.read_text().replace("tolerance = 1e-05", "tolerance = 1e+05"))
+    done = aecompress("export", run, "-o", tmp_path / "out")
+    assert done.returncode == 2 and "is not the spec that the run was started with" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_model_is_refused_and_left_alone(run: Path) -> None:
+    for file in (run / "model" / "model.safetensors", run / "front" / "00" / "model.safetensors"):
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    before = {path: path.read_bytes() for path in run.rglob("*.onnx")}
+    onnx = run / "model" / "autoencoder.onnx"
+    commands = (["inspect", run], ["verify", onnx, run], ["export", run], ["front", run], ["prune", "--resume", run],
+                ["report", run], ["export", run, "--pick", "knee"])  # fmt: skip
+    for command in commands:
+        done = aecompress(*command)
+        assert done.returncode == (3 if command[0] == "verify" else 2), command
+        assert "model.safetensors: was changed or damaged" in done.stderr, command
+    assert before == {path: path.read_bytes() for path in run.rglob("*.onnx")}
+
+
+def test_a_damaged_onnx_file_is_not_benched(run: Path) -> None:
+    file = run / "model" / "autoencoder.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    done = aecompress("bench", file, "--seconds", "0.01")
+    assert done.returncode == 2 and "autoencoder.onnx: was changed or damaged" in done.stderr
+    assert aecompress("verify", file, run).returncode == 3
+
+
+def test_a_refused_resume_touches_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = json.loads((run / "run.json").read_text()) | {"status": "stopped"}
+    (run / "run.json").write_text(json.dumps(status))
+    (run / "control").write_text("pause")
+    monkeypatch.setattr("aecompress.runs.folder.lock", lambda log: False)
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "another process is writing this run" in done.stderr
+    assert (run / "control").read_text() == "pause"
+    assert json.loads((run / "run.json").read_text()) == status

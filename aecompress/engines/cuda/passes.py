@@ -26,7 +26,7 @@ PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
 SAFE_ROWS = 16
 """Rows of a tile above which products of shorter numbers are not trusted: of 64 rows they become Hopper's warp-group
-products, whose code of Triton 3.6 read memory that was not there (triton-lang/triton#11366)."""
+products, with which a kernel read memory that was not there (triton-lang/triton#11366)."""
 SAFE_WIDTH = 32
 """Columns of a tile, likewise."""
 MANY_BLOCKS = 528

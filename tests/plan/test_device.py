@@ -9,6 +9,7 @@ import torch
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
+from aecompress.plan.counts import cells_of
 from aecompress.plan.device import check_memory, devices_for, find_device
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
@@ -58,7 +59,10 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
 def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
     job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
-    parameters, rows = 10 * job.net.layout.size, 4 * sum(part.size for part in job.dataset.splits.values())
+    parameters, rows = (
+        cells_of(job.spec) * job.net.layout.size,
+        4 * sum(part.size for part in job.dataset.splits.values()),
+    )
     gpu, needed = torch.device("cuda:0"), {}
     for engine in ("eager", "cuda-graphs"):
         plan = dataclasses.replace(job.plan, engine=ENGINES[engine])

@@ -40,7 +40,10 @@ def read_sums(folder: Path) -> dict[str, str]:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); {CURE}") from fault
     except UnicodeDecodeError as fault:
         raise DataError(f"{path}: is not a list of checksums; {CURE}") from fault
-    return {name: digest for digest, name in re.findall(r"^([0-9a-f]{64}) [ *](.+)$", text, re.MULTILINE)}
+    lines = [re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line) for line in text.splitlines()]
+    if not all(lines):
+        raise DataError(f"{path}: is not a list of checksums; {CURE}")
+    return {line[2]: line[1] for line in lines if line}
 
 
 def check_files(folder: Path, *names: str) -> None:
@@ -57,12 +60,15 @@ def check_files(folder: Path, *names: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of which a listed file was changed or is missing.
+    """Refuse a folder that has no list, or of which a listed file was changed or is missing.
 
     Raises:
         DataError: naming the file.
     """
-    for name, digest in read_sums(folder).items():
+    sums = read_sums(folder)
+    if not sums:
+        raise DataError(f"{folder / SUMS}: is not there, or empty, so that nothing can be checked; {CURE}")
+    for name, digest in sums.items():
         _check(folder / name, digest)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from io import BufferedReader
+from collections.abc import Iterator
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 
@@ -16,12 +18,24 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
+    with whole(path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # a rename that outlives a power cut must not name an empty file
-    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[BufferedWriter]:
+    """Open a file under a temporary name; rename it into place on success, remove it on error."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # a rename that outlives a power cut must not name an empty file
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def aside(path: Path) -> Path:
@@ -32,6 +46,12 @@ def aside(path: Path) -> Path:
 def standing(path: Path) -> Path:
     """Return where a folder is to be read: the old one, where a kill came before the new one took its place."""
     return path if path.exists() or not aside(path).is_dir() else aside(path)
+
+
+def recover(final: Path) -> None:
+    """Put back a folder that was renamed aside, where a kill came before the new one took its place."""
+    if not final.exists() and aside(final).is_dir():
+        aside(final).replace(final)
 
 
 def read_own(path: Path) -> bytes:

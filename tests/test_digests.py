@@ -59,9 +59,20 @@ def test_a_file_that_must_be_listed_is(folder: Path) -> None:
 
 
 def test_a_list_that_is_not_text_is_refused(folder: Path) -> None:
-    (folder / "SHA256SUMS").write_bytes(b"\xff")
-    with pytest.raises(DataError, match=r"SHA256SUMS: is not a list of checksums"):
-        check_folder(folder)
+    path = folder / "SHA256SUMS"
+    for data in (b"\xff", path.read_bytes().replace(b"a b.txt", b"a b.txt\nx"), b"g" + path.read_bytes()[1:]):
+        path.write_bytes(data)
+        for check in (lambda: check_folder(folder), lambda: check_listed(folder / "a b.txt")):
+            with pytest.raises(DataError, match=r"SHA256SUMS: is not a list of checksums"):
+                check()
+
+
+def test_a_folder_without_its_list_is_refused(folder: Path) -> None:
+    path = folder / "SHA256SUMS"
+    for spoil in (lambda: path.write_text(""), path.unlink):
+        spoil()
+        with pytest.raises(DataError, match=r"SHA256SUMS: is not there, or empty"):
+            check_folder(folder)
 
 
 def test_a_seal_holds_every_value_in_any_order() -> None:

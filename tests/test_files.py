@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aecompress.files import open_own, read_own, write_bytes
+from aecompress.files import open_own, read_own, whole, write_bytes
 
 
 def test_a_file_of_ours_is_read_and_a_link_or_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
@@ -17,3 +17,13 @@ def test_a_file_of_ours_is_read_and_a_link_or_a_pipe_is_named_and_not_waited_for
         with pytest.raises(OSError) as caught:
             open_own(tmp_path / name)
         assert words in str(caught.value.strerror) or name == ""
+
+
+def test_a_write_that_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError):
+        write_bytes(tmp_path / "taken", b"content")
+    with pytest.raises(ValueError, match="half"), whole(tmp_path / "file") as file:
+        file.write(b"con")
+        raise ValueError("half")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -146,22 +146,28 @@ def finished(folder: Path) -> Ended | None:
     """Return a finished run's events; None where the run is not finished or its model is gone: it can be resumed.
 
     Raises:
-        DataError: a file of the model was changed.
+        DataError: a file of the model was changed, or the log cannot be read.
     """
     from aecompress.digests import check_folder
+    from aecompress.errors import DataError
     from aecompress.events import current, read_log
-    from aecompress.files import aside
+    from aecompress.files import recover, standing
+    from aecompress.runs.ended import held
     from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
         return None
     model = folder / "model"
-    if not model.is_dir() and aside(model).is_dir():  # a kill while it was exported again
-        aside(model).replace(model)
-    if not model.is_dir():
+    if not standing(model).is_dir():
         return None
-    check_folder(model)
-    return Ended(folder, current(read_log(folder / "events.jsonl")))
+    check_folder(standing(model))
+    recover(model)
+    path = folder / "events.jsonl"
+    try:
+        log = current(read_log(path))
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); restore it, or carry the run out again") from fault
+    return Ended(folder, held(folder, log))
 
 
 def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> Ended:

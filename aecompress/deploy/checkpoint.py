@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from safetensors import SafetensorError
 
 from aecompress.digests import check_files, check_listed, check_seal, sealed, write_sums
 from aecompress.errors import DataError, SpecError
-from aecompress.files import open_own, read_own, standing, write_bytes, write_text
+from aecompress.files import open_own, read_own, standing, whole, write_bytes, write_text
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json, to_json
 from aecompress.parsing import parse_json, quoted
@@ -265,8 +264,7 @@ def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
     header = json.dumps(entries).encode()
     header += b" " * (-len(header) % 8)
     digest = hashlib.sha256()
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
+    with whole(path) as file:
 
         def put(part: Any) -> None:
             digest.update(part)
@@ -275,9 +273,6 @@ def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
         put(struct.pack("<Q", len(header)) + header)
         for _, tensor in sorted(tensors.items()):
             put(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
     return digest.hexdigest()
 
 
@@ -297,10 +292,7 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
     for generation, manifest in states(folder):
         path = manifest.with_suffix(".safetensors")
         try:
-            stated = parse_json(read_own(manifest))
-            check_seal(stated)
-            if stated["generation"] != generation:
-                raise ValueError(f"its manifest is of generation {stated['generation']}")
+            stated = read_manifest(manifest, generation)
             with open_own(path) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
                     raise ValueError("its checksum does not match")
@@ -308,14 +300,51 @@ def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, N
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as fault:
             passed_over.append(f"{path.name} is damaged ({fault})")
             continue
-        wrong = [key for key, value in about.items() if stated.get(key) != value]
-        if wrong:
-            raise DataError(
-                f"{manifest}: {wrong[0]} is {stated.get(wrong[0])!r}, this run has {about[wrong[0]]!r}; "
-                "resume with the data and the spec that the run was started with"
-            )
+        check_owner(manifest, stated, about)
         return generation, tensors, [f"{note}, so an older one is used" for note in passed_over]
     return 0, {}, [f"{note}, so the run begins again" for note in passed_over]
+
+
+def check_states(folder: Path, about: Mapping[str, Any]) -> None:
+    """Refuse the states of another run, by their manifests alone; damaged ones are passed over.
+
+    Raises:
+        DataError: a state belongs to another run.
+    """
+    for generation, manifest in states(folder):
+        try:
+            stated = read_manifest(manifest, generation)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        check_owner(manifest, stated, about)
+
+
+def read_manifest(path: Path, generation: int) -> dict[str, Any]:
+    """Read the manifest of a state, as it was sealed.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, AttributeError: it cannot be read, was changed, or is of another
+            generation.
+    """
+    stated: dict[str, Any] = parse_json(read_own(path))
+    check_seal(stated)
+    if stated["generation"] != generation:
+        raise ValueError(f"its manifest is of generation {stated['generation']}")
+    return stated
+
+
+def check_owner(manifest: Path, stated: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Refuse a state of which the manifest does not say ``about``.
+
+    Raises:
+        DataError: it belongs to another run.
+    """
+    for key, value in about.items():
+        if stated.get(key) != value:
+            raise DataError(
+                f"{manifest}: {key} is {stated.get(key)!r}, this run has {value!r}; "
+                "resume with the data and the spec that the run was started with"
+            )
 
 
 def save_rows(path: Path, rows: Floats) -> None:
@@ -336,3 +365,14 @@ def load_rows(path: Path) -> Floats:
     if tensors["rows"].dtype != np.float32:
         raise DataError(f"{path}: its rows are {tensors['rows'].dtype}; float32 is needed")
     return tensors["rows"]
+
+
+def kept_rows(folder: Path) -> Floats | None:
+    """Return the scaled rows ``[N, D]`` that a model folder keeps; None where it was written without any.
+
+    Raises:
+        DataError: they are gone, cannot be read, or are not as they were written.
+    """
+    path = folder / "rows.safetensors"
+    check_listed(path)
+    return load_rows(path) if path.exists() else None

@@ -27,8 +27,8 @@ from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Draft, Store
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import load, session
-from aecompress.digests import check_listed
-from aecompress.errors import DataError, VerifyError
+from aecompress.digests import check_listed, read_sums
+from aecompress.errors import DataError, OutputError, VerifyError
 from aecompress.files import write_bytes
 from aecompress.parsing import quoted
 
@@ -323,8 +323,10 @@ def make_plain(path: Path, output: Path) -> None:
 
     Raises:
         DataError: the file cannot be read or used; nothing was written.
+        OutputError: nothing can be written there, or what is there belongs to a model folder; nothing was written.
         VerifyError: the plain file is another function; nothing was written.
     """
+    check_plain_output(path, output)
     check_listed(path)
     before = session(path, 1)
     plain = unpack(read_onnx(path)).SerializeToString(deterministic=True)
@@ -332,6 +334,23 @@ def make_plain(path: Path, output: Path) -> None:
     if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(expected, found, strict=True)):
         raise VerifyError(f"{output}: would not give what {path} gives; nothing was written")
     write_bytes(output, plain)
+
+
+def check_plain_output(path: Path, output: Path) -> None:
+    """Refuse a place for the plain form of ``path`` before any work.
+
+    Raises:
+        OutputError: it is a folder or in none, is ``path`` itself, or belongs to a model folder.
+    """
+    cure = "name another file with -o"
+    if output.is_dir():
+        raise OutputError(f"{output}: is a folder; {cure}")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output}: {output.parent} is not a folder; make it, or {cure}")
+    if output.exists() and path.exists() and output.samefile(path):
+        raise OutputError(f"{output}: is the packed file itself; {cure}")
+    if output.name in read_sums(output.parent):
+        raise OutputError(f"{output}: belongs to a model folder, which lists its checksum; {cure}")
 
 
 def some_values(path: Path, runner: onnxruntime.InferenceSession) -> list[NDArray[Any]]:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from aecompress.deploy import graph, reference
-from aecompress.deploy.checkpoint import Floats, Model, load_model, load_rows
+from aecompress.deploy.checkpoint import Floats, Model, kept_rows, load_model
 from aecompress.deploy.expected import ENDS, Expectations, Expected, affine, embedded, expectations, scored, unscaled
 from aecompress.deploy.graph import PARTS
 from aecompress.deploy.reading import read_onnx
@@ -361,8 +361,8 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
     if tolerance is None:
         tolerance = kept_number(folder, "tolerance", TOLERANCE)
     if rows is None:
-        kept = folder / "rows.safetensors"
-        rows = load_rows(kept) if kept.exists() else np.zeros((0, model.encoder[0].inputs), np.float32)
+        kept = kept_rows(folder)
+        rows = np.zeros((0, model.encoder[0].inputs), np.float32) if kept is None else kept
     if rows.shape[1] != model.encoder[0].inputs:
         raise DataError(
             f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from aecompress.data.scaling import Scaling
 from aecompress.data.sources.registry import read_array
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import load_model
-from aecompress.errors import DataError
+from aecompress.errors import DataError, OutputError
 from aecompress.files import standing
 from aecompress.plan.budget import file_bytes
 from aecompress.plan.data import request_of
@@ -47,6 +48,8 @@ def export_again(
     spec = resolve(flags, file=run / "spec.toml").spec
     if output is not None:
         folder.check_output(output, False)
+        if Path.cwd().is_relative_to(output.resolve()):  # it is replaced, and whoever works in it would be nowhere
+            raise OutputError(f"{output}: is the working folder, or holds it; name another folder with -o")
     stdin = read_array(run / "data.npy") if spec.data.source == STDIN else None
     dataset = load(request_of(spec.data, spec.seed, Path(str(status.get("directory", "")))), stdin)
     if dataset.fingerprint != fingerprint_of(run, status):
@@ -55,8 +58,11 @@ def export_again(
     if pick is not None:
         return export_picked(run, pick, export, dataset, output, dense)
     where = standing(run / "model")
-    model = load_model(where) if where.is_dir() else restored(run)
-    return export_model(run, model, dataset, export, lambda: None, final=output, compacted=not dense)
+    if where.is_dir():
+        return export_model(run, load_model(where), dataset, export, lambda: None, final=output, compacted=not dense)
+    model, note = restored(run)
+    package = export_model(run, model, dataset, export, lambda: None, final=output, compacted=not dense)
+    return replace(package, compared=replace(package.compared, notes=(note, *package.compared.notes)))
 
 
 def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output: Path | None, dense: bool) -> Package:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from aecompress.data.sources.stdin import STDIN
+from aecompress.digests import SUMS, read_sums
 from aecompress.errors import DataError, OutputError, SpecError
-from aecompress.files import aside, write_text
+from aecompress.files import aside, recover, standing, write_text
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import read_toml
 from aecompress.steering import read_status
@@ -43,8 +45,11 @@ OURS = (
     ".model.old",
     "verification-failed.json",
 )
-"""What a run writes into its folder, besides run.json, data.npy and figures; the only things ``force`` removes."""
-FIGURES = (".svg", ".png")
+"""What a run writes into its folder, besides run.json, data.npy and figures: all that ``force`` removes."""
+FIGURES = ("loss", "sparsity", "layers", "before_after", "activations", "coverage")
+"""The figures of a run's report, each as .svg and .png."""
+NUMBERED = re.compile(r"[0-9]{2,9}|generation-[0-9]{6,18}\.(json|safetensors)")
+"""Names in a front and in a folder of checkpoints."""
 LOCK_TRIES = 5
 
 
@@ -66,6 +71,37 @@ def check_output(folder: Path, force: bool, inputs: Sequence[Path] = ()) -> None
     for path in inputs:
         if path.exists() and path.resolve().is_relative_to(folder.resolve()):
             raise OutputError(f"{folder}: holds the input {path}; choose another folder with -o")
+    for part in (folder / "model", folder / "front", folder / "checkpoint"):
+        check_replaceable(standing(part))
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder that is a link, or that holds what no run wrote.
+
+    Raises:
+        OutputError: naming the file.
+    """
+    if folder.is_symlink():
+        raise OutputError(f"{folder}: is a link, which is not replaced; remove it, or choose another folder with -o")
+    for path in strangers(folder):
+        raise OutputError(f"{path}: was not written by a run; move it, or choose another folder with -o")
+
+
+def strangers(folder: Path) -> Iterator[Path]:
+    """Yield what no run wrote into a model folder, a front or a folder of checkpoints; hidden files do not count."""
+    try:
+        listed = read_sums(folder)
+    except DataError:  # a damaged list does not show whose a file is
+        return
+    is_model = bool(listed) or (folder / "config.json").exists()
+    for path in sorted(folder.glob("[!.]*")):
+        if is_model:
+            if listed and path.name not in (SUMS, *listed):  # earlier builds wrote no list
+                yield path
+        elif NUMBERED.fullmatch(path.name) is None:
+            yield path
+        elif path.is_dir():
+            yield from strangers(path)
 
 
 def holds_run(folder: Path) -> bool:
@@ -99,7 +135,7 @@ def begin(folder: Path, spec_toml: str) -> None:
 def written_by_runs(folder: Path) -> list[Path]:
     """Return what the last run wrote into its folder, besides ``run.json``; other files are the user's."""
     found = [folder / name for name in OURS]
-    found += [path for path in (folder / "figures").glob("*") if path.suffix in FIGURES]
+    found += [folder / "figures" / f"{name}{ending}" for name in FIGURES for ending in (".svg", ".png")]
     try:
         rows = read_toml(folder / "spec.toml").get("data", {}).get("source") == STDIN
     except (SpecError, AttributeError):
@@ -125,11 +161,14 @@ def open_log(folder: Path) -> TextIO:
     """Open the event log for appending, for this process alone; a line that a kill left half-written is ended first.
 
     Raises:
-        OutputError: another process writes it.
+        OutputError: another process writes it, or it cannot be written.
     """
     path = folder / "events.jsonl"
-    torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
-    log = path.open("a", encoding="utf-8", buffering=1)
+    try:
+        torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+        log = path.open("a", encoding="utf-8", buffering=1)
+    except OSError as fault:
+        raise OutputError(f"{path}: cannot be written ({fault.strerror}); remove it, or check its rights") from fault
     if not lock(log):
         log.close()
         cure = f"wait for it, or stop it with `aecompress control {folder} stop`"
@@ -158,7 +197,11 @@ def staged(final: Path) -> Iterator[Path]:
 
     What was at ``final`` is replaced: it is renamed aside first and removed last, so that a kill at any time leaves
     one of both, which readers find (:func:`aecompress.files.standing`).
+
+    Raises:
+        OutputError: ``final`` holds what no run wrote, or is a link.
     """
+    check_replaceable(final)
     temporary = final.with_name(f".{final.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -177,12 +220,6 @@ def staged(final: Path) -> Iterator[Path]:
         recover(final)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def recover(final: Path) -> None:
-    """Put back a folder that was renamed aside, where a kill came before the new one took its place."""
-    if not final.exists() and aside(final).is_dir():
-        aside(final).replace(final)
 
 
 def started_with(folder: Path) -> tuple[Resolved, dict[str, Any]]:

@@ -62,8 +62,9 @@ def load(run: Path) -> list[Member]:
         DataError: the run has none.
     """
     where = standing(run / "front")
-    names = {path.name for path in where.glob("[0-9]*")} | {path.name[1:-4] for path in where.glob(".[0-9]*.old")}
-    folders = [where / name for name in sorted(names)]
+    found = (re.fullmatch(r"([0-9]{2,9})|\.([0-9]{2,9})\.old", path.name) for path in where.glob("*"))
+    names = {name[1] or name[2] for name in found if name}
+    folders = [where / name for name in sorted(names, key=int)]
     if not folders:
         raise DataError(
             f"{run}: has no front; a finished run whose cells have budgets of their own (--mode coevo) writes one"

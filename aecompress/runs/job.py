@@ -16,6 +16,7 @@ from aecompress.data.dataset import Dataset, load
 from aecompress.data.interactions import PREFIX
 from aecompress.data.sources.registry import file_and_key, read_array
 from aecompress.data.sources.stdin import STDIN
+from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
@@ -105,7 +106,9 @@ def prepare_resume(where: Path) -> Job:
         raise DataError(
             f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
         )
-    return _job(resolved, dataset, devices, where, directory, resumed=True)
+    job = _job(resolved, dataset, devices, where, directory, resumed=True)
+    check_states(where / "checkpoint", job.identity)
+    return job
 
 
 def _job(

@@ -19,13 +19,14 @@ from aecompress.data.interactions import few
 from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
-from aecompress.digests import SUMS, write_sums
+from aecompress.digests import write_sums
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text
 from aecompress.plan.export import Export
 from aecompress.plan.goal import Goal
 from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
+from aecompress.runs.ended import MODEL_FILES, REPORT_FILES
 from aecompress.runs.folder import staged
 from aecompress.runs.metrics import VERIFIED, verified_split
 
@@ -33,17 +34,6 @@ BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
 SECONDS = 0.05
 """The most time of the benchmark for each file and batch."""
-MODEL_FILES = {
-    "config": "config.json",
-    "weights": "model.safetensors",
-    "rows": "rows.safetensors",
-    "inputs": "inputs.txt",
-    "encoder": "encoder.onnx",
-    "decoder": "decoder.onnx",
-    "autoencoder": "autoencoder.onnx",
-}
-REPORT_FILES = {"verification": "verification.json", "card": "README.md", "checksums": SUMS}
-"""File names by kind, besides those of variants, which stand between the two."""
 
 
 @dataclass(frozen=True)

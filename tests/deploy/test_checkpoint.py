@@ -335,6 +335,17 @@ def test_rows_that_were_changed_are_refused(folder: Path) -> None:
         load_rows(folder / "rows.safetensors")
 
 
+def test_rows_that_are_gone_are_missed_where_the_folder_lists_them(folder: Path) -> None:
+    assert checkpoint.kept_rows(folder) is None
+    save_rows(folder / "rows.safetensors", tiny_rows(5))
+    write_sums(folder)
+    kept = checkpoint.kept_rows(folder)
+    assert kept is not None and np.array_equal(kept, tiny_rows(5))
+    (folder / "rows.safetensors").unlink()
+    with pytest.raises(DataError, match=r"rows\.safetensors: cannot be read .*, but SHA256SUMS lists it"):
+        checkpoint.kept_rows(folder)
+
+
 def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
     save_state(tmp_path, 1, state(1), ABOUT)
     path = save_state(tmp_path, 8, state(8), ABOUT).with_suffix(".json")

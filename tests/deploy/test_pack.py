@@ -17,7 +17,8 @@ from scipy.stats import entropy
 
 from aecompress.deploy import graph, pack
 from aecompress.deploy.compact import chain_of
-from aecompress.errors import DataError, VerifyError
+from aecompress.digests import write_sums
+from aecompress.errors import DataError, OutputError, VerifyError
 from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_rows
 
@@ -180,3 +181,22 @@ def test_a_plain_file_that_is_another_function_is_not_left(tmp_path: Path, monke
     with pytest.raises(VerifyError, match="would not give"):
         pack.make_plain(packed, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_the_place_of_a_plain_file_is_checked_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = tmp_path / "a.packed.onnx"
+    packed.write_bytes(layer_graph(sparse((5, 4), 0.5), "bitmask", "float32").SerializeToString())
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a.onnx").write_bytes(b"ours")
+    write_sums(tmp_path / "model")
+    monkeypatch.setattr(pack, "session", None)  # any work would fail
+    for name, words in {
+        "model": "is a folder",
+        "none/a.onnx": "none is not a folder; make it",
+        "a.packed.onnx": "is the packed file itself",
+        "model/a.onnx": "belongs to a model folder",
+    }.items():
+        with pytest.raises(OutputError, match=f"{words}.*name another file with -o"):
+            pack.make_plain(packed, tmp_path / name)
+    assert (tmp_path / "model" / "a.onnx").read_bytes() == b"ours"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.packed.onnx", "model"]

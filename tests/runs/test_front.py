@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,8 +14,9 @@ import pytest
 from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError, SpecError
 from aecompress.events import Generation, read_log
-from aecompress.runs.front import Member, knee, load, losses_of, pick
+from aecompress.runs.front import Member, knee, load, losses_of, pick, save
 from tests.commands import aecompress
+from tests.deploy.models import tiny_model
 
 SMALL = ["digits", "--hidden", "16", "--latent", "6", "--epochs", "12", "--cells", "4", "--quiet"]
 
@@ -25,6 +27,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = aecompress("prune", *SMALL, "--target-sparsity", "0.8", "-o", folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_members_are_ordered_by_number_past_a_hundred(tmp_path: Path) -> None:
+    model = replace(tiny_model(), about={"losses": {"validation": 0.5}, "metric": "mse"})
+    written = save(tmp_path, [model] * 102)
+    (tmp_path / "front" / "1 copy").mkdir()
+    assert [member.path for member in load(tmp_path)] == written
 
 
 def members(*points: tuple[int, float]) -> list[Member]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aecompress.deploy.checkpoint import load_model
+from aecompress.digests import SEAL, sealed
 from tests.commands import aecompress
 
 SPEC = ["digits", "--hidden", "8", "--latent", "3", "--epochs", "3", "--set", "checkpoint_every=1", "--quiet"]
@@ -39,12 +40,35 @@ def test_export_works_from_the_checkpoint(whole: Path, run: Path) -> None:
     assert load_model(run / "model") is not None
 
 
-def test_export_of_half_a_run_names_the_cure(run: Path) -> None:
-    shutil.rmtree(run / "model")
+def test_half_a_run_is_exported_from_its_checkpoint_and_resumes_to_the_same_bytes(
+    whole: Path, run: Path, tmp_path: Path
+) -> None:
+    for part in ("model", "front"):
+        shutil.rmtree(run / part)
     for path in (run / "checkpoint").glob("generation-000003.*"):
         path.unlink()
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
+    done = aecompress("export", run, "-o", tmp_path / "half")
+    assert done.returncode == 0 and "exported from the checkpoint of epoch 2 of 3" in done.stderr
+    assert aecompress("verify", tmp_path / "half" / "autoencoder.onnx", tmp_path / "half").returncode == 0
+    assert not (run / "front").exists() and weights(tmp_path / "half") != weights(whole / "model")
+    assert aecompress("prune", "--resume", run, "--quiet").returncode == 0
+    assert weights(run / "model") == weights(whole / "model")
+
+
+def test_export_without_model_or_checkpoint_names_the_cure(run: Path) -> None:
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoint")
     done = aecompress("export", run)
-    assert done.returncode == 2 and "is of generation 2 of 3; `aecompress prune --resume" in done.stderr
+    assert (
+        done.returncode == 2 and "has neither a model nor a whole checkpoint; `aecompress prune --resume" in done.stderr
+    )
+
+
+def test_the_working_folder_is_not_replaced(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    done = aecompress("export", run, "-o", ".", cwd=tmp_path / "here")
+    assert done.returncode == 2 and ".: is the working folder" in done.stderr
 
 
 def test_a_finished_run_without_its_model_makes_it_again(whole: Path, run: Path) -> None:
@@ -101,3 +125,26 @@ def test_a_refused_resume_touches_nothing(run: Path, monkeypatch: pytest.MonkeyP
     assert done.returncode == 2 and "another process is writing this run" in done.stderr
     assert (run / "control").read_text() == "pause"
     assert json.loads((run / "run.json").read_text()) == status
+
+
+def test_a_resume_refused_for_its_checkpoint_touches_nothing(run: Path) -> None:
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
+    (run / "control").write_text("pause")
+    manifest = max((run / "checkpoint").glob("*.json"))
+    values = {key: value for key, value in json.loads(manifest.read_text()).items() if key != SEAL}
+    manifest.write_text(json.dumps(sealed(values | {"fingerprint": "another"})))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "fingerprint is 'another'" in done.stderr
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_a_log_that_cannot_be_read_or_written_is_named(run: Path) -> None:
+    log = run / "events.jsonl"
+    log.unlink()
+    log.mkdir()
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "events.jsonl: cannot be read" in done.stderr
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "events.jsonl: cannot be written (Is a directory)" in done.stderr

@@ -1,0 +1,90 @@
+"""The result of a finished run, as its checked model folder has it: a log may be damaged, or older than an export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aecompress.digests import SUMS, read_sums
+from aecompress.errors import DataError
+from aecompress.events import Event, Finished, Saved, Verified
+from aecompress.files import read_own
+from aecompress.parsing import parse_json, quoted
+
+MODEL_FILES = {
+    "config": "config.json",
+    "weights": "model.safetensors",
+    "rows": "rows.safetensors",
+    "inputs": "inputs.txt",
+    "encoder": "encoder.onnx",
+    "decoder": "decoder.onnx",
+    "autoencoder": "autoencoder.onnx",
+}
+REPORT_FILES = {"verification": "verification.json", "card": "README.md", "checksums": SUMS}
+"""File names by kind, besides those of variants, which stand between the two."""
+
+
+SPARSE = "model.sparse.safetensors"
+"""The variant whose kind is not its name."""
+
+
+def files_in(model: Path) -> dict[str, Path]:
+    """Return the listed files of a model folder by kind, those of variants between the others."""
+    listed = {*read_sums(model), SUMS}
+    known = MODEL_FILES | REPORT_FILES
+    variants = sorted(listed - set(known.values()))
+    kinds = MODEL_FILES | {kind_of(name): name for name in variants} | REPORT_FILES
+    return {kind: model / name for kind, name in kinds.items() if name in listed}
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a variant's file: ``autoencoder-packed`` of ``autoencoder.packed.onnx``."""
+    return "sparse-weights" if name == SPARSE else name.removesuffix(".onnx").replace(".", "-")
+
+
+def held(run: Path, log: Sequence[Event]) -> list[Event]:
+    """Return the log of a finished run with the files, metrics and verification of its model folder, which is checked.
+
+    Raises:
+        DataError: the folder's files do not have them, or the log lacks the end of the run.
+    """
+    model = run / "model"
+    config, report = values_of(model / "config.json"), values_of(model / "verification.json")
+    end = next((event for event in reversed(log) if isinstance(event, Finished)), None)
+    verified = next((event for event in reversed(log) if isinstance(event, Verified)), None)
+    if end is None or verified is None:
+        raise DataError(f"{run / 'events.jsonl'}: lacks the end of the run; run it again with --force")
+    try:
+        end = replace(end, **{name: config[name] for name in ("metrics", "sparsity", "zeros", "parameters")})
+        verified = replace(
+            verified,
+            passed=report["passed"],
+            checks=len(report["checks"]),
+            max_difference=float(report["max_difference"]),
+            tolerance=report["tolerance"],
+        )
+    except (KeyError, TypeError, ValueError) as fault:
+        raise DataError(f"{model}: lacks {quoted(fault)}; remove the folder and export the model again") from fault
+    others = [event for event in log if not isinstance(event, Saved | Verified | Finished)]
+    saved = [
+        Saved(at=end.at, file=kind, path=str(path.relative_to(run)), bytes=path.stat().st_size)
+        for kind, path in files_in(model).items()
+    ]
+    return [*others, verified, *saved, end]
+
+
+def values_of(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: it cannot be read, or is none.
+    """
+    try:
+        values = parse_json(read_own(path))
+    except (OSError, ValueError) as fault:
+        raise DataError(f"{path}: cannot be read ({quoted(fault)}); export the model again") from fault
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: is not an object; export the model again")
+    return values

@@ -1,0 +1,71 @@
+"""The result of a finished run, printed again: what its model folder has, whatever became of the log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import aecompress
+
+SPEC = ["digits", "--hidden", "8", "--latent", "3", "--epochs", "2", "--variants", "packed,scorer,sparse", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("whole") / "r"
+    done = aecompress("prune", *SPEC, "-o", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def again(run: Path) -> dict[str, Any]:
+    done = aecompress("prune", "--resume", run, "--quiet", "--json")
+    assert done.returncode == 0 and "nothing to do" in done.stderr, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def by_name(result: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    return {Path(file["path"]).name: (file["kind"], file["bytes"]) for file in result["files"]}
+
+
+def test_a_finished_run_prints_what_it_printed(whole: tuple[Path, dict[str, Any]]) -> None:
+    result = again(whole[0])
+    assert by_name(result) == by_name(whole[1]) and len(result["files"]) == len(whole[1]["files"])
+    assert {**result, "files": 0} == {**whole[1], "files": 0}
+
+
+def test_damage_to_the_log_changes_no_file_metric_or_check(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole[0], tmp_path / "r"))
+    log = run / "events.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    metric = f'"train_mse": {whole[1]["metrics"]["train_mse"]}'
+    assert metric in lines[-1]
+    lines[-1] = lines[-1].replace(metric, '"train_mse": 0.5')
+    kept = [line for line in lines if '"file": "rows"' not in line]
+    assert len(kept) == len(lines) - 1
+    log.write_text("".join(kept).replace('"passed": true', '"passed": false'))
+    result = again(run)
+    assert by_name(result) == by_name(whole[1])
+    assert (result["metrics"], result["verification"]) == (whole[1]["metrics"], whole[1]["verification"])
+
+
+def test_after_another_export_the_files_that_are_there_are_listed(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(whole[0], tmp_path / "r"))
+    assert aecompress("export", run, "--variants", "fp16").returncode == 0
+    listed = by_name(again(run))
+    assert listed == {path.name: (listed[path.name][0], path.stat().st_size) for path in (run / "model").iterdir()}
+    assert listed["autoencoder.fp16.onnx"][0] == "autoencoder-fp16" and "autoencoder.packed.onnx" not in listed
+
+
+def test_a_log_without_its_end_is_refused(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole[0], tmp_path / "r"))
+    (run / "events.jsonl").write_text("")
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "lacks the end of the run" in done.stderr

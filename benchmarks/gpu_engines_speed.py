@@ -129,7 +129,7 @@ def update(bench: Bench) -> None:
         for precision in ("float32", "bf16"):
             case = Case("784-1024-256-1024-784", cells, 256, "adam")
             buffers = steps_.new_buffers(work_for(bench, case, precision, 2))
-            size, epsilon = buffers.tables[0, :1], buffers.tables[1, :1]
+            size, epsilon = buffers.tables[:1].unbind(1)
             call = functools.partial(
                 fused_update, buffers.block, buffers.own, buffers.kept, buffers.training, size, epsilon
             )
@@ -227,10 +227,10 @@ def tune(bench: Bench, part: int = 0, of: int = 1, passes: int = 5) -> None:
                 f"{kind}, {warps} warps, {stretch}, {product}",
             )
             try:
-                if call(work, form, engine.launch_of(work, form)) is False:
+                if call(work, engine.launch_of(work, form)) is False:
                     found[label] = "not resident"
                     continue
-                again = functools.partial(call, work, form, engine.launch_of(work, form))
+                again = functools.partial(call, work, engine.launch_of(work, form))
                 if passes:
                     found[label] = statistics.median(bench.seconds(again) / 20 * 1e6 for _ in range(passes))
                 engine.check(bench.device)

@@ -84,9 +84,9 @@ def call(case: Case) -> None:
         part = dataclasses.replace(
             work, block=work.block.part(first, first + 1), steps=range(buffers.of - 1, buffers.of)
         )
-        passes.split(part, form, passes.launch_of(part, form))
+        passes.split(part, passes.launch_of(part, form))
     if form.batch_tile <= passes.SAFE_ROWS:
-        passes.whole(work, form, passes.launch_of(work, form))
+        passes.whole(work, passes.launch_of(work, form))
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def test_the_kernel_of_many_cells_computes_it_too(name: str) -> None:
     def train(work: passes.Work) -> None:
         form = passes.form_of(work.net, work.training.batch, False)._replace(stretch=16, parts=2)
         if work.steps:
-            passes.whole(work, form, passes.launch_of(work, form))
+            passes.whole(work, passes.launch_of(work, form))
 
     assert_close(trained(train, work), eagerly(work))
 
@@ -61,8 +61,8 @@ def test_blocks_that_do_not_meet_give_up_and_are_reported(monkeypatch: pytest.Mo
     compiled, calls = SimpleNamespace(run=1, n_regs=1, metadata=SimpleNamespace(shared=1)), []
     monkeypatch.setattr(split_kernel, "warmup", lambda *given, **rest: calls.append(rest) or compiled)
     with np.errstate(all="ignore"):
-        assert passes.split(work, form, launch)  # the interpreter runs one block after the other
-        assert passes.split(work, form, launch)
+        assert passes.split(work, launch)  # the interpreter runs one block after the other
+        assert passes.split(work, launch)
     assert len(calls) == 1  # a kernel's blocks are counted once
     with pytest.raises(DeviceError, match="did not meet"):
         passes.check(torch.device("cpu"))

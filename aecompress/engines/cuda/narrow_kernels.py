@@ -6,8 +6,8 @@ back_kernel   the gradients between the ends and the update of all but the last 
 
 cells, data and NET are those of :mod:`aecompress.engines.cuda.records`; the tables are those of a pass.
 ``data.between`` is the next step of the pass and the one that is made, int64 ``[1]`` each, of which a launch writes
-what it does not read; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave, ``[P, K - 1, BP, W]``; and
-the weights between the ends before the step, ``[P, K - 2, W, W]``.
+what it does not read; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave, ``[P, K - 1, BP, W]``;
+and the weights between the ends before the step, ``[P, K - 2, W, W]``.
 
 No product has 64 rows, so that none of shorter numbers becomes one of a warp group
 (:data:`aecompress.engines.cuda.passes.SAFE_ROWS`).

@@ -12,6 +12,7 @@ from tests.engines.cuda.cases import (
     assert_close,
     assert_equal,
     eagerly,
+    mostly_slow,
     needs_interpreter,
     trained,
     work_of,
@@ -21,7 +22,7 @@ CASES = PLAIN | {"batch of 33": Case(batch=33, rows=40), "of shorter numbers": C
 
 
 @needs_interpreter
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_slow(CASES, "fresh", "two layers"))
 def test_narrow_steps_compute_what_the_eager_engine_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "STRETCH", 32 if name == "adam" else 16)  # inputs of a block, of 20
     monkeypatch.setattr(passes, "MANY_BLOCKS", 1 if name == "of shorter numbers" else 1000)

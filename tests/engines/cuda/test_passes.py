@@ -19,6 +19,7 @@ from tests.engines.cuda.cases import (
     assert_close,
     assert_equal,
     eagerly,
+    mostly_slow,
     needs_interpreter,
     trained,
     work_of,
@@ -26,7 +27,7 @@ from tests.engines.cuda.cases import (
 
 
 @needs_interpreter
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", mostly_slow(PLAIN, "adam", "two layers", "fewer rows than a batch"))
 def test_a_pass_computes_what_the_eager_engine_does(name: str) -> None:
     work = work_of(PLAIN[name])
     got = trained(passes.train, work)
@@ -36,7 +37,7 @@ def test_a_pass_computes_what_the_eager_engine_does(name: str) -> None:
 
 
 @needs_interpreter
-@pytest.mark.parametrize("name", ["adam", "fresh", "masks", "two layers"])
+@pytest.mark.parametrize("name", mostly_slow(["adam", "fresh", "masks", "two layers"], "two layers"))
 def test_the_kernel_of_many_cells_computes_it_too(name: str) -> None:
     work = work_of(PLAIN[name])
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from importlib.util import find_spec
+
 import torch
 
 from aecompress.data.dataset import Dataset
@@ -11,6 +16,7 @@ from aecompress.evolve.base import Plan
 from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.visit import PRUNED_ON_DEVICE
 from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import quoted
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
 from aecompress.spec.fields import RunSpec
@@ -47,6 +53,44 @@ def devices_for(name: str) -> list[torch.device]:
     if name == "auto" and torch.cuda.is_available():
         return [torch.device("cuda"), torch.device("cpu")]
     return [find_device(name)]
+
+
+def devices_to_resume(name: str) -> list[torch.device]:
+    """Return the devices that a run may be resumed on: those of its spec, or, where this machine has none, any."""
+    try:
+        return devices_for(name)
+    except DeviceError:
+        return devices_for("auto")
+
+
+def card_of(device: torch.device) -> dict[str, str]:
+    """Return what a device is, in words: its name, what it can compute, and the versions of its libraries."""
+    if device.type != "cuda":
+        return {"name": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability()}
+    card, versions = torch.cuda.get_device_properties(device), {"cuda": str(torch.version.cuda)}
+    if find_spec("triton") is not None:
+        versions["triton"] = metadata.version("triton")
+    return {"name": card.name, "capability": f"{card.major}.{card.minor}", **versions}
+
+
+def moved(before: str, was: Mapping[str, object], device: torch.device) -> str:
+    """Return in one sentence that a run is resumed on another device; "" where it is not.
+
+    Args:
+        before: the device that it ran on, with the card ``was``; empty in the status files of earlier builds.
+    """
+    card = card_of(device)
+    same = before.partition(":")[0] in ("", device.type)
+    if same and all(was.get(key, card[key]) == card[key] for key in ("name", "capability")):
+        return ""
+    there, here = described(before, was), described(str(device), card)
+    return f"the run was begun on {there} and resumes on {here}, where sums may be rounded otherwise"
+
+
+def described(device: str, card: Mapping[str, object]) -> str:
+    """Return a device with its name and capability, as far as they are known."""
+    facts = [quoted(card[key]) for key in ("name", "capability") if key in card]
+    return f"{quoted(device)} ({', '.join(facts)})" if facts else quoted(device)
 
 
 def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:

@@ -63,6 +63,22 @@ def choose_engine(load: Workload, compile: str) -> Choice:
         DeviceError: none of those left can.
     """
     check_half(load)
+    return cheapest(load, compile)
+
+
+def engine_to_resume(load: Workload, compile: str) -> Engine:
+    """Return the engine that resumes a run: of those that its spec leaves, or, where none can do the work here, of all.
+
+    A run that was begun with products in bfloat16 goes on with them however slow they are here.
+    """
+    try:
+        return cheapest(load, compile).engine
+    except DeviceError:
+        return cheapest(load, "auto").engine
+
+
+def cheapest(load: Workload, compile: str) -> Choice:
+    """Return the engine with the lowest expected seconds of those that can do the work, as :func:`choose_engine`."""
     allowed = [each for each in ENGINES.values() if compile == "auto" or each.compiled == (compile == "on")]
     seconds = {each.name: each.seconds(load) for each in allowed}
     refused: list[str] = []

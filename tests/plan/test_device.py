@@ -10,7 +10,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
 from aecompress.plan.counts import cells_of
-from aecompress.plan.device import check_memory, devices_for, find_device
+from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
 
@@ -21,6 +21,22 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         assert find_device("auto") == torch.device("cpu")
     with pytest.raises(DeviceError, match="choose --device cpu or auto"):
         find_device("cuda:99")
+
+
+def test_a_run_is_resumed_on_its_device_or_on_any() -> None:
+    assert devices_to_resume("cpu") == [torch.device("cpu")]
+    assert devices_to_resume("cuda:99") == devices_for("auto")
+
+
+def test_another_device_is_named_and_the_same_is_not() -> None:
+    cpu = torch.device("cpu")
+    here = card_of(cpu)
+    assert set(here) == {"name", "capability"} and all(here.values())
+    assert moved("cpu", here, cpu) == moved("cpu", {}, cpu) == moved("", {}, cpu) == ""
+    assert moved("cuda:0", {}, cpu).startswith("the run was begun on cuda:0 and resumes on cpu (")
+    older = moved("cpu", here | {"capability": "SSE", "name": ["?"]}, cpu)
+    assert older.startswith("the run was begun on cpu (['?'], SSE) and resumes on cpu (")
+    assert moved("no device", {}, cpu)
 
 
 def test_auto_leaves_a_gpu_and_the_cpu_to_choose_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import cheapest_device, check_half, choose_engine, workload_of
+from aecompress.plan.engine import cheapest_device, check_half, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.facts import RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -213,3 +213,13 @@ def test_a_plan_has_its_engine_and_the_engines_blocks() -> None:
     engine = choose_engine(load, resolved.spec.compile).engine
     plan = plan_of(resolved.spec, load, engine)
     assert (plan.engine, plan.blocks) == (engine, engine.layout(load))
+
+
+def test_a_run_is_resumed_by_its_kind_of_engine_or_by_any() -> None:
+    """Interactions, which no engine that compiles trains."""
+    _, load = completed(compile="off")
+    assert engine_to_resume(load, "on").compiled and not engine_to_resume(load, "off").compiled
+    sparse = dataclasses.replace(load, sparse_rows=True)
+    with pytest.raises(DeviceError):
+        choose_engine(sparse, "on")
+    assert engine_to_resume(sparse, "on") is ENGINES["eager"]

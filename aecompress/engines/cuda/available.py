@@ -19,6 +19,8 @@ def triton_fault() -> str:
             triton.runtime.driver.active.get_current_target()
     except ImportError as fault:
         return f"needs triton, which cannot be imported ({fault})"
+    except AssertionError as fault:  # its own words for a missing libcuda
+        return f"needs triton, which cannot find the driver's library: {' '.join(str(fault).split())}"
     except (RuntimeError, OSError, subprocess.SubprocessError) as fault:
         return f"needs triton, which cannot build its driver: {fault}; install a C compiler"
     return ""

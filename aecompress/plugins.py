@@ -1,10 +1,11 @@
-"""Operators and schedules that other installed packages bring, by their entry points.
+"""Operators, schedules and layer kinds that other installed packages bring, by their entry points.
 
 A package that offers one says so in its pyproject.toml::
 
     [project.entry-points."aecompress.operators"]
     mine = "package.module:NAME"
 
+A layer kind has two, of one name: its class in ``aecompress.layers`` and its torch side in ``aecompress.nets``.
 Its code is loaded when a spec names it, and never before.
 """
 
@@ -19,6 +20,11 @@ OPERATORS = "aecompress.operators"
 """Entry points of this group are :class:`aecompress.evolve.operators.Operator` objects."""
 SCHEDULES = "aecompress.schedules"
 """Entry points of this group build a schedule from an :class:`aecompress.evolve.schedules.Shape`."""
+
+LAYERS = "aecompress.layers"
+"""Entry points of this group are classes with the protocol :class:`aecompress.layers.base.Layer`."""
+NETS = "aecompress.nets"
+"""Entry points of this group are :class:`aecompress.nets.layers.Kind` objects."""
 
 
 def names(group: str) -> list[str]:
@@ -39,4 +45,4 @@ def load(group: str, field: str, name: str, ours: list[str]) -> Any:
             raise SpecError(
                 f"{field} = {name!r}: {entry.value} cannot be loaded ({fault}); repair that package"
             ) from fault
-    raise SpecError(f"{field} = {name!r}: choose one of {', '.join(ours + names(group))}")
+    raise SpecError(f"{field} = {name!r}: choose one of {', '.join(dict.fromkeys(ours + names(group)))}")

@@ -24,8 +24,8 @@ import numpy as np
 import onnx
 
 from aecompress import api, events
-from aecompress.deploy import graph, measure, pack, session
-from aecompress.deploy.checkpoint import Model, load_model
+from aecompress.deploy import graph, measure, session
+from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
 from aecompress.runs.again import export_again
@@ -139,16 +139,29 @@ def torch_pruned(data: np.ndarray, passes: int, share: float, out: Path) -> Path
     for name, layer in zip(names, linears, strict=True):
         tensors[f"{name}.weight"] = layer.weight.detach().numpy().T.copy()
         tensors[f"{name}.bias"] = layer.bias.detach().numpy()
-    model = Model(layers[:2], layers[2:], tensors, {}, {})
-    out.write_bytes(graph.build_all(model, 18, {}, compacted=False)["autoencoder"].SerializeToString())
+    model = Model(encoder=layers[:2], decoder=layers[2:], tensors=tensors, scaling={}, about={})
+    out.write_bytes(
+        graph.build(graph.chains(model, compacted=False)["autoencoder"], "autoencoder", 18, {}).SerializeToString()
+    )
     return out
+
+
+def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
+    """Return the bound on any file of these tensors: non-zeros x bits, and elements x H(density) for each tensor."""
+    bits = 0.0
+    for tensor in tensors.values():
+        density = np.count_nonzero(tensor) / tensor.size
+        bits += np.count_nonzero(tensor) * value_bits
+        if 0 < density < 1:
+            bits -= tensor.size * (density * np.log2(density) + (1 - density) * np.log2(1 - density))
+    return bits / 8
 
 
 def entropy_ratio(run: Path, path: Path, values: str) -> float:
     """Bytes of a packed file over the bound for its non-zeros."""
     chain = graph.chains(load_model(run / "model"))["autoencoder"]
     tensors = {name: tensor for layer in chain.layers for name, tensor in layer.tensors.items()}
-    return path.stat().st_size / pack.entropy_bytes(tensors, BITS[values])
+    return path.stat().st_size / entropy_bytes(tensors, BITS[values])
 
 
 def forms(run: Path, values: tuple[str, ...], allowed: float) -> dict[str, Path]:

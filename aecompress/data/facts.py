@@ -23,3 +23,8 @@ class Facts:
     """A row of :data:`aecompress.data.kinds.KINDS`."""
     sparse: bool = False
     """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row; its product is D."""
+        return self.shape or (self.inputs,)

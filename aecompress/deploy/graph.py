@@ -133,7 +133,7 @@ def build(
     if unscale:
         draft.add("Add", [draft.add("Mul", [current, divisor], "stretched"), offset], last)
     if scorer is not None:
-        last = score(draft, scaled, current, scorer)
+        last = score(draft, scaled, current, scorer, len(chain.shape))
     gives: list[str | int | None] = ["batch"] if scorer else ["batch", *chain.layers[-1].bound.gives]
     graph = helper.make_graph(
         draft.nodes,
@@ -153,17 +153,18 @@ def build(
     return model
 
 
-def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer) -> str:
-    """The mean error of each row, ``score`` ``[batch]``."""
+def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer, axes: int) -> str:
+    """The mean error of each row of so many ``axes``, ``score`` ``[batch]``."""
+    over = list(range(1, axes + 1))
     draft.add("Sub", [reconstruction, rows], "difference")
     if scorer.metric == "l1":
         draft.add("Abs", ["difference"], "error")
     else:
         draft.add("Mul", ["difference", "difference"], "error")
     if draft.opset >= 18:
-        axes = draft.keep("score.axes", np.array([1], np.int64))
-        return draft.add("ReduceMean", ["error", axes], "score", keepdims=0)
-    return draft.add("ReduceMean", ["error"], "score", axes=[1], keepdims=0)
+        kept = draft.keep("score.axes", np.array(over, np.int64))
+        return draft.add("ReduceMean", ["error", kept], "score", keepdims=0)
+    return draft.add("ReduceMean", ["error"], "score", axes=over, keepdims=0)
 
 
 def chains(model: Model, compacted: bool = True) -> dict[str, Chain]:
@@ -171,10 +172,3 @@ def chains(model: Model, compacted: bool = True) -> dict[str, Chain]:
     layers = {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
     whole = {part: chain_of(layers[part], model.tensors) for part in PARTS}
     return {part: compact(chain) for part, chain in whole.items()} if compacted else whole
-
-
-def build_all(
-    model: Model, opset: int, metadata: Mapping[str, str], compacted: bool = True
-) -> dict[str, onnx.ModelProto]:
-    """The plain files by part: input -> latent, latent -> reconstruction, input -> reconstruction."""
-    return {part: build(chain, part, opset, metadata) for part, chain in chains(model, compacted).items()}

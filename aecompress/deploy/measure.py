@@ -159,15 +159,16 @@ def _loading(path: Path) -> float:
 
 
 def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Floats:
-    """Uniform random rows as wide as the file's one input."""
+    """Uniform random rows ``[count, *shape]`` as the file's one input takes them."""
     inputs = runner.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
-    if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
+    sized = len(shape) > 1 and all(isinstance(size, int) for size in shape[1:])
+    if len(inputs) != 1 or kind != "tensor(float)" or not sized:
         given = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs)
-        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, width] are measured")
+        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, ...] are measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
-    return rng.host(0, "bench-rows").random((count, shape[1]), dtype=np.float32)
+    return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
 
 
 def _call(runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:

@@ -307,17 +307,6 @@ def _halves(index: Bytes, length: int) -> Bytes:
     return np.stack([index & 15, index >> 4], 1).reshape(-1)[:length]
 
 
-def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
-    """The bound on any file of these tensors: non-zeros x bits, and elements x H(density) for each tensor."""
-    bits = 0.0
-    for tensor in tensors.values():
-        density = np.count_nonzero(tensor) / tensor.size
-        bits += np.count_nonzero(tensor) * value_bits
-        if 0 < density < 1:
-            bits -= tensor.size * (density * np.log2(density) + (1 - density) * np.log2(1 - density))
-    return bits / 8
-
-
 def make_plain(path: Path, output: Path) -> None:
     """Write the plain form of a packed file, after it was verified to give the same values.
 

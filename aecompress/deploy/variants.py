@@ -68,7 +68,7 @@ class Source:
     expected: Expectations
     """Of the model on scaled rows."""
     rows: Floats
-    """Scaled rows ``[N, D]`` that losses are measured on."""
+    """Scaled rows ``[N, *shape]`` that losses are measured on."""
     training: Floats
     """Scaled training rows, for calibration and the threshold."""
 
@@ -295,9 +295,7 @@ def score_measure(name: str) -> str:
 
 def row_errors(model: Model, rows: Floats, kind: str) -> np.ndarray:
     """The reconstruction error of each row ``[N]``."""
-    out = reference.reconstruct(model, rows)[1]
-    errors: np.ndarray = reference.LOSSES[kind](out, rows.astype(np.float64)).mean(1)
-    return errors
+    return reference.row_losses(kind, reference.reconstruct(model, rows)[1], rows)
 
 
 def sparse(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:

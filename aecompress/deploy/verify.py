@@ -241,7 +241,7 @@ def everywhere(
 
 
 def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Callable[[], None] = lambda: None) -> float:
-    """The mean loss of reconstructing scaled ``rows`` ``[N, D]`` with a file in the place of its part of the model.
+    """Return the mean loss of reconstructing scaled ``rows`` ``[N, *shape]`` with a file as a part of the model.
 
     The parts that the file is not are computed by the reference.
     """
@@ -310,7 +310,7 @@ def verify_set(
     """Verify the three files of a model folder on ``rows`` and against the training side's ``losses``.
 
     Args:
-        rows: scaled rows ``[N, D]``.
+        rows: scaled rows ``[N, *shape]``.
         losses: measure -> mean loss that torch computed on the same rows.
         poll: called before each comparison; may raise to stop.
         expected: where it is known already, of ``model`` on scaled ``rows``.
@@ -354,7 +354,7 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
     """Verify any ONNX file against a model folder.
 
     Args:
-        rows: scaled rows ``[N, D]``; None takes those the folder keeps, and random probes where it keeps none.
+        rows: scaled rows ``[N, *shape]``; None takes those the folder keeps, and random probes where it keeps none.
         tolerance: None takes the one the model was made with.
     """
     model = load_model(folder)
@@ -362,11 +362,10 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
         tolerance = kept_number(folder, "tolerance", TOLERANCE)
     if rows is None:
         kept = kept_rows(folder)
-        rows = np.zeros((0, model.encoder[0].inputs), np.float32) if kept is None else kept
-    if rows.shape[1] != model.encoder[0].inputs:
-        raise DataError(
-            f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows"
-        )
+        rows = np.zeros((0, *model.shape), np.float32) if kept is None else kept
+    if rows.shape[1:] != model.shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (rows.shape[1:], model.shape))
+        raise DataError(f"rows have {theirs} inputs, the model in {folder} {ours}; give its rows")
     expected: Expectations = expectations(model, rows)
     name = str(model.about.get("metric", "mse"))
     if name not in reference.LOSSES:

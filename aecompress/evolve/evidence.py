@@ -112,7 +112,7 @@ class Evidence:
         found, net, cells = torch.zeros_like(weights), self.net, self.cells.shape[0]
         together = cells
         if weights.device.type == "cpu":
-            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.layers[0].inputs), 1)
+            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.inputs), 1)
         for first in range(0, cells, together):
             batch, part = self.batch(first, first + together), slice(first, first + together)
             none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))

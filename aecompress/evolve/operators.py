@@ -18,8 +18,8 @@ from aecompress import plugins
 from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest_of_parts
-from aecompress.nets.layers import forward
-from aecompress.nets.units import by_reads
+from aecompress.nets.layers import as_given, forward
+from aecompress.nets.units import by_reads, norm_of_units
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,14 @@ def magnitude_layer(evidence: Evidence) -> Tensor:
 def wanda(evidence: Evidence) -> Tensor:
     """|w| x norm of its input over training rows; of a bias 1 (Sun et al. 2024, equation 1), ``[P, model_size]``.
 
-    Norms are root mean squares, so that they do not depend on the number of rows. The paper compares the weights of one
-    output only; here each is relative to the mean kept weight of its layer, so that layers can be compared.
+    The input of a weight is the unit that it reads, with all of that unit's values. Norms are root mean squares, so
+    that they do not depend on the number of rows. The paper compares the weights of one output only; here each is
+    relative to the mean kept weight of its layer, so that layers can be compared.
     """
     rows, scores = evidence.batch(), magnitude(evidence).clone()
     trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
     for layer, below in zip(evidence.net.layers, [rows, *trace.out], strict=False):
-        views[layer.name + ".weight"] *= by_reads(layer, below.square().mean(1).sqrt_())
+        views[layer.name + ".weight"] *= by_reads(layer, norm_of_units(as_given(layer, below)))
     for part in torch.split(scores, evidence.net.layer_sizes, 1):
         part /= part.sum(1, keepdim=True) / (part > 0).sum(1, keepdim=True).clamp(min=1) + TINY
     return scores

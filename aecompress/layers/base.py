@@ -10,7 +10,6 @@ units, so that every rule about units is one line over them, whatever the kind:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ Values = NDArray[np.floating[Any]]
 Index = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """The trainable values of a layer, and which units they belong to.
 
@@ -98,6 +97,8 @@ class Layer(Protocol):
 
     kind: ClassVar[str]
     """Its row in :data:`aecompress.layers.kinds.KINDS`."""
+    flattens: ClassVar[bool]
+    """Whether it takes rows of one axis: a network that begins with it is given flat rows ``[D]``."""
     pads: ClassVar[bool]
     """Whether it reads zeros beside its input, so that only a constant 0 below can be folded into its bias."""
     product: ClassVar[bool]
@@ -218,11 +219,6 @@ def bind(layers: Sequence[Layer], shape: Shape) -> tuple[BoundLayer, ...]:
         chain.append(BoundLayer(layer, shape))
         shape = chain[-1].gives
     return tuple(chain)
-
-
-def flat(shape: Shape) -> Shape:
-    """Return the shape of flattened rows."""
-    return (math.prod(shape),)
 
 
 def mismatch(layer: Layer, of: Shape, wanted: str) -> SpecError:

@@ -283,6 +283,7 @@ def complete(resolved: Resolved, facts: RunFacts, rows: Sequence[Row] = TABLE) -
     faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
+    network_of(spec.model, facts.data.row_shape)
     return Resolved(spec, sources)
 
 
@@ -291,7 +292,7 @@ def fill(draft: RunSpec, row: Row, facts: RunFacts) -> Filled:
     section, _, name = row.field.rpartition(".")
     if not _open(row.field, getattr(getattr(draft, section) if section else draft, name)):
         return None
-    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.inputs))
+    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.row_shape))
 
 
 def with_value(draft: RunSpec, path: str, value: Any) -> RunSpec:

@@ -10,11 +10,16 @@ from torch import Tensor
 
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
+from aecompress.nets.units import mean_of_units
 
 
 def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
-    """Per layer ``[P, B, out]``: hidden and latent values after their activation, the output before its own (A5)."""
-    return [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
+    """Return per layer ``[P, B, units]``: hidden and latent units after their activation, the output before it (A5).
+
+    Of a unit with several values on a row it is their mean.
+    """
+    values = [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
+    return [mean_of_units(one) for one in values]
 
 
 @dataclass

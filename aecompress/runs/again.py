@@ -89,14 +89,14 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
 
 
 def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:
-    """Read raw rows and scale them as the model in ``folder`` was trained: ``[N, D]``.
+    """Read raw rows and scale them as the model in ``folder`` was trained: ``[N, *shape]``.
 
     Raises:
         DataError: the rows cannot be read, or are not those of the model.
     """
     rows = read_rows(Request(source=source, columns=columns))
     model = load_model(folder)
-    flat, inputs = rows.reshape(len(rows), -1), model.encoder[0].inputs
-    if flat.shape[1] != inputs:
-        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {inputs}; give its rows")
-    return Scaling(**model.scaling).apply(flat)
+    flat = rows.reshape(len(rows), -1)
+    if flat.shape[1] != model.inputs:
+        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
+    return Scaling(**model.scaling).apply(flat).reshape(-1, *model.shape)

@@ -27,7 +27,7 @@ from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
-from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -126,10 +126,10 @@ def _job(
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)
         init, pretrained = found.tensors, adopt(found)
-    facts = RunFacts(dataset.facts, frozenset(dataset.splits), None, pretrained)
+    facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
-    net = network_of(resolved.spec.model, facts.data.inputs)
+    net = network_of(resolved.spec.model, facts.data.row_shape)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
@@ -154,14 +154,14 @@ def _job(
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
     """Return the device, of several, on which the run is expected to take the least time."""
     spec = complete(resolved, facts).spec
-    net = network_of(spec.model, facts.data.inputs)
+    net = network_of(spec.model, facts.data.row_shape)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 
 
 def adopt(found: Pretrained) -> PretrainedFacts:
     """Return the layers of a pretrained model, as the plan reads them."""
     encoder, decoder = (
-        tuple((layer.inputs, layer.outputs, layer.activation) for layer in part)
+        tuple(LayerFacts(layer.outputs, layer.activation, layer.kind, layer.numbers) for layer in part)
         for part in (found.encoder, found.decoder)
     )
-    return PretrainedFacts(encoder, decoder)
+    return PretrainedFacts(inputs=found.inputs, encoder=encoder, decoder=decoder)

@@ -12,7 +12,7 @@ from aecompress.deploy.verify import Verification
 from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
-from aecompress.nets.layers import forward
+from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.counts import cells_of
 from aecompress.population.state import Population
@@ -62,7 +62,7 @@ def generation(job: Job, population: Population, report: Report, rows: Rows, sec
         *(report.train_loss, report.validation_loss, report.layer_zeros, report.parents),
         *(population.learning_rate, population.capacity, population.fitness),
     )
-    sizes = [(layer.inputs + 1) * layer.outputs for layer in layers]
+    sizes = job.net.layer_sizes
     sparsity = [sum(cell) / job.net.model_size for cell in zeros]
     yield events.Generation(
         at=time.time(),
@@ -95,11 +95,11 @@ def generation(job: Job, population: Population, report: Report, rows: Rows, sec
 def preview(job: Job, population: Population, cell: int, rows: Rows) -> Iterator[events.Event]:
     """Yield some validation rows with a cell's reconstructions, where a preview is due."""
     net, number, last = job.net, population.generation, job.plan.training.generations
-    if net.layers[0].inputs > PREVIEW_INPUTS or (number != last and number % max(1, last // PREVIEWS)):
+    if net.inputs > PREVIEW_INPUTS or (number != last and number % max(1, last // PREVIEWS)):
         return
     shown = rows.validation[:PREVIEW_ROWS]
     weights = net.layout.views(population.weights[cell : cell + 1])
-    output = forward(net.layers, weights, shown[None]).out[-1][0]
+    output = as_rows(forward(net.layers, weights, shown[None]).out[-1])[0]
     given, reconstructions, errors = on_host(shown, output, LOSSES[job.plan.metric].value(output, shown).mean(1))
     yield events.Preview(
         at=time.time(),

@@ -12,11 +12,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from aecompress import plugins
+from aecompress.layers.names import ActivationName, HiddenActivationName
 from aecompress.spec.toml import flatten
 
 Auto = Literal["auto"]
-ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
-HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
 OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]

@@ -29,9 +29,9 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 def completed(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Workload]:
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
-    facts = RunFacts(Facts(rows, inputs, True, True), device=CPU)
+    facts = RunFacts(data=Facts(rows=rows, inputs=inputs, binary=True, unit=True), device=CPU)
     resolved = complete(resolve(flags, preset="paper-coevo-sync"), facts)
-    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, inputs), CPU, rows)
+    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, (inputs,)), CPU, rows)
 
 
 def with_engine(**changes: Any) -> tuple[Resolved, Engine]:

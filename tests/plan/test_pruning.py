@@ -14,7 +14,7 @@ from aecompress.plan.pruning import check_target, pruning_of, shape_of
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import resolve
 
-FACTS = RunFacts(Facts(rows=1438, inputs=64, binary=False, unit=True))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True))
 
 
 def spec_of(fields: dict[str, Any]) -> RunSpec:
@@ -24,12 +24,12 @@ def spec_of(fields: dict[str, Any]) -> RunSpec:
 @pytest.mark.parametrize("fields", [{"prune.operator": "none"}, {"prune.target_sparsity": 0.0}])
 def test_nothing_is_pruned_where_nothing_is_requested(fields: dict[str, Any]) -> None:
     spec = spec_of(fields)
-    assert pruning_of(spec, network_of(spec.model, 64)) is None
+    assert pruning_of(spec, network_of(spec.model, (64,))) is None
 
 
 def test_every_cell_rises_to_a_target_of_its_own() -> None:
     spec = spec_of({})
-    pruning = pruning_of(spec, network_of(spec.model, 64))
+    pruning = pruning_of(spec, network_of(spec.model, (64,)))
     assert pruning is not None and pruning.probability is None
     assert pruning.targets == spec.evolve.budgets
     for curve, target in zip(pruning.curves, pruning.targets, strict=True):
@@ -41,7 +41,7 @@ def test_a_probability_follows_the_schedule() -> None:
     spec = spec_of(
         {"prune.operator": "random", "prune.schedule": "increase", "prune.probability": 0.4, "train.epochs": 11}
     )
-    pruning = pruning_of(spec, network_of(spec.model, 64))
+    pruning = pruning_of(spec, network_of(spec.model, (64,)))
     assert pruning is not None and pruning.probability is not None and pruning.curves == ()
     assert pruning.probability(5) == pytest.approx(0.2)
     assert shape_of(spec).final == 10
@@ -50,7 +50,7 @@ def test_a_probability_follows_the_schedule() -> None:
 
 def test_a_target_that_would_empty_a_layer_is_refused_with_the_highest_that_does_not() -> None:
     spec = spec_of({})
-    net = network_of(spec.model, 64)
+    net = network_of(spec.model, (64,))
     most = most_sparse(spec, net)
     check_target(spec, net, most)
     with pytest.raises(SpecError, match=f"would empty a layer .*; choose at most {most}"):
@@ -63,4 +63,4 @@ def test_a_target_that_would_empty_a_layer_is_refused_with_the_highest_that_does
 def test_an_operator_without_a_published_form_is_not_driven_by_a_probability() -> None:
     spec = spec_of({"prune.operator": "wanda", "prune.schedule": "fixed", "prune.probability": 0.4})
     with pytest.raises(SpecError, match="has no published form, so a probability cannot drive it"):
-        pruning_of(spec, network_of(spec.model, 64))
+        pruning_of(spec, network_of(spec.model, (64,)))

@@ -10,7 +10,6 @@ from aecompress.evolve.operators import OPERATORS
 from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.schedules import SCHEDULES
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.nets.layers import ACTIVATIONS
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.auto import NETWORKS
 from aecompress.spec import fields as module
@@ -34,7 +33,6 @@ def test_names_in_the_spec_are_those_of_the_registries() -> None:
     assert set(get_args(module.ScheduleName)) == {"cubic", *SCHEDULES}
     assert set(get_args(module.OptimizerName)) == set(UPDATES)
     assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default"}
-    assert set(get_args(module.ActivationName)) == set(ACTIVATIONS)
     assert set(get_args(module.MetricName)) == set(LOSSES)
 
 

@@ -96,7 +96,15 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     tile = power_of_two(batch)
     warps = 8 if tile * width >= 1024 else 4
     product = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
-    return Form(width, batch, tile, stretch, -(-inputs // stretch), warps, product)
+    return Form(
+        width=width,
+        batch=batch,
+        batch_tile=tile,
+        stretch=stretch,
+        parts=-(-inputs // stretch),
+        warps=warps,
+        product=product,
+    )
 
 
 def step_form(net: Autoencoder, batch: int, cells: int) -> Form:

@@ -69,7 +69,7 @@ def choose_engine(load: Workload, compile: str) -> Choice:
 def engine_to_resume(load: Workload, compile: str) -> Engine:
     """Return the engine that resumes a run: of those that its spec leaves, or, where none can do the work here, of all.
 
-    A run that was begun with products in bfloat16 goes on with them however slow they are here.
+    A run that was begun with products in bfloat16 keeps them, however slow they are here.
     """
     try:
         return cheapest(load, compile).engine

@@ -147,6 +147,7 @@ def device() -> Iterator[None]:
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (MEMORY, MEMORY))
         patch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+        patch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
         patch.setattr(torch.cuda, "get_device_properties", lambda device: CARD)
         patch.setattr(torch.Tensor, "pin_memory", lambda self: self)
         patch.setattr("aecompress.engines.cuda.available.triton_fault", lambda: "needs a device")

@@ -30,6 +30,7 @@ SPECS: dict[str, tuple[str, ...]] = {
     "pair": ("evolve.rule=pair", "evolve.cells=4"),
     "panmictic": ("evolve.rule=panmictic", "evolve.cells=4", "prune.operator=variance"),
     "denoising, bf16": ("model.family=denoising", "precision=bf16"),
+    "tf32": ("precision=tf32", "train.optimizer=fresh-adam"),
     "interactions": ("data.source=interactions:tests/fixtures/interactions.csv",),
 }
 QUICK = ("wanda, units", "asynchronous, variance")
@@ -55,7 +56,7 @@ def test_a_run_has_the_bits_of_the_cpu_and_waits_twice_a_generation(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once for its figures and once for its picture; never in training, selection and pruning."""
-    monkeypatch.setattr(engine_module, "check_half", lambda load: None)
+    monkeypatch.setattr(engine_module, "check_precision", lambda load: None)
     settings, seen = (*SPECS[name], "checkpoint_every=100"), list[tuple[int, int]]()
 
     def counted(evolve: Any, *given: Any) -> Any:

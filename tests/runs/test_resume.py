@@ -119,7 +119,7 @@ def test_a_run_resumes_without_the_gpu_that_it_was_begun_on(
     flags = {"device": "cuda:9", "compile": "off", "precision": precision}
     with monkeypatch.context() as gpu:
         gpu.setattr(job_module, "devices_for", lambda name: [torch.device("cpu")])
-        gpu.setattr(engine_module, "check_half", lambda load: None)
+        gpu.setattr(engine_module, "check_precision", lambda load: None)
         list(run(job(tmp_path / "whole", **flags)))
         stop_after(run(job(tmp_path / "broken", **flags)), 4)
     monkeypatch.setattr(engine_module, "half_gain", lambda: 0.5)

@@ -11,6 +11,7 @@ import typer
 from aecompress.cli.exits import emit_json, note, note_table, reported, width_of
 from aecompress.cli.options import Json
 from aecompress.cli.tables import before_and_after, emit_table
+from aecompress.registry import VARIANTS
 
 Output = Annotated[
     Path | None,
@@ -23,7 +24,7 @@ Output = Annotated[
 ]
 Variants = Annotated[
     str | None,
-    typer.Option(metavar="NAME,...", help="packed, fp16, int8, scorer, sparse. \\[default: those of the run]"),
+    typer.Option(metavar="NAME,...", help=f"{', '.join(VARIANTS)}. \\[default: those of the run]"),
 ]
 Values = Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")]
 EmbedScaling = Annotated[

@@ -19,8 +19,6 @@ class Facts:
     """All scaled training values lie in [0, 1]."""
     shape: tuple[int, ...] = ()
     """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
-    kind: str = "rows"
-    """A row of :data:`aecompress.data.kinds.KINDS`."""
     sparse: bool = False
     """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""
 

@@ -5,6 +5,7 @@ A variant that loses more than allowed, or an int8 file that is not faster here,
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +23,8 @@ from aecompress.deploy.verify import Check
 from aecompress.files import write_bytes
 from aecompress.intervals import BUSY, Ratio, mean
 from aecompress.polling import Poll
+from aecompress.registry import VARIANTS
 
-VARIANTS = ("packed", "fp16", "int8", "scorer", "sparse")
 TIMED_BATCHES = (1, 64)
 TIMED_SECONDS = 0.1
 """The most for each file and batch."""
@@ -73,14 +74,18 @@ class Source:
     """Scaled training rows, for calibration and the threshold."""
 
 
+Writer = Callable[[Path, Source, Request, Outcome, Poll], None]
+"""Writes a variant into a folder and verifies it; adds its files and checks, or why it is not kept, to the outcome."""
+
+
 def write(folder: Path, requested: tuple[str, ...], source: Source, request: Request, poll: Poll) -> Outcome:
     """Write the ``requested`` variants into ``folder``, beside the plain files, verify them, keep what is worth it."""
     outcome = Outcome()
-    writers = {"packed": packed, "fp16": fp16, "int8": int8, "scorer": scorer, "sparse": sparse}
-    for name in VARIANTS:
+    for name, row in VARIANTS.items():
         if name in requested:
             poll()
-            writers[name](folder, source, request, outcome, poll)
+            writer: Writer = pkgutil.resolve_name(row.write)
+            writer(folder, source, request, outcome, poll)
     return outcome
 
 

@@ -17,17 +17,19 @@ from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
 
+DEVICES = ("cuda",)
+"""Types of torch devices that these engines are for."""
 EVALUATED_CELLS = 256
 """Cells of one evaluation; their number decides how sums are rounded, so it is fixed."""
 
 
 def unsuited(load: Workload) -> str:
     """Return why no engine for CUDA devices can do this work; "" where they can."""
-    if load.device.type != "cuda":
+    if load.device.type not in DEVICES:
         return f"needs a CUDA device, not {load.device}"
     if load.changes_partners:
         return "networks that change partners train step by step"
-    return "rows of interactions are trained step by step" if load.sparse_rows else ""
+    return "sparse rows are trained step by step" if load.sparse_rows else ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class CudaGraphs:
 
     name: ClassVar[str] = "cuda-graphs"
     compiled: ClassVar[bool] = True
+    devices: ClassVar[tuple[str, ...]] = DEVICES
 
     def why_not(self, load: Workload) -> str:
         """Return why it cannot: it does without triton, at the cost of some launches."""

@@ -196,6 +196,7 @@ class Eager:
 
     name: ClassVar[str] = "eager"
     compiled: ClassVar[bool] = False
+    devices: ClassVar[tuple[str, ...]] = ()
 
     def why_not(self, load: Workload) -> str:
         """Return "": it trains everything."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
-from aecompress.nets.rows import RowSet
+from aecompress.nets.rows import RowSet, gather
 from aecompress.nets.units import by_columns
 from aecompress.population.stats import ActivationStats, activations
 
@@ -92,13 +92,11 @@ class Evidence:
         assert self.rows is not None
         cells, there = self.cells[first:last], self.rows.shape[0]
         if there <= GUIDING_ROWS:
-            every = self.rows.index_select(0, torch.arange(there, device=cells.device))
-            return every.expand(cells.shape[0], -1, -1)
+            return gather(self.rows, torch.arange(there, device=cells.device)).expand(cells.shape[0], -1, -1)
         index = rng.integers(
             self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), high=there
         )
-        drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return drawn
+        return gather(self.rows, index)
 
     def gradients(self, weights: Tensor | None = None) -> Tensor:
         """Return the training loss's gradient on :meth:`batch`, ``[P, model_size]``, of pruned weights too.
@@ -125,5 +123,4 @@ class Evidence:
         assert self.guide is not None
         shape, high = (self.guide_rows,), self.guide.shape[0]
         index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high=high)
-        rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return inactive(self.net, self.views, rows, self.threshold)
+        return inactive(self.net, self.views, gather(self.guide, index), self.threshold)

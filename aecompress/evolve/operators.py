@@ -7,9 +7,9 @@ themselves and stand beside their scores.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest_of_parts
 from aecompress.nets.layers import as_given, forward
 from aecompress.nets.units import by_reads, norm_of_units
+from aecompress.registry import OPERATORS, Level, Needs
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Operator:
     """A score with what it needs; ``published`` gives keep masks ``[P, model_size]`` in the paper's form."""
 
     score: Callable[[Evidence], Tensor]
-    level: Literal["weight", "unit"]
-    needs: Literal["nothing", "stats", "guide", "rows"] = "nothing"
+    level: Level
+    needs: Needs = "nothing"
     published: Callable[[Evidence], Tensor] | None = None
 
 
@@ -122,25 +123,16 @@ def conjunctive_published(evidence: Evidence) -> Tensor:
     return incoming(evidence.net, torch.cat(keep, 1))
 
 
-OPERATORS: dict[str, Operator] = {
-    "random": Operator(random, "weight", published=random_published),
-    "magnitude": Operator(magnitude, "weight"),
-    "magnitude-layer": Operator(magnitude_layer, "weight"),
-    "wanda": Operator(wanda, "weight", "rows"),
-    "taylor": Operator(taylor, "weight", "rows"),
-    "variance": Operator(variance, "unit", "stats", variance_published),
-    "conjunctive": Operator(conjunctive, "unit", "guide", conjunctive_published),
-}
-
-
 def operator_of(name: str) -> Operator:
-    """Return the operator ``name``: one of ours, or the one that an installed package brings under that name.
+    """Return the operator ``name``: a row of the registry, or what an installed package brings under that name.
 
     Raises:
         SpecError: there is none, or what the package brings is no :class:`Operator`.
     """
-    if name in OPERATORS:
-        return OPERATORS[name]
+    row = OPERATORS.get(name)
+    if row is not None:
+        published = pkgutil.resolve_name(row.published) if row.published else None
+        return Operator(pkgutil.resolve_name(row.score), row.level, row.needs, published)
     found = plugins.load(plugins.OPERATORS, "prune.operator", name, list(OPERATORS))
     if not isinstance(found, Operator):
         raise SpecError(

@@ -7,10 +7,10 @@ import torch
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.base import Plan
-from aecompress.evolve.rules.registry import RULES
 from aecompress.machine import gib, memory_bytes
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
+from aecompress.registry import RULES
 from aecompress.spec.fields import RunSpec
 
 

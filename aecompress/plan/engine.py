@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import torch
 
-from aecompress.data.interactions import PREFIX
+from aecompress.data.sources.registry import kind_of
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
-from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.counts import cells_of, rule_of
-from aecompress.spec.fields import RunSpec
+from aecompress.plan.counts import cells_of
+from aecompress.spec.fields import RunSpec, rule_facts, rule_of
 
 
 class Choice(NamedTuple):
@@ -45,8 +44,8 @@ def workload_of(spec: RunSpec, net: Autoencoder, device: torch.device, rows: int
         batch=int(spec.train.batch),
         cells=cells_of(spec),
         steps=int(spec.train.epochs) * -(-rows // int(spec.train.batch)),
-        changes_partners=RULES[rule_of(spec)].changes_partners,
-        sparse_rows=spec.data.source.startswith(PREFIX),
+        changes_partners=rule_facts(rule_of(spec)).changes_partners,
+        sparse_rows=kind_of(spec.data.source).sparse,
     )
 
 
@@ -63,17 +62,24 @@ def choose_engine(load: Workload, compile: str) -> Choice:
         DeviceError: none of those left can.
     """
     check_half(load)
-    allowed = [each for each in ENGINES.values() if compile == "auto" or each.compiled == (compile == "on")]
+    served = [each for each in ENGINES.values() if not each.devices or load.device.type in each.devices]
+    allowed = [each for each in served if compile == "auto" or each.compiled == (compile == "on")]
     seconds = {each.name: each.seconds(load) for each in allowed}
     refused: list[str] = []
     for engine in sorted(allowed, key=lambda each: seconds[each.name]):
         why = engine.why_not(load)
         if not why:
-            others = [each for each in allowed if each.compiled != engine.compiled]
+            others = [each for each in served if each.compiled != engine.compiled]
             reason = compared(load, engine, others, refused)
             return Choice(engine, "on" if engine.compiled else "off", f"auto: {reason}")
         refused.append(why)
-    raise DeviceError(f"compile = {compile!r}: {refused[0]}; set it to auto or off")
+    why = refused[0] if refused else none_compiled(load)
+    raise DeviceError(f"compile = {compile!r}: {why}; set it to auto or off")
+
+
+def none_compiled(load: Workload) -> str:
+    """Return in one clause that no engine compiles for a device."""
+    return f"there is no compiled training on {load.device}"
 
 
 def cheapest_device(loads: Sequence[Workload], compile: str) -> torch.device:
@@ -100,7 +106,7 @@ def compared(load: Workload, engine: Engine, others: list[Engine], refused: list
         return refused[0]
     rival = min(others, key=lambda each: each.seconds(load), default=None)
     if rival is None:
-        return f"about {engine.seconds(load):.0f} s"
+        return none_compiled(load)
     if math.isinf(rival.seconds(load)):
         return rival.why_not(load)
     return f"about {engine.seconds(load):.0f} s of training, {rival.name} about {rival.seconds(load):.0f} s"

@@ -27,11 +27,7 @@ class Unsuitable(NamedTuple):
 
 def unsuitable(spec: RunSpec, facts: RunFacts) -> list[str]:
     """Return the faults between a complete spec and the facts of its run."""
-    return [
-        sentence_of(row.field, row.sentence, spec, **_named(spec, facts))
-        for row in UNSUITABLE
-        if row.broken(spec, facts)
-    ]
+    return [sentence_of(row.sentence, spec, **_named(spec, facts)) for row in UNSUITABLE if row.broken(spec, facts)]
 
 
 def check_pretrained(spec: RunSpec, facts: RunFacts) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.data.arrays import read_rows
 from aecompress.data.base import Request
-from aecompress.data.dataset import Dataset, load
+from aecompress.data.dataset import Dataset, load, read_rows
 from aecompress.data.scaling import Scaling
-from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, OutputError

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.interactions import PREFIX
-from aecompress.data.sources.registry import file_and_key, read_array
+from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.registry import file_of
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
@@ -87,7 +87,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
 
 def inputs_of(spec: RunSpec) -> list[Path]:
     """Return the files that a run reads; names of built-in sources are none that exist."""
-    sources = (spec.data.source.removeprefix(PREFIX), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
+    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
     return [file_and_key(source)[0] for source in sources if source]
 
 

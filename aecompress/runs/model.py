@@ -10,10 +10,10 @@ import torch
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
-from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import tensors_of
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll
+from aecompress.registry import RULES
 from aecompress.runs import front
 from aecompress.runs.job import Job
 

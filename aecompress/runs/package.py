@@ -15,7 +15,7 @@ import numpy as np
 
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import Rows, few
+from aecompress.data.sparse import Rows, few
 from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of

@@ -223,6 +223,7 @@ def test_an_engine_has_its_rows_name_and_expects_an_end_only_where_it_can(name: 
         assert seconds > 0 and (bool(why) == math.isinf(seconds) or "triton" in why)
         if math.isfinite(seconds):
             could += 1
+            assert not engine.devices or load.device.type in engine.devices
             blocks = engine.layout(load)
             assert blocks.cells >= 1 and blocks.threads in (1, None)
             assert blocks.cores_take in ("operations", "blocks", "cells")
@@ -235,6 +236,7 @@ class Toy:
 
     name: ClassVar[str] = "toy"
     compiled: ClassVar[bool] = False
+    devices: ClassVar[tuple[str, ...]] = ()
 
     def why_not(self, load: Workload) -> str:
         return ""

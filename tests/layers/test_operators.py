@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from aecompress.evolve.evidence import Evidence, inactive
-from aecompress.evolve.operators import OPERATORS, conjunctive, variance, variance_published, wanda
+from aecompress.evolve.operators import conjunctive, operator_of, variance, variance_published, wanda
 from aecompress.layers.base import Layer
 from aecompress.layers.dense import Dense
 from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.layers import Trace, forward, initial
 from aecompress.population.stats import no_stats
+from aecompress.registry import OPERATORS
 from tests.layers.gain import Gain
 from tests.layers.maxout import Maxout
 from tests.layers.pointwise import Pointwise
@@ -80,7 +81,7 @@ def kept_values(traces: list[Trace], at: int, last: int) -> list[torch.Tensor]:
 def test_every_operator_scores_all_weights_or_all_units(kind: str) -> None:
     seen, _ = evidence_of(net_of(kind))
     units = sum(layer.units for layer in seen.net.layers)
-    for operator in OPERATORS.values():
+    for operator in map(operator_of, OPERATORS):
         width = seen.net.model_size if operator.level == "weight" else units
         scores = operator.score(seen)
         assert scores.shape == (CELLS, width) and bool(scores.isfinite().all())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from aecompress.plan.facts import RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.spec.resolve import Resolved, resolve
+from tests.commands import aecompress
+from tests.data.test_interactions import SMALL
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -114,10 +117,12 @@ def test_without_numba_auto_falls_back_and_on_is_refused(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"device": torch.device("mps")}, "compiled training is for CPUs, not mps"),
+        ({"device": torch.device("mps")}, "there is no compiled training on mps"),
         ({"precision": "float64"}, "compiled training is in float32"),
         ({"changes_partners": True}, "networks that change partners train uncompiled"),
-        ({"sparse_rows": True}, "rows of interactions are trained uncompiled"),
+        ({"sparse_rows": True}, "sparse rows are trained uncompiled"),
+        ({"sparse_rows": True, "device": CUDA}, "sparse rows are trained step by step"),
+        ({"changes_partners": True, "device": CUDA}, "networks that change partners train step by step"),
     ],
 )
 @pytest.mark.parametrize("steps", [1, 1_000_000])
@@ -129,6 +134,26 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_why(
     assert (choice.engine.name, choice.compile, choice.why) == ("eager", "off", f"auto: {why}")
     with pytest.raises(DeviceError, match=f"compile = 'on': {why}; set it to auto or off"):
         choose_engine(load, "on")
+
+
+def test_what_an_engine_of_the_device_can_do_is_compiled_whatever_the_others_cannot() -> None:
+    load = dataclasses.replace(load_of(), device=CUDA, precision="float64")
+    assert choose_engine(load, "on").engine.name == "cuda-graphs"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--precision", "float64"], "compiled training is in float32"),
+        (["--rule", "opponents"], "networks that change partners train uncompiled"),
+        ([f"interactions:{SMALL}"], "sparse rows are trained uncompiled"),
+    ],
+)
+def test_the_engine_says_to_a_user_why_it_cannot_compile(tmp_path: Path, words: list[str], why: str) -> None:
+    data = [] if words[0].startswith("interactions:") else ["binary-clusters:2x5x20"]
+    done = aecompress("prune", *data, *words, "--device", "cpu", "--compile", "on", "-o", tmp_path / "r")
+    assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == []
+    assert done.stderr == f"aecompress: compile = 'on': {why}; set it to auto or off\n"
 
 
 @pytest.mark.parametrize(("rule", "changes"), [("pair", False), ("opponents", True), ("panmictic", True)])

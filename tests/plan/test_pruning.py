@@ -13,6 +13,7 @@ from aecompress.plan.network import network_of
 from aecompress.plan.pruning import check_target, pruning_of, shape_of
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import resolve
+from tests.test_plugins import PACKAGE
 
 FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True))
 
@@ -60,7 +61,15 @@ def test_a_target_that_would_empty_a_layer_is_refused_with_the_highest_that_does
         check_target(units, net, 0.9999)
 
 
-def test_an_operator_without_a_published_form_is_not_driven_by_a_probability() -> None:
-    spec = spec_of({"prune.operator": "wanda", "prune.schedule": "fixed", "prune.probability": 0.4})
-    with pytest.raises(SpecError, match="has no published form, so a probability cannot drive it"):
+@pytest.mark.parametrize("operator", ["wanda", "magnitude", "signed"])
+def test_an_operator_without_a_published_form_is_not_driven_by_a_probability(
+    operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(PACKAGE))  # brings the operator signed, which is looked at when the plan loads it
+    with pytest.raises(SpecError) as caught:
+        spec = spec_of({"prune.operator": operator, "prune.schedule": "fixed", "prune.probability": 0.4})
         pruning_of(spec, network_of(spec.model, (64,)))
+    assert caught.value.faults == [
+        f"prune.operator = {operator!r}: has no published form, so a probability cannot drive it; choose random, "
+        "variance or conjunctive, or prune to a target"
+    ]

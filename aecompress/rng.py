@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +23,11 @@ _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 CACHED_WORDS = 1 << 14
 """Words of a draw that are made at once on a CPU."""
+FUSED: dict[str, Callable[[int, Tensor, int, torch.dtype], Tensor | None]] = {}
+"""By type of device: draws in one launch, where it has them; engines enter theirs.
+
+``(key, cells [P], size, int64 or float32)`` to words or uniform numbers ``[P, size]``, the same as here, or None.
+"""
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
@@ -72,7 +78,15 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
     Returns:
         int64 ``[P, *shape]``, all 64 bits random.
     """
-    return _bits(_keys(seed, purpose, generation, cells, step), cells, shape)
+    fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.int64)
+    return _bits(_keys(seed, purpose, generation, cells, step), cells, shape) if fused is None else fused
+
+
+def _fused(key: int, cells: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> Tensor | None:
+    """Draw in one launch, where the device has it."""
+    fused = FUSED.get(cells.device.type)
+    found = None if fused is None else fused(key, cells, math.prod(shape), kind)
+    return None if found is None else found.view(cells.shape[0], *shape)
 
 
 def _bits(keys: Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -109,6 +123,9 @@ def _words(keys: Tensor, part: slice) -> Tensor:
 
 def uniform(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Draw uniformly from [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
+    fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.float32)
+    if fused is not None:
+        return fused
     keys, size = _keys(seed, purpose, generation, cells, step), math.prod(shape)
     draws = torch.empty((cells.shape[0], size), dtype=torch.float32, device=cells.device)
     for part in _parts(size, cells):
@@ -124,12 +141,15 @@ def normal(seed: int, purpose: str, generation: int, cells: Tensor, step: int, s
 
     The uniform under the inverse lies on the odd multiples of 2**-23 in (-1, 1), so both tails stay finite.
     """
-    return normal_of(step_key(seed, purpose, generation, step), cells, shape)
+    return _standard(bits(seed, purpose, generation, cells, step, shape))
 
 
 def normal_of(key: int | Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Draw what :func:`normal` does with a :func:`step_key`, which may lie on the device, int64 ``[1]``."""
-    words = _bits(_cell_keys(key, cells), cells, shape)
+    return _standard(_bits(_cell_keys(key, cells), cells, shape))
+
+
+def _standard(words: Tensor) -> Tensor:
     odd = ((words >> 41) & 0x7FFFFF) * 2 + 1 - (1 << 23)
     standard: Tensor = torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
     return standard

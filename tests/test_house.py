@@ -100,9 +100,8 @@ def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
         positional = [
             one.arg for one in function.args.posonlyargs + function.args.args if one.arg not in ("self", "cls")
         ]
-        kernel = any("triton.jit" in ast.unparse(one) for one in function.decorator_list)
-        # A command's flags are its parameters, and typer gives them by name; a kernel cannot have keyword-only ones.
-        if path.parent.name != "cli" and not kernel:
+        # A command's flags are its parameters, and typer gives them by name.
+        if path.parent.name != "cli":
             assert len(positional) <= MOST_POSITIONAL, f"{function.name} has {len(positional)} positional parameters"
     old = sorted(name for name in identifiers(tree) if OLD_NAMES.fullmatch(name))
     assert not old

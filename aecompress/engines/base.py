@@ -26,7 +26,7 @@ class Workload:
 
     net: Autoencoder
     device: torch.device
-    precision: Literal["float32", "float64", "bf16"]
+    precision: Literal["float32", "float64", "bf16", "tf32"]
     family: Literal["plain", "denoising", "variational"]
     optimizer: str
     batch: int

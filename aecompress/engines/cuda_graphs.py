@@ -12,6 +12,7 @@ from torch import Tensor
 from aecompress.engines import eager
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.cuda.costs import graph_seconds
+from aecompress.engines.training import rounding
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
@@ -59,7 +60,8 @@ class CudaGraphs:
         """Train every cell of a block."""
         from aecompress.engines.cuda.graphs import train
 
-        train(work)
+        with rounding(work.training):  # which a captured step keeps
+            train(work)
 
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
@@ -69,4 +71,5 @@ class CudaGraphs:
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
-        return eager.train_pairs(work)
+        with rounding(work.training):
+            return eager.train_pairs(work)

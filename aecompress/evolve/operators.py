@@ -124,7 +124,7 @@ def conjunctive_published(evidence: Evidence) -> Tensor:
 
 
 def operator_of(name: str) -> Operator:
-    """Return the operator ``name``: a row of the registry, or what an installed package brings under that name.
+    """Return the operator ``name``: a row of the registry, or the one that an installed package brings under that name.
 
     Raises:
         SpecError: there is none, or what the package brings is no :class:`Operator`.

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aecompress.engines.cuda.available import triton_fault
+from aecompress.engines.cuda.available import kernels_on
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
@@ -57,7 +57,7 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
 
 def _in_kernels(scores: Tensor) -> bool:
     """Return whether kernels select among the scores, which do so without sorts and with few launches."""
-    return scores.is_cuda and scores.dtype == torch.float32 and not triton_fault()
+    return scores.dtype == torch.float32 and kernels_on(scores.device)
 
 
 def _lowest_on_cpu(scores: NDArray[np.floating], counts: list[int]) -> NDArray[np.bool_]:

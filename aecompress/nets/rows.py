@@ -19,6 +19,8 @@ class SparseTensor:
     """int32 ``[ones]``."""
     inputs: int
     dtype: torch.dtype
+    longest: int
+    """At least the ones of any row."""
 
     def __len__(self) -> int:
         return self.starts.shape[0] - 1
@@ -36,11 +38,25 @@ class SparseTensor:
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """Return the rows ``index`` (int64 ``[K]``), dense ``[K, D]``."""
         assert dim == 0
+        if self.device.type == "cuda":
+            return self.padded(index)
         some = self.pick(index)
         dense = torch.zeros((len(some), self.inputs), dtype=self.dtype, device=self.device)
         owners = torch.repeat_interleave(torch.arange(len(some), device=self.device), some.starts.diff())
         dense[owners, some.places] = 1
         return dense
+
+    def padded(self, index: Tensor) -> Tensor:
+        """Return the rows ``index``, dense, every row with as many places as the longest: no size depends on the data.
+
+        Where it would, the host waits for the device.
+        """
+        starts = self.starts[index][:, None]
+        at = starts + torch.arange(self.longest, device=self.device)
+        places = self.places[at.clamp(max=max(self.places.shape[0] - 1, 0))] if self.places.numel() else at.int()
+        columns = torch.where(at < self.starts[index + 1][:, None], places.long(), self.inputs)  # one column too many
+        dense = torch.zeros((len(index), self.inputs + 1), dtype=self.dtype, device=self.device)
+        return dense.scatter_(1, columns, 1)[:, : self.inputs].contiguous()
 
     def __getitem__(self, which: slice) -> Tensor:
         return self.index_select(0, torch.arange(*which.indices(len(self)), device=self.device))
@@ -51,7 +67,7 @@ class SparseTensor:
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
         within = torch.arange(int(starts[-1]), device=self.device) - starts[:-1].repeat_interleave(counts)
         places = self.places[self.starts[index].repeat_interleave(counts) + within]
-        return SparseTensor(starts, places, self.inputs, self.dtype)
+        return SparseTensor(starts, places, self.inputs, self.dtype, self.longest)
 
 
 RowSet = Tensor | SparseTensor

@@ -61,7 +61,23 @@ def choose_engine(load: Workload, compile: str) -> Choice:
     Raises:
         DeviceError: none of those left can.
     """
-    check_half(load)
+    check_precision(load)
+    return cheapest(load, compile)
+
+
+def engine_to_resume(load: Workload, compile: str) -> Engine:
+    """Return the engine that resumes a run: of those that its spec leaves, or, where none can do the work here, of all.
+
+    A run that was begun with products in bfloat16 keeps them, however slow they are here.
+    """
+    try:
+        return cheapest(load, compile).engine
+    except DeviceError:
+        return cheapest(load, "auto").engine
+
+
+def cheapest(load: Workload, compile: str) -> Choice:
+    """Return the engine with the lowest expected seconds of those that can do the work, as :func:`choose_engine`."""
     served = [each for each in ENGINES.values() if not each.devices or load.device.type in each.devices]
     allowed = [each for each in served if compile == "auto" or each.compiled == (compile == "on")]
     seconds = {each.name: each.seconds(load) for each in allowed}
@@ -130,15 +146,20 @@ def half_gain() -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
-def check_half(load: Workload) -> None:
-    """Refuse products in bfloat16 where the device has none, or is slower with them, whatever the engine.
+def check_precision(load: Workload) -> None:
+    """Refuse products in bfloat16 or TF32 where the device has none, or is slower with them, whatever the engine.
 
     Raises:
-        DeviceError: it would be slower than float32.
+        DeviceError: it would not be faster than float32.
     """
+    device = load.device
+    if load.precision == "tf32" and not (device.type == "cuda" and torch.cuda.is_tf32_supported()):
+        raise DeviceError(
+            f"precision = 'tf32': {device} computes no products in TF32, as NVIDIA's cards do since Ampere; "
+            "choose float32"
+        )
     if load.precision != "bf16":
         return
-    device = load.device
     cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     has = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu if device.type == "cpu" else False
     if not has:

@@ -38,6 +38,7 @@ def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
         noise_level=spec.model.noise,
         walk=learn.walk if learn.rate == "walk" else 0.0,
         products=torch.bfloat16 if spec.precision == "bf16" else None,
+        tf32=spec.precision == "tf32",
     )
     evolve = spec.evolve
     neighbourhood = Neighbourhood(

@@ -24,8 +24,8 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import complete
 from aecompress.plan.data import request_of
-from aecompress.plan.device import check_memory, devices_for
-from aecompress.plan.engine import cheapest_device, choose_engine, workload_of
+from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
+from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.plan.goal import Goal, goal_of
@@ -54,6 +54,8 @@ class Job:
     directory: Path
     """Where relative paths of the spec start."""
     resumed: bool = False
+    moved: str = ""
+    """In one sentence, that it is resumed on another device than it was begun on."""
     init: Mapping[str, NDArray[np.float32]] | None = None
     """Tensors of the pretrained model to start from, by torch's names."""
 
@@ -98,7 +100,7 @@ def prepare_resume(where: Path) -> Job:
         AecompressError: there is no such run, or its data are gone or have changed.
     """
     resolved, status = folder.started_with(where)
-    devices = devices_for(resolved.spec.device)
+    devices = devices_to_resume(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
@@ -108,7 +110,7 @@ def prepare_resume(where: Path) -> Job:
         )
     job = _job(resolved, dataset, devices, where, directory, resumed=True)
     check_states(where / "checkpoint", job.identity)
-    return job
+    return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
 
 
 def _job(
@@ -129,7 +131,9 @@ def _job(
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
-    plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
+    compile = resolved.spec.compile
+    engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
+    plan = plan_of(resolved.spec, load, engine)
     check_memory(plan, resolved.spec, dataset, device)
     return Job(
         resolved=resolved,

@@ -263,8 +263,9 @@ class RunSpec(_Part):
     mode: ModeName = Field("coevo", description="coevo: a ring of encoders and decoders; canonical: one autoencoder")
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="random seed")
     device: str = Field("auto", description="auto, cpu, cuda[:n] or mps")
-    precision: Literal["float32", "float64", "bf16"] = Field(
-        "float32", description="number format of training; bf16: float32 weights, products in bfloat16"
+    precision: Literal["float32", "float64", "bf16", "tf32"] = Field(
+        "float32",
+        description="number format of training; bf16, tf32: float32 weights, products in bfloat16 or, on CUDA, in TF32",
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="compiled training on a CPU; auto: when the run is long enough to repay the compiler"

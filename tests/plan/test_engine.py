@@ -19,7 +19,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import cheapest_device, check_half, choose_engine, workload_of
+from aecompress.plan.engine import cheapest_device, check_precision, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.facts import RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -171,9 +171,23 @@ def test_half_precision_is_refused_where_it_is_slower(monkeypatch: pytest.Monkey
     for compile in ("auto", "on", "off"):
         with pytest.raises(DeviceError, match="precision = 'bf16': .* in bfloat16 takes 2.0 times as long"):
             choose_engine(half, compile)
-    check_half(load_of())
+    check_precision(load_of())
     monkeypatch.setattr(engine_module, "half_gain", lambda: 2.0)
     assert choose_engine(half, "on").engine.name == "numba-steps"
+
+
+def test_tf32_is_refused_without_a_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = dataclasses.replace(load_of(), precision="tf32")
+    for device in (CPU, torch.device("mps"), CUDA):
+        with pytest.raises(DeviceError, match=f"precision = 'tf32': {device} computes no products in TF32, .*; choose"):
+            choose_engine(dataclasses.replace(short, device=device), "auto")
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    on_card = dataclasses.replace(short, device=CUDA)
+    assert choose_engine(on_card, "auto").engine.name == "cuda-graphs"
+    assert cheapest_device([on_card, short], "auto") == CUDA
+    assert ENGINES["cuda-graphs"].seconds(on_card) < ENGINES["cuda-graphs"].seconds(
+        dataclasses.replace(on_card, precision="float32")
+    )
 
 
 def test_the_gain_of_half_precision_is_measured() -> None:
@@ -238,3 +252,13 @@ def test_a_plan_has_its_engine_and_the_engines_blocks() -> None:
     engine = choose_engine(load, resolved.spec.compile).engine
     plan = plan_of(resolved.spec, load, engine)
     assert (plan.engine, plan.blocks) == (engine, engine.layout(load))
+
+
+def test_a_run_is_resumed_by_its_kind_of_engine_or_by_any() -> None:
+    """Interactions, which no engine that compiles trains."""
+    _, load = completed(compile="off")
+    assert engine_to_resume(load, "on").compiled and not engine_to_resume(load, "off").compiled
+    sparse = dataclasses.replace(load, sparse_rows=True)
+    with pytest.raises(DeviceError):
+        choose_engine(sparse, "on")
+    assert engine_to_resume(sparse, "on") is ENGINES["eager"]

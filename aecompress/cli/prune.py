@@ -23,7 +23,12 @@ PANEL = "Output"
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="Run folder. \\[default: runs/NAME-TIME]", rich_help_panel=PANEL, show_default=False
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Run folder. \\[default: runs/NAME-TIME]",
+        rich_help_panel=PANEL,
+        show_default=False,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel=PANEL)]

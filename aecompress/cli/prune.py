@@ -252,7 +252,11 @@ def follow(job: Job, track: list[str], quiet: bool) -> Ended:
 
 
 def summary(ended: Ended) -> dict[str, Any]:
-    """Return the one object of ``--json``."""
+    """Return the one object of ``--json``.
+
+    Raises:
+        DataError: the log lacks the end of the run.
+    """
     from aecompress.errors import DataError
     from aecompress.events import Finished, Saved, Verified
 

@@ -21,6 +21,7 @@ from aecompress.parsing import check_depth
 
 VERSION = 1
 """Version of the event log; raised when a reader of the old form would go wrong."""
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +269,16 @@ class Finished:
     zeros: int
     parameters: int
     seconds: float
+
+    @property
+    def by_split(self) -> dict[str, dict[str, float]]:
+        """Return the exported model's metrics by split and name, without those of the ring's cells."""
+        found: dict[str, dict[str, float]] = {}
+        for key, value in self.metrics.items():
+            split, _, name = key.partition("_")
+            if split in SPLITS and not name.endswith(("_cells", "_cells_median")):
+                found.setdefault(split, {})[name] = value
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

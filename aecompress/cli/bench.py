@@ -22,7 +22,7 @@ def bench(
     batch: Annotated[str, typer.Option(metavar="A,B,...", help="Rows of a call.")] = "1,16,64,256",
     threads: Annotated[str, typer.Option(metavar="A,B,...", help="Threads: numbers, or all.")] = "1,all",
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="Most time for each file, batch and number of threads.")
+        float, typer.Option(metavar="SECONDS", min=0.01, help="Most time for each file, batch and number of threads.")
     ] = 0.2,
     plot: Annotated[
         Path | None,
@@ -32,8 +32,11 @@ def bench(
 ) -> None:
     """Measure size, load time and latency of ONNX files in onnxruntime.
 
-    The files take turns; times are medians. "faster" is the interval of the ratio to the first file: "same" where it
-    holds 1, and "machine busy, not measured" where it stays wide.
+    The files take turns; times are medians.
+
+    "faster" is the interval of the ratio to the first file, "same" where it holds 1.
+
+    Where the interval stays wide, it is "machine busy, not measured".
     """
     with reported():
         from aecompress.deploy import measure

@@ -22,10 +22,10 @@ def watch(
         typer.Argument(metavar="RUN", help="Run folder, or a folder of runs. \\[default: runs]", show_default=False),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the UI to a browser.")] = False,
-    host: Annotated[str, typer.Option(help="Address to serve at; others than the default let anyone in.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="Port to serve at.", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to serve at; others than the default let anyone in.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(metavar="NUMBER", help="Port to serve at.", min=1, max=65535)] = 8000,
 ) -> None:
     """Watch a run in the terminal UI. Closing it does not stop the run."""
     with reported():

@@ -116,6 +116,9 @@ def rounds(
     """Call the files in turns, as :func:`bench` does: the times ``[rounds, files]`` by rows and threads of a call.
 
     Files of the same arithmetic share one session, and have the same times.
+
+    Raises:
+        RunError: a file gives another number of rows, or values that are not finite.
     """
     arithmetic = [fingerprint(read_onnx(path)) for path in paths]
     column = [arithmetic.index(one) for one in arithmetic]

@@ -309,8 +309,11 @@ def check_states(folder: Path, about: Mapping[str, Any]) -> None:
     """Refuse the states of another run, by their manifests alone; damaged ones are passed over.
 
     Raises:
-        DataError: a state belongs to another run.
+        DataError: a state belongs to another run, or a folder is where a state will be written.
     """
+    for path in folder.glob("generation-*"):
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder in the place of a checkpoint; remove it")
     for generation, manifest in states(folder):
         try:
             stated = read_manifest(manifest, generation)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from aecompress.errors import AecompressError, Interrupted, OutputError, RunError
-from aecompress.files import read_own, write_text
+from aecompress.files import append_own, read_own, write_text
 from aecompress.parsing import parse_json, quoted
 from aecompress.runs import folder as run_folder
 from aecompress.runs.control import Stop
@@ -144,7 +144,7 @@ def sweep(study: Study, where: Path, carrier: Carrier, workers: int, stop: Stop,
         write_text(where / "sweep.json", json.dumps(asdict(progress), indent=1) + "\n")
         report(progress)
 
-    with (where / ".lock").open("a") as lock:
+    with append_own(where / ".lock") as lock:
         if not run_folder.lock(lock):
             raise OutputError(f"{where}: another process carries out the study in it; wait for it, or stop it")
         write_text(where / "study.toml", study.text)

@@ -345,7 +345,7 @@ def check_owner(manifest: Path, stated: Mapping[str, Any], about: Mapping[str, A
     for key, value in about.items():
         if stated.get(key) != value:
             raise DataError(
-                f"{manifest}: {key} is {stated.get(key)!r}, this run has {value!r}; "
+                f"{manifest}: {key} is {stated.get(key)!r:.200}, this run has {value!r:.200}; "
                 "resume with the data and the spec that the run was started with"
             )
 

@@ -110,7 +110,7 @@ def _lacks_dense_cell(spec: RunSpec) -> bool:
     return limited and spec.evolve.budgets != "auto" and 0.0 not in _budgets(spec)
 
 
-_OF_INTERACTIONS = "{field} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
+_OF_INTERACTIONS = "{field} = {value!r:.200}: interactions are split by user and stay 0 and 1; leave it out"
 _INTERACTIONS = {"data.source": "interactions:pairs.csv"}
 _LAYERS = [{"out": 4}]
 
@@ -367,7 +367,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     Contradiction(
         "device",
         lambda spec: not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", spec.device, re.ASCII),
-        "device = {device!r}: choose auto, cpu, cuda, cuda:N or mps",
+        "device = {device!r:.200}: choose auto, cpu, cuda, cuda:N or mps",
         {"device": "gpu"},
     ),
     Contradiction(

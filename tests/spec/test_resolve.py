@@ -101,3 +101,9 @@ def test_a_way_of_training_is_refused_without_training(rule: str) -> None:
     flags = {"evolve.rule": ("test", rule), "train.epochs": ("test", 0), "model.init": ("test", "m.onnx")}
     with pytest.raises(SpecError, match="is a way of training"):
         resolve(flags)
+
+
+def test_a_fault_quotes_little_of_what_is_long() -> None:
+    long = "x" * 5000
+    found = faults_of({"device": long, "seed": long, long: 1}) + faults_of(preset=long)
+    assert len(found) >= 4 and max(map(len, found)) < 700, found

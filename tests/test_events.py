@@ -313,6 +313,22 @@ def test_a_line_with_a_value_of_another_type_or_length_is_no_event(changes: dict
         events.from_json(json.dumps({**json.loads(line), **changes}))
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("layer-sparsity", {"layers": ["one"]}), ("layer-sparsity", {"sparsity": [[0.5], [0.5, 0.5]]}),
+        ("compared", {"batches": [1]}), ("preview", {"rows": [[0.5]], "reconstructions": [[]], "errors": [0.5]}),
+        ("generation", {name: [] for name in events.ALIKE[events.Generation][0]}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_line_of_which_the_parts_do_not_go_together_is_no_event(kind: str, changes: dict[str, Any]) -> None:
+    example = next(json.loads(events.to_json(one)) for one in EXAMPLES if one.kind == kind)
+    assert events.from_json(json.dumps(example))
+    with pytest.raises(DataError, match="is not an event this version knows"):
+        events.from_json(json.dumps({**example, **changes}))
+
+
 def test_a_setting_that_the_log_does_not_have_is_none() -> None:
     log = Path(__file__).parent / "fixtures" / "coevo-digits.events.jsonl"
     started = next(event for event in events.read_log(log) if isinstance(event, events.Started))

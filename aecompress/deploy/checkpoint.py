@@ -166,7 +166,8 @@ def load_model(folder: Path) -> Model:
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
         ) from fault
     except (SpecError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
-        raise DataError(f"{path}: is not a model's config ({quoted(repr(fault))}); make the model again") from fault
+        why = f"it has no {fault}" if isinstance(fault, KeyError) else fault
+        raise DataError(f"{path}: is not a model's config ({quoted(why)}); make the model again") from fault
     tensors = weights_of(folder / "model.safetensors", encoder + decoder)
     check_files(folder, "config.json", "model.safetensors")
     ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")

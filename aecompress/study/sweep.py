@@ -204,10 +204,13 @@ def check_folder(where: Path, specs: dict[str, str]) -> dict[str, str]:
             raise OutputError(f"{where}: is not empty and holds no study; choose another folder with -o")
         return {}
     try:
-        before: dict[str, str] = parse_json(read_own(path))["specs"]
-        other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
-    except (ValueError, LookupError, AttributeError, TypeError) as fault:
+        progress = parse_json(read_own(path))
+    except (OSError, ValueError) as fault:
         raise OutputError(f"{path}: is damaged ({quoted(fault)}); remove it, the runs beside it are kept") from fault
+    before: dict[str, str] | None = progress.get("specs") if isinstance(progress, dict) else None
+    if not isinstance(before, dict):
+        raise OutputError(f"{path}: is damaged (it has no specs); remove it, the runs beside it are kept")
+    other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
     if other:
         raise OutputError(
             f"{where / other[0]}: holds a run with another spec than the study has now; "

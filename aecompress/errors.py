@@ -22,9 +22,8 @@ from typing import Any
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that steer a terminal, or turn text around: all of C0 and C1 but tab and line feed, and bidi controls."""
 
-LONGEST = 980
-"""Characters of a line of a message, which is under 1,000 after the name of the program; what is left out lies in the
-middle, since the cure is at the end."""
+LONGEST = 1000
+"""Characters of a line of a message; what is left out lies in the middle, since the cure is at the end."""
 MOST_LINES = 20
 """Lines of a message that lists faults."""
 

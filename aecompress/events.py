@@ -295,6 +295,8 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
+LATEST = 1e11
+"""Unix time, of the year 5138; beyond, no calendar of a system has a name for it."""
 ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
     Generation: (("train_loss", "validation_loss", "sparsity", "learning_rate", "parents", "capacity"),),
     Pruned: (("cells", "zeros"),),
@@ -329,18 +331,20 @@ def from_json(line: str) -> Event:
         event = cls(**{name: read(values[name]) for name, read in readers})
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
-        check_lengths(event)
+        check_fields(event)
         return event
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
 
 
-def check_lengths(event: Event) -> None:
-    """Refuse an event of which the fields do not go together.
+def check_fields(event: Event) -> None:
+    """Refuse an event of which the fields do not go together, or that is of no time.
 
     Raises:
         ValueError: naming them.
     """
+    if not 0 <= event.at <= LATEST:
+        raise ValueError(f"at = {event.at}")
     for names in ALIKE.get(type(event), ()):
         if len({len(getattr(event, name)) for name in names}) > 1:
             raise ValueError(f"{', '.join(names)} are not of one length")

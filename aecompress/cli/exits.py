@@ -64,6 +64,10 @@ def reported() -> Iterator[None]:
     except MemoryError as fault:
         note("aecompress: memory ran out; choose fewer rows, smaller layers or fewer cells")
         raise SystemExit(int(ExitCode.FAILED)) from fault
+    except ImportError as fault:
+        cure = "give the process more memory, or install aecompress again"
+        note(f"aecompress: a library cannot be loaded ({fault}); {cure}")
+        raise SystemExit(int(ExitCode.FAILED)) from fault
     except BrokenPipeError as fault:
         # The reader of our output went away (as in `| head`), after the work was done; point stdout elsewhere so that
         # exit does not complain.

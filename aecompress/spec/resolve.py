@@ -100,6 +100,8 @@ def _unfit(path: str, value: Any) -> str:
         close = difflib.get_close_matches(path, FIELDS, n=1)
         cure = f"did you mean {close[0]}?" if close else "`aecompress spec --schema` lists the fields"
         return f"no such field; {cure}"
+    if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+        return "is not UTF-8, as a spec file is; rename the file"
     if _holds_bool(value) and not isinstance(FIELDS[path], bool):
         return "is true or false, which it cannot be"
     return ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_every_fault_is_reported_at_once_with_its_place() -> None:
         ({"export.opset": 12}, "export.opset = 12"),
         ({"seed": -1}, "seed = -1"),
         ({"train": 3}, "train = 3"),
+        ({"data.source": os.fsdecode(b"\xff.npy")}, "is not UTF-8, as a spec file is; rename the file"),
     ],
 )
 def test_bad_values_are_named(flags: dict[str, Any], fault: str) -> None:

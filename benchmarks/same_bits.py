@@ -210,7 +210,8 @@ def write_inputs(folder: Path) -> None:
             lines.writerows((f"u{user}", f"i{item}") for item in [*liked.tolist(), int(draws.integers(80))])
     sizes = {"encoder": ((64, 24), (24, 8)), "decoder": ((8, 24), (24, 64))}
     ends = {"encoder": ("relu", "identity"), "decoder": ("relu", "sigmoid")}
-    tensors, config = {}, {"format": 1, "scaling": {"kind": "none", "offset": [0.0] * 64, "divisor": [1.0] * 64}}
+    scaling = {"kind": "none", "offset": [0.0] * 64, "divisor": [1.0] * 64}
+    tensors, config = {}, {"format": 1, "scaling": scaling, "shape": [64]}
     for part, layers in sizes.items():
         config[part] = [
             {"kind": "dense", "in": inputs, "out": outputs, "activation": activation}

@@ -62,15 +62,15 @@ class Measured:
     timings: tuple[Timing, ...]
 
     def timing(self, batch: int, threads: int = 1) -> Timing:
-        """The timing of calls with so many rows."""
+        """Return the timing of calls with so many rows."""
         return next(t for t in self.timings if (t.batch, t.threads) == (batch, threads))
 
     def milliseconds(self, batch: int, threads: int = 1) -> float:
-        """The median of a call with so many rows."""
+        """Return the median of a call with so many rows."""
         return self.timing(batch, threads).milliseconds
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the object of ``--json``."""
         fields = asdict(self)
         for given, timing in zip(fields["timings"], self.timings, strict=True):
             given["faster"]["verdict"] = timing.faster.verdict
@@ -140,7 +140,7 @@ def rounds(
 
 
 def _timing(batch: int, threads: int, times: Times, index: int) -> Timing:
-    """What the ``times`` ``[rounds, files]`` say about one of the files."""
+    """Return what the ``times`` ``[rounds, files]`` say about one of the files."""
     baseline, own = times[:, 0], times[:, index]
     low, middle, high = (float(value) * 1e3 for value in np.quantile(own, (0.25, 0.5, 0.75)))
     return Timing(
@@ -161,15 +161,15 @@ def _loading(path: Path) -> float:
 
 
 def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Floats:
-    """Uniform random rows as wide as the file's one input."""
+    """Draw uniform rows ``[count, *shape]`` as the file's one input takes them."""
     shape = input_shape(path, runner, "measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
-    return rng.host(0, "bench-rows").random((count, shape[1]), dtype=np.float32)
+    return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
 
 
 def _call(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:
-    """A function that runs the ``rows`` once and returns the seconds that took."""
+    """Return a function that runs the ``rows`` once and returns the seconds that took."""
     feed = {runner.get_inputs()[0].name: rows}
 
     def call() -> float:
@@ -184,7 +184,7 @@ def _call(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> Cal
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return what the figures were measured on."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -28,7 +28,7 @@ def session(
     threads: int = 0,
     level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU.
+    """Return an onnxruntime session on the CPU.
 
     Args:
         threads: threads inside an operator; 0 leaves the choice to onnxruntime.
@@ -46,7 +46,7 @@ def load(
     threads: int = 0,
     level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 ) -> onnxruntime.InferenceSession:
-    """A session of an ONNX model's bytes, which came from ``path``.
+    """Return a session of an ONNX model's bytes, which came from ``path``.
 
     Raises:
         DataError: onnxruntime does not load them.
@@ -66,12 +66,12 @@ def _one_line(fault: Exception) -> str:
 
 
 def failed(path: Path, count: int, fault: Exception) -> DataError:
-    """The error of a file that onnxruntime loads and cannot run on ``count`` rows."""
+    """Return the error of a file that onnxruntime loads and cannot run on ``count`` rows."""
     return DataError(f"{path}: onnxruntime fails on {count} rows ({_one_line(fault)}); export it again")
 
 
 def input_shape(path: Path, runner: onnxruntime.InferenceSession, purpose: str) -> list[Any]:
-    """The shape of the one input, which takes rows of float32: the rows, a number or a name, and the width.
+    """Return the shape of the one input, which takes rows of float32: the rows, a number or a name, and the sizes.
 
     Args:
         purpose: what such files alone are, such as "measured".
@@ -81,14 +81,14 @@ def input_shape(path: Path, runner: onnxruntime.InferenceSession, purpose: str) 
     """
     inputs = runner.get_inputs()
     shape: list[Any] = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
-    if len(shape) != 2 or not isinstance(shape[1], int):
+    if len(shape) < 2 or not all(isinstance(size, int) for size in shape[1:]):
         given = quoted(", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs) or "no input")
-        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, width] are {purpose}")
+        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, ...] are {purpose}")
     return shape
 
 
 def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> list[NDArray[Any]]:
-    """All outputs of one call with ``rows`` ``[N, in]``.
+    """Return all outputs of one call with ``rows`` ``[N, in]``.
 
     Raises:
         DataError: the file fails on them, or gives something else than arrays of numbers.
@@ -106,7 +106,7 @@ def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> l
 def attempt(
     runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
 ) -> Floats | str:
-    """The model's output on all ``rows`` ``[N, in]``, ``batch`` rows a call, or the sentence onnxruntime fails with.
+    """Run the model on all ``rows`` ``[N, in]``, ``batch`` rows a call: its output, or how it fails.
 
     Args:
         poll: called before each call; may raise to stop.
@@ -125,7 +125,7 @@ def attempt(
 def run_batches(
     path: Path, runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
 ) -> Floats:
-    """:func:`attempt` of a file that passed its checks.
+    """Return what :func:`attempt` gives of a file that passed its checks.
 
     Raises:
         DataError: it fails all the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import metadata
 from typing import Any
 
@@ -61,7 +62,7 @@ def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
     detection = {name: f"{metrics[f'test_{name}']:.4f}" for name in DETECTION} if "test_auroc" in metrics else {}
     return {
         "name": dataset.name,
-        "sizes": [model.layers[0].inputs, *(layer.outputs for layer in model.layers)],
+        "sizes": [model.inputs, *(math.prod(layer.gives) for layer in model.layers)],
         "zeros": model.zeros,
         "parameters": model.parameters,
         "sparsity": model.sparsity,

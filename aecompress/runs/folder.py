@@ -168,7 +168,7 @@ def open_log(folder: Path) -> TextIO:
     path = folder / "events.jsonl"
     try:
         log = append_own(path)
-        torn = log.tell() > 0 and not _ends_a_line(path)
+        torn = _is_torn(path)
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written ({fault.strerror}); remove it, or check its rights") from fault
     if not lock(log):
@@ -180,10 +180,13 @@ def open_log(folder: Path) -> TextIO:
     return log
 
 
-def _ends_a_line(path: Path) -> bool:
+def _is_torn(path: Path) -> bool:
+    """Return whether the last line of a log was left half-written."""
     with open_own(path) as log:
+        if not os.fstat(log.fileno()).st_size:
+            return False
         log.seek(-1, os.SEEK_END)
-        return log.read() == b"\n"
+        return log.read() != b"\n"
 
 
 def lock(log: TextIO) -> bool:

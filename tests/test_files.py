@@ -18,7 +18,7 @@ def test_a_file_of_ours_is_read_and_a_link_or_a_pipe_is_named_and_not_waited_for
             with pytest.raises(OSError) as caught:
                 opened(tmp_path / name)
             assert words in str(caught.value.strerror) or name == ""
-    with append_own(tmp_path / "file") as file, append_own(tmp_path / "new") as new:
+    with append_own(tmp_path / "file") as file, append_own(tmp_path / "new"):
         file.write("!")
     assert read_own(tmp_path / "file") == b"content!"
 

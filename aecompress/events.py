@@ -311,6 +311,8 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
+LATEST = 1e11
+"""Unix time, of the year 5138; beyond, no calendar of a system has a name for it."""
 ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
     Generation: (("train_loss", "validation_loss", "sparsity", "learning_rate", "parents", "capacity"),),
     Pruned: (("cells", "zeros"),),
@@ -319,6 +321,11 @@ ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
     Compared: (("files", "bytes", "nonzeros", "losses", "milliseconds", "quartiles", "ratios"),),
 }
 """Fields that go with each other and so have as many entries."""
+INSIDE: dict[type[Event], tuple[str, tuple[str, ...]]] = {
+    LayerSparsity: ("layers", ("sparsity",)),
+    Compared: ("batches", ("milliseconds", "quartiles", "ratios")),
+}
+"""A field, and those of which each entry has as many entries as it."""
 ENDINGS = (Paused, Front, Saved, Verified, Compared, Profiled, Stopped, Finished, Failed)
 """Events that no longer hold once the run is resumed."""
 
@@ -340,12 +347,37 @@ def from_json(line: str) -> Event:
         event = cls(**{name: read(values[name]) for name, read in readers})
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
-        for names in ALIKE.get(type(event), ()):
-            if len({len(getattr(event, name)) for name in names}) > 1:
-                raise ValueError(f"{', '.join(names)} are not of one length")
+        check_fields(event)
         return event
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
+
+
+def check_fields(event: Event) -> None:
+    """Refuse an event of which the fields do not go together, or that is of no time.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if not 0 <= event.at <= LATEST:
+        raise ValueError(f"at = {event.at}")
+    for names in ALIKE.get(type(event), ()):
+        if len({len(getattr(event, name)) for name in names}) > 1:
+            raise ValueError(f"{', '.join(names)} are not of one length")
+    outer, names = INSIDE.get(type(event), ("kind", ()))
+    if any(len(entry) != len(getattr(event, outer)) for name in names for entry in getattr(event, name)):
+        raise ValueError(f"{', '.join(names)} do not have an entry for each of {outer}")
+    if isinstance(event, Generation) and not event.train_loss:
+        raise ValueError("a generation without cells")
+    if isinstance(event, Preview) and list(map(len, event.rows)) != list(map(len, event.reconstructions)):
+        raise ValueError("rows and reconstructions are not of one width")
+
+
+def fits(event: Event, start: Started) -> bool:
+    """Return whether an event is of a run with the cells and layers that ``start`` names."""
+    if isinstance(event, Generation):
+        return len(event.train_loss) == start.cells
+    return not isinstance(event, LayerSparsity) or event.layers == start.layers
 
 
 def read_log(path: Path) -> list[Event]:

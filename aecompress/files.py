@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
+from typing import TextIO
 
 
 def write_text(path: Path, text: str) -> None:
@@ -26,8 +27,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 def whole(path: Path) -> Iterator[BufferedWriter]:
     """Open a file under a temporary name; rename it into place on success, remove it on error."""
     temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)  # what a kill left, or a link or a pipe that somebody put there
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # a rename that outlives a power cut must not name an empty file
@@ -70,10 +72,23 @@ def open_own(path: Path) -> BufferedReader:
     Raises:
         OSError: it cannot be read, or is not a file; ``strerror`` says which.
     """
+    return os.fdopen(_opened(path, os.O_RDONLY), "rb")
+
+
+def append_own(path: Path) -> TextIO:
+    """Open a file of a run of ours for appending lines, made if missing; a link is not followed, a pipe not waited for.
+
+    Raises:
+        OSError: it cannot be written, or is not a file; ``strerror`` says which.
+    """
+    return os.fdopen(_opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8", buffering=1)
+
+
+def _opened(path: Path, flags: int) -> int:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "a link, which is not followed", str(path))
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a file", str(path))
-    return os.fdopen(descriptor, "rb")
+    return descriptor

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aecompress.errors import DataError
 from aecompress.events import Event
+from aecompress.files import open_own
 
 from . import reader
 from .reader import event_of
@@ -54,7 +55,7 @@ class Follower:
     def look(self) -> Batch:
         """Return what is new; never raises for what is wrong with the folder."""
         try:
-            with self.path.open("rb") as log:
+            with open_own(self.path) as log:
                 stat = os.fstat(log.fileno())
                 number = (stat.st_dev, stat.st_ino)
                 restarted = self._number not in (None, number) or stat.st_size < self._place

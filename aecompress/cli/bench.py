@@ -61,11 +61,15 @@ def counts(flag: str, text: str, least: int = 1) -> list[int]:
         SpecError: they are not.
     """
     from aecompress.errors import SpecError
+    from aecompress.parsing import decimal
 
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and least <= int(part) <= 1 << 20 for part in parts):
-        raise SpecError(f"{flag} = {text!r}: write whole numbers from {least} to {1 << 20}, for example {flag} 1,64")
-    return [int(part) for part in parts]
+    numbers = [decimal(part.strip()) for part in text.split(",") if part.strip()]
+    known = [number for number in numbers if number is not None and least <= number <= 1 << 20]
+    if not known or len(known) < len(numbers):
+        raise SpecError(
+            f"{flag} = {text!r:.200}: write whole numbers from {least} to {1 << 20}, for example {flag} 1,64"
+        )
+    return known
 
 
 def names(paths: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ import typer
 
 from aecompress import __version__
 from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
-from aecompress.cli.exits import filter_the_rest, note
+from aecompress.cli.exits import filter_the_rest, note, reported
 
 LATEST_END = 1.5
 """Seconds from a signal to the end of the program, where no run has handlers of its own."""
@@ -88,7 +88,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(command()(standalone_mode=False))  # app() would put its own hook in place of ours
+        with reported():
+            sys.exit(command()(standalone_mode=False))  # app() would put its own hook in place of ours
     except USAGE_ERROR as fault:
         if type(fault).__name__ == "NoArgsIsHelpError":  # which class that is depends on typer's version
             fault.show()
@@ -96,5 +97,3 @@ def main() -> None:
             called = fault.ctx.command_path if fault.ctx else "aecompress"
             note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{called} --help`")
         sys.exit(fault.exit_code)
-    except BrokenPipeError:  # of --help, for example; commands have answers of their own
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

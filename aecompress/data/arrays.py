@@ -101,7 +101,7 @@ def read_labels(request: Request, rows: int) -> Array:
     labels = read_array(path, request.part._replace(key=key, columns="")).reshape(-1)
     where = request.labels
     if not request.test:
-        raise DataError(f"data.labels = {where!r}: are for the rows of data.test; name those too (--test)")
+        raise DataError(f"data.labels = {where!r:.200}: are for the rows of data.test; name those too (--test)")
     if len(labels) != rows:
         raise DataError(f"{where}: has {len(labels)} labels for the {rows} rows of {request.test}; give one a row")
     if not np.isin(labels, (0, 1)).all() or len(np.unique(labels)) != 2:

@@ -44,12 +44,12 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
     unknown -= domains
     if unknown or model.functions:
         named = sorted(unknown)[0] if unknown else model.functions[0].name
-        raise DataError(f"{path}: uses {named!r}, which is not standard ONNX; export it with standard ops alone")
+        raise DataError(f"{path}: uses {named!r:.200}, which is not standard ONNX; export it with standard ops alone")
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
                 raise DataError(
-                    f"{path}: node {node.name or node.op_type!r} holds a graph of its own; export it without"
+                    f"{path}: node {node.name or node.op_type!r:.200} holds a graph of its own; export it without"
                 )
     tensors = [
         *model.graph.initializer,

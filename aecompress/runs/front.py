@@ -13,6 +13,7 @@ from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import Model
 from aecompress.errors import DataError, SpecError
 from aecompress.files import standing
+from aecompress.parsing import quoted
 from aecompress.runs.folder import staged
 
 PICKS = "knee, sparsity=SHARE, loss<=VALUE or bytes<=NUMBER"
@@ -137,7 +138,7 @@ def parsed(text: str) -> tuple[str, float]:
     except ValueError:
         value = math.nan
     if not match or math.isnan(value):
-        raise SpecError(f"--pick {text}: write {PICKS}")
+        raise SpecError(f"--pick {quoted(text)}: write {PICKS}")
     return match.group(1).rstrip("<= ").strip(), value
 
 
@@ -166,7 +167,7 @@ def pick(members: Sequence[Member], text: str, size_of: Callable[[Member], int])
             candidates = [member for member in members if size_of(member) <= value]
         chosen = min(candidates, key=lambda member: member.loss, default=None)
     if chosen is None:
-        raise SpecError(f"--pick {text}: no model of the front meets it; {_nearest(members, kind, size_of)}")
+        raise SpecError(f"--pick {quoted(text)}: no model of the front meets it; {_nearest(members, kind, size_of)}")
     return chosen
 
 

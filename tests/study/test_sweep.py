@@ -120,9 +120,10 @@ def test_a_group_that_comes_back_with_another_spec_is_not_taken_for_done(tmp_pat
     changed = text.replace('spec = { prune.operator = "none" }', 'spec = { prune.operator = "none", train.epochs = 5 }')
     with pytest.raises(OutputError, match="one-seed-1: holds a run with another spec"):
         sweep(tiny(tmp_path, changed), where, serial, 1, NOBODY, SILENT)
-    (where / "sweep.json").write_text("{")
-    with pytest.raises(OutputError, match="is damaged"):
-        sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT)
+    for damage in ("{", "[]", '{"specs": 3}'):
+        (where / "sweep.json").write_text(damage)
+        with pytest.raises(OutputError, match=r"sweep.json: is damaged \(.*\); remove it"):
+            sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT)
     (where / "sweep.json").unlink()
     assert len(sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT).skipped) == 3
 
@@ -166,6 +167,8 @@ def test_a_killed_sweep_is_told_apart_from_a_running_one(tmp_path: Path) -> None
     assert sweep_of(tmp_path) == {"runs": 4, "finished": 1, "failed": 0, "study": "s", "status": "killed"}
     (tmp_path / "sweep.json").write_text("{")
     assert sweep_of(tmp_path) is None and sweep_of(tmp_path / "none") is None
+    (tmp_path / "sweep.json").write_text('{"runs": 1e999, "status": "finished", "finished": [], "failed": []}')
+    assert sweep_of(tmp_path) is None
 
 
 def test_a_sweeps_runs_take_one_core_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from aecompress import events
 from aecompress_tui import follow
 from aecompress_tui.follow import Follower, decoded
+from aecompress_tui.screens.runs import last_figures
 from aecompress_tui.story import Story, extend
 from tests.fixtures.remake import LOG
 from tests.tui.conftest import write_run
@@ -44,6 +46,13 @@ def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     with log.open("ab") as more:
         more.write(lines[4][50:])
     assert follower.look().events == (events.from_json(lines[4].decode()),)
+
+
+def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "events.jsonl").unlink()
+    os.mkfifo(folder / "events.jsonl")
+    assert Follower(folder).look().events == () and last_figures(folder) == ("", "", "")
 
 
 def test_a_truncated_or_replaced_log_is_read_from_its_beginning(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def users_and_items(path: Path, columns: str = "", header: str = "auto") -> tupl
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     owners, places = array("q"), array("q")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: cannot be read (not a file); name a CSV file of users and items")
     try:
         with path.open("rb") as data, text_of(path, data) as file:
             content = bounded_lines(path, file)

@@ -103,7 +103,7 @@ def one_of(where: str, archive: zipfile.ZipFile, key: str) -> Array:
     if not key and len(members) != 1:
         raise DataError(f"{where}: holds {names}; choose one, as in {where}:{quoted(next(iter(members)))}")
     if key and key not in members:
-        raise DataError(f"{where}: has no array {key!r}; it holds {names}")
+        raise DataError(f"{where}: has no array {key!r:.200}; it holds {names}")
     member = members[key or next(iter(members))]
     check_ratio(where, member.compress_size, member.file_size)
     with archive.open(member) as file:

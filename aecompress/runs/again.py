@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aecompress.data.arrays import read_rows
 from aecompress.data.base import Request
+from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.scaling import Scaling
 from aecompress.data.sources.registry import read_array
@@ -99,4 +100,4 @@ def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.f
     flat, inputs = rows.reshape(len(rows), -1), model.encoder[0].inputs
     if flat.shape[1] != inputs:
         raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {inputs}; give its rows")
-    return Scaling(**model.scaling).apply(flat)
+    return Scaling(**model.scaling).apply(Chosen(flat))

@@ -19,7 +19,7 @@ csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, no
 
 Line = tuple[int, str]
 """The number of a line, from 1, and its text."""
-BLOCK = 4 << 20
+BLOCK = 1 << 18
 """Bytes of lines that are held as text at once."""
 
 

@@ -318,3 +318,14 @@ def test_a_setting_that_the_log_does_not_have_is_none() -> None:
     started = next(event for event in events.read_log(log) if isinstance(event, events.Started))
     assert started.setting("prune.drive") in ("target", "probability")
     assert started.setting("prune.drive.deeper") is None and started.setting("nothing") is None
+
+
+def test_a_line_that_never_ends_is_skipped_and_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST_LINE", 300)
+    first, last = (events.to_json(events.Failed(at=1.0, message=text)) for text in ("one", "two"))
+    path = tmp_path / "events.jsonl"
+    for long in (299, 300, 301, 600, 5000):
+        path.write_text(first + "\n" + events.to_json(events.Failed(at=1.0, message="x" * long)) + "\n" + last + "\n")
+        assert [event.message for event in events.read_log(path)] == ["one", "two"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecompress.errors import DataError
-from aecompress.events import Event
+from aecompress.events import LONGEST_LINE, Event
 
 from . import reader
 from .reader import event_of
@@ -66,6 +66,8 @@ class Follower:
             return Batch(status=reader.status(self.path.parent))
         self._place += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            self._rest = b"?"  # the beginning of a damaged line
         found, damaged = decoded(lines)
         return Batch(tuple(found), restarted, damaged, len(data) == CHUNK, reader.status(self.path.parent))
 

@@ -19,10 +19,11 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.fingerprint import fingerprint
 from aecompress.deploy.latency import Times, ratio, take_turns
 from aecompress.deploy.reading import read_onnx
-from aecompress.deploy.session import load, session
+from aecompress.deploy.session import attempt, load, session
 from aecompress.digests import check_listed
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL, Ratio, milliseconds_text
+from aecompress.machine import gib, memory_bytes
 from aecompress.polling import Poll
 
 BATCHES = (1, 16, 64, 256)
@@ -125,16 +126,25 @@ def rounds(
         runners = [session(paths[index], count) for index in apart]
         rows = [_rows(paths[index], runner, max(batches)) for index, runner in zip(apart, runners, strict=True)]
         for batch in batches:
+            for index, runner, given in zip(apart, runners, rows, strict=True):
+                _check_call(paths[index], runner, given[:batch])
             calls = [_call(runner, given[:batch]) for runner, given in zip(runners, rows, strict=True)]
             times = take_turns(calls, seconds, poll)
             found[batch, count] = times[:, [apart.index(index) for index in column]]
-            for index, runner, given in zip(apart, runners, rows, strict=True):
-                (out,) = runner.run([runner.get_outputs()[0].name], {runner.get_inputs()[0].name: given[:batch]})
-                if len(out) != batch or not np.isfinite(out).all():
-                    raise RunError(
-                        f"{paths[index]}: gives {out.shape} with values that are not finite for {batch} rows"
-                    )
     return found
+
+
+def _check_call(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> None:
+    """Call a file once.
+
+    Raises:
+        RunError: onnxruntime fails, or the values are not finite, or not one row for each.
+    """
+    out = attempt(runner, rows, len(rows))
+    if isinstance(out, str):
+        raise RunError(f"{path}: onnxruntime fails on {len(rows)} rows ({out}); export it again")
+    if len(out) != len(rows) or not np.isfinite(out).all():
+        raise RunError(f"{path}: gives {out.shape} with values that are not finite for {len(rows)} rows")
 
 
 def _timing(batch: int, threads: int, times: Times, index: int) -> Timing:
@@ -167,6 +177,9 @@ def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Float
         raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, width] are measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
+    needed = 4 * count * shape[1] * 4
+    if needed > memory_bytes():
+        raise DataError(f"{path}: {count} rows of {shape[1]} would need {gib(needed)}; measure fewer rows (--batch)")
     return rng.host(0, "bench-rows").random((count, shape[1]), dtype=np.float32)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from aecompress.data.base import Raw, Request
 from aecompress.data.interactions import PREFIX, SparseRows
 from aecompress.data.sources.gzipped import unpack
-from aecompress.data.sources.limits import LONGEST_LINE, check_line
+from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_line
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
 
@@ -108,6 +108,7 @@ def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
     """
     while line := file.readline(LONGEST_LINE + 1):
         check_line(str(path), len(line))
+        check_cells(str(path), line)
         yield line
 
 

@@ -12,6 +12,8 @@ from aecompress.parsing import quoted
 
 LONGEST_LINE = 64 << 20
 """Bytes of a line of CSV."""
+MOST_CELLS = 1 << 20
+"""Cells of a line of CSV: each is a text of its own before it is a number."""
 
 
 def check_fits(where: str, values: int, each: int) -> None:
@@ -45,3 +47,16 @@ def check_line(where: str, length: int) -> None:
     """
     if length > LONGEST_LINE:
         raise DataError(f"{where}: has a line of more than {LONGEST_LINE >> 20} MiB; write a line for each row")
+
+
+def check_cells(where: str, line: str) -> None:
+    """Refuse a line of CSV that has more than :data:`MOST_CELLS` cells.
+
+    Raises:
+        DataError: it has.
+    """
+    if len(line) < MOST_CELLS:
+        return
+    cells = max(line.count(","), line.count("\t")) + 1
+    if cells > MOST_CELLS:
+        raise DataError(f"{where}: has {cells:,} columns; CSV has at most {MOST_CELLS:,}, so give the rows as .npy")

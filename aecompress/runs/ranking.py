@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from aecompress import rng
 from aecompress.data.interactions import SparseRows
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
+from aecompress.pictures import import_matplotlib
 
 HELD_OUT = 0.2
 """Share of a user's items that are held out; the model is given the others (Liang et al. 2018, section 4.2)."""
@@ -60,6 +62,8 @@ def ranking(
         weights: of one individual, ``[1, in, out]`` by name.
         rows: users that the model was not trained on.
     """
+    with contextlib.suppress(ImportError):
+        import_matplotlib()  # before torchmetrics does
     from torchmetrics.functional.retrieval import retrieval_normalized_dcg, retrieval_recall  # an extra, and slow
 
     held = held_out(rows, seed)

@@ -47,6 +47,11 @@ class Started:
     engine: str
     """The engine and why it was chosen, for people."""
 
+    @property
+    def training(self) -> str:
+        """Return how the run is trained, in words."""
+        return f"training {self.engine}" if not self.engine.startswith("no training") else "no training"
+
     def setting(self, field: str) -> Any:
         """Return the value of a dotted field of the spec; None where the log has none."""
         value: Any = self.spec

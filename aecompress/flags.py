@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from aecompress.registry import OPERATORS, SCHEDULES, VARIANTS, listed, rules_of
+
 
 class Flag(NamedTuple):
     """A flag, the field it sets, and its help."""
@@ -22,7 +24,7 @@ FLAGS = (
     Flag("--mode", "mode", "coevo (a ring of encoders and decoders) or canonical (one autoencoder)."),
     Flag("--seed", "seed", "Random seed.", NUMBER),
     Flag("--device", "device", "auto, cpu, cuda, cuda:N or mps."),
-    Flag("--precision", "precision", "float32, float64 or bf16."),
+    Flag("--precision", "precision", "float32, float64, bf16 or, on CUDA, tf32."),
     Flag("--compile", "compile", "auto, on or off: compiled training on a CPU."),
     Flag("--key", "data.key", "Array in an .npz file.", panel="Data"),
     Flag("--columns", "data.columns", "Columns of CSV rows, by name or number: a,b or 0,3-5.", panel="Data"),
@@ -42,17 +44,17 @@ FLAGS = (
     Flag("--cells", "evolve.cells", "Cells on the ring.", NUMBER, "Evolution"),
     Flag("--topology", "evolve.topology", "ring, von-neumann or moore.", panel="Evolution"),
     Flag("--radius", "evolve.radius", "Neighbours on each side.", NUMBER, "Evolution"),
-    Flag("--rule", "evolve.rule", "dominance, pair, pair-prune-first, opponents or panmictic.", panel="Evolution"),
+    Flag("--rule", "evolve.rule", listed(rules_of("coevo")) + ".", panel="Evolution"),
     Flag(
         "--operator",
         "prune.operator",
-        "none, random, magnitude, magnitude-layer, wanda, taylor, variance, conjunctive or a plug-in's.",
+        listed(["none", *OPERATORS, "a plug-in's"]) + ".",
         panel="Pruning",
     ),
     Flag(
         "--schedule",
         "prune.schedule",
-        "cubic, fixed, increase, decrease, exponential, final_n, prune_after or population.",
+        listed(SCHEDULES) + ".",
         panel="Pruning",
     ),
     Flag("--regrowth", "prune.regrowth", "Share of kept weights exchanged at a prune.", NUMBER, "Pruning"),
@@ -63,7 +65,7 @@ FLAGS = (
     Flag("--max-loss-increase", "budget.max_loss_increase", "Largest loss above a dense model's: 5%.", panel="Pruning"),
     Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
     Flag("--opset", "export.opset", "ONNX opset.", NUMBER, "Output"),
-    Flag("--variants", "export.variants", "Also packed, fp16, int8, scorer, sparse.", WORDS, "Output"),
+    Flag("--variants", "export.variants", f"Also {', '.join(VARIANTS)}.", WORDS, "Output"),
     Flag("--values", "export.values", "Of packed files: smallest, float32, float16, int8, int4.", panel="Output"),
     Flag("--embed-scaling", "export.embed_scaling", "ONNX files take raw rows.", SWITCH, "Output"),
 )

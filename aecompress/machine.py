@@ -14,7 +14,7 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 
 def memory_bytes() -> int:
-    """Main memory this process may use, in bytes: the machine's, or less where a container or ``ulimit -v`` says so."""
+    """Return the main memory this process may use, in bytes: the machine's, or a container's or ``ulimit -v``'s."""
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -30,5 +30,5 @@ def memory_bytes() -> int:
 
 
 def gib(size: float) -> str:
-    """Bytes in words, for messages."""
+    """Return bytes in words, for messages."""
     return f"{size / 2**30:,.1f} GiB"

@@ -1,10 +1,11 @@
-"""Operators and schedules that other installed packages bring, by their entry points.
+"""Operators, schedules and layer kinds that other installed packages bring, by their entry points.
 
 A package that offers one says so in its pyproject.toml::
 
     [project.entry-points."aecompress.operators"]
     mine = "package.module:NAME"
 
+A layer kind has two, of one name: its class in ``aecompress.layers`` and its torch side in ``aecompress.nets``.
 Its code is loaded when a spec names it, and never before.
 """
 
@@ -20,14 +21,19 @@ OPERATORS = "aecompress.operators"
 SCHEDULES = "aecompress.schedules"
 """Entry points of this group build a schedule from an :class:`aecompress.evolve.schedules.Shape`."""
 
+LAYERS = "aecompress.layers"
+"""Entry points of this group are classes with the protocol :class:`aecompress.layers.base.Layer`."""
+NETS = "aecompress.nets"
+"""Entry points of this group are :class:`aecompress.nets.layers.Kind` objects."""
+
 
 def names(group: str) -> list[str]:
-    """The names that installed packages give entry points of ``group``."""
+    """Return the names that installed packages give entry points of ``group``."""
     return sorted({entry.name for entry in metadata.entry_points(group=group)})
 
 
 def load(group: str, field: str, name: str, ours: list[str]) -> Any:
-    """What the entry point ``name`` of ``group`` stands for.
+    """Return what the entry point ``name`` of ``group`` stands for.
 
     Raises:
         SpecError: there is none; the message lists ``ours`` and theirs. Or its package cannot be imported.
@@ -39,4 +45,4 @@ def load(group: str, field: str, name: str, ours: list[str]) -> Any:
             raise SpecError(
                 f"{field} = {name!r}: {entry.value} cannot be loaded ({fault}); repair that package"
             ) from fault
-    raise SpecError(f"{field} = {name!r}: choose one of {', '.join(ours + names(group))}")
+    raise SpecError(f"{field} = {name!r}: choose one of {', '.join(dict.fromkeys(ours + names(group)))}")

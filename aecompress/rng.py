@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +23,11 @@ _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 CACHED_WORDS = 1 << 14
 """Words of a draw that are made at once on a CPU."""
+FUSED: dict[str, Callable[[int, Tensor, int, torch.dtype], Tensor | None]] = {}
+"""By type of device: draws in one launch, where it has them; engines enter theirs.
+
+``(key, cells [P], size, int64 or float32)`` to words or uniform numbers ``[P, size]``, the same as here, or None.
+"""
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
@@ -48,7 +54,7 @@ def _fold(*words: int) -> int:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """The SplitMix64 finaliser on int64 words, in place; ``>>`` is made logical by masking the sign bits."""
+    """Apply the SplitMix64 finaliser to int64 words in place; ``>>`` is made logical by masking the sign bits."""
     for shift, multiplier in ((30, _MULTIPLIERS[0]), (27, _MULTIPLIERS[1])):
         high = z >> shift
         high &= (1 << (64 - shift)) - 1
@@ -59,7 +65,7 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
-    """Random 64-bit words.
+    """Draw random 64-bit words.
 
     Args:
         seed: the run's seed.
@@ -72,7 +78,15 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
     Returns:
         int64 ``[P, *shape]``, all 64 bits random.
     """
-    return _bits(_keys(seed, purpose, generation, cells, step), cells, shape)
+    fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.int64)
+    return _bits(_keys(seed, purpose, generation, cells, step), cells, shape) if fused is None else fused
+
+
+def _fused(key: int, cells: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> Tensor | None:
+    """Draw in one launch, where the device has it."""
+    fused = FUSED.get(cells.device.type)
+    found = None if fused is None else fused(key, cells, math.prod(shape), kind)
+    return None if found is None else found.view(cells.shape[0], *shape)
 
 
 def _bits(keys: Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -97,7 +111,7 @@ def _cell_keys(key: int | Tensor, cells: Tensor) -> Tensor:
 
 
 def _parts(size: int, cells: Tensor) -> list[slice]:
-    """Stretches of a draw whose words stay in a core's cache; on other devices one."""
+    """Return stretches of a draw whose words stay in a core's cache; on other devices one."""
     stretch = max(CACHED_WORDS // cells.shape[0], 1) if cells.device.type == "cpu" else max(size, 1)
     return [slice(first, min(first + stretch, size)) for first in range(0, size, stretch)]
 
@@ -108,7 +122,10 @@ def _words(keys: Tensor, part: slice) -> Tensor:
 
 
 def uniform(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
-    """Uniform draws in [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
+    """Draw uniformly from [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
+    fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.float32)
+    if fused is not None:
+        return fused
     keys, size = _keys(seed, purpose, generation, cells, step), math.prod(shape)
     draws = torch.empty((cells.shape[0], size), dtype=torch.float32, device=cells.device)
     for part in _parts(size, cells):
@@ -120,16 +137,19 @@ def uniform(seed: int, purpose: str, generation: int, cells: Tensor, step: int, 
 
 
 def normal(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal draws, float32 ``[P, *shape]``, by inversion; arguments as in :func:`bits`.
+    """Draw standard normal values, float32 ``[P, *shape]``, by inversion; arguments as in :func:`bits`.
 
     The uniform under the inverse lies on the odd multiples of 2**-23 in (-1, 1), so both tails stay finite.
     """
-    return normal_of(step_key(seed, purpose, generation, step), cells, shape)
+    return _standard(bits(seed, purpose, generation, cells, step, shape))
 
 
 def normal_of(key: int | Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Draw what :func:`normal` does with a :func:`step_key`, which may lie on the device, int64 ``[1]``."""
-    words = _bits(_cell_keys(key, cells), cells, shape)
+    return _standard(_bits(_cell_keys(key, cells), cells, shape))
+
+
+def _standard(words: Tensor) -> Tensor:
     odd = ((words >> 41) & 0x7FFFFF) * 2 + 1 - (1 << 23)
     standard: Tensor = torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
     return standard
@@ -145,23 +165,23 @@ def integers(
     *,
     high: int,
 ) -> Tensor:
-    """Integers in [0, high), int64 ``[P, *shape]``, with replacement; arguments as in :func:`bits`."""
+    """Draw integers from [0, high), int64 ``[P, *shape]``, with replacement; arguments as in :func:`bits`."""
     words = bits(seed, purpose, generation, cells, step, shape)
     return ((words >> 1) & (_WORD >> 1)) % high
 
 
 def permutation(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int) -> Tensor:
-    """One permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
+    """Return one permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
     return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
 
 
 def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int, *, count: int) -> Tensor:
-    """The first ``count`` entries of :func:`permutation`, int64 ``[P, count]``, without sorting the rest."""
+    """Return the first ``count`` of :func:`permutation`, int64 ``[P, count]``, without sorting the rest."""
     words = bits(seed, purpose, generation, cells, step, (size,))
     return torch.topk(words, count, dim=1, largest=False, sorted=True).indices
 
 
 def host(seed: int, purpose: str, *counters: int) -> np.random.Generator:
-    """A NumPy generator on Philox, keyed by the seed, the purpose and any counters, for draws on the host."""
+    """Return a NumPy generator on Philox, keyed by the seed, the purpose and any counters, for draws on the host."""
     key = _fold(seed & _WORD, _purpose_code(purpose), *(counter & _WORD for counter in counters))
     return np.random.Generator(np.random.Philox(key=key))

@@ -23,7 +23,7 @@ def ignore() -> None:
 
 
 def main() -> None:
-    """Entry point of the ``aecompress`` script."""
+    """Run the command line; the ``aecompress`` script calls it."""
     for number in STOPPING:
         signal.signal(number, end_at_once)
     atexit.register(ignore)  # threads have been waited for by then, under handlers that still end the program

@@ -18,8 +18,8 @@ from aecompress.files import open_own, read_own, write_text
 from aecompress.parsing import parse_json, quoted
 
 STATUS: dict[str, type] = {
-    "status": str, "seed": int, "spec_hash": str, "sources": dict, "dataset": dict, "device": str, "directory": str,
-    "host": str, "pid": int, "python": str, "versions": dict,
+    "status": str, "seed": int, "spec_hash": str, "sources": dict, "dataset": dict, "device": str, "card": dict,
+    "directory": str, "host": str, "pid": int, "python": str, "versions": dict,
 }  # fmt: skip
 """What ``run.json`` holds."""
 ORDERS = ("pause", "resume", "stop")

@@ -24,8 +24,8 @@ import numpy as np
 import onnx
 
 from aecompress import api, events
-from aecompress.deploy import graph, measure, pack, session
-from aecompress.deploy.checkpoint import Model, load_model
+from aecompress.deploy import graph, measure, session
+from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
 from aecompress.runs.again import export_again
@@ -139,16 +139,29 @@ def torch_pruned(data: np.ndarray, passes: int, share: float, out: Path) -> Path
     for name, layer in zip(names, linears, strict=True):
         tensors[f"{name}.weight"] = layer.weight.detach().numpy().T.copy()
         tensors[f"{name}.bias"] = layer.bias.detach().numpy()
-    model = Model(layers[:2], layers[2:], tensors, {}, {})
-    out.write_bytes(graph.build_all(model, 18, {}, compacted=False)["autoencoder"].SerializeToString())
+    model = Model(encoder=layers[:2], decoder=layers[2:], tensors=tensors, scaling={}, about={})
+    out.write_bytes(
+        graph.build(graph.chains(model, compacted=False)["autoencoder"], "autoencoder", 18, {}).SerializeToString()
+    )
     return out
+
+
+def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
+    """Return the bound on any file of these tensors: non-zeros x bits, and elements x H(density) for each tensor."""
+    bits = 0.0
+    for tensor in tensors.values():
+        density = np.count_nonzero(tensor) / tensor.size
+        bits += np.count_nonzero(tensor) * value_bits
+        if 0 < density < 1:
+            bits -= tensor.size * (density * np.log2(density) + (1 - density) * np.log2(1 - density))
+    return bits / 8
 
 
 def entropy_ratio(run: Path, path: Path, values: str) -> float:
     """Bytes of a packed file over the bound for its non-zeros."""
     chain = graph.chains(load_model(run / "model"))["autoencoder"]
     tensors = {name: tensor for layer in chain.layers for name, tensor in layer.tensors.items()}
-    return path.stat().st_size / pack.entropy_bytes(tensors, BITS[values])
+    return path.stat().st_size / entropy_bytes(tensors, BITS[values])
 
 
 def forms(run: Path, values: tuple[str, ...], allowed: float) -> dict[str, Path]:
@@ -201,7 +214,7 @@ def curve(data: Path, passes: int, keep: Path, rows: np.ndarray) -> tuple[dict[s
     print(f"\n## Bytes (dense: {before:,})\n")
     print(
         table(
-            ["zeros", "values", "bytes", "smaller", "x entropy bound", f"mse of {len(rows):,} test rows"],
+            ["sparsity", "values", "bytes", "smaller", "x entropy bound", f"mse of {len(rows):,} test rows"],
             [
                 [
                     f"{one['zeros']:.0%}",
@@ -244,7 +257,7 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
         run = trained(keep / f"unit-{share}", fields)
         for name, file in (("", "autoencoder.onnx"), (", int8", "autoencoder.int8.onnx")):
             if (run / "model" / file).exists():
-                paths[f"units, {share:.0%} zeros{name}"] = run / "model" / file
+                paths[f"units, {share:.0%} sparsity{name}"] = run / "model" / file
                 checked(run / "model" / file, rows, run)
         other = torch_pruned(scaled, passes, share, keep / f"torch-pruning-{share}.onnx") if share in OTHERS else None
         if other is not None:
@@ -345,7 +358,7 @@ def load_rows(data: Path, key: str = "train") -> np.ndarray:
 
 
 def clusters(keep: Path) -> dict[str, Any]:
-    """The paper's network on binary clusters: 80 % zeros by weights, and first units, then weights to 80 %."""
+    """The paper's network on binary clusters: 80 % sparsity by weights, and first units, then weights to 80 %."""
     fields = {
         "mode": "canonical",
         "data.source": "binary-clusters:10x100x1000",

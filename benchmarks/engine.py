@@ -89,7 +89,7 @@ def plan_for(case: Case, compiled: bool, precision: str = "float32") -> Plan:
     if case.cells > 1:
         flags |= {"evolve.cells": case.cells, "evolve.rule": "pair"}
     spec = resolve({path: ("benchmark", value) for path, value in flags.items()}).spec
-    net = network_of(spec.model, work["inputs"])
+    net = network_of(spec.model, (work["inputs"],))
     load = workload_of(spec, net, CPU, 100 * case.batch)
     plan = plan_of(spec, load, choose_engine(load, spec.compile).engine)
     masked = dataclasses.replace(plan.training, persistent_masks=case.rule == "adam")

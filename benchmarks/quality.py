@@ -6,7 +6,7 @@ The baseline is what common tools offer at their best: global magnitude, cubic s
 with warm-up and cosine, its learning rate and the end of its pruning window chosen on validation rows for each work and
 sparsity. Ours is the default recipe with the learning rate chosen on the same rows. Where the best rate is the first or
 the last of those tried, the next one is tried too. The chosen settings are then
-trained with every seed on all training rows, and measured on test rows, which nothing was chosen on.
+trained with every seed on all training rows, and evaluated on test rows, which nothing was chosen on.
 """
 
 from __future__ import annotations
@@ -374,7 +374,7 @@ def reconstructions(mnist: str, found: dict[str, Any], path: Path) -> None:
             out = forward(job.net.layers, job.net.layout.views(population.weights), rows[None]).out[-1][0].numpy()
             lines = lines or [("test rows", rows.numpy())]
             loss = test_losses(job, population.weights)[0]
-            lines.append((f"{name}, {row['sparsity']:.0%} zeros\nmse {loss:.4f}", out))
+            lines.append((f"{name}, {row['sparsity']:.0%} sparsity\nmse {loss:.4f}", out))
     figure = Figure(figsize=(9, 0.85 * len(lines)), layout="constrained")
     charts = figure.subplots(len(lines), len(lines[0][1]))
     for line, (name, images) in zip(charts, lines, strict=True):
@@ -389,7 +389,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mnist", help="MNIST as .npz with train and test")
     parser.add_argument("--parts", default="mnist8,mnist30,clusters,digits,front")
-    parser.add_argument("--zeros", help="only these sparsities of each work, as 0,0.9")
+    parser.add_argument("--sparsity", help="only these sparsities of each work, as 0,0.9")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--front-epochs", type=int, default=30)
     parser.add_argument("--picture", type=Path, help="of the front, .svg or .png")
@@ -397,11 +397,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     requested = parser.parse_args()
     parts, results = requested.parts.split(","), []
-    print("| work | zeros | baseline | ours | ratio | seconds, baseline / ours | ours at equal wall clock |")
+    print("| work | sparsity | baseline | ours | ratio | seconds, baseline / ours | ours at equal wall clock |")
     print("|---|---|---|---|---|---|---|")
     for work in works(requested.mnist):
-        if requested.zeros:
-            work = work._replace(sparsities=tuple(map(float, requested.zeros.split(","))))
+        if requested.sparsity:
+            work = work._replace(sparsities=tuple(map(float, requested.sparsity.split(","))))
         if work.name in parts:
             results.append(table(work, requested.seeds))
             if work.name == "mnist8" and requested.reconstructions:

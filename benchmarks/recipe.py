@@ -77,7 +77,7 @@ def trained(job: Job, plan: Plan, averaged: float) -> torch.Tensor:
 
 
 def losses(work: dict[str, Any], path: str, value: Any, seed: int) -> tuple[float, float]:
-    """Validation and test loss of one run, in its own measure."""
+    """Validation and test loss of one run, in its own metric."""
     fields = {"mode": "canonical", **work, "seed": seed} | ({} if path.startswith("(") else {path: value})
     flags = {path: ("benchmark", value) for path, value in fields.items()}
     factor = flags.pop("train.batch", ("", 1.0))[1]
@@ -97,9 +97,9 @@ def losses(work: dict[str, Any], path: str, value: Any, seed: int) -> tuple[floa
 def works(mnist: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
     """Title and fields of each work."""
     found: dict[str, tuple[str, dict[str, Any]]] = {
-        "digits": ("digits, 80 % zeros, mse", {"data.source": "digits"}),
+        "digits": ("digits, 80 % sparsity, mse", {"data.source": "digits"}),
         "clusters": (
-            "binary-clusters:10x100x1000, 1000-30-10-30-1000, 100 passes, 90 % zeros, l1 above the flip rate",
+            "binary-clusters:10x100x1000, 1000-30-10-30-1000, 100 passes, 90 % sparsity, l1 above the flip rate",
             {
                 "data.source": "binary-clusters:10x100x1000",
                 "model.hidden": [30],
@@ -111,7 +111,7 @@ def works(mnist: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
     }
     if mnist:
         found["mnist"] = (
-            "MNIST, 784-256-64-256-784, 8 passes, 90 % zeros, mse",
+            "MNIST, 784-256-64-256-784, 8 passes, 90 % sparsity, mse",
             {
                 "data.source": mnist,
                 "data.key": "train",

@@ -210,10 +210,11 @@ def write_inputs(folder: Path) -> None:
             lines.writerows((f"u{user}", f"i{item}") for item in [*liked.tolist(), int(draws.integers(80))])
     sizes = {"encoder": ((64, 24), (24, 8)), "decoder": ((8, 24), (24, 64))}
     ends = {"encoder": ("relu", "identity"), "decoder": ("relu", "sigmoid")}
-    tensors, config = {}, {"format": 1, "scaling": {"kind": "none", "offset": [0.0], "divisor": [1.0]}}
+    scaling = {"kind": "none", "offset": [0.0] * 64, "divisor": [1.0] * 64}
+    tensors, config = {}, {"format": 1, "scaling": scaling, "shape": [64]}
     for part, layers in sizes.items():
         config[part] = [
-            {"in": inputs, "out": outputs, "activation": activation}
+            {"kind": "dense", "in": inputs, "out": outputs, "activation": activation}
             for (inputs, outputs), activation in zip(layers, ends[part], strict=True)
         ]
         for at, (inputs, outputs) in enumerate(layers):
@@ -222,6 +223,11 @@ def write_inputs(folder: Path) -> None:
             tensors[f"{part}.{at}.bias"] = (draws.standard_normal(outputs) / 10).astype(np.float32)
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    sums = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("config.json", "model.safetensors")
+    ]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, folder / "state.pt")
 
 

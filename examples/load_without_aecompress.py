@@ -25,4 +25,6 @@ def reconstruct(folder: Path, raw: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     np.save("reconstruction.npy", reconstruct(Path(sys.argv[1]), np.load(sys.argv[2], allow_pickle=False)))

@@ -10,7 +10,7 @@ folder = sys.argv[1] if len(sys.argv) > 1 else "runs/python-api"
 spec = {"data.source": "digits", "evolve.cells": 4, "train.epochs": 10, "prune.target_sparsity": 0.7}
 for event in aecompress.run(spec, folder, force=True):
     if event.kind == "generation":
-        print(f"generation {event.generation}: {event.metric} {min(event.validation_loss):.4f}")
+        print(f"epoch {event.generation}: {event.metric} {min(event.validation_loss):.4f}")
 
 model = aecompress.load(folder)
 with torch.no_grad():

@@ -11,7 +11,8 @@ import pytest
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import SpecError
 from aecompress.events import Finished, Front, Generation
-from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.operators import operator_of
+from aecompress.registry import OPERATORS
 from aecompress.runs.front import load
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run
@@ -39,7 +40,7 @@ def refused(operator: str, granularity: str, drive: str) -> str:
     """What the refusal says of a combination that cannot be; empty of one that can."""
     if drive == "probability" and granularity == "unit":
         return "the published forms say themselves what they cut"
-    return "has no published form" if drive == "probability" and OPERATORS[operator].published is None else ""
+    return "has no published form" if drive == "probability" and operator_of(operator).published is None else ""
 
 
 def test_the_table_has_every_operator() -> None:

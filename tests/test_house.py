@@ -16,7 +16,7 @@ OLD_NAMES = re.compile(
     r"Spread|idle|fires|chance|company|Company|meeting|everyone|all_at_once|one_after_the_other|nobody|send_back|joined|"
     r"wide|renew|through|next_of_two|done_with|give_way|Room|ROOM|room|rooms|MADE|BETWEEN|POLISH|POLISH_SHARE|polish|"
     r"better|"
-    r"Foreign|foreign|taken_over|regrow"
+    r"score_measure|Foreign|foreign|taken_over|regrow"
 )
 """Identifiers that the vocabulary replaced."""
 OLD_WORDS = re.compile(
@@ -26,6 +26,10 @@ OLD_WORDS = re.compile(
     re.IGNORECASE,
 )
 """Words that the vocabulary replaced, wherever a person reads: help, messages, docstrings, comments, the README."""
+NO_VERBS = re.compile(
+    "The|A|An|All|Any|Both|Each|Every|Its|No|None|One|Per|Some|This|Those|Two|What|When|Where|Whether|Which|Who|Why|How|"
+    "For|From|In|Of|On|To|With|Entry|Index|Latent|Loss|Main|Mean|Number|Random|Raw|Share|Size|Uniform|Zero"
+)
 ALLOWED = {"archive.py": {"polish"}}
 """The name of a draw, on which the bits of a run depend."""
 
@@ -45,6 +49,41 @@ def identifiers(tree: ast.AST) -> set[str]:
     return found
 
 
+def owned(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions of a module, and methods of classes that inherit nothing: others may override what has its words."""
+    found: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(node)
+        elif isinstance(node, ast.If | ast.Try) or (isinstance(node, ast.ClassDef) and plain(node)):
+            found += owned(node)
+    return found
+
+
+def plain(node: ast.ClassDef) -> bool:
+    return not node.bases and not node.name.startswith("_")
+
+
+def begins_with_a_verb(text: str) -> bool:
+    first = re.split(r"[\s,:;.]", text, maxsplit=1)[0]
+    word = re.fullmatch(r"[A-Z][a-z]+(-[a-z]+)?", first) is not None
+    return word and not NO_VERBS.fullmatch(first) and re.search(r"((?<!s)s|ed|[^r]ing)$", first) is None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_docstring_begins_with_a_verb(path: Path) -> None:
+    for function in owned(ast.parse(path.read_text(encoding="utf-8"))):
+        text = ast.get_docstring(function)
+        assert text or function.name.startswith("_"), f"{function.name} has no docstring"
+        assert text is None or begins_with_a_verb(text), f"{function.name}: {text}"
+
+
+def test_verbs_are_told_from_other_words() -> None:
+    assert begins_with_a_verb("Return it.") and begins_with_a_verb("Back-propagate.") and begins_with_a_verb("Pass on.")
+    for text in ("The rows.", "Returns it.", "``PART``", "|w|.", "What is left.", "Sorted rows.", "Scaling of rows."):
+        assert not begins_with_a_verb(text), text
+
+
 def test_the_sweep_sees_the_house() -> None:
     assert len(FILES) > 120
     assert {path.parent.name for path in FILES} >= {"layers", "engines", "rules", "plan", "runs", "sources", "panes"}
@@ -61,9 +100,8 @@ def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
         positional = [
             one.arg for one in function.args.posonlyargs + function.args.args if one.arg not in ("self", "cls")
         ]
-        kernel = any("triton.jit" in ast.unparse(one) for one in function.decorator_list)
-        # A command's flags are its parameters, and typer gives them by name; a kernel cannot have keyword-only ones.
-        if path.parent.name != "cli" and not kernel:
+        # A command's flags are its parameters, and typer gives them by name.
+        if path.parent.name != "cli":
             assert len(positional) <= MOST_POSITIONAL, f"{function.name} has {len(positional)} positional parameters"
     old = sorted(name for name in identifiers(tree) if OLD_NAMES.fullmatch(name))
     assert not old
@@ -71,9 +109,16 @@ def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
     assert not words
 
 
-def test_the_readme_speaks_the_vocabulary_and_its_map_is_short() -> None:
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_speaks_the_vocabulary(path: Path) -> None:
+    assert not sorted({match.group(0) for match in OLD_WORDS.finditer(path.read_text(encoding="utf-8"))})
+
+
+def test_the_map_in_the_readme_is_short_and_its_places_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert not sorted({match.group(0) for match in OLD_WORDS.finditer(text)})
     section = text.partition("\n## Map")[2].partition("\n## ")[0]
     rows = section.partition("```")[2].partition("```")[0].strip().splitlines()
     assert 5 < len(rows) <= MOST_MAP_ROWS

@@ -1,21 +1,30 @@
-"""Operators and schedules of other packages, as an installed package brings them."""
+"""Operators, schedules and layer kinds of other packages, as an installed package brings them."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from aecompress import plugins
-from aecompress.deploy.checkpoint import load_model
-from aecompress.errors import SpecError
+from aecompress.deploy.checkpoint import load_model, save_model
+from aecompress.errors import DataError, SpecError
+from aecompress.events import Finished
 from aecompress.evolve.operators import operator_of
 from aecompress.evolve.schedules import Shape, schedule
-from aecompress.spec.resolve import resolve
+from aecompress.layers.dense import Dense
+from aecompress.layers.kinds import kind_of
+from aecompress.plan.first import first_population
+from aecompress.runs.job import prepare
+from aecompress.runs.model import model_of
+from aecompress.runs.run import run
+from aecompress.spec.resolve import Resolved, resolve
 
 PACKAGE = Path(__file__).parent / "fixtures" / "plugin"
 
@@ -57,6 +66,77 @@ def test_without_it_the_name_is_refused_with_ours() -> None:
 def test_a_wrong_name_beside_it_is_refused_with_theirs() -> None:
     with pytest.raises(SpecError, match="a plug-in's: halfway, number"):
         resolve({"prune.schedule": ("--schedule", "sometimes")})
+
+
+def spec_of(*layers: dict[str, Any]) -> Resolved:
+    """A spec whose encoder begins with these layers."""
+    fields = {
+        "data.source": "binary-clusters:4x10x30",
+        "train.epochs": 3,
+        "mode": "canonical",
+        "prune.target_sparsity": 0.4,
+        "model.encoder": [*layers, {"out": 3, "activation": "identity"}],
+        "model.decoder": [{"kind": "dense", "out": 30, "activation": "sigmoid"}],
+    }
+    return resolve({path: ("test", value) for path, value in fields.items()})
+
+
+SHIFT = {"kind": "shift", "out": 8, "by": [2, 1], "order": "backward"}
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_run_has_a_layer_kind_of_a_plug_in(tmp_path: Path) -> None:
+    *_, end = run(prepare(spec_of(SHIFT), tmp_path / "r"))
+    assert isinstance(end, Finished)
+    model = load_model(tmp_path / "r" / "model")
+    assert [layer.kind for layer in model.layers] == ["shift", "dense", "dense"]
+    config = json.loads((tmp_path / "r" / "model" / "config.json").read_text())
+    assert config["encoder"][0] == {"in": 30, **SHIFT, "activation": "relu"}
+    assert model.zeros == round(0.4 * model.parameters)
+
+
+@pytest.mark.usefixtures("installed")
+def test_our_own_layer_kinds_are_not_replaced() -> None:
+    assert kind_of("dense") is Dense
+    assert "dense" in plugins.names(plugins.LAYERS)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ({"kind": "missing"}, "layer 0: kind = 'missing': example_plugin_that_is_not_there:X cannot be loaded"),
+        ({"kind": "nothing"}, "layer 0: kind = 'nothing': its package brings 'not an operator', .* no layer kind"),
+        ({"kind": "renamed"}, "layer 0: kind = 'renamed': .* no layer kind of that name; ask its author"),
+        ({"kind": "swirl"}, "layer 0: kind = 'swirl': choose one of dense, lame, missing, nothing, renamed, shift"),
+        ({"kind": "shift"}, "layer 0: a shift layer needs 'by', a list of whole numbers; add it"),
+        ({"kind": "shift", "by": 2}, "layer 0: by = 2: a shift layer takes a list of whole numbers there; correct it"),
+        ({"kind": "shift", "by": [2.5]}, r"layer 0: by = \[2.5\]: a shift layer takes a list of whole numbers there"),
+        ({"kind": "shift", "by": [1], "order": "up"}, "order = 'up': a shift layer takes one of forward, backward "),
+    ],
+)  # fmt: skip
+def test_a_layer_that_a_plug_in_cannot_make_is_named(layer: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        prepare(spec_of({"out": 8, **layer}))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_kind_whose_package_has_no_torch_side_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="kind = 'lame': its package brings .*, which is no torch side; ask its author"):
+        prepare(spec_of(SHIFT | {"kind": "lame"}), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_model_of_a_kind_that_is_not_installed_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(PACKAGE))
+        job = prepare(spec_of(SHIFT))
+        row = first_population(job.spec, job.net, job.dataset, job.device).weights[0]
+        save_model(tmp_path, model_of(job, row, {}))
+    with pytest.raises(DataError, match=r"kind = 'shift': choose one of dense"):
+        load_model(tmp_path)
 
 
 def pruned_by(operator: str, where: Path) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,7 @@ DECODED = 100
 """Lines at the end of a look whose generations are decoded at once; the others are decoded on access."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """What one look found."""
 
@@ -69,7 +69,13 @@ class Follower:
         if len(self._rest) > LONGEST_LINE:
             self._rest = b"?"  # the beginning of a damaged line
         found, damaged = decoded(lines)
-        return Batch(tuple(found), restarted, damaged, len(data) == CHUNK, reader.status(self.path.parent))
+        return Batch(
+            events=tuple(found),
+            restarted=restarted,
+            damaged=damaged,
+            behind=len(data) == CHUNK,
+            status=reader.status(self.path.parent),
+        )
 
 
 def decoded(lines: list[bytes]) -> tuple[list[Event | bytes], int]:

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
 from aecompress.errors import SpecError
 from aecompress.flags import FLAGS, Flag, parsed
+from aecompress.spec.choices import OneOf
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.presets import PRESETS
 from aecompress.spec.resolve import resolve
@@ -69,13 +70,11 @@ def _choices(path: str) -> tuple[str, ...]:
         inner = model.model_fields[name].annotation
         assert isinstance(inner, type)
         model = inner
-    hint = model.model_fields[leaf].annotation
-    if (
-        get_origin(hint) is Union
-        and len(get_args(get_args(hint)[0])) > 1
-        and get_origin(get_args(hint)[1]) is Annotated
-    ):
-        hint = get_args(hint)[0]  # built-in names; a plug-in's is set with --set
+    field = model.model_fields[leaf]
+    rows = next((one for one in field.metadata if isinstance(one, OneOf)), None)
+    if rows is not None:  # a plug-in's is set with --set
+        return tuple(rows.names())
+    hint = field.annotation
     return tuple(get_args(hint)) if get_origin(hint) is Literal else ()
 
 

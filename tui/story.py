@@ -248,7 +248,7 @@ def describe(event: Event) -> str:
     """Return an event in one line, for the list."""
     match event:
         case Started():
-            return f"started on {event.device}, training {event.engine}"
+            return f"started on {event.device}, {event.training}"
         case Generation():
             best = min(event.validation_loss, key=_rank)
             return f"epoch {event.generation}: {event.metric} {best:.5f}, sparsity {event.actual:.1%}"
@@ -269,6 +269,9 @@ def describe(event: Event) -> str:
         case Compared():
             size, name = min(zip(event.bytes, event.files, strict=True))
             return f"{name} is {event.bytes[0] / size:.1f}x smaller than {event.files[0]}"
+        case Profiled():
+            name, seconds = max(event.seconds.items(), key=lambda phase: phase[1], default=("nothing", 0.0))
+            return f"{name} took {seconds:.1f} of {sum(event.seconds.values()):.1f} s"
         case Finished():
             return f"finished in {event.seconds:.1f} s, sparsity {event.sparsity:.2%}"
         case Stopped():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aecompress.cli import drawing
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, reported
 from aecompress.cli.options import Json
+from aecompress.cli.tables import emit_table
 
 if TYPE_CHECKING:
     from aecompress.deploy.measure import Measured
@@ -47,8 +49,7 @@ def bench(
         if json:
             emit_json({"machine": measure.machine(), "files": [one.to_json() for one in benched]})
             return
-        for row in table(benched):
-            emit_row(*row)
+        emit_table(table(benched, names([one.path for one in benched])))
 
 
 def counts(flag: str, text: str, least: int, most: int) -> list[int]:
@@ -68,16 +69,22 @@ def counts(flag: str, text: str, least: int, most: int) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def table(benched: list[Measured]) -> list[list[str]]:
-    """Return one row per file under a head; smaller and faster are against the first file."""
+def names(paths: list[str]) -> list[str]:
+    """Return what files are called in the table: on a terminal without folders, where their names differ."""
+    short = [Path(path).name for path in paths]
+    return short if sys.stdout.isatty() and len(set(short)) == len(paths) else paths
+
+
+def table(benched: list[Measured], called: list[str]) -> list[list[str]]:
+    """Return one row per file, ``called`` so, under a head; smaller and faster are against the first file."""
     first = benched[0]
     calls = [(timing.batch, timing.threads) for timing in first.timings]
     named = [f"{n}_rows_{'all' if k == 0 else k}_threads" for n, k in calls]
     rows = [["file", "bytes", "smaller", "load_ms"]]
     for name in named:
         rows[0] += [f"ms_{name}", "faster"]
-    for one in benched:
-        row = [one.path, str(one.bytes), f"{first.bytes / one.bytes:.2f}x", f"{one.load_milliseconds:.2f}"]
+    for one, name in zip(benched, called, strict=True):
+        row = [name, str(one.bytes), f"{first.bytes / one.bytes:.2f}x", f"{one.load_milliseconds:.2f}"]
         for timing in one.timings:
             row += [timing.text, "1.00x" if one is first else timing.faster.text]
         rows.append(row)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, reported
+from aecompress.cli.tables import emit_table
 
 
 @options.with_spec
@@ -33,5 +34,4 @@ def data(
         if json:
             emit_json(facts)
         else:
-            for name, value in facts.items():
-                emit_row(name, value)
+            emit_table(list(facts.items()), left=2)

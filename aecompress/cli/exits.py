@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from aecompress import errors
 from aecompress.errors import printable
@@ -100,16 +100,16 @@ def lines_of(fault: errors.AecompressError) -> list[str]:
 
 def prose(text: str) -> str:
     """Return a sentence as stderr shows it: wrapped between words on a terminal, one line elsewhere."""
-    text, width = one_line(text), stderr_width()
+    text, width = one_line(text), width_of(sys.stderr)
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if width else text
 
 
-def stderr_width() -> int | None:
-    """Return the columns of the terminal that stderr is; None where it is none."""
-    if not sys.stderr.isatty():
+def width_of(stream: TextIO) -> int | None:
+    """Return the columns of the terminal that a stream is; None where it is none."""
+    if not stream.isatty():
         return None
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
 

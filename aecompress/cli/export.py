@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width
+from aecompress.cli.exits import emit_json, note, note_table, reported, width_of
 from aecompress.cli.options import Json
+from aecompress.cli.tables import before_and_after, emit_table
+from aecompress.registry import VARIANTS
 
 Output = Annotated[
     Path | None,
@@ -21,7 +24,7 @@ Output = Annotated[
 ]
 Variants = Annotated[
     str | None,
-    typer.Option(metavar="NAME,...", help="packed, fp16, int8, scorer, sparse. \\[default: those of the run]"),
+    typer.Option(metavar="NAME,...", help=f"{', '.join(VARIANTS)}. \\[default: those of the run]"),
 ]
 Values = Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")]
 EmbedScaling = Annotated[
@@ -72,8 +75,7 @@ def export(
         if json:
             emit_json({"files": [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files.items()]})
             return
-        for kind, path in files.items():
-            emit_row(kind, path, path.stat().st_size)
+        emit_table([(kind, path, path.stat().st_size) for kind, path in files.items()], left=2)
 
 
 def plain(source: Path, output: Path | None, alone: bool) -> Path:
@@ -98,11 +100,10 @@ def exported(
     run: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool, pick: str | None
 ) -> dict[str, Path]:
     """Export a run again, print the before/after table, and return the files by kind."""
-    from aecompress.cli.progress import before_and_after
     from aecompress.runs.again import export_again
 
     package = export_again(run, flags, output, dense, pick)
     for line in package.compared.notes:
         note(line)
-    note_table(before_and_after(package.compared, stderr_width()))
+    note_table(before_and_after(package.compared, width_of(sys.stderr)))
     return package.files

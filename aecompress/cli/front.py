@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from aecompress.cli import drawing
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, reported
 from aecompress.cli.options import Json
+from aecompress.cli.tables import emit_table
 
 
 def front(
@@ -58,7 +59,9 @@ def front(
             )
             return
         splits = list(members[0].losses)
-        emit_row("path", "nonzeros", "sparsity", *(f"{split}_{members[0].metric}" for split in splits), "knee")
+        rows = [("path", "nonzeros", "sparsity", *(f"{split}_{members[0].metric}" for split in splits), "knee")]
         for number, member in enumerate(members):
             losses = (f"{member.losses[split]:.6g}" for split in splits)
-            emit_row(member.path, member.nonzeros, f"{member.sparsity:.2%}", *losses, "*" if number == at else "")
+            mark = "*" if number == at else ""
+            rows.append((str(member.path), str(member.nonzeros), f"{member.sparsity:.2%}", *losses, mark))
+        emit_table(rows)

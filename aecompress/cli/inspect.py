@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, reported
 from aecompress.cli.options import Json
+from aecompress.cli.tables import emit_table
 
 
 def inspect(
@@ -29,7 +30,6 @@ def inspect(
                 {"parameters": model.parameters, "zeros": model.zeros, "sparsity": model.sparsity, "layers": table}
             )
             return
-        emit_row(*table[0])
-        for row in table:
-            emit_row(*(f"{value:.4f}" if isinstance(value, float) else value for value in row.values()))
-        emit_row("total", "", "", "", model.parameters, model.zeros, f"{model.sparsity:.4f}")
+        layers = [[f"{value:.4f}" if isinstance(value, float) else value for value in row.values()] for row in table]
+        total = ("total", "", "", "", model.parameters, model.zeros, f"{model.sparsity:.4f}", "", "")
+        emit_table([list(table[0]), *layers, total])

@@ -67,7 +67,7 @@ def end(received: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Entry point of the ``aecompress`` script."""
+    """Run the command line; the ``aecompress`` script calls it."""
     # OpenMP threads that spin for long while another process has their core make a run many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.

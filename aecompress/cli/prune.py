@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stderr_width, stop_on_signals
+from aecompress.cli.exits import emit_json, note, note_table, reported, stop_on_signals, width_of
+from aecompress.cli.tables import before_and_after, emit_table
 
 if TYPE_CHECKING:
     from aecompress.events import Event
@@ -98,23 +100,33 @@ def prune(
         if json:
             emit_json(result)
         else:
-            for file in result["files"]:
-                emit_row(file["kind"], file["path"], file["bytes"])
+            emit_table([(file["kind"], file["path"], file["bytes"]) for file in result["files"]], left=2)
             sys.stdout.flush()
         if not quiet:
+            print_next(ended)
             print_compared(ended.log)
+
+
+def print_next(ended: Ended) -> None:
+    """Print to stderr how to see and export the other models of the run, where there are any."""
+    from aecompress.events import Front
+
+    if any(isinstance(event, Front) and len(event.cells) > 2 for event in ended.log):
+        folder = shlex.quote(str(ended.folder))
+        note(
+            f"`aecompress front {folder}` lists the run's models; `aecompress export {folder} --pick knee` exports one"
+        )
 
 
 def print_compared(log: list[Event]) -> None:
     """Print the before/after table to stderr, last, because it is what a reader looks for."""
-    from aecompress.cli.progress import before_and_after
     from aecompress.events import Compared
 
     for event in log:
         if isinstance(event, Compared):
             for line in event.notes:
                 note(line)
-            note_table(before_and_after(event, stderr_width()))
+            note_table(before_and_after(event, width_of(sys.stderr)))
 
 
 def print_profile(log: list[Event]) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, reported
 from aecompress.cli.options import Json
+from aecompress.cli.tables import emit_table
 
 
 def report(
@@ -36,5 +37,4 @@ def report(
         if json:
             emit_json({"files": [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files]})
             return
-        for kind, path in files:
-            emit_row(kind, path, path.stat().st_size)
+        emit_table([(kind, path, path.stat().st_size) for kind, path in files], left=2)

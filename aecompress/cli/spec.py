@@ -33,5 +33,5 @@ def spec_command(
         from aecompress.spec.toml import to_toml
 
         dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
-        facts = RunFacts(dataset.facts, frozenset(dataset.splits))
+        facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits))
         emit_text(to_toml(complete(resolved, facts, RECIPE)))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, note, note_table, reported, stop_on_signals
+from aecompress.cli.exits import emit_json, note, note_table, reported, stop_on_signals
 from aecompress.cli.options import Json
-from aecompress.cli.progress import columns
+from aecompress.cli.tables import columns, emit_table
 
 if TYPE_CHECKING:
     from aecompress.study.results import Outcome
@@ -50,14 +50,17 @@ def sweep(
         if json:
             emit_json(summary(where, progress, outcomes, findings))
         else:
-            for outcome in outcomes:
-                for result in outcome.results:
-                    size = sum(path.stat().st_size for path in result.folder.rglob("*") if path.is_file())
-                    emit_row("run", result.folder, size)
+            folders = [result.folder for outcome in outcomes for result in outcome.results]
+            emit_table([("run", folder, size_of(folder)) for folder in folders], left=2)
         if outcomes and not quiet:
             print_findings(where, outcomes, findings)
         if progress.failed:
             raise failures(progress)
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of the files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def summary(where: Path, progress: Progress, outcomes: tuple[Outcome, ...], findings: list[Finding]) -> dict[str, Any]:

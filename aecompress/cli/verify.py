@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aecompress.cli.exits import emit_json, emit_row, reported
+from aecompress.cli.exits import emit_json, reported
 from aecompress.cli.options import Json
+from aecompress.cli.tables import emit_table
 
 
 def verify(
@@ -40,7 +41,6 @@ def verify(
         if json:
             emit_json(result.to_json())
         else:
-            for check in result.checks:
-                emit_row("passed" if check.passed else "FAILED", check.name, check.detail)
+            emit_table([("passed" if one.passed else "FAILED", one.name, one.detail) for one in result.checks], left=3)
         if not result.passed:
             raise VerifyError(f"{file}: is not the model in {folder}: {result.first_failure}")

@@ -10,22 +10,12 @@ import numpy as np
 from aecompress.data.base import Array, Floats, Raw, Request, Splits
 from aecompress.data.chosen import Chosen
 from aecompress.data.facts import Facts
+from aecompress.data.kinds import Kind
 from aecompress.data.scaling import Scaling, fit_scaling
+from aecompress.data.sources.formats import file_and_key, read_array
 from aecompress.data.sources.limits import check_numbers
-from aecompress.data.sources.registry import file_and_key, kind_of, read, read_array
 from aecompress.data.split import split
 from aecompress.errors import DataError
-
-
-def read_rows(request: Request) -> Array:
-    """Read and check the rows of a source, unsplit and unscaled: ``[N, ...]``.
-
-    Raises:
-        DataError: they cannot be read or used, or are not kept as an array.
-    """
-    if kind_of(request.source) != "rows":
-        raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return checked(request.source, read(request).train)
 
 
 def checked(where: str, rows: Array) -> Array:
@@ -126,3 +116,6 @@ def read_labels(request: Request, rows: int) -> Array:
     if not np.isin(labels, (0, 1)).all() or len(np.unique(labels)) != 2:
         raise DataError(f"{where}: holds {np.unique(labels)[:5].tolist()}; 0 (normal) and 1 (anomaly) are needed")
     return labels.astype(np.int8)
+
+
+ROWS = Kind(name="rows", split=split_rows, scale=scale_rows, digest=digest_of, facts=facts_of)

@@ -57,7 +57,7 @@ class Request:
 
     @property
     def part(self) -> Part:
-        """What to take from the file of ``source``."""
+        """Return what to take from the file of ``source``."""
         return Part(self.key, self.columns, self.header)
 
 

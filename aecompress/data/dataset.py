@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from aecompress.data.arrays import read_labels
+from aecompress.data.arrays import ROWS, checked, read_labels
 from aecompress.data.base import Array, Raw, Request
 from aecompress.data.facts import Facts
-from aecompress.data.interactions import Rows, few
-from aecompress.data.kinds import KINDS, check_installed
+from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.scaling import Scaling
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
+from aecompress.data.sparse import Rows, few
 from aecompress.errors import DataError
 
 
@@ -38,8 +38,7 @@ class Dataset:
     """sha256 over the raw rows of all splits, 16 hex digits."""
     notes: dict[str, float]
     """Numbers that a source knows of its rows, for example the flip rate of each split."""
-    kind: str = "rows"
-    """A row of :data:`aecompress.data.kinds.KINDS`."""
+    kind: Kind[Any, Any] = ROWS
     labels: Array | None = None
     """0 or 1 (anomaly) for each test row."""
     stdin: Array | None = None
@@ -49,14 +48,14 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Rows]:
-        """The splits that have rows, by name."""
+        """Return the splits that have rows, by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: rows for name, rows in parts.items() if len(rows)}
 
     @property
     def facts(self) -> Facts:
-        """What the spec's "auto" fields depend on."""
-        return KINDS[self.kind].facts(self.train, self.shape)
+        """Return what the spec's "auto" fields depend on."""
+        return self.kind.facts(self.train, self.shape)
 
 
 def load(request: Request, stdin: Array | None = None) -> Dataset:
@@ -68,9 +67,8 @@ def load(request: Request, stdin: Array | None = None) -> Dataset:
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together, or their kind is not installed.
     """
-    name = kind_of(request.source)
-    check_installed(name)
-    kind = KINDS[name]
+    kind = kind_of(request.source)
+    check_installed(kind)
     raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin)
     splits = kind.split(raw, request)
     shape, kept = raw.train.shape[1:], raw.train if request.source == STDIN else None
@@ -87,11 +85,22 @@ def load(request: Request, stdin: Array | None = None) -> Dataset:
         scaling=scaling,
         fingerprint=kind.digest(splits)[:16],
         notes=raw.notes,
-        kind=name,
+        kind=kind,
         labels=read_labels(request, len(splits.test)) if request.labels else None,
         stdin=kept,
         inputs=raw.inputs,
     )
+
+
+def read_rows(request: Request) -> Array:
+    """Read and check the rows of a source, unsplit and unscaled: ``[N, ...]``.
+
+    Raises:
+        DataError: they cannot be read or used, or are not kept as an array.
+    """
+    if kind_of(request.source) is not ROWS:
+        raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
+    return checked(request.source, read(request).train)
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:
@@ -102,8 +111,10 @@ def write_npz(dataset: Dataset, path: Path) -> None:
     """
     if path.suffix != ".npz":
         raise DataError(f"{path}: the splits are written as one .npz file; end the name in .npz")
-    if KINDS[dataset.kind].sparse:
-        raise DataError(f"{path}: {dataset.kind} are kept sparse and not written as dense arrays; keep their CSV file")
+    if dataset.kind.sparse:
+        raise DataError(
+            f"{path}: {dataset.kind.name} are kept sparse and not written as dense arrays; keep their CSV file"
+        )
     temporary = path.with_name(f".{path.stem}.part.npz")
     try:
         arrays: dict[str, Any] = {name: few(rows).reshape(-1, *dataset.shape) for name, rows in dataset.splits.items()}

@@ -19,7 +19,10 @@ class Facts:
     """All scaled training values lie in [0, 1]."""
     shape: tuple[int, ...] = ()
     """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
-    kind: str = "rows"
-    """A row of :data:`aecompress.data.kinds.KINDS`."""
     sparse: bool = False
     """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row; its product is D."""
+        return self.shape or (self.inputs,)

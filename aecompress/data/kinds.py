@@ -1,59 +1,54 @@
-"""Kinds of data: what their rows are kept as, and how they are split, scaled and described. A new kind is a row here.
+"""What a kind of data is: how its rows are split, scaled, described and measured.
 
-The metrics that only one kind has are in :data:`aecompress.runs.ranking.METRICS`, by the same names.
+The kinds are those that the rows of :data:`aecompress.data.sources.registry.SOURCES` name.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-from aecompress.data import arrays, interactions
 from aecompress.data.base import Kept, Raw, Request, Splits
 from aecompress.data.facts import Facts
 from aecompress.data.scaling import Scaling
 from aecompress.errors import DataError
 
+Part = TypeVar("Part")
+"""How a kind of data keeps a split."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Kind(Generic[Kept]):
+class Kind(Generic[Kept, Part]):
     """What is done with rows that a source has read."""
 
-    split: Callable[[Raw[Kept], Request], Splits[Kept]]
+    name: str
+    split: Callable[[Raw[Kept], Request], Splits[Part]]
     """Raw rows ``[N, ...]`` -> raw rows ``[N, D]`` of each split."""
-    scale: Callable[[Splits[Kept], Request], tuple[Scaling, Splits[Any]]]
+    scale: Callable[[Splits[Part], Request], tuple[Scaling, Splits[Any]]]
     """Raw rows -> scaled rows, float32."""
-    digest: Callable[[Splits[Kept]], str]
+    digest: Callable[[Splits[Part]], str]
     """Raw rows -> sha256, in hex digits."""
     facts: Callable[[Any, tuple[int, ...]], Facts]
     """(scaled training rows, shape of a row) -> what "auto" fields depend on."""
     sparse: bool = False
-    """Rows are kept sparse: only a batch of them may be made dense."""
+    """Rows are kept sparse (:mod:`aecompress.data.sparse`): only a batch of them may be made dense."""
     needs: str = ""
     """A module that only this kind needs; the kind's name is that of the extra that installs it."""
+    metrics: str = ""
+    """Metrics that only this kind has, on test rows: a :data:`aecompress.runs.metrics.KindMetrics`, ``module:name``."""
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fields of the spec's section ``data`` that must hold one of these values."""
+    why_only: str = ""
+    """Why, as a clause."""
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "rows": Kind(split=arrays.split_rows, scale=arrays.scale_rows, digest=arrays.digest_of, facts=arrays.facts_of),
-    "interactions": Kind(
-        split=interactions.split_users,
-        scale=interactions.unscaled,
-        digest=interactions.digest_of,
-        facts=interactions.facts_of,
-        sparse=True,
-        needs="torchmetrics",  # recall@k and nDCG@k
-    ),
-}
-
-
-def check_installed(kind: str) -> None:
+def check_installed(kind: Kind[Any, Any]) -> None:
     """Refuse a kind of data whose module is missing, before anything is read.
 
     Raises:
         DataError: with the extra to install.
     """
-    module = KINDS[kind].needs
-    if module and importlib.util.find_spec(module) is None:
-        raise DataError(f"{kind}: needs {module}; pip install 'aecompress[{kind}]'")
+    if kind.needs and importlib.util.find_spec(kind.needs) is None:
+        raise DataError(f"{kind.name}: needs {kind.needs}; pip install 'aecompress[{kind.name}]'")

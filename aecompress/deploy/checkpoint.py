@@ -33,7 +33,7 @@ STATE_TYPES = {"<f4": "F32", "<f8": "F64", "|b1": "BOOL", "<i8": "I64", "<i4": "
 """Number formats of a state, by NumPy's names, as safetensors calls them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One trained autoencoder: layers in order, tensors by name, weights ``[fan_in, columns]``.
 
@@ -53,18 +53,28 @@ class Model:
         return self.encoder + self.decoder
 
     @property
+    def shape(self) -> Shape:
+        """Return the shape of a row as the first layer is given it."""
+        return self.encoder[0].given
+
+    @property
+    def inputs(self) -> int:
+        """Return the number of values of a row, D."""
+        return math.prod(self.shape)
+
+    @property
     def parameters(self) -> int:
-        """Weights and biases of both networks."""
+        """Return the number of weights and biases of both networks."""
         return sum(tensor.size for tensor in self.tensors.values())
 
     @property
     def zeros(self) -> int:
-        """How many of them are exactly zero."""
+        """Return how many of them are exactly zero."""
         return sum(int(tensor.size - np.count_nonzero(tensor)) for tensor in self.tensors.values())
 
     @property
     def sparsity(self) -> float:
-        """Share of all weights and biases that are exactly zero."""
+        """Return the share of all weights and biases that are exactly zero."""
         return self.zeros / self.parameters
 
 
@@ -76,7 +86,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors file. One metadata key holds everything, so that equal models give equal bytes."""
+    """Return the bytes of a safetensors file. One metadata key holds everything, so equal models give equal bytes."""
     text = json.dumps(metadata, sort_keys=True)
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, {"aecompress": text}
@@ -84,7 +94,7 @@ def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> by
 
 
 def unpack(path: Path) -> dict[str, Floats]:
-    """The tensors of a safetensors file.
+    """Return the tensors of a safetensors file.
 
     Raises:
         DataError: missing, truncated or not safetensors.
@@ -104,6 +114,7 @@ def save_model(folder: Path, model: Model) -> None:
         "zeros": model.zeros,
         "sparsity": model.sparsity,
         "scaling": model.scaling,
+        "shape": list(model.shape),
         "encoder": layers_to_json(model.encoder),
         "decoder": layers_to_json(model.decoder),
     }
@@ -158,9 +169,10 @@ def load_model(folder: Path) -> Model:
             raise ValueError(f"format {config['format']}, this version reads {FORMAT}")
         if not config["encoder"] or not config["decoder"]:
             raise ValueError("encoder or decoder has no layers")
-        encoder = layers_from_json("encoder", (int(config["encoder"][0]["in"]),), config["encoder"])
+        shape = shape_from_json(config["shape"])
+        encoder = layers_from_json("encoder", shape, config["encoder"])
         decoder = layers_from_json("decoder", encoder[-1].gives, config["decoder"])
-        scaling = scaling_from_json(config["scaling"], encoder[0].inputs)
+        scaling = scaling_from_json(config["scaling"], math.prod(shape))
     except OSError as fault:
         raise DataError(
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
@@ -169,9 +181,20 @@ def load_model(folder: Path) -> Model:
         raise DataError(f"{path}: is not a model's config ({quoted(repr(fault))}); make the model again") from fault
     tensors = weights_of(folder / "model.safetensors", encoder + decoder)
     check_files(folder, "config.json", "model.safetensors")
-    ours = ("format", "parameters", "zeros", "sparsity", "scaling", "encoder", "decoder")
+    ours = ("format", "parameters", "zeros", "sparsity", "scaling", "shape", "encoder", "decoder")
     about = {key: value for key, value in config.items() if key not in ours}
-    return Model(encoder, decoder, tensors, scaling, about)
+    return Model(encoder=encoder, decoder=decoder, tensors=tensors, scaling=scaling, about=about)
+
+
+def shape_from_json(values: Any) -> Shape:
+    """Return the shape of a row of ``config.json``.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if type(values) is not list or not values or not all(type(size) is int and size > 0 for size in values):
+        raise TypeError(f"shape = {quoted(values)}")
+    return tuple(values)
 
 
 def scaling_from_json(values: Any, inputs: int) -> dict[str, Any]:
@@ -277,7 +300,7 @@ def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def load_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, NDArray[Any]], list[str]]:
-    """The newest state that is whole.
+    """Load the newest state that is whole.
 
     Args:
         about: what the manifest must say, as given to :func:`save_state`.
@@ -348,19 +371,19 @@ def check_owner(manifest: Path, stated: Mapping[str, Any], about: Mapping[str, A
 
 
 def save_rows(path: Path, rows: Floats) -> None:
-    """Keep scaled rows ``[N, D]`` beside a model, for :mod:`verify`."""
+    """Keep scaled rows ``[N, *shape]`` beside a model, for :mod:`verify`."""
     write_bytes(path, pack({"rows": rows}, {"format": FORMAT}))
 
 
 def load_rows(path: Path) -> Floats:
-    """Scaled rows ``[N, D]`` kept by :func:`save_rows`.
+    """Load the scaled rows ``[N, *shape]`` kept by :func:`save_rows`.
 
     Raises:
         DataError: they cannot be read, or are not as they were written.
     """
     check_listed(path)
     tensors = unpack(path)
-    if set(tensors) != {"rows"} or tensors["rows"].ndim != 2:
+    if set(tensors) != {"rows"} or tensors["rows"].ndim < 2:
         raise DataError(f"{path}: holds {', '.join(sorted(tensors))}, not rows; name a rows.safetensors")
     if tensors["rows"].dtype != np.float32:
         raise DataError(f"{path}: its rows are {tensors['rows'].dtype}; float32 is needed")
@@ -368,7 +391,7 @@ def load_rows(path: Path) -> Floats:
 
 
 def kept_rows(folder: Path) -> Floats | None:
-    """Return the scaled rows ``[N, D]`` that a model folder keeps; None where it was written without any.
+    """Return the scaled rows ``[N, *shape]`` that a model folder keeps; None where it was written without any.
 
     Raises:
         DataError: they are gone, cannot be read, or are not as they were written.

@@ -40,27 +40,27 @@ class Weighted:
 
     @property
     def name(self) -> str:
-        """The prefix of its tensors' names."""
+        """Return the prefix of its tensors' names."""
         return self.bound.name
 
     @property
     def activation(self) -> str:
-        """The activation after it."""
+        """Return the activation after it."""
         return self.bound.activation
 
     @property
     def matrix(self) -> Matrix:
-        """The maps of its weight."""
+        """Return the maps of its weight."""
         return self.bound.matrix
 
     @property
     def product(self) -> bool:
-        """Whether it is one product of rows and matrix."""
+        """Return whether it is one product of rows and matrix."""
         return self.bound.layer.product
 
     @property
     def tensors(self) -> dict[str, Floats]:
-        """Weight and bias by the names they have in files."""
+        """Return weight and bias by the names they have in files."""
         bias = f"{self.name}.bias.folded" if self.folded else f"{self.name}.bias"
         return {f"{self.name}.weight": self.weight, bias: self.bias}
 
@@ -81,7 +81,7 @@ class Chain:
 
     @property
     def nonzeros(self) -> int:
-        """Weights and biases that are not zero."""
+        """Return the number of weights and biases that are not zero."""
         return sum(int(np.count_nonzero(tensor)) for layer in self.layers for tensor in layer.tensors.values())
 
 

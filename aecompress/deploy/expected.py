@@ -14,6 +14,7 @@ from aecompress.deploy import graph, reference
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine
+from aecompress.layers.base import Shape
 
 PROBES = 64
 
@@ -40,9 +41,9 @@ Expectations = Mapping[str, Sequence[Expected]]
 
 
 def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: None) -> dict[str, list[Expected]]:
-    """The reference on scaled ``rows`` ``[N, D]`` and on random probes."""
+    """Return what the reference gives for scaled ``rows`` ``[N, *shape]`` and for random probes."""
     found: dict[str, list[Expected]] = {part: [] for part in PARTS}
-    for name, given in (("rows", rows), ("probes", probes(rows, model.encoder[0].inputs))):
+    for name, given in (("rows", rows), ("probes", probes(rows, model.shape))):
         if not len(given):
             continue
         exact = reference.reconstruct(model, given, np.float64, poll)
@@ -55,7 +56,7 @@ def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: 
 
 
 def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, list[Expected]]:
-    """The same rows through ``chains``, whose stored tensors are not the trained ones."""
+    """Return the same rows through ``chains``, whose stored tensors are not the trained ones."""
     return {
         part: [
             Expected(
@@ -73,7 +74,7 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
 
 
 def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected]]:
-    """The same for files that take raw rows and give raw reconstructions."""
+    """Return the same for files that take raw rows and give raw reconstructions."""
     offset, divisor = scaling.offset.astype(np.float64), scaling.divisor.astype(np.float64)
     found: dict[str, list[Expected]] = {}
     for part, cases in expected.items():
@@ -91,31 +92,31 @@ def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected
 
 
 def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
-    """What a scorer gives: the mean error of each row."""
-    loss = reference.LOSSES[metric]
+    """Return what a scorer gives: the mean error of each row."""
     return {
         "scorer": [
-            Expected(one.name, one.fed, loss(one.right, one.fed.astype(np.float64)).mean(1), 4 * one.noise)
+            Expected(one.name, one.fed, reference.row_losses(metric, one.right, one.fed), 4 * one.noise)
             for one in expected["autoencoder"]
         ]
     }
 
 
 def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:
-    """The scaling that a file says it has inside; None where it takes scaled rows."""
+    """Return the scaling that a file says it has inside; None where it takes scaled rows."""
     inside = any(entry.key == graph.SCALING_KEY for entry in proto.metadata_props)
     return affine(model) if inside else None
 
 
 def affine(model: Model) -> Affine:
-    """The scaling a model was trained with, as arrays."""
-    return Affine(*(np.asarray(model.scaling[key], np.float32) for key in ("offset", "divisor")))
+    """Return the scaling of a model as arrays: one number, or one for each value of a row ``[*shape]``."""
+    offset, divisor = (np.asarray(model.scaling[key], np.float32) for key in ("offset", "divisor"))
+    return Affine(*(values.reshape(model.shape) if values.ndim else values for values in (offset, divisor)))
 
 
-def probes(rows: Floats, inputs: int) -> Floats:
-    """Uniform random rows ``[64, D]`` over the range of ``rows``: they reach inputs that real rows never use."""
+def probes(rows: Floats, shape: Shape) -> Floats:
+    """Draw uniform rows ``[64, *shape]`` over the range of ``rows``: they reach inputs that real rows never use."""
     low, high = (float(rows.min()), float(rows.max())) if len(rows) else (0.0, 1.0)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    draws = rng.host(0, "verify-probes").random((PROBES, inputs))
+    draws = rng.host(0, "verify-probes").random((PROBES, *shape))
     return (low + (high - low) * draws).astype(np.float32)

@@ -36,12 +36,12 @@ class Draft:
     initializers: dict[str, TensorProto] = field(default_factory=dict)
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """One node with one output; the output's name."""
+        """Add one node with one output, and return the output's name."""
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         return output
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
-        """An initializer, stored once for each name; a Python number becomes a float32 scalar. Its name."""
+        """Keep an initializer, once for each name, and return the name; a Python number becomes a float32 scalar."""
         array = np.asarray(values, np.float32) if isinstance(values, float) else np.ascontiguousarray(values)
         if isinstance(values, np.ndarray) and values.ndim == 0:
             array = values  # ascontiguousarray makes a scalar a vector
@@ -66,7 +66,7 @@ def half(draft: Draft, name: str, tensor: NDArray[np.float32]) -> str:
 
 
 def gemm(store: Store) -> Product:
-    """A float32 product of tensors stored by ``store``."""
+    """Return a float32 product of tensors stored by ``store``."""
 
     def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
         weight, bias = (store(draft, name, tensor) for name, tensor in layer.tensors.items())
@@ -101,7 +101,7 @@ def build(
     scaling: Affine | None = None,
     scorer: Scorer | None = None,
 ) -> onnx.ModelProto:
-    """One chain of layers as an ONNX model with a dynamic batch.
+    """Build the ONNX model of one chain of layers, with a dynamic batch.
 
     Weights are stored ``[in, out]`` under their torch names, so a Gemm needs no transpose.
 
@@ -133,7 +133,7 @@ def build(
     if unscale:
         draft.add("Add", [draft.add("Mul", [current, divisor], "stretched"), offset], last)
     if scorer is not None:
-        last = score(draft, scaled, current, scorer)
+        last = score(draft, scaled, current, scorer, len(chain.shape))
     gives: list[str | int | None] = ["batch"] if scorer else ["batch", *chain.layers[-1].bound.gives]
     graph = helper.make_graph(
         draft.nodes,
@@ -153,28 +153,22 @@ def build(
     return model
 
 
-def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer) -> str:
-    """The mean error of each row, ``score`` ``[batch]``."""
+def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer, axes: int) -> str:
+    """Add the mean error of each row of so many ``axes``, ``score`` ``[batch]``."""
+    over = list(range(1, axes + 1))
     draft.add("Sub", [reconstruction, rows], "difference")
     if scorer.metric == "l1":
         draft.add("Abs", ["difference"], "error")
     else:
         draft.add("Mul", ["difference", "difference"], "error")
     if draft.opset >= 18:
-        axes = draft.keep("score.axes", np.array([1], np.int64))
-        return draft.add("ReduceMean", ["error", axes], "score", keepdims=0)
-    return draft.add("ReduceMean", ["error"], "score", axes=[1], keepdims=0)
+        kept = draft.keep("score.axes", np.array(over, np.int64))
+        return draft.add("ReduceMean", ["error", kept], "score", keepdims=0)
+    return draft.add("ReduceMean", ["error"], "score", axes=over, keepdims=0)
 
 
 def chains(model: Model, compacted: bool = True) -> dict[str, Chain]:
-    """Encoder, decoder and joined autoencoder, each compacted by itself."""
+    """Return encoder, decoder and joined autoencoder, each compacted by itself."""
     layers = {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
     whole = {part: chain_of(layers[part], model.tensors) for part in PARTS}
     return {part: compact(chain) for part, chain in whole.items()} if compacted else whole
-
-
-def build_all(
-    model: Model, opset: int, metadata: Mapping[str, str], compacted: bool = True
-) -> dict[str, onnx.ModelProto]:
-    """The plain files by part: input -> latent, latent -> reconstruction, input -> reconstruction."""
-    return {part: build(chain, part, opset, metadata) for part, chain in chains(model, compacted).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from aecompress.layers.units import fed, read
 
 
 def describe(model: Model) -> list[dict[str, Any]]:
-    """One row per layer.
+    """Return one row per layer: ``in`` and ``out`` count the values that it is given and gives for one row.
 
     ``unfed`` counts output units without any incoming weight (constants), ``unread`` output units that no weight of
     the next layer reads.
@@ -25,8 +26,8 @@ def describe(model: Model) -> list[dict[str, Any]]:
         table.append(
             {
                 "layer": layer.name,
-                "in": layer.inputs,
-                "out": layer.outputs,
+                "in": math.prod(layer.given),
+                "out": math.prod(layer.gives),
                 "activation": layer.activation,
                 "parameters": weight.size + bias.size,
                 "zeros": zeros,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -62,15 +63,15 @@ class Measured:
     timings: tuple[Timing, ...]
 
     def timing(self, batch: int, threads: int = 1) -> Timing:
-        """The timing of calls with so many rows."""
+        """Return the timing of calls with so many rows."""
         return next(t for t in self.timings if (t.batch, t.threads) == (batch, threads))
 
     def milliseconds(self, batch: int, threads: int = 1) -> float:
-        """The median of a call with so many rows."""
+        """Return the median of a call with so many rows."""
         return self.timing(batch, threads).milliseconds
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the object of ``--json``."""
         fields = asdict(self)
         for given, timing in zip(fields["timings"], self.timings, strict=True):
             given["faster"]["verdict"] = timing.faster.verdict
@@ -148,7 +149,7 @@ def _check_call(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) 
 
 
 def _timing(batch: int, threads: int, times: Times, index: int) -> Timing:
-    """What the ``times`` ``[rounds, files]`` say about one of the files."""
+    """Return what the ``times`` ``[rounds, files]`` say about one of the files."""
     baseline, own = times[:, 0], times[:, index]
     low, middle, high = (float(value) * 1e3 for value in np.quantile(own, (0.25, 0.5, 0.75)))
     return Timing(
@@ -169,22 +170,23 @@ def _loading(path: Path) -> float:
 
 
 def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Floats:
-    """Uniform random rows as wide as the file's one input."""
+    """Draw uniform rows ``[count, *shape]`` as the file's one input takes them."""
     inputs = runner.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
-    if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
+    sized = len(shape) > 1 and all(isinstance(size, int) for size in shape[1:])
+    if len(inputs) != 1 or kind != "tensor(float)" or not sized:
         given = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs)
-        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, width] are measured")
+        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, ...] are measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
-    needed = 4 * count * shape[1] * 4
+    needed = 4 * count * math.prod(shape[1:]) * 4
     if needed > memory_bytes():
-        raise DataError(f"{path}: {count} rows of {shape[1]} would need {gib(needed)}; measure fewer rows (--batch)")
-    return rng.host(0, "bench-rows").random((count, shape[1]), dtype=np.float32)
+        raise DataError(f"{path}: {count} such rows would need {gib(needed)}; measure fewer rows (--batch)")
+    return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
 
 
 def _call(runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:
-    """A function that runs the ``rows`` once and returns the seconds that took."""
+    """Return a function that runs the ``rows`` once and returns the seconds that took."""
     feed = {runner.get_inputs()[0].name: rows}
 
     def call() -> float:
@@ -196,7 +198,7 @@ def _call(runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], fl
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return what the figures were measured on."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -33,7 +33,6 @@ from aecompress.files import write_bytes
 from aecompress.parsing import quoted
 
 Bytes = NDArray[np.uint8]
-MIN_OPSET = 18
 VALUES = ("float32", "float16", "int8", "int4")
 """How values may be stored, the exact one first."""
 STEPS = {"int8": 127, "int7": 64}
@@ -69,13 +68,13 @@ class Packed(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What it takes in a file, the ops that rebuild it included."""
+        """Return what it takes in a file, the ops that rebuild it included."""
         own = sum(array.nbytes for array in self.arrays.values())
         return own + NODE_BYTES[self.places] + VALUE_NODE_BYTES[self.values]
 
 
 def pack(tensor: Floats, values: str, grid: Grid | None = None) -> Packed:
-    """The smallest form of ``tensor`` whose values are as exact as ``values`` or more.
+    """Return the smallest form of ``tensor`` whose values are as exact as ``values`` or more.
 
     Args:
         grid: of ``values``, where the tensor was rounded to one already.
@@ -100,19 +99,19 @@ class Grid(NamedTuple):
     """Rising; whole numbers on both sides of 0 for int8 and int7, a codebook of 16 for int4."""
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Index of the nearest level of ``values`` ``[..., out]``."""
+        """Return the index of the nearest level of ``values`` ``[..., out]``."""
         middles = (self.levels[1:] + self.levels[:-1]) / 2
         found: NDArray[np.int64] = np.searchsorted(middles, values / self.scale.astype(np.float32))
         return found
 
     def value(self, codes: NDArray[np.int64]) -> Floats:
-        """What codes ``[..., out]`` stand for."""
+        """Return what codes ``[..., out]`` stand for."""
         result: Floats = self.levels[codes] * self.scale.astype(np.float32)
         return result
 
 
 def grid_of(tensor: Floats, values: str) -> Grid | None:
-    """The levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself."""
+    """Return the levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself."""
     if values not in GRIDS or tensor.ndim < 2:
         return None
     along = 0 if np.count_nonzero(tensor) >= SHARED * tensor.shape[1] else None
@@ -127,14 +126,14 @@ def grid_of(tensor: Floats, values: str) -> Grid | None:
 
 
 def up16(scale: NDArray[Any]) -> NDArray[np.float16]:
-    """A positive float16 no smaller than ``scale``, so that the largest value stays on the grid."""
+    """Return a positive float16 no smaller than ``scale``, so that the largest value stays on the grid."""
     rounded = np.clip(scale, 2.0**-14, 65000).astype(np.float16)
     result: NDArray[np.float16] = np.where(rounded < scale, np.nextafter(rounded, np.float16(np.inf)), rounded)
     return result
 
 
 def encode(tensor: Floats, index: str, values: str, grid: Grid | None = None) -> Packed:
-    """``tensor`` with its non-zero places stored as ``index`` and its values as ``values``, rounded to ``grid``."""
+    """Pack ``tensor`` with its non-zero places stored as ``index`` and its values as ``values``, on ``grid``."""
     grid = grid or grid_of(tensor, values)
     kept = tensor != 0
     codes = np.zeros(tensor.shape, np.int64) if grid is None else grid.codes(tensor)
@@ -164,7 +163,7 @@ def encode(tensor: Floats, index: str, values: str, grid: Grid | None = None) ->
 
 
 def codebook_of(flat: Floats) -> Floats:
-    """Sixteen values in rising order with a small squared error on ``flat``: Lloyd's method from its quantiles.
+    """Return sixteen rising values with a small squared error on ``flat``: Lloyd's method from its quantiles.
 
     They are float16 numbers, as they are stored.
     """
@@ -182,14 +181,14 @@ def codebook_of(flat: Floats) -> Floats:
 
 
 def nibbles(values: Bytes) -> Bytes:
-    """Two values below 16 a byte, the first in the low half."""
+    """Put two values below 16 into a byte, the first in the low half."""
     padded = np.append(values, np.zeros(len(values) % 2, np.uint8))
     result: Bytes = padded[::2] | np.left_shift(padded[1::2], 4, dtype=np.uint8)
     return result
 
 
 def to_gaps(places: NDArray[np.int64], longest: int) -> Bytes:
-    """Rising places as symbols: ``s < longest`` moves on by ``s + 1`` to a value, ``longest`` by itself, to none."""
+    """Return rising places as symbols: ``s < longest`` goes ``s + 1`` on to a value, ``longest`` goes on to none."""
     gaps = np.diff(places, prepend=-1) - 1
     escapes = gaps // longest
     symbols: Bytes = np.full(len(places) + int(escapes.sum()), longest, dtype=np.uint8)
@@ -198,7 +197,7 @@ def to_gaps(places: NDArray[np.int64], longest: int) -> Bytes:
 
 
 def pack_all(chain: Chain, values: str, grids: Mapping[str, Grid] | None = None) -> dict[str, Packed]:
-    """Every tensor of a chain in its smallest form, by name."""
+    """Pack every tensor of a chain in its smallest form, by name."""
     return {
         name: pack(tensor, values, (grids or {}).get(name))
         for layer in chain.layers
@@ -212,7 +211,7 @@ def stored(forms: Mapping[str, Packed]) -> Store:
 
 
 def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:
-    """The chain that packed tensors stand for."""
+    """Return the chain that packed tensors stand for."""
     layers = []
     for layer in chain.layers:
         weight, bias = (decode(forms[name]) for name in layer.tensors)
@@ -221,7 +220,7 @@ def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:
 
 
 def write(draft: Draft, name: str, packed: Packed) -> str:
-    """The initializers of a packed tensor and the ops that rebuild it as value ``name``."""
+    """Write the initializers of a packed tensor and the ops that rebuild it as value ``name``."""
     tag, count = f"t{len(draft.initializers)}", int(np.prod(packed.shape))
 
     def op(kind: str, *inputs: str, **attributes: Any) -> str:
@@ -282,7 +281,7 @@ def write(draft: Draft, name: str, packed: Packed) -> str:
 
 
 def decode(packed: Packed) -> Floats:
-    """The tensor that a packed form stands for."""
+    """Return the tensor that a packed form stands for."""
     arrays, count = packed.arrays, int(np.prod(packed.shape))
     values = arrays["values"]
     if packed.values == "int4":
@@ -305,17 +304,6 @@ def decode(packed: Packed) -> Floats:
 
 def _halves(index: Bytes, length: int) -> Bytes:
     return np.stack([index & 15, index >> 4], 1).reshape(-1)[:length]
-
-
-def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
-    """The bound on any file of these tensors: non-zeros x bits, and elements x H(density) for each tensor."""
-    bits = 0.0
-    for tensor in tensors.values():
-        density = np.count_nonzero(tensor) / tensor.size
-        bits += np.count_nonzero(tensor) * value_bits
-        if 0 < density < 1:
-            bits -= tensor.size * (density * np.log2(density) + (1 - density) * np.log2(1 - density))
-    return bits / 8
 
 
 def make_plain(path: Path, output: Path) -> None:
@@ -373,7 +361,7 @@ def some_values(path: Path, runner: onnxruntime.InferenceSession) -> list[NDArra
 
 
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with everything that depends on no input computed: a packed model as a plain one."""
+    """Return the same graph with everything that depends on no input computed: a packed model as a plain one."""
     known = {tensor.name for tensor in model.graph.initializer}
     fixed: list[onnx.NodeProto] = []
     moving: list[onnx.NodeProto] = []

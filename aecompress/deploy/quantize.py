@@ -27,7 +27,7 @@ Range = tuple[float, float]
 
 
 def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
-    """Smallest and largest value, zero included, that each layer reads when the chain is given ``rows`` ``[N, D]``."""
+    """Return the smallest and largest value, with zero, that each layer reads of ``rows`` ``[N, D]``."""
     values: NDArray[Any] = rows if chain.reads is None else rows[:, chain.reads]
     seen = {}
     for layer in chain.layers:
@@ -37,19 +37,19 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
 
 
 def quantised(layer: Weighted, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
-    """Weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int7 grid."""
+    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int7 grid."""
     grid = grids[f"{layer.name}.weight"]
     scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
     return (grid.codes(layer.weight) - len(grid.levels) // 2).astype(np.int8), np.ascontiguousarray(scale)
 
 
 def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
-    """A product in int8 with the input's range taken from the call; onnxruntime fuses it into one kernel."""
+    """Return a product in int8 with the input's range taken from the call; onnxruntime fuses it into a kernel."""
     return lambda draft, layer, source, result: write_dynamic(draft, layer, grids, source, result)
 
 
 def write_dynamic(draft: Draft, layer: Weighted, grids: Mapping[str, Grid], source: str, result: str) -> None:
-    """The nodes of one product under :func:`dynamic`."""
+    """Write the nodes of one product under :func:`dynamic`."""
     weight, scale = quantised(layer, grids)
     names = list(layer.tensors)
     quantised_names = [f"{layer.name}.{part}" for part in ("q", "q.scale", "q.zero")]
@@ -65,7 +65,7 @@ def write_dynamic(draft: Draft, layer: Weighted, grids: Mapping[str, Grid], sour
 
 
 def static(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
-    """A product in int8 with the input's range fixed, written as quantise-dequantise pairs that onnxruntime fuses."""
+    """Return a product in int8 with the input's range fixed, in quantise-dequantise pairs that onnxruntime fuses."""
 
     def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
         weight, scale = quantised(layer, grids)

@@ -25,7 +25,7 @@ KNOWN = STANDARD | {"ai.onnx.ml", "com.microsoft"}
 
 
 def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
-    """An ONNX model of the given ``domains``, in bounded memory, whole: external data only from beside the file.
+    """Read an ONNX model of the given ``domains`` whole, in bounded memory; external data only from beside it.
 
     Raises:
         DataError: unreadable, too large, of another domain, with subgraphs or functions, or with tensors that are not

@@ -56,12 +56,18 @@ def run(
     return np.concatenate(parts)
 
 
+def row_losses(name: str, out: Doubles, rows: Floats) -> Doubles:
+    """Return the mean loss of each row, ``[N, *shape]`` -> ``[N]``."""
+    means: Doubles = LOSSES[name](out, rows.astype(np.float64)).reshape(len(rows), -1).mean(1)
+    return means
+
+
 def reconstruct(
     model: Model,
     rows: Floats,
     dtype: type[np.floating[Any]] = np.float64,
     poll: Callable[[], None] = lambda: None,
 ) -> tuple[Doubles, Doubles]:
-    """Latent codes and reconstructions of ``rows`` ``[N, D]``, computed in ``dtype``."""
+    """Return latent codes and reconstructions of ``rows`` ``[N, *shape]``, computed in ``dtype``."""
     latent = run(model.encoder, model.tensors, rows, dtype, poll)
     return latent, run(model.decoder, model.tensors, latent, dtype, poll)

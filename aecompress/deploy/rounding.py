@@ -23,7 +23,7 @@ Doubles = NDArray[np.float64]
 
 
 def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[str, Grid]]:
-    """The chain with its weights on the grids of ``values``, rounded for inputs like ``rows`` ``[N, width]``.
+    """Put the weights of a chain on the grids of ``values``, rounded for inputs like ``rows`` ``[N, width]``.
 
     Returns:
         The rounded chain, and the grid of each weight by name.
@@ -47,7 +47,7 @@ def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[st
 
 
 def carried(weight: Floats, given: Doubles, grid: Grid) -> Floats:
-    """``weight`` ``[in, out]`` on the ``grid``, for inputs ``given`` ``[N, in]``."""
+    """Put ``weight`` ``[in, out]`` on the ``grid``, for inputs ``given`` ``[N, in]``."""
     moments = given.T @ given / len(given)
     moments += np.eye(len(moments)) * (DAMPING * np.trace(moments) / len(moments) + 1e-12)
     order = np.argsort(-np.diag(moments), kind="stable")

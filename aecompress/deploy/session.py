@@ -25,7 +25,7 @@ def session(
     threads: int = 0,
     level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU.
+    """Return an onnxruntime session on the CPU.
 
     Args:
         threads: threads inside an operator; 0 leaves the choice to onnxruntime.
@@ -43,7 +43,7 @@ def load(
     threads: int = 0,
     level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 ) -> onnxruntime.InferenceSession:
-    """A session of an ONNX model's bytes, which came from ``path``.
+    """Return a session of an ONNX model's bytes, which came from ``path``.
 
     Raises:
         DataError: onnxruntime does not load them.
@@ -65,7 +65,7 @@ def _one_line(fault: Exception) -> str:
 def attempt(
     runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
 ) -> Floats | str:
-    """:func:`run_batches`, or the sentence onnxruntime fails with."""
+    """Return what :func:`run_batches` gives, or the sentence onnxruntime fails with."""
     try:
         return run_batches(runner, rows, batch, poll)
     except AecompressError:
@@ -77,7 +77,7 @@ def attempt(
 def run_batches(
     runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
 ) -> Floats:
-    """The model's output on all ``rows`` ``[N, in]``, ``batch`` rows a call; ``poll`` comes before each."""
+    """Run the model on all ``rows`` ``[N, in]``, ``batch`` rows a call; ``poll`` comes before each."""
     feed = runner.get_inputs()[0].name
     parts = []
     for first in range(0, len(rows), batch):

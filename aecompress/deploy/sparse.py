@@ -22,7 +22,7 @@ PARTS = ("shape", "compressed", "bitmask", "row_offsets")
 
 
 def compressed(weight: Floats) -> dict[str, NDArray[Any]]:
-    """The four parts of one weight ``[out, in]``."""
+    """Return the four parts of one weight ``[out, in]``."""
     mask = weight != 0
     return {
         "shape": np.array(weight.shape, np.int64),
@@ -45,7 +45,7 @@ def save_sparse(path: Path, tensors: Mapping[str, Floats]) -> None:
 
 
 def load_sparse(path: Path) -> dict[str, Floats]:
-    """The dense tensors of a file that :func:`save_sparse` wrote.
+    """Load the dense tensors of a file that :func:`save_sparse` wrote.
 
     Raises:
         DataError: missing, damaged, or its parts do not fit together.

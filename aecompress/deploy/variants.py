@@ -5,6 +5,7 @@ A variant that loses more than allowed, or an int8 file that is not faster here,
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +23,8 @@ from aecompress.deploy.verify import Check
 from aecompress.files import write_bytes
 from aecompress.intervals import BUSY, Ratio, mean
 from aecompress.polling import Poll
+from aecompress.registry import VARIANTS
 
-VARIANTS = ("packed", "fp16", "int8", "scorer", "sparse")
 TIMED_BATCHES = (1, 64)
 TIMED_SECONDS = 0.1
 """The most for each file and batch."""
@@ -68,30 +69,34 @@ class Source:
     expected: Expectations
     """Of the model on scaled rows."""
     rows: Floats
-    """Scaled rows ``[N, D]`` that losses are measured on."""
+    """Scaled rows ``[N, *shape]`` that losses are evaluated on."""
     training: Floats
     """Scaled training rows, for calibration and the threshold."""
+
+
+Writer = Callable[[Path, Source, Request, Outcome, Poll], None]
+"""Writes a variant into a folder and verifies it; adds its files and checks, or why it is not kept, to the outcome."""
 
 
 def write(folder: Path, requested: tuple[str, ...], source: Source, request: Request, poll: Poll) -> Outcome:
     """Write the ``requested`` variants into ``folder``, beside the plain files, verify them, keep what is worth it."""
     outcome = Outcome()
-    writers = {"packed": packed, "fp16": fp16, "int8": int8, "scorer": scorer, "sparse": sparse}
-    for name in VARIANTS:
+    for name, row in VARIANTS.items():
         if name in requested:
             poll()
-            writers[name](folder, source, request, outcome, poll)
+            writer: Writer = pkgutil.resolve_name(row.write)
+            writer(folder, source, request, outcome, poll)
     return outcome
 
 
 def rounded(chain: Chain, change: Callable[[Floats], Floats]) -> Chain:
-    """The chain with every tensor put through ``change``."""
+    """Return the chain with every tensor put through ``change``."""
     layers = tuple(replace(one, weight=change(one.weight), bias=change(one.bias)) for one in chain.layers)
     return replace(chain, layers=layers)
 
 
 def loss_with(source: Source, part: str, chain: Chain, name: str) -> float:
-    """The mean loss of reconstruction when ``part`` of the model is ``chain``."""
+    """Return the mean loss of reconstruction when ``part`` of the model is ``chain``."""
     rows = source.rows
     if part == "encoder":
         out = reference.run(source.model.decoder, source.model.tensors, run(chain, rows))
@@ -103,7 +108,7 @@ def loss_with(source: Source, part: str, chain: Chain, name: str) -> float:
 
 
 def fed(source: Source, part: str) -> Floats:
-    """Some training rows, or their latent codes, as ``part`` gets them."""
+    """Return some training rows, or their latent codes, as ``part`` gets them."""
     sample = source.training[:: max(1, len(source.training) // CALIBRATION_ROWS)]
     if part != "decoder":
         return sample
@@ -119,7 +124,7 @@ def put(path: Path, chain: Chain, part: str, request: Request, product: graph.Pr
 
 
 def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str, poll: Poll) -> list[Check]:
-    """The checks of a float32 graph whose tensors are those of ``chain``."""
+    """Check a float32 graph whose tensors are those of ``chain``."""
     cases = expected.rounded({part: source.expected[part]}, {part: chain})
     if request.scaling is not None:
         cases = expected.unscaled(cases, request.scaling)
@@ -127,7 +132,7 @@ def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str
 
 
 def packed(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """``PART.packed.onnx``, in the smallest values that lose no more than allowed."""
+    """Write ``PART.packed.onnx``, in the smallest values that lose no more than allowed."""
     exact = {part: loss_with(source, part, chain, request.metric) for part, chain in source.chains.items()}
     tried = (request.values,) if request.values != "smallest" else tuple(reversed(pack.VALUES))
     for form in tried:
@@ -153,12 +158,12 @@ def packed(folder: Path, source: Source, request: Request, outcome: Outcome, pol
 
 
 def too_much(name: str, worse: float, request: Request) -> str:
-    """Why a rounded variant is not kept."""
+    """Return why a rounded variant is not kept."""
     return f"{name}: not kept, the loss changes {worse:+.2%}, allowed +{request.allowed:.2%}"
 
 
 def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """``PART.fp16.onnx``: weights stored in half the bytes, computed in float32."""
+    """Write ``PART.fp16.onnx``: weights stored in half the bytes, computed in float32."""
     chains = {
         part: rounded(chain, lambda tensor: tensor.astype(np.float16).astype(np.float32))
         for part, chain in source.chains.items()
@@ -179,7 +184,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
 
 
 def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """``PART.int8.onnx``, static or dynamic, whichever is faster here; only where it is faster than the plain file."""
+    """Write ``PART.int8.onnx``, static or dynamic, whichever is faster, where it is faster than the plain file."""
     cases = source.expected if request.scaling is None else expected.unscaled(source.expected, request.scaling)
     at_least = replace(request, opset=max(request.opset, quantize.MIN_OPSET))
     for part, chain in source.chains.items():
@@ -230,7 +235,7 @@ def faster_method(methods: Sequence[str], times: Mapping[int, Times]) -> tuple[s
     over_all = {method: mean(each) for method, each in gains.items()}
     winners = [method for method in methods if over_all[method].verdict == "faster"]
     if not winners and any(one.verdict == "busy" for one in over_all.values()):
-        return None, f"not kept, {BUSY}; `aecompress export RUN --variants int8` measures again"
+        return None, f"not kept, {BUSY}; `aecompress export RUN --variants int8` times it again"
     chosen, why = max(methods, key=lambda method: over_all[method].middle), ""
     if len(winners) == 1:
         chosen = winners[0]
@@ -240,8 +245,7 @@ def faster_method(methods: Sequence[str], times: Mapping[int, Times]) -> tuple[s
         f"{compared_to_float32(gain)} at batch {batch}" for gain, batch in zip(gains[chosen], times, strict=True)
     )
     return chosen if winners else None, (
-        f"{'' if winners else 'not kept, '}{chosen} is {speed} on one thread of this "
-        f"{measure.machine()['architecture']} machine, which says nothing about another kind{why}"
+        f"{'' if winners else 'not kept, '}{chosen} is {speed} (one thread, {measure.machine()['architecture']}){why}"
     )
 
 
@@ -265,8 +269,8 @@ def compared_to_float32(gain: Ratio) -> str:
 
 
 def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """``scorer.onnx``: the reconstruction error of each row, with a threshold in its metadata."""
-    chain, kind = source.chains["autoencoder"], score_measure(request.metric)
+    """Write ``scorer.onnx``: the reconstruction error of each row, with a threshold in its metadata."""
+    chain, kind = source.chains["autoencoder"], score_metric(request.metric)
     errors = row_errors(source.model, source.training, kind)
     threshold = float(np.quantile(errors, request.quantile))
     about = {
@@ -288,20 +292,18 @@ def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, pol
     )
 
 
-def score_measure(name: str) -> str:
-    """What a scorer reports: the run's measure where it is l1, else mse."""
+def score_metric(name: str) -> str:
+    """Return the metric that a scorer reports: the run's where it is l1, else mse."""
     return "l1" if name == "l1" else "mse"
 
 
 def row_errors(model: Model, rows: Floats, kind: str) -> np.ndarray:
-    """The reconstruction error of each row ``[N]``."""
-    out = reference.reconstruct(model, rows)[1]
-    errors: np.ndarray = reference.LOSSES[kind](out, rows.astype(np.float64)).mean(1)
-    return errors
+    """Return the reconstruction error of each row ``[N]``."""
+    return reference.row_losses(kind, reference.reconstruct(model, rows)[1], rows)
 
 
 def sparse(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """``model.sparse.safetensors``: all weights of the model in their original shapes, without the zeros."""
+    """Write ``model.sparse.safetensors``: all weights in their original shapes, without the zeros."""
     path = folder / "model.sparse.safetensors"
     tensors = torch_tensors(source.model)
     save_sparse(path, tensors)

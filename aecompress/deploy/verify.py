@@ -69,21 +69,21 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed, and there was one."""
+        """Return whether every check passed, and there was one."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def max_difference(self) -> float:
-        """Largest difference of any value or loss."""
+        """Return the largest difference of any value or loss."""
         return max((check.difference for check in self.checks), default=0.0)
 
     @property
     def first_failure(self) -> str:
-        """The first failed check in words, or an empty string."""
+        """Return the first failed check in words, or an empty string."""
         return next((f"{check.name}: {check.detail}" for check in self.checks if not check.passed), "")
 
     def to_json(self) -> dict[str, Any]:
-        """For ``verification.json``."""
+        """Return the object of ``verification.json``."""
         return {
             "passed": self.passed,
             "max_difference": _json_number(self.max_difference),
@@ -94,7 +94,7 @@ class Verification:
 
 
 def _json_number(value: float) -> float | str:
-    """JSON has no word for infinity, so it is written as text."""
+    """Return a number as JSON has it: infinity, for which there is no word, as text."""
     return value if np.isfinite(value) else str(value)
 
 
@@ -183,7 +183,7 @@ def rounded_file(
     poll: Callable[[], None] = lambda: None,
     wanted: str | None = None,
 ) -> list[Check]:
-    """The checks of a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
+    """Check a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
     checks, proto, runner, part = opened(path, wanted)
     if proto is None or runner is None or not part:
         return checks
@@ -195,7 +195,7 @@ def rounded_file(
 
 
 def shapes(label: str, runner: onnxruntime.InferenceSession, case: Expected) -> Check:
-    """Float32 with a dynamic batch, and the widths of the rows that go in and come out."""
+    """Check for float32 with a dynamic batch, and the widths of the rows that go in and come out."""
     sides: list[tuple[Any, tuple[int, ...]]] = [
         (runner.get_inputs()[0], case.fed.shape),
         (runner.get_outputs()[0], case.right.shape),
@@ -218,7 +218,7 @@ def everywhere(
     tolerance: float,
     poll: Callable[[], None] = lambda: None,
 ) -> list[Check]:
-    """The same values at every level of graph optimisation and in onnx's reference evaluator, on a few rows."""
+    """Check for the same values at every level of graph optimisation and in onnx's evaluator, on a few rows."""
     rows = case.fed[:FEW_ROWS]
     usual = attempt(runner, rows, FEW_ROWS)
     if isinstance(usual, str):
@@ -241,7 +241,7 @@ def everywhere(
 
 
 def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Callable[[], None] = lambda: None) -> float:
-    """The mean loss of reconstructing scaled ``rows`` ``[N, D]`` with a file in the place of its part of the model.
+    """Return the mean loss of reconstructing scaled ``rows`` ``[N, *shape]`` with a file as a part of the model.
 
     The parts that the file is not are computed by the reference.
     """
@@ -310,8 +310,8 @@ def verify_set(
     """Verify the three files of a model folder on ``rows`` and against the training side's ``losses``.
 
     Args:
-        rows: scaled rows ``[N, D]``.
-        losses: measure -> mean loss that torch computed on the same rows.
+        rows: scaled rows ``[N, *shape]``.
+        losses: metric -> mean loss that torch computed on the same rows.
         poll: called before each comparison; may raise to stop.
         expected: where it is known already, of ``model`` on scaled ``rows``.
     """
@@ -354,7 +354,7 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
     """Verify any ONNX file against a model folder.
 
     Args:
-        rows: scaled rows ``[N, D]``; None takes those the folder keeps, and random probes where it keeps none.
+        rows: scaled rows ``[N, *shape]``; None takes those the folder keeps, and random probes where it keeps none.
         tolerance: None takes the one the model was made with.
     """
     model = load_model(folder)
@@ -362,11 +362,10 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
         tolerance = kept_number(folder, "tolerance", TOLERANCE)
     if rows is None:
         kept = kept_rows(folder)
-        rows = np.zeros((0, model.encoder[0].inputs), np.float32) if kept is None else kept
-    if rows.shape[1] != model.encoder[0].inputs:
-        raise DataError(
-            f"rows have {rows.shape[1]} inputs, the model in {folder} {model.encoder[0].inputs}; give its rows"
-        )
+        rows = np.zeros((0, *model.shape), np.float32) if kept is None else kept
+    if rows.shape[1:] != model.shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (rows.shape[1:], model.shape))
+        raise DataError(f"rows have {theirs} inputs, the model in {folder} {ours}; give its rows")
     expected: Expectations = expectations(model, rows)
     name = str(model.about.get("metric", "mse"))
     if name not in reference.LOSSES:
@@ -390,7 +389,7 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
 
 
 def kept_number(folder: Path, key: str, otherwise: float) -> float:
-    """A number that ``verification.json`` has; ``otherwise`` where there is none.
+    """Return a number that ``verification.json`` has; ``otherwise`` where there is none.
 
     Raises:
         DataError: it is not as it was written.

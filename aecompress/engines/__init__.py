@@ -1,1 +1,1 @@
-"""Engines: ways to train and to measure; all compute the same."""
+"""Engines: ways to train and to evaluate; all compute the same."""

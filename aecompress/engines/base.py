@@ -26,7 +26,7 @@ class Workload:
 
     net: Autoencoder
     device: torch.device
-    precision: Literal["float32", "float64", "bf16"]
+    precision: Literal["float32", "float64", "bf16", "tf32"]
     family: Literal["plain", "denoising", "variational"]
     optimizer: str
     batch: int
@@ -101,28 +101,12 @@ class Evaluation(NamedTuple):
     """``[P, layers]``: weights and biases that are exactly 0."""
 
 
-class Engine(Protocol):
-    """A way to train and to evaluate."""
+class Runner(Protocol):
+    """What a run does with an engine once it is chosen."""
 
     @property
     def name(self) -> str:
         """Return its name in the registry and in the event log."""
-
-    @property
-    def compiled(self) -> bool:
-        """Return whether it compiles code for this machine: what the field ``compile`` turns on and off."""
-
-    def why_not(self, load: Workload) -> str:
-        """Return why it cannot do this work here, as a clause for the user; "" where it can."""
-
-    def seconds(self, load: Workload) -> float:
-        """Return the expected seconds of the run, compile time included; infinite where it cannot do the work.
-
-        Depends on the facts alone, so that a run has the same bits whenever it is repeated on a machine.
-        """
-
-    def layout(self, load: Workload) -> Blocks:
-        """Return how it divides the population."""
 
     def prepare(self, poll: Poll) -> None:
         """Make ready whatever takes long: compile, capture. ``poll`` may raise to stop it."""
@@ -137,3 +121,27 @@ class Engine(Protocol):
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, in place; return what the layers gave on the batch before it."""
+
+
+class Engine(Runner, Protocol):
+    """A way to train and to evaluate, with what it is chosen by."""
+
+    @property
+    def compiled(self) -> bool:
+        """Return whether it compiles code for this machine: what the field ``compile`` turns on and off."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Return the types of torch devices that it is for; none: for all."""
+
+    def why_not(self, load: Workload) -> str:
+        """Return why it cannot do this work here, as a clause for the user; "" where it can."""
+
+    def seconds(self, load: Workload) -> float:
+        """Return the expected seconds of the run, compile time included; infinite where it cannot do the work.
+
+        Depends on the facts alone, so that a run has the same bits whenever it is repeated on a machine.
+        """
+
+    def layout(self, load: Workload) -> Blocks:
+        """Return how it divides the population."""

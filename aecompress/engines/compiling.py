@@ -7,6 +7,8 @@ import importlib
 
 from aecompress.engines.base import Workload
 
+DEVICES = ("cpu",)
+"""Types of torch devices that compiled loops are for."""
 COMPILE_SECONDS = 20.0
 """Of compiling, which is paid once on a machine."""
 GAIN, LESSER_GAIN = 3.0, 2.0
@@ -25,7 +27,7 @@ def numba_fault() -> str:
 
 def unsuited(load: Workload) -> str:
     """Return why compiled loops cannot do this work, whether or not numba is here; "" where they can."""
-    if load.device.type != "cpu":
+    if load.device.type not in DEVICES:
         return f"compiled training is for CPUs, not {load.device}"
     if load.precision == "float64":
         return "compiled training is in float32"
@@ -35,7 +37,7 @@ def unsuited(load: Workload) -> str:
     if load.changes_partners:
         return "networks that change partners train uncompiled"
     if load.sparse_rows:
-        return "rows of interactions are trained uncompiled"
+        return "sparse rows are trained uncompiled"
     return ""
 
 

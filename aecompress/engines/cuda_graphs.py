@@ -12,22 +12,25 @@ from torch import Tensor
 from aecompress.engines import eager
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.cuda.costs import graph_seconds
+from aecompress.engines.training import rounding
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
 
+DEVICES = ("cuda",)
+"""Types of torch devices that these engines are for."""
 EVALUATED_CELLS = 256
 """Cells of one evaluation; their number decides how sums are rounded, so it is fixed."""
 
 
 def unsuited(load: Workload) -> str:
     """Return why no engine for CUDA devices can do this work; "" where they can."""
-    if load.device.type != "cuda":
+    if load.device.type not in DEVICES:
         return f"needs a CUDA device, not {load.device}"
     if load.changes_partners:
         return "networks that change partners train step by step"
-    return "rows of interactions are trained step by step" if load.sparse_rows else ""
+    return "sparse rows are trained step by step" if load.sparse_rows else ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class CudaGraphs:
 
     name: ClassVar[str] = "cuda-graphs"
     compiled: ClassVar[bool] = True
+    devices: ClassVar[tuple[str, ...]] = DEVICES
 
     def why_not(self, load: Workload) -> str:
         """Return why it cannot: it does without triton, at the cost of some launches."""
@@ -56,7 +60,8 @@ class CudaGraphs:
         """Train every cell of a block."""
         from aecompress.engines.cuda.graphs import train
 
-        train(work)
+        with rounding(work.training):  # which a captured step keeps
+            train(work)
 
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
@@ -66,4 +71,5 @@ class CudaGraphs:
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
-        return eager.train_pairs(work)
+        with rounding(work.training):
+            return eager.train_pairs(work)

@@ -25,6 +25,7 @@ class CudaPasses:
 
     name: ClassVar[str] = "cuda-passes"
     compiled: ClassVar[bool] = True
+    devices: ClassVar[tuple[str, ...]] = cuda_graphs.DEVICES
 
     def why_not(self, load: Workload) -> str:
         """Return why it cannot; triton is imported last, and only where all else allows it."""

@@ -17,7 +17,7 @@ from aecompress import rng
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
 from aecompress.engines.cuda.costs import eager_seconds
-from aecompress.engines.training import Training, draw_noise, step_size, steps_per_generation
+from aecompress.engines.training import Training, draw_noise, rounding, step_size, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet, gather
@@ -196,6 +196,7 @@ class Eager:
 
     name: ClassVar[str] = "eager"
     compiled: ClassVar[bool] = False
+    devices: ClassVar[tuple[str, ...]] = ()
 
     def why_not(self, load: Workload) -> str:
         """Return "": it trains everything."""
@@ -214,7 +215,8 @@ class Eager:
 
     def train(self, work: Work) -> None:
         """Train a block: :func:`train`."""
-        train(work)
+        with rounding(work.training):
+            train(work)
 
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
@@ -224,4 +226,5 @@ class Eager:
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs: :func:`train_pairs`."""
-        return train_pairs(work)
+        with rounding(work.training):
+            return train_pairs(work)

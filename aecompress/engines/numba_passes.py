@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aecompress.engines import eager, workers
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
-from aecompress.engines.compiling import COMPILE_SECONDS, GAIN, LESSER_GAIN, numba_fault, passes_fit, unsuited
+from aecompress.engines.compiling import COMPILE_SECONDS, DEVICES, GAIN, LESSER_GAIN, numba_fault, passes_fit, unsuited
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
@@ -27,6 +27,7 @@ class NumbaPasses:
 
     name: ClassVar[str] = "numba-passes"
     compiled: ClassVar[bool] = True
+    devices: ClassVar[tuple[str, ...]] = DEVICES
 
     def why_not(self, load: Workload) -> str:
         """Return why it cannot; numba is imported last, and only where all else allows it."""

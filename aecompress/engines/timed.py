@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aecompress.engines.base import Blocks, Engine, Evaluation, PairWork, Work, Workload
+from aecompress.engines.base import Evaluation, PairWork, Runner, Work
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
@@ -52,30 +52,13 @@ class Clock:
 class Timed:
     """Another engine with the time of its training and evaluating added to a clock; on a GPU that of starting them."""
 
-    engine: Engine
+    engine: Runner
     clock: Callable[[str], AbstractContextManager[None]]
 
     @property
     def name(self) -> str:
         """Return the name of the engine beneath."""
         return self.engine.name
-
-    @property
-    def compiled(self) -> bool:
-        """Return whether the engine beneath compiles."""
-        return self.engine.compiled
-
-    def why_not(self, load: Workload) -> str:
-        """Return why the engine beneath cannot."""
-        return self.engine.why_not(load)
-
-    def seconds(self, load: Workload) -> float:
-        """Return what the engine beneath expects."""
-        return self.engine.seconds(load)
-
-    def layout(self, load: Workload) -> Blocks:
-        """Return the blocks of the engine beneath."""
-        return self.engine.layout(load)
 
     def prepare(self, poll: Poll) -> None:
         """Make the engine beneath ready."""
@@ -99,6 +82,6 @@ class Timed:
             return self.engine.train_pairs(work)
 
 
-def timed(engine: Engine, clock: Callable[[str], AbstractContextManager[None]]) -> Engine:
+def timed(engine: Runner, clock: Callable[[str], AbstractContextManager[None]]) -> Runner:
     """Return the engine with its time added to ``clock``, for example a :class:`Clock`."""
     return Timed(engine, clock)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,6 +48,20 @@ class Training:
     """Standard deviation of a generation's step of each cell's learning rate; 0 leaves the rates alone."""
     products: torch.dtype | None = None
     """Number format of the matrix products where it is not that of the weights: bfloat16."""
+    tf32: bool = False
+    """Whether a CUDA device may round what it multiplies to TF32."""
+
+
+@contextmanager
+def rounding(training: Training) -> Iterator[None]:
+    """Let a CUDA device round the operands of products to TF32 inside, if training allows it; not in evaluations."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    if training.tf32:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
 
 
 def steps_per_generation(rows: int, batch: int) -> int:

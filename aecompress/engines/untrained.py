@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from aecompress.engines.base import Blocks, Engine, Evaluation, PairWork, Work, Workload
+from aecompress.engines.base import Blocks, Evaluation, PairWork, Runner, Work, Workload
 from aecompress.engines.blocks import step_threads
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
@@ -20,28 +20,8 @@ from aecompress.polling import Poll
 class Untrained:
     """Another engine without its training."""
 
-    engine: Engine
+    engine: Runner
     name: ClassVar[str] = "no training"
-
-    @property
-    def compiled(self) -> bool:
-        """Return whether the engine beneath compiles."""
-        return self.engine.compiled
-
-    def why_not(self, load: Workload) -> str:
-        """Return why the engine beneath cannot."""
-        return self.engine.why_not(load)
-
-    def seconds(self, load: Workload) -> float:
-        """Return what the engine beneath expects."""
-        return self.engine.seconds(load)
-
-    def layout(self, load: Workload) -> Blocks:
-        """Return the blocks of the engine beneath, of which no cells are shared out: there is nothing to train."""
-        blocks = self.engine.layout(load)
-        if blocks.cores_take == "cells":
-            return Blocks(blocks.cells, "operations", step_threads(load, blocks.cells))
-        return blocks
 
     def prepare(self, poll: Poll) -> None:
         """Make the engine beneath ready: it evaluates."""
@@ -59,3 +39,10 @@ class Untrained:
     def train_pairs(self, work: PairWork) -> Trace:
         """Refuse: rules that train pairs are ways of training."""
         raise NotImplementedError("a run without training trains no pairs")
+
+
+def untrained_blocks(blocks: Blocks, load: Workload) -> Blocks:
+    """Return an engine's blocks for a run without training, in which the cores have no cells to share out."""
+    if blocks.cores_take == "cells":
+        return Blocks(blocks.cells, "operations", step_threads(load, blocks.cells))
+    return blocks

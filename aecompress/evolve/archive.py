@@ -19,9 +19,8 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.engines.eager import layer_zeros
 from aecompress.evolve.base import Plan, Rows
-from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.operators import wanda
 from aecompress.evolve.pruning import Pruning, cut, evidence_of
-from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.autoencoder import reconstruction_loss
@@ -29,6 +28,7 @@ from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import picked
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.registry import RULES
 
 PER_GAP = 2
 """Members that are interpolated between two budgets."""
@@ -177,7 +177,7 @@ def cut_to(plan: Plan, pruning: Pruning, block: Population, rows: Rows, counts: 
     """
     net = plan.net
     evidence = evidence_of(net, pruning, plan.training, block, (rows.train, rows.guide), 0)
-    scores = OPERATORS["wanda"].score(evidence)
+    scores = wanda(evidence)
     if pruning.granularity == "unit":
         keep = keep_units(net, per_unit(net, scores), block.masks, counts)
     else:

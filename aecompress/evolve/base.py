@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from aecompress.engines.base import Blocks, Engine
+from aecompress.engines.base import Blocks, Runner
 from aecompress.engines.training import Training
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.topology import Topology
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.polling import Poll
 from aecompress.population.state import Population
 
 
@@ -39,12 +41,12 @@ class Plan:
     training: Training
     pruning: Pruning | None
     rule: str
-    """Of :data:`aecompress.evolve.rules.registry.RULES`: how a generation's individuals come from the last one's."""
+    """Of :data:`aecompress.registry.RULES`: how a generation's individuals come from the last one's."""
     neighbourhood: Neighbourhood
     """What rules with space look at."""
     metric: str
     """The reported loss, and the fitness."""
-    engine: Engine
+    engine: Runner
     """How blocks are trained and evaluated."""
     blocks: Blocks
     """How the cells are divided for it."""
@@ -77,6 +79,10 @@ class Visited(NamedTuple):
     """Per cell, known on the host."""
     order: list[int]
     """The order in which cells were visited, one after the other; empty where all were at once."""
+
+
+Visit = Callable[[Plan, Population, Rows, Poll], Visited]
+"""A rule: makes the new individuals from the last generation, which stays as it is: selects, trains, prunes."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import forward
-from aecompress.nets.rows import RowSet
+from aecompress.nets.rows import RowSet, gather
 from aecompress.nets.units import by_columns
 from aecompress.population.stats import ActivationStats, activations
 
 
 def inactive(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, threshold: float) -> Tensor:
-    """Which units are inactive on guide rows, bool ``[P, R, U]``; ``rows`` ``[P, R, D]``.
+    """Return which units are inactive on guide rows, bool ``[P, R, U]``; ``rows`` ``[P, R, D]``.
 
     Per row and layer the activations are scaled to [0, 1]; below ``threshold``, strictly, a unit is inactive. A layer
     that is equal everywhere on a row has none (ALGORITHMS A5, conjunctive).
@@ -32,7 +32,7 @@ def inactive(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, thre
 
 
 def incoming(net: Autoencoder, units: Tensor) -> Tensor:
-    """A value per unit ``[P, U]`` given to each of its incoming weights and its bias: ``[P, model_size]``."""
+    """Give the value of each unit ``[P, U]`` to its incoming weights and its bias: ``[P, model_size]``."""
     parts = []
     for layer, values in zip(net.layers, net.split_units(units), strict=True):
         parts.append(by_columns(layer, values)[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
@@ -76,15 +76,15 @@ class Evidence:
 
     @property
     def views(self) -> Mapping[str, Tensor]:
-        """The weights by name."""
+        """Return the weights by name."""
         return self.net.layout.views(self.weights)
 
     def draw(self, purpose: str, size: int) -> Tensor:
-        """Uniform draws ``[P, size]`` of this prune."""
+        """Draw uniformly ``[P, size]`` for this prune."""
         return rng.uniform(self.seed, purpose, self.generation, self.cells, self.prune_index, (size,))
 
     def batch(self, first: int = 0, last: int | None = None) -> Tensor:
-        """Training rows ``[P, R, D]``, each cell's own, drawn with replacement; all of them where there are no more.
+        """Draw training rows ``[P, R, D]``, each cell's own, with replacement; all of them where there are no more.
 
         Args:
             first, last: the rows of these cells alone, ``last`` excluded.
@@ -92,16 +92,14 @@ class Evidence:
         assert self.rows is not None
         cells, there = self.cells[first:last], self.rows.shape[0]
         if there <= GUIDING_ROWS:
-            every = self.rows.index_select(0, torch.arange(there, device=cells.device))
-            return every.expand(cells.shape[0], -1, -1)
+            return gather(self.rows, torch.arange(there, device=cells.device)).expand(cells.shape[0], -1, -1)
         index = rng.integers(
             self.seed, "guiding", self.generation, cells, self.prune_index, (GUIDING_ROWS,), high=there
         )
-        drawn: Tensor = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return drawn
+        return gather(self.rows, index)
 
     def gradients(self, weights: Tensor | None = None) -> Tensor:
-        """The gradient of the training loss on :meth:`batch`, ``[P, model_size]``; pruned weights have theirs too.
+        """Return the training loss's gradient on :meth:`batch`, ``[P, model_size]``, of pruned weights too.
 
         Without the noise of a denoising or variational family: its mean is wanted, and a batch is few draws of it.
 
@@ -112,7 +110,7 @@ class Evidence:
         found, net, cells = torch.zeros_like(weights), self.net, self.cells.shape[0]
         together = cells
         if weights.device.type == "cpu":
-            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.layers[0].inputs), 1)
+            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.inputs), 1)
         for first in range(0, cells, together):
             batch, part = self.batch(first, first + together), slice(first, first + together)
             none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))
@@ -121,9 +119,8 @@ class Evidence:
         return found[:, : net.model_size]
 
     def inactive(self) -> Tensor:
-        """Which units are inactive on each guide row, bool ``[P, R, U]``; the rows are drawn with replacement."""
+        """Return which units are inactive on each guide row, bool ``[P, R, U]``; rows are drawn with replacement."""
         assert self.guide is not None
         shape, high = (self.guide_rows,), self.guide.shape[0]
         index = rng.integers(self.seed, "guide", self.generation, self.cells, self.prune_index, shape, high=high)
-        rows = self.guide.index_select(0, index.reshape(-1)).view(*index.shape, -1)
-        return inactive(self.net, self.views, rows, self.threshold)
+        return inactive(self.net, self.views, gather(self.guide, index), self.threshold)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 from aecompress.engines.training import walk_rates
-from aecompress.evolve.base import Plan, Report, Rows
+from aecompress.evolve.base import Plan, Report, Rows, Visit
 from aecompress.evolve.report import report
-from aecompress.evolve.rules.registry import RULES
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.registry import RULES
 
 
 def generation(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Population, Report]:
@@ -16,7 +18,8 @@ def generation(plan: Plan, last: Population, rows: Rows, poll: Poll) -> tuple[Po
     ``last`` stays as it is; the returned population is new.
     """
     rule = RULES[plan.rule]
-    visited = rule.visit(plan, last, rows, poll)
+    visit: Visit = pkgutil.resolve_name(rule.visit)
+    visited = visit(plan, last, rows, poll)
     new = visited.population
     new.generation += 1
     figures = report(plan, visited, rows, poll)

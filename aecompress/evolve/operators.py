@@ -7,9 +7,9 @@ themselves and stand beside their scores.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +18,9 @@ from aecompress import plugins
 from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest_of_parts
-from aecompress.nets.layers import forward
-from aecompress.nets.units import by_reads
+from aecompress.nets.layers import as_given, forward
+from aecompress.nets.units import by_reads, norm_of_units
+from aecompress.registry import OPERATORS, Level, Needs
 
 
 @dataclass(frozen=True)
@@ -27,51 +28,52 @@ class Operator:
     """A score with what it needs; ``published`` gives keep masks ``[P, model_size]`` in the paper's form."""
 
     score: Callable[[Evidence], Tensor]
-    level: Literal["weight", "unit"]
-    needs: Literal["nothing", "stats", "guide", "rows"] = "nothing"
+    level: Level
+    needs: Needs = "nothing"
     published: Callable[[Evidence], Tensor] | None = None
 
 
 def random(evidence: Evidence) -> Tensor:
-    """Every weight equally likely: uniform draws, ``[P, model_size]``."""
+    """Score every weight at random, so that each is equally likely: ``[P, model_size]``."""
     return evidence.draw("random-score", evidence.net.model_size)
 
 
 def random_published(evidence: Evidence) -> Tensor:
-    """In every tensor round-half-even(amount x size) entries go, drawn without replacement from all of them."""
+    """Cut round-half-even(amount x size) entries of every tensor, drawn without replacement from all of them."""
     draws, sizes = random(evidence), tuple(slot.size for slot in evidence.net.model_layout.slots.values())
     return ~lowest_of_parts(draws, sizes, [[round(evidence.amount * size) for size in sizes]] * len(draws))
 
 
 def magnitude(evidence: Evidence) -> Tensor:
-    """|w| over the whole network (Han et al. 2015, "Learning both weights and connections"), ``[P, model_size]``."""
+    """Score by |w| over the whole network, ``[P, model_size]`` (Han et al. 2015)."""
     return evidence.weights[:, : evidence.net.model_size].abs()
 
 
 def magnitude_layer(evidence: Evidence) -> Tensor:
-    """The rank of |w| in its layer as a share of the layer: every layer loses the same share, ``[P, model_size]``."""
+    """Rank |w| in its layer, as a share of the layer: every layer loses the same share, ``[P, model_size]``."""
     parts = torch.split(magnitude(evidence), evidence.net.layer_sizes, 1)
     ranks = [part.argsort(dim=1, stable=True).argsort(dim=1, stable=True) / part.shape[1] for part in parts]
     return torch.cat(ranks, 1).to(evidence.weights.dtype)
 
 
 def wanda(evidence: Evidence) -> Tensor:
-    """|w| x norm of its input over training rows; of a bias 1 (Sun et al. 2024, equation 1), ``[P, model_size]``.
+    """Score by |w| x norm of its input over training rows, ``[P, model_size]`` (Sun et al. 2024, equation 1).
 
-    Norms are root mean squares, so that they do not depend on the number of rows. The paper compares the weights of one
-    output only; here each is relative to the mean kept weight of its layer, so that layers can be compared.
+    The input of a weight is the unit that it reads, with all of that unit's values; that of a bias is 1. Norms are root
+    mean squares, so that they do not depend on the number of rows. The paper compares the weights of one output only;
+    here each is relative to the mean kept weight of its layer, so that layers can be compared.
     """
     rows, scores = evidence.batch(), magnitude(evidence).clone()
     trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
     for layer, below in zip(evidence.net.layers, [rows, *trace.out], strict=False):
-        views[layer.name + ".weight"] *= by_reads(layer, below.square().mean(1).sqrt_())
+        views[layer.name + ".weight"] *= by_reads(layer, norm_of_units(as_given(layer, below)))
     for part in torch.split(scores, evidence.net.layer_sizes, 1):
         part /= part.sum(1, keepdim=True) / (part > 0).sum(1, keepdim=True).clamp(min=1) + TINY
     return scores
 
 
 def taylor(evidence: Evidence) -> Tensor:
-    """|w x gradient|: how much the loss changes at first order without w (Molchanov et al. 2019, equation 8).
+    """Score by |w x gradient|, the loss's first-order change without w (Molchanov et al. 2019, equation 8).
 
     ``[P, model_size]``. The paper's importance is its square, which ranks the same.
     """
@@ -79,7 +81,7 @@ def taylor(evidence: Evidence) -> Tensor:
 
 
 def variance(evidence: Evidence) -> Tensor:
-    """1 - spread of a unit's activation, scaled to [0, 1] over its layer: the most variable goes first, ``[P, U]``.
+    """Score by 1 - spread of a unit's activation, scaled to [0, 1] in its layer, ``[P, U]``: the most variable first.
 
     Under order "low" the spread itself is scaled, and the least variable goes first.
     """
@@ -93,18 +95,18 @@ def variance(evidence: Evidence) -> Tensor:
 
 
 def variance_published(evidence: Evidence) -> Tensor:
-    """Each incoming weight and bias of a unit is kept when the unit's score > U, drawn per weight."""
+    """Keep each incoming weight and bias of a unit where the unit's score > U, drawn per weight."""
     draws = evidence.draw("variance", evidence.net.model_size)
     return incoming(evidence.net, variance(evidence)) > draws
 
 
 def conjunctive(evidence: Evidence) -> Tensor:
-    """Share of the guide rows on which the unit is not inactive: the least active goes first, ``[P, U]``."""
+    """Return the share of guide rows on which the unit is active: the least active goes first, ``[P, U]``."""
     return 1 - evidence.inactive().to(evidence.weights.dtype).mean(1)
 
 
 def conjunctive_published(evidence: Evidence) -> Tensor:
-    """Units inactive on row after row lose all incoming weights and their bias.
+    """Cut all incoming weights and the bias of units that are inactive on row after row.
 
     The first row's inactive units are intersected with the next row's, stopping before an intersection once at most one
     unit is left in the layer.
@@ -121,25 +123,16 @@ def conjunctive_published(evidence: Evidence) -> Tensor:
     return incoming(evidence.net, torch.cat(keep, 1))
 
 
-OPERATORS: dict[str, Operator] = {
-    "random": Operator(random, "weight", published=random_published),
-    "magnitude": Operator(magnitude, "weight"),
-    "magnitude-layer": Operator(magnitude_layer, "weight"),
-    "wanda": Operator(wanda, "weight", "rows"),
-    "taylor": Operator(taylor, "weight", "rows"),
-    "variance": Operator(variance, "unit", "stats", variance_published),
-    "conjunctive": Operator(conjunctive, "unit", "guide", conjunctive_published),
-}
-
-
 def operator_of(name: str) -> Operator:
-    """The operator ``name``: one of ours, or the one that an installed package brings under that name.
+    """Return the operator ``name``: a row of the registry, or the one that an installed package brings under that name.
 
     Raises:
         SpecError: there is none, or what the package brings is no :class:`Operator`.
     """
-    if name in OPERATORS:
-        return OPERATORS[name]
+    row = OPERATORS.get(name)
+    if row is not None:
+        published = pkgutil.resolve_name(row.published) if row.published else None
+        return Operator(pkgutil.resolve_name(row.score), row.level, row.needs, published)
     found = plugins.load(plugins.OPERATORS, "prune.operator", name, list(OPERATORS))
     if not isinstance(found, Operator):
         raise SpecError(

@@ -48,12 +48,12 @@ class Pruning:
 
 
 def target_zeros(net: Autoencoder, pruning: Pruning, cells: list[int], progress: float) -> list[int]:
-    """Zeros that a target-driven schedule asks of each of ``cells`` at ``progress`` in [0, 1] of the run."""
+    """Return the zeros that a target-driven schedule asks of each of ``cells`` at ``progress`` in [0, 1]."""
     return [round(pruning.targets[cell] * pruning.curves[cell](progress) * net.model_size) for cell in cells]
 
 
 def triggered(pruning: Pruning, seed: int, generation: int, cells: list[int]) -> list[bool]:
-    """Which ``cells`` are pruned this generation: s(t) > U, drawn on the host."""
+    """Return which ``cells`` are pruned this generation: s(t) > U, drawn on the host."""
     assert pruning.probability is not None
     strength = pruning.probability(generation)
     draws = rng.host(seed, "prune", generation).random(max(cells) + 1)
@@ -124,7 +124,7 @@ def prune_to(
 
 
 def scored(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evidence) -> Tensor:
-    """The operator's scores.
+    """Return the operator's scores.
 
     Raises:
         RunError: they have not the shape of its level.

@@ -21,7 +21,7 @@ from aecompress.population.state import Population
 
 
 def share_at(share: float, end: float, progress: float) -> float:
-    """Share of what is kept that is exchanged at ``progress``: from ``share`` down half a cosine to 0 at ``end``."""
+    """Return the share of the kept that is exchanged at ``progress``: ``share``, down half a cosine to 0 at ``end``."""
     return share * (1 + math.cos(math.pi * progress / end)) / 2 if progress < end else 0.0
 
 
@@ -62,7 +62,7 @@ def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def standing(net: Autoencoder, scores: Tensor, kept: Tensor) -> Tensor:
-    """Scores per unit, ``[P, U]``, infinite for the hidden units that are ``kept``, bool ``[P, H]``."""
+    """Return scores per unit, ``[P, U]``, infinite for the hidden units that are ``kept``, bool ``[P, H]``."""
     by_layer = dict(zip(net.layers, net.split_units(scores.clone()), strict=True))
     for (layer, _), mine in zip(hidden_layers(net), split_hidden(net, kept), strict=True):
         by_layer[layer].masked_fill_(mine, torch.inf)
@@ -70,7 +70,7 @@ def standing(net: Autoencoder, scores: Tensor, kept: Tensor) -> Tensor:
 
 
 def incoming_of(net: Autoencoder, units: Tensor) -> Tensor:
-    """The incoming weights and biases of hidden ``units`` ``[P, H]``, but not from one another: bool ``[P, n]``."""
+    """Return the incoming weights and biases of hidden ``units`` ``[P, H]``, not from one another: bool ``[P, n]``."""
     found = torch.zeros((units.shape[0], net.layout.size), dtype=torch.bool, device=units.device)
     views, parts = net.layout.views(found), split_hidden(net, units)
     for (layer, _), own in zip(hidden_layers(net), parts, strict=True):

@@ -11,7 +11,7 @@ from aecompress import rng
 from aecompress.evolve.base import Plan
 from aecompress.evolve.topology import Place, Topology
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.nets.layers import forward
+from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
 from aecompress.nets.rows import RowSet, gather
 from aecompress.polling import Poll
@@ -53,7 +53,7 @@ def ring_losses(
         for distance in sorted({topology.distance(encoder, decoder) for encoder in members for decoder in members}):
             poll()
             out = forward(net.decoder, weights, seen(latent, opposite(distance))).out[-1]
-            by_distance[distance] = seen(mean_loss(metric, out, batches), distance)  # by the encoder's cell
+            by_distance[distance] = seen(mean_loss(metric, as_rows(out), batches), distance)  # by the encoder's cell
         pairs = [[seen(by_distance[topology.distance(e, d)], e) for d in members] for e in members]
         return torch.stack([torch.stack(losses, 1) for losses in pairs], 1)
     latents = []
@@ -66,7 +66,7 @@ def ring_losses(
     for d in members:
         poll()
         out = forward(net.decoder, weights, seen(codes, opposite(d)).flatten(1, 2)).out[-1]
-        out = out.view(size, count, *batches.shape[1:])
+        out = out.reshape(size, count, *batches.shape[1:])
         columns.append(seen(mean_loss(metric, out, seen(batches, opposite(d))[:, None]), d))  # [P, n]
     return torch.stack(columns, 2)
 
@@ -100,7 +100,7 @@ def neighbour_losses(
     for encoder in range(size):
         poll()
         code = latent[:, encoder].repeat_interleave(size, 0)
-        losses.append(mean_loss(metric, forward(net.decoder, own, code).out[-1], rows).view(count, size))
+        losses.append(mean_loss(metric, as_rows(forward(net.decoder, own, code).out[-1]), rows).view(count, size))
     return torch.stack(losses, 1)
 
 

@@ -7,12 +7,14 @@ Driven by a target, s only gives the shape: the share of the target reached is t
 from __future__ import annotations
 
 import math
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
 from aecompress import plugins
 from aecompress.errors import SpecError
+from aecompress.registry import SCHEDULES
 
 Schedule = Callable[[int], float]
 """s(t), from the generation t = 0, 1, ..."""
@@ -77,25 +79,17 @@ def population(shape: Shape) -> Schedule:
     return lambda t: shape.probability * t / (shape.final * shape.members)
 
 
-SCHEDULES: dict[str, Callable[[Shape], Schedule]] = {
-    "fixed": fixed,
-    "increase": increase,
-    "decrease": decrease,
-    "exponential": exponential,
-    "final_n": final_n,
-    "prune_after": prune_after,
-    "population": population,
-}
-
-
 def schedule(name: str, shape: Shape) -> Schedule:
-    """Return the schedule ``name``, ours or an installed package's; s = p where F = 0, with nothing to rise over.
+    """Return the schedule ``name``, a row or an installed package's; s = p where F = 0, with nothing to rise over.
 
     Raises:
         SpecError: there is no such schedule; the message lists the names.
     """
-    built: Callable[[Shape], Schedule] = SCHEDULES.get(name) or plugins.load(
-        plugins.SCHEDULES, "prune.schedule", name, list(SCHEDULES)
+    ours = {each: row.build for each, row in SCHEDULES.items() if not row.rise}
+    built: Callable[[Shape], Schedule] = (
+        pkgutil.resolve_name(ours[name])
+        if name in ours
+        else plugins.load(plugins.SCHEDULES, "prune.schedule", name, list(ours))
     )
     found = fixed(shape) if shape.final == 0 or not callable(built) else built(shape)
     if not callable(built) or not callable(found):
@@ -140,3 +134,9 @@ def cubic(start: float, end: float) -> Curve:
         return 1 - (1 - x) ** 3
 
     return share
+
+
+def rise(name: str) -> Callable[[float, float], Curve] | None:
+    """Return what builds the rise ``name`` from its start and end; None where that is a schedule s(t)."""
+    row = SCHEDULES.get(name)
+    return pkgutil.resolve_name(row.build) if row is not None and row.rise else None

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aecompress.engines.cuda.available import triton_fault
+from aecompress.engines.cuda.available import kernels_on
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
@@ -23,7 +23,7 @@ MANY = 1 << 13
 
 
 def lowest(scores: Tensor, counts: list[int], ties: Tensor | None = None) -> Tensor:
-    """Exactly the ``counts[i]`` lowest scores of row i, as bool ``[P, n]``.
+    """Mark exactly the ``counts[i]`` lowest scores of row i, as bool ``[P, n]``.
 
     Among equal scores the lower of ``ties`` ``[P, n]`` goes first, where given; then the lower index.
     """
@@ -42,7 +42,7 @@ def lowest(scores: Tensor, counts: list[int], ties: Tensor | None = None) -> Ten
 
 
 def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[int]]) -> Tensor:
-    """Exactly the ``counts[i][j]`` lowest scores of part j of row i, as bool ``[P, n]``; of equals the lower index.
+    """Mark exactly the ``counts[i][j]`` lowest scores of part j of row i, bool ``[P, n]``; of equals the lower index.
 
     Args:
         sizes: of the parts, which follow each other; n together.
@@ -56,12 +56,12 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
 
 
 def _in_kernels(scores: Tensor) -> bool:
-    """Whether kernels select among the scores, which do so without sorts and with few launches."""
-    return scores.is_cuda and scores.dtype == torch.float32 and not triton_fault()
+    """Return whether kernels select among the scores, which do so without sorts and with few launches."""
+    return scores.dtype == torch.float32 and kernels_on(scores.device)
 
 
 def _lowest_on_cpu(scores: NDArray[np.floating], counts: list[int]) -> NDArray[np.bool_]:
-    """The same with NumPy, whose selection is ten times as fast there; ties are looked at only where there are any."""
+    """Select with NumPy, which is ten times as fast there; ties are looked at only where there are any."""
     result = np.zeros(scores.shape, np.bool_)
     for row, count in enumerate(counts):
         if count:
@@ -74,7 +74,7 @@ def _lowest_on_cpu(scores: NDArray[np.floating], counts: list[int]) -> NDArray[n
 
 
 def kth_lowest(values: NDArray[np.floating], k: int) -> np.floating:
-    """The ``k``-th lowest, from 1, of ``values`` ``[n]``, of which none is not a number.
+    """Return the ``k``-th lowest, from 1, of ``values`` ``[n]``, of which none is not a number.
 
     NumPy's own selection takes many times as long where most values are equal, as those of pruned weights are. So of
     many float32 numbers the upper halves of their bits are counted, then the lower halves of those that share the
@@ -97,7 +97,7 @@ def kth_lowest(values: NDArray[np.floating], k: int) -> np.floating:
 def keep_weights(
     net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int], ties: Tensor | None = None
 ) -> Tensor:
-    """The masks after pruning cell i to exactly ``counts[i]`` zeros over encoder and decoder together.
+    """Return the masks after pruning cell i to exactly ``counts[i]`` zeros over encoder and decoder together.
 
     A cell that has more already stays as it is. Weights already pruned stay pruned; the best weight of every layer
     stays, so that no layer is emptied.
@@ -125,7 +125,7 @@ def keep_weights(
 
 
 def most_zeros(net: Autoencoder) -> int:
-    """The most zeros a network can have when every layer keeps one weight."""
+    """Return the most zeros a network can have when every layer keeps one weight."""
     return net.model_size - len(net.layers)
 
 
@@ -139,14 +139,14 @@ def most_unit_zeros(net: Autoencoder) -> int:
 
 
 def hidden_layers(net: Autoencoder) -> list[tuple[BoundLayer, BoundLayer]]:
-    """The layers whose units may be removed, each with the layer that reads them: not the latent, not the output."""
+    """Return the layers whose units may be removed, each with its reader: not the latent, not the output."""
     layers = net.layers
     fixed = (net.encoder[-1], net.decoder[-1])
     return [(layer, layers[i + 1]) for i, layer in enumerate(layers) if layer not in fixed]
 
 
 def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int]) -> Tensor:
-    """The masks after removing whole hidden units, the fewest that give cell i ``counts[i]`` zeros or more.
+    """Return masks without the fewest whole hidden units that give cell i ``counts[i]`` zeros or more.
 
     A removed unit loses its incoming weights, its bias and its outgoing weights. The latent code, inputs and outputs
     keep their size; units already removed stay removed, and every hidden layer keeps its best unit.
@@ -182,12 +182,12 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int
 
 
 def split_hidden(net: Autoencoder, units: Tensor) -> list[Tensor]:
-    """Values of the H units of :func:`hidden_layers`, ``[P, H]``, as one view per layer."""
+    """Return values of the H units of :func:`hidden_layers`, ``[P, H]``, as one view per layer."""
     return list(torch.split(units, [layer.units for layer, _ in hidden_layers(net)], 1))
 
 
 def removed_units(net: Autoencoder, masks: Tensor) -> Tensor:
-    """The hidden units that nothing feeds, bool ``[P, H]``."""
+    """Return the hidden units that nothing feeds, bool ``[P, H]``."""
     views = net.layout.views(masks)
     parts = [
         ~any_of_unit(layer, views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0])
@@ -197,7 +197,7 @@ def removed_units(net: Autoencoder, masks: Tensor) -> Tensor:
 
 
 def without_units(net: Autoencoder, removed: Tensor) -> Tensor:
-    """Masks, bool ``[P, n]``, that leave out the ``removed`` hidden units, bool ``[P, H]``, and nothing else."""
+    """Return masks, bool ``[P, n]``, that leave out the ``removed`` hidden units ``[P, H]``, and nothing else."""
     keep = torch.ones((removed.shape[0], net.layout.size), dtype=torch.bool, device=removed.device)
     views = net.layout.views(keep)
     for (layer, reader), gone in zip(hidden_layers(net), split_hidden(net, removed), strict=True):
@@ -209,7 +209,7 @@ def without_units(net: Autoencoder, removed: Tensor) -> Tensor:
 
 
 def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
-    """Scores per weight ``[P, model_size]`` as scores per unit ``[P, U]``: norm of those in x norm of those out.
+    """Return scores of units ``[P, U]`` from those of weights ``[P, model_size]``: norm of those in x of those out.
 
     A relu unit is the same with its weights in doubled and those out halved; the product of norms does not change
     either. Each is relative to the mean unit of its layer, because layers' weights differ in scale for reasons that say

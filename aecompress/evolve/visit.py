@@ -23,6 +23,9 @@ SHARED_PRUNE = 200_000
 PRUNED_TOGETHER = 1 << 20
 """Weights that a core then prunes together: more take memory and no less time."""
 
+PRUNED_ON_DEVICE = 1 << 27
+"""Weights that a GPU prunes together, for its memory."""
+
 Trainer = Callable[[Work], None]
 """Trains a block on some steps of its pass, like :meth:`aecompress.engines.base.Engine.train`."""
 
@@ -92,20 +95,24 @@ def visit(
 def prune(plan: Plan, block: Population, cells: list[int], rows: Rows, prune_index: int) -> list[bool]:
     """Prune the block as its schedule demands at this prune of the generation, in place; return which cells were.
 
-    Where training shares a block's cells among the cores, pruning does.
+    Where training shares a block's cells among the cores, pruning does. A GPU prunes some cells after the others.
     """
     pruning, share = plan.pruning, len(cells)
     if pruning is None:
         return [False] * share
     if plan.blocks.cores_take == "cells" and block.weights.numel() >= SHARED_PRUNE:
         share = min(-(-share // workers.cores()), max(PRUNED_TOGETHER // plan.net.layout.size, 1))
+    on_gpu = block.weights.is_cuda
+    if on_gpu:
+        share = min(share, max(PRUNED_ON_DEVICE // plan.net.layout.size, 1))
     one = prune_by_target if pruning.probability is None else prune_by_probability
 
     def prune_part(first: int) -> list[bool]:
         last = min(first + share, len(cells))
         return one(plan, pruning, block.part(first, last), cells[first:last], rows, prune_index)
 
-    found = workers.each(prune_part, range(0, len(cells), share))
+    parts = range(0, len(cells), share)
+    found = [*map(prune_part, parts)] if on_gpu else workers.each(prune_part, parts)
     return [pruned for part in found for pruned in part]
 
 

@@ -1,7 +1,7 @@
 """The activations: a name, what it computes in NumPy, and the ONNX nodes that compute it.
 
 The torch forms stand in :mod:`aecompress.nets.layers`, the compiled ones beside the compiled engine; a test holds the
-names of all three equal.
+names of all three equal, and equal to those of :mod:`aecompress.layers.names`.
 """
 
 from __future__ import annotations

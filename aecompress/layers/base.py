@@ -10,7 +10,6 @@ units, so that every rule about units is one line over them, whatever the kind:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ Values = NDArray[np.floating[Any]]
 Index = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """The trainable values of a layer, and which units they belong to.
 
@@ -62,17 +61,17 @@ class Matrix:
 
     @property
     def plain_reads(self) -> bool:
-        """Whether row i reads unit i."""
+        """Return whether row i reads unit i."""
         return self.reads_of is None
 
     @property
     def plain_writes(self) -> bool:
-        """Whether column i is unit i."""
+        """Return whether column i is unit i."""
         return self.writes_of is None
 
     @cached_property
     def tied(self) -> bool:
-        """Whether each column reads a single unit, so that units go together with those below."""
+        """Return whether each column reads a single unit, so that units go together with those below."""
         return self.reads_of is not None and bool(self.reads.shape[1] > 1)
 
 
@@ -81,7 +80,7 @@ class Draft(Protocol):
 
     @property
     def opset(self) -> int:
-        """The version of ONNX's operators."""
+        """Return the version of ONNX's operators."""
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add one node; return the name of its output."""
@@ -98,6 +97,8 @@ class Layer(Protocol):
 
     kind: ClassVar[str]
     """Its row in :data:`aecompress.layers.kinds.KINDS`."""
+    flattens: ClassVar[bool]
+    """Whether it takes rows of one axis: a network that begins with it is given flat rows ``[D]``."""
     pads: ClassVar[bool]
     """Whether it reads zeros beside its input, so that only a constant 0 below can be folded into its bias."""
     product: ClassVar[bool]
@@ -106,11 +107,11 @@ class Layer(Protocol):
 
     @property
     def name(self) -> str:
-        """The prefix of its tensors' names, for example ``encoder.0``."""
+        """Return the prefix of its tensors' names, for example ``encoder.0``."""
 
     @property
     def activation(self) -> str:
-        """What comes after it, a name of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+        """Return what comes after it, a name of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 
     def shape(self, of: Shape) -> Shape:
         """Return the shape of what it gives for rows of shape ``of``.
@@ -158,52 +159,52 @@ class BoundLayer:
 
     @property
     def name(self) -> str:
-        """The prefix of its tensors' names."""
+        """Return the prefix of its tensors' names."""
         return self.layer.name
 
     @property
     def kind(self) -> str:
-        """Its kind's name."""
+        """Return its kind's name."""
         return self.layer.kind
 
     @property
     def activation(self) -> str:
-        """The activation after it."""
+        """Return the activation after it."""
         return self.layer.activation
 
     @cached_property
     def gives(self) -> Shape:
-        """The shape of what it gives."""
+        """Return the shape of what it gives."""
         return self.layer.shape(self.given)
 
     @cached_property
     def matrix(self) -> Matrix:
-        """Its matrix and maps."""
+        """Return its matrix and maps."""
         return self.layer.matrix(self.given)
 
     @cached_property
     def inputs(self) -> int:
-        """Rows of its weight."""
+        """Return the rows of its weight."""
         return self.matrix.fan_in
 
     @cached_property
     def outputs(self) -> int:
-        """Columns of its weight."""
+        """Return the columns of its weight."""
         return self.matrix.columns
 
     @cached_property
     def units(self) -> int:
-        """Units that pruning can remove."""
+        """Return the number of units that pruning can remove."""
         return self.matrix.units
 
     @cached_property
     def size(self) -> int:
-        """Weights and biases."""
+        """Return the number of weights and biases."""
         return (self.inputs + 1) * self.outputs
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one row."""
+        """Return the multiply-adds of one row."""
         return self.layer.macs(self.given)
 
 
@@ -218,11 +219,6 @@ def bind(layers: Sequence[Layer], shape: Shape) -> tuple[BoundLayer, ...]:
         chain.append(BoundLayer(layer, shape))
         shape = chain[-1].gives
     return tuple(chain)
-
-
-def flat(shape: Shape) -> Shape:
-    """Return the shape of flattened rows."""
-    return (math.prod(shape),)
 
 
 def mismatch(layer: Layer, of: Shape, wanted: str) -> SpecError:

@@ -17,6 +17,7 @@ class Dense:
     """``x @ w + b``; rows of several axes are flattened."""
 
     kind: ClassVar[str] = "dense"
+    flattens: ClassVar[bool] = True
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = True
     name: str
@@ -35,7 +36,7 @@ class Dense:
         """Return a row for every value of ``of``, which reads the unit on the last axis."""
         count = math.prod(of)
         maps = None if len(of) == 1 else lambda: (np.arange(count, dtype=np.int64) % of[-1])[:, None]
-        return Matrix(count, self.out, of[-1], self.out, maps)
+        return Matrix(fan_in=count, columns=self.out, below=of[-1], units=self.out, reads_of=maps)
 
     def macs(self, of: Shape) -> int:
         """Return one multiply-add per weight."""

@@ -1,40 +1,105 @@
-"""The layer kinds by name; a new kind is one file beside this one and one row here."""
+"""The layer kinds by name; a new kind is one file beside this one and one row here, or comes with another package."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, cast
+from dataclasses import MISSING, Field, fields, is_dataclass
+from types import EllipsisType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
+from aecompress import plugins
+from aecompress.errors import SpecError
 from aecompress.layers.base import Layer
 from aecompress.layers.dense import Dense
 
 KINDS: dict[str, type[Layer]] = {"dense": Dense}
 
+WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+"""What a field of a kind can be declared as, in words; also a Literal of texts, and a tuple of whole numbers."""
+
+
+def kind_of(name: str) -> type[Layer]:
+    """Return the kind ``name``: one of ours, or the one that an installed package brings under that name.
+
+    Raises:
+        SpecError: there is none, or what the package brings is no kind of that name.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    found = plugins.load(plugins.LAYERS, "kind", name, list(KINDS))
+    if not isinstance(found, type) or not is_dataclass(found) or getattr(found, "kind", None) != name:
+        raise SpecError(
+            f"kind = {name!r}: its package brings {found!r}, which is no layer kind of that name; ask its author"
+        )
+    return cast(type[Layer], found)
+
 
 def to_json(layer: Layer) -> dict[str, Any]:
     """Return what ``config.json`` says of a layer: its kind and its numbers, but not its name."""
-    return {"kind": layer.kind} | {field.name: getattr(layer, field.name) for field in _numbers(type(layer))}
+    values = {field.name: getattr(layer, field.name) for field in _numbers(type(layer))}
+    return {"kind": layer.kind} | {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
 
 
 def from_json(name: str, values: Mapping[str, Any]) -> Layer:
-    """Return the layer ``name`` of what :func:`to_json` gave.
+    """Return the layer ``name`` of what :func:`to_json` gave; a number that its kind has a default for may be missing.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no layer of a kind that is known.
+        KeyError, TypeError: it is no layer.
+        SpecError: it is of no known kind, or a number is missing or is not as its kind declares it.
     """
-    kind = KINDS[values["kind"]]
-    make = cast(Callable[..., Layer], kind)
-    return make(name=name, **{field.name: _typed(values[field.name], str(field.type)) for field in _numbers(kind)})
+    kind = kind_of(values["kind"])
+    types, given = get_type_hints(kind), {}
+    for field in _numbers(kind):
+        wanted = types[field.name]
+        if field.name in values:
+            given[field.name] = _typed(kind.kind, field.name, values[field.name], wanted)
+        elif field.default is MISSING:
+            raise SpecError(f"a {kind.kind} layer needs {field.name!r}, {in_words(wanted)}; add it")
+    return cast(Callable[..., Layer], kind)(name=name, **given)
 
 
-def _numbers(kind: type[Layer]) -> list[Any]:
+def _numbers(kind: type[Layer]) -> list[Field[Any]]:
     return [field for field in fields(kind) if field.name != "name"]  # type: ignore[arg-type]
 
 
-def _typed(value: Any, kind: str) -> Any:
-    """``value`` where it is of the type that a field is declared with."""
-    wanted = {"int": int, "str": str, "float": (int, float), "bool": bool}[kind]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool"):  # type: ignore[arg-type]
-        raise TypeError(f"{value!r} is not of type {kind}")
-    return value
+def _typed(kind: str, name: str, value: Any, wanted: Any) -> Any:
+    """Return ``value`` as a field of type ``wanted`` keeps it.
+
+    Raises:
+        SpecError: it is of another type.
+    """
+    if not fits(value, wanted):
+        raise SpecError(f"{name} = {value!r}: a {kind} layer takes {in_words(wanted)} there; correct it")
+    return tuple(value) if get_origin(wanted) is tuple else value
+
+
+def fits(value: Any, wanted: Any) -> bool:
+    """Return whether a value of TOML or JSON can be that of a field of type ``wanted``."""
+    if get_origin(wanted) is Literal:
+        return isinstance(value, str) and value in get_args(wanted)
+    if get_origin(wanted) is tuple:
+        count = _count(wanted)
+        return (
+            isinstance(value, list | tuple)
+            and count in (None, len(value))
+            and all(type(number) is int for number in value)
+        )
+    return type(value) is wanted or (wanted is float and type(value) is int)
+
+
+def in_words(wanted: Any) -> str:
+    """Return what a field of type ``wanted`` takes."""
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(get_args(wanted))}"
+    if get_origin(wanted) is tuple:
+        count = _count(wanted)
+        return f"a list of {'' if count is None else f'{count} '}whole numbers"
+    return WORDS.get(wanted, str(wanted))
+
+
+def _count(wanted: Any) -> int | None:
+    """Return how many numbers a tuple has; None: any."""
+    parts = get_args(wanted)
+    return None if isinstance(parts[-1], EllipsisType) else len(parts)

@@ -12,7 +12,17 @@ from torch import Tensor
 
 from aecompress.layers.base import BoundLayer, Layer, Shape, bind
 from aecompress.layers.dense import dense
-from aecompress.nets.layers import ACTIVATIONS, Layout, Trace, backward, dense_write_gradient, forward
+from aecompress.nets.layers import (
+    ACTIVATIONS,
+    Layout,
+    Trace,
+    as_given,
+    as_rows,
+    backward,
+    dense_write_gradient,
+    forward,
+    kind_of,
+)
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
 
@@ -31,38 +41,48 @@ class Autoencoder:
 
     @property
     def layers(self) -> tuple[BoundLayer, ...]:
-        """Encoder and decoder as one chain: what is evaluated, pruned and exported."""
+        """Return encoder and decoder as one chain: what is evaluated, pruned and exported."""
         return self.encoder + self.decoder
 
     @property
+    def shape(self) -> Shape:
+        """Return the shape of a row as the first layer is given it."""
+        return self.encoder[0].given
+
+    @property
+    def inputs(self) -> int:
+        """Return values of a row, D."""
+        return math.prod(self.shape)
+
+    @property
     def latent(self) -> int:
-        """Size of the latent code."""
+        """Return the size of the latent code."""
         return math.prod(self.encoder[-1].gives)
 
     @cached_property
     def layout(self) -> Layout:
-        """Where each tensor lies in a cell's row of parameters ``[n]``."""
+        """Return where each tensor lies in a cell's row of parameters ``[n]``."""
         heads = () if self.log_variance is None else (self.log_variance,)
         return Layout(self.layers + heads)
 
     @cached_property
     def model_layout(self) -> Layout:
-        """Where the tensors of encoder and decoder alone lie: in the first columns of a row."""
+        """Return where the tensors of encoder and decoder alone lie: in the first columns of a row."""
         return Layout(self.layers)
 
     @cached_property
     def model_size(self) -> int:
-        """Number of weights and biases of encoder and decoder: the first ``model_size`` columns of a row."""
+        """Return how many weights and biases encoder and decoder have: the first columns of a row."""
         return self.model_layout.size
 
     @cached_property
     def layer_sizes(self) -> list[int]:
-        """Number of weights and biases of each layer, as they follow on each other in a row."""
+        """Return how many weights and biases each layer has, as they follow on each other in a row."""
         return [layer.size for layer in self.layers]
 
     @cached_property
     def encoder_size(self) -> int:
-        """Number of weights and biases of the encoder: the first ``encoder_size`` columns of a row."""
+        """Return how many weights and biases the encoder has: the first columns of a row."""
         return Layout(self.encoder).size
 
     def split_units(self, units: Tensor) -> list[Tensor]:
@@ -111,8 +131,9 @@ def gradient(
 
 
 def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: float) -> Tensor:
-    """The gradient of the loss before the output activation; after products in half precision, in that of the rows."""
+    """Return the loss's gradient before the output activation; after half-precision products, in that of the rows."""
     last, pre, out = net.decoder[-1].activation, trace.pre[-1], trace.out[-1]
+    rows = rows.reshape(out.shape)
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
     full = pre.to(rows.dtype)
@@ -132,7 +153,7 @@ def _variational_gradient(
     scale = 1.0 / rows.shape[1]
     inputs = rows.to(gradients[net.encoder[0].name + ".weight"].dtype)
     encoded = forward(net.encoder, weights, inputs)
-    below = encoded.out[-2] if len(net.encoder) > 1 else inputs
+    below = encoded.out[-2] if len(net.encoder) > 1 else as_given(net.encoder[0], inputs)
     mean = encoded.out[-1]  # [P, B, latent]
     log_variance = forward([head], weights, below).out[0]  # [P, B, latent]
     spread = noise.to(mean.dtype) * torch.exp(0.5 * log_variance)
@@ -150,8 +171,8 @@ def _variational_gradient(
     if len(net.encoder) > 1:
         from_mean = torch.bmm(at_mean, weights[net.encoder[-1].name + ".weight"].transpose(1, 2))
         from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))
-        grad = from_mean.add_(from_head)
         top = len(net.encoder) - 2
+        grad = from_mean.add_(from_head).view_as(encoded.pre[top])
         activation = ACTIVATIONS[net.encoder[top].activation]
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
         backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
@@ -165,7 +186,7 @@ def reconstruction_loss(
     metric: str,
     poll: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Mean ``measure`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
+    """Return the mean ``metric`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
     Rows are taken in chunks of about a million values over the population, so that memory stays bounded; ``poll`` is
     called before every chunk and may raise to stop.
@@ -176,7 +197,7 @@ def reconstruction_loss(
     for part in chunks(rows, chunk):
         poll()
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
-        total += mean_loss(metric, out, part) * (part.shape[0] / rows.shape[0])
+        total += mean_loss(metric, as_rows(out), part) * (part.shape[0] / rows.shape[0])
     return total
 
 
@@ -187,11 +208,14 @@ def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, vari
         variational: give it the second head of the variational family, beside the last layer of the encoder.
 
     Raises:
-        SpecError: a layer cannot be given what comes to it.
+        SpecError: a layer cannot be given what comes to it, or its kind has no torch side.
     """
     chain = bind(encoder, shape)
     head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
-    return Autoencoder(chain, bind(decoder, chain[-1].gives), head)
+    net = Autoencoder(chain, bind(decoder, chain[-1].gives), head)
+    for layer in net.layers:
+        kind_of(layer)
+    return net
 
 
 def tensors_of(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ tests hold it equal to autograd.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aecompress import rng
+from aecompress import plugins, rng
+from aecompress.errors import SpecError
 from aecompress.layers.base import BoundLayer
 
 aten = torch.ops.aten
@@ -105,6 +107,16 @@ def initial(
     return flat
 
 
+def as_given(layer: BoundLayer, rows: Tensor) -> Tensor:
+    """Return flat rows ``[P, B, D]`` in the shape that ``layer`` is given, ``[P, B, *given]``."""
+    return rows if len(layer.given) == 1 else rows.reshape(*rows.shape[:2], *layer.given)
+
+
+def as_rows(values: Tensor) -> Tensor:
+    """Return values ``[P, B, *shape]`` as flat rows ``[P, B, D]``."""
+    return values if values.ndim == 3 else values.flatten(2)
+
+
 class Kind(NamedTuple):
     """The torch side of a layer kind.
 
@@ -120,12 +132,12 @@ class Kind(NamedTuple):
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
     """Compute ``below @ weight + bias``, ``[P, B, out]``."""
-    return torch.baddbmm(bias, below if below.ndim == 3 else below.flatten(2), weight)
+    return torch.baddbmm(bias, as_rows(below), weight)
 
 
 def dense_write_gradient(layer: BoundLayer, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor) -> None:
-    """Write a dense layer's own gradient, in place, from its input ``[P, B, in]`` and ``delta`` ``[P, B, out]``."""
-    torch.bmm(below.transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
+    """Write a dense layer's own gradient, in place, from its input ``[P, B, *given]`` and ``delta`` ``[P, B, out]``."""
+    torch.bmm(as_rows(below).transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
     torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
 
 
@@ -133,12 +145,30 @@ def dense_backward(
     layer: BoundLayer, weight: Tensor, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor, needed: bool
 ) -> Tensor | None:
     """Go backward through a dense layer."""
-    dense_write_gradient(layer, gradients, below if below.ndim == 3 else below.flatten(2), delta)
+    dense_write_gradient(layer, gradients, below, delta)
     return product(delta, weight.transpose(1, 2)).view_as(below) if needed else None
 
 
 KINDS: dict[str, Kind] = {"dense": Kind(dense_forward, dense_backward)}
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
+
+
+@functools.cache
+def plugged(name: str) -> Kind:
+    """Return the torch side of a kind that an installed package brings.
+
+    Raises:
+        SpecError: there is none, or what the package brings is no :class:`Kind`.
+    """
+    found = plugins.load(plugins.NETS, "kind", name, list(KINDS))
+    if not isinstance(found, Kind):
+        raise SpecError(f"kind = {name!r}: its package brings {found!r}, which is no torch side; ask its author")
+    return found
+
+
+def kind_of(layer: BoundLayer) -> Kind:
+    """Return the torch side of a layer's kind: one of ours, or the one that an installed package brings."""
+    return KINDS[layer.kind] if layer.kind in KINDS else plugged(layer.kind)
 
 
 class Trace(NamedTuple):
@@ -152,11 +182,11 @@ class Trace(NamedTuple):
 
 
 def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: Tensor) -> Trace:
-    """Run a chain of layers on ``rows`` ``[P, B, *given]``."""
+    """Run a chain of layers on ``rows``, ``[P, B, *given]`` or flat."""
     trace = Trace([], [])
-    below = rows
+    below = as_given(layers[0], rows)
     for layer in layers:
-        pre = KINDS[layer.kind].forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
+        pre = kind_of(layer).forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
         below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, *gives]
         trace.pre.append(pre)
         trace.out.append(below)
@@ -188,7 +218,7 @@ def backward_layer(
         The gradient at its input, where that is ``needed``.
     """
     names = (layer.name + ".weight", layer.name + ".bias")
-    forward_of, by_hand = KINDS[layer.kind]
+    forward_of, by_hand = kind_of(layer)
     if by_hand is not None:
         return by_hand(layer, weights[names[0]], gradients, below, delta, needed)
     leaves = [tensor.detach().requires_grad_() for tensor in (weights[names[0]], weights[names[1]], below)]
@@ -212,12 +242,15 @@ def backward(
 
     Writes every layer's gradient into ``gradients`` (in place, same names and shapes as ``weights``).
 
+    Args:
+        rows: as :func:`forward` took them.
+
     Returns:
         The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
     """
     for index in range(len(layers) - 1, -1, -1):
         layer = layers[index]
-        below = trace.out[index - 1] if index else rows
+        below = trace.out[index - 1] if index else as_given(layer, rows)
         grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
         if grad is not None and index:
             activation = ACTIVATIONS[layers[index - 1].activation]

@@ -46,12 +46,12 @@ LOSSES: dict[str, Loss] = {
 
 
 def mean_loss(name: str, out: Tensor, target: Tensor) -> Tensor:
-    """Loss of ``out`` ``[..., B, D]`` against ``target``, mean over rows and inputs: ``[...]``."""
+    """Return the loss of ``out`` ``[..., B, D]`` against ``target``, mean over rows and inputs: ``[...]``."""
     return LOSSES[name].value(out, target).mean((-2, -1))
 
 
 def output_delta(name: str, activation: str, pre: Tensor, out: Tensor, target: Tensor, scale: float) -> Tensor:
-    """Gradient of ``scale`` x (summed loss) at the output layer's value before its activation, ``[P, B, D]``.
+    """Return the gradient of ``scale`` x (summed loss) at the output before its activation, ``[P, B, D]``.
 
     Cross-entropy after a sigmoid is (out - target), which stays exact where the sigmoid saturates.
     """
@@ -63,5 +63,5 @@ def output_delta(name: str, activation: str, pre: Tensor, out: Tensor, target: T
 
 
 def finite_or_inf(loss: Tensor) -> Tensor:
-    """The loss with every non-finite value replaced by +infinity, so that a broken cell can never win."""
+    """Replace every non-finite value of the loss by +infinity, so that a broken cell can never win."""
     return torch.where(loss.isfinite(), loss, torch.inf)

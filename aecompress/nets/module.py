@@ -40,23 +40,23 @@ class AutoencoderModule(nn.Module):
         self.eval()
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Raw rows ``[N, D]`` in the units the network was trained on."""
+        """Return raw rows ``[N, D]`` in the units the network was trained on."""
         return (raw - self.offset) / self.divisor
 
     def unscale(self, rows: Tensor) -> Tensor:
-        """Network units ``[N, D]`` back in raw units."""
+        """Return network units ``[N, D]`` in raw units."""
         return rows * self.divisor + self.offset
 
     def encode(self, rows: Tensor) -> Tensor:
-        """Latent codes ``[N, latent]`` of scaled rows ``[N, D]``."""
+        """Return latent codes ``[N, latent]`` of scaled rows ``[N, D]``."""
         return _chain(self.encoder, self.activations[0], rows)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Reconstructions ``[N, D]``, scaled, of latent codes ``[N, latent]``."""
+        """Return reconstructions ``[N, D]``, scaled, of latent codes ``[N, latent]``."""
         return _chain(self.decoder, self.activations[1], latent)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Reconstructions of scaled rows, ``[N, D]``."""
+        """Return reconstructions of scaled rows, ``[N, D]``."""
         return self.decode(self.encode(rows))
 
 

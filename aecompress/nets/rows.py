@@ -19,39 +19,55 @@ class SparseTensor:
     """int32 ``[ones]``."""
     inputs: int
     dtype: torch.dtype
+    longest: int
+    """At least the ones of any row."""
 
     def __len__(self) -> int:
         return self.starts.shape[0] - 1
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(N, D)``."""
+        """Return ``(N, D)``."""
         return len(self), self.inputs
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Return where they are."""
         return self.places.device
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
-        """The rows ``index`` (int64 ``[K]``), dense ``[K, D]``."""
+        """Return the rows ``index`` (int64 ``[K]``), dense ``[K, D]``."""
         assert dim == 0
+        if self.device.type == "cuda":
+            return self.padded(index)
         some = self.pick(index)
         dense = torch.zeros((len(some), self.inputs), dtype=self.dtype, device=self.device)
         owners = torch.repeat_interleave(torch.arange(len(some), device=self.device), some.starts.diff())
         dense[owners, some.places] = 1
         return dense
 
+    def padded(self, index: Tensor) -> Tensor:
+        """Return the rows ``index``, dense, every row with as many places as the longest: no size depends on the data.
+
+        Where it would, the host waits for the device.
+        """
+        starts = self.starts[index][:, None]
+        at = starts + torch.arange(self.longest, device=self.device)
+        places = self.places[at.clamp(max=max(self.places.shape[0] - 1, 0))] if self.places.numel() else at.int()
+        columns = torch.where(at < self.starts[index + 1][:, None], places.long(), self.inputs)  # one column too many
+        dense = torch.zeros((len(index), self.inputs + 1), dtype=self.dtype, device=self.device)
+        return dense.scatter_(1, columns, 1)[:, : self.inputs].contiguous()
+
     def __getitem__(self, which: slice) -> Tensor:
         return self.index_select(0, torch.arange(*which.indices(len(self)), device=self.device))
 
     def pick(self, index: Tensor) -> SparseTensor:
-        """The rows ``index``, sparse."""
+        """Return the rows ``index``, sparse."""
         counts = self.starts[index + 1] - self.starts[index]
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
         within = torch.arange(int(starts[-1]), device=self.device) - starts[:-1].repeat_interleave(counts)
         places = self.places[self.starts[index].repeat_interleave(counts) + within]
-        return SparseTensor(starts, places, self.inputs, self.dtype)
+        return SparseTensor(starts, places, self.inputs, self.dtype, self.longest)
 
 
 RowSet = Tensor | SparseTensor
@@ -64,11 +80,11 @@ def gather(rows: RowSet, index: Tensor) -> Tensor:
 
 
 def picked(rows: RowSet, index: Tensor) -> RowSet:
-    """The rows ``index``, of the same kind."""
+    """Return the rows ``index``, of the same kind."""
     return rows.pick(index) if isinstance(rows, SparseTensor) else rows.index_select(0, index)
 
 
 def chunks(rows: RowSet, size: int) -> Iterator[Tensor]:
-    """All rows in order, dense, ``size`` at a time."""
+    """Yield all rows in order, dense, ``size`` at a time."""
     for first in range(0, len(rows), size):
         yield rows[first : first + size]

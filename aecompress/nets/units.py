@@ -29,6 +29,16 @@ def by_reads(layer: BoundLayer, below: Tensor) -> Tensor:
     return below[:, :, None] if layer.matrix.plain_reads else below[:, on(layer.matrix.reads, below)]
 
 
+def mean_of_units(values: Tensor) -> Tensor:
+    """Return the mean of each unit's values on a row, ``[P, B, ..., units]`` -> ``[P, B, units]``."""
+    return values if values.ndim == 3 else values.flatten(2, -2).mean(2)
+
+
+def norm_of_units(values: Tensor) -> Tensor:
+    """Return the root mean square of each unit over rows and its values, ``[P, B, ..., units]`` -> ``[P, units]``."""
+    return values.square().flatten(1, -2).mean(1).sqrt_()
+
+
 def any_of_unit(layer: BoundLayer, columns: Tensor) -> Tensor:
     """Return which units have a column that is True, bool ``[P, columns]`` -> ``[P, units]``."""
     if layer.matrix.plain_writes:

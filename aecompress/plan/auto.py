@@ -17,7 +17,7 @@ from aecompress.plan.engine import choose_engine, workload_of
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
-from aecompress.spec.fields import FIELDS, RULE_TRAITS, LossName, RunSpec, regrowth_possible, rule_traits
+from aecompress.spec.fields import FIELDS, LossName, RunSpec, regrowth_possible, rule_facts, rule_of
 from aecompress.spec.resolve import Resolved
 from aecompress.spec.rules import contradictions, dominance_possible
 from aecompress.spec.toml import flatten
@@ -142,7 +142,7 @@ def _rule(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _budgets(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    if not RULE_TRAITS[draft.evolve.rule].own_budgets:
+    if not rule_facts(draft.evolve.rule).own_budgets:
         return "same", "from the target"
     target = float(draft.prune.target_sparsity)
     return rising_budgets(draft.evolve.cells, target, most_sparse(draft, net())), "from the target"
@@ -157,7 +157,7 @@ def _min_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _per_generation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    train, once = draft.train, "evolve.rule" in facts.requested and rule_traits(draft).pruned_once
+    train, once = draft.train, "evolve.rule" in facts.requested and rule_facts(rule_of(draft)).pruned_once
     if not train.epochs or draft.prune.drive == "probability" or once:
         return 1, FROM_DATA
     return min(facts.steps(int(train.batch)), max(1, round(PRUNES / int(train.epochs)))), FROM_DATA
@@ -283,6 +283,7 @@ def complete(resolved: Resolved, facts: RunFacts, rows: Sequence[Row] = TABLE) -
     faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
+    network_of(spec.model, facts.data.row_shape)
     return Resolved(spec, sources)
 
 
@@ -291,7 +292,7 @@ def fill(draft: RunSpec, row: Row, facts: RunFacts) -> Filled:
     section, _, name = row.field.rpartition(".")
     if not _open(row.field, getattr(getattr(draft, section) if section else draft, name)):
         return None
-    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.inputs))
+    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.row_shape))
 
 
 def with_value(draft: RunSpec, path: str, value: Any) -> RunSpec:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.spec.fields import RunSpec
+from aecompress.spec.fields import RunSpec, rule_facts, rule_of
 
 
 def generations_of(spec: RunSpec) -> int:
@@ -26,14 +25,9 @@ def budgets_of(spec: RunSpec) -> tuple[float, ...]:
     return (float(spec.prune.target_sparsity),) * cells_of(spec)
 
 
-def rule_of(spec: RunSpec) -> str:
-    """Return the evolution rule of a spec, a name in :data:`aecompress.evolve.rules.registry.RULES` once resolved."""
-    return spec.evolve.rule if spec.mode == "coevo" else "alone"
-
-
 def members_of(spec: RunSpec) -> int:
     """Return the members of a neighbourhood, n of the schedules; 1 under rules without space (ALGORITHMS A4)."""
     evolve = spec.evolve
-    if not RULES[rule_of(spec)].spatial:
+    if not rule_facts(rule_of(spec)).spatial:
         return 1
     return len(TOPOLOGIES[evolve.topology](evolve.cells, evolve.radius).members)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from aecompress.data.base import Request
+from aecompress.data.sources.registry import kind_of
+from aecompress.errors import SpecError
 from aecompress.spec.fields import DataSpec
 
 
@@ -13,7 +15,18 @@ def request_of(spec: DataSpec, seed: int, directory: Path = Path()) -> Request:
 
     Args:
         directory: what relative paths of the spec start from.
+
+    Raises:
+        SpecError: the rows are of a kind that leaves no choice in a field that is set.
     """
+    kind = kind_of(spec.source)
+    faults = [
+        f"data.{name} = {value!r}: {kind.why_only}; leave it out"
+        for name, allowed in kind.only.items()
+        if (value := getattr(spec, name)) not in allowed
+    ]
+    if faults:
+        raise SpecError(faults)
     return Request(
         source=spec.source,
         key=spec.key,

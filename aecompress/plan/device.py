@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from importlib.util import find_spec
+
 import torch
 
 from aecompress.data.dataset import Dataset
+from aecompress.engines.cuda.graphs import HELD, HELD_BYTES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.base import Plan
-from aecompress.evolve.rules.registry import RULES
+from aecompress.evolve.visit import PRUNED_ON_DEVICE
 from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import quoted
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
+from aecompress.registry import RULES
 from aecompress.spec.fields import RunSpec
+
+PRUNE_BYTES = 28
+"""Of a weight that is pruned on a device, as measured (docs/gpu.md)."""
 
 
 def find_device(name: str) -> torch.device:
@@ -44,6 +55,44 @@ def devices_for(name: str) -> list[torch.device]:
     return [find_device(name)]
 
 
+def devices_to_resume(name: str) -> list[torch.device]:
+    """Return the devices that a run may be resumed on: those of its spec, or, where this machine has none, any."""
+    try:
+        return devices_for(name)
+    except DeviceError:
+        return devices_for("auto")
+
+
+def card_of(device: torch.device) -> dict[str, str]:
+    """Return what a device is, in words: its name, what it can compute, and the versions of its libraries."""
+    if device.type != "cuda":
+        return {"name": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability()}
+    card, versions = torch.cuda.get_device_properties(device), {"cuda": str(torch.version.cuda)}
+    if find_spec("triton") is not None:
+        versions["triton"] = metadata.version("triton")
+    return {"name": card.name, "capability": f"{card.major}.{card.minor}", **versions}
+
+
+def moved(before: str, was: Mapping[str, object], device: torch.device) -> str:
+    """Return in one sentence that a run is resumed on another device; "" where it is not.
+
+    Args:
+        before: the device that it ran on, with the card ``was``; empty in the status files of earlier builds.
+    """
+    card = card_of(device)
+    same = before.partition(":")[0] in ("", device.type)
+    if same and all(was.get(key, card[key]) == card[key] for key in ("name", "capability")):
+        return ""
+    there, here = described(before, was), described(str(device), card)
+    return f"the run was begun on {there} and resumes on {here}, where sums may be rounded otherwise"
+
+
+def described(device: str, card: Mapping[str, object]) -> str:
+    """Return a device with its name and capability, as far as they are known."""
+    facts = [quoted(card[key]) for key in ("name", "capability") if key in card]
+    return f"{quoted(device)} ({', '.join(facts)})" if facts else quoted(device)
+
+
 def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:
     """Refuse a run that the machine cannot hold.
 
@@ -56,11 +105,25 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
     individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
     scratch = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.blocks.cells, cells))
+    if device.type == "cuda":
+        every = cells * plan.net.layout.size
+        scratch = max(scratch, PRUNE_BYTES * min(every, max(PRUNED_ON_DEVICE, plan.net.layout.size)))
+        scratch += graph_bytes(every, value, moments) if plan.engine.name == "cuda-graphs" else 0
     copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
     needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
-    available = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_bytes()
+    available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()
     if needed > available:
+        free = "has {} free" if device.type == "cuda" else "has {}"
         raise SpecError(
             f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
-            f"{device} has {gib(available)}; choose smaller layers, fewer cells or fewer rows"
+            f"{device} {free.format(gib(available))}; choose smaller layers, fewer cells or fewer rows"
         )
+
+
+def graph_bytes(parameters: int, value: int, moments: int) -> int:
+    """Return the bytes of the graphs' own buffers: weights, moments, masks, a gradient and masks as numbers.
+
+    Those of a ring's waves are held beside each other, but no more than some bytes of them.
+    """
+    block = parameters * (value * (3 + moments) + 1)
+    return max(block, min(HELD * block, HELD_BYTES))

@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import torch
 
-from aecompress.data.interactions import PREFIX
+from aecompress.data.sources.registry import kind_of
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
-from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.counts import cells_of, rule_of
-from aecompress.spec.fields import RunSpec
+from aecompress.plan.counts import cells_of
+from aecompress.spec.fields import RunSpec, rule_facts, rule_of
 
 
 class Choice(NamedTuple):
@@ -45,8 +44,8 @@ def workload_of(spec: RunSpec, net: Autoencoder, device: torch.device, rows: int
         batch=int(spec.train.batch),
         cells=cells_of(spec),
         steps=int(spec.train.epochs) * -(-rows // int(spec.train.batch)),
-        changes_partners=RULES[rule_of(spec)].changes_partners,
-        sparse_rows=spec.data.source.startswith(PREFIX),
+        changes_partners=rule_facts(rule_of(spec)).changes_partners,
+        sparse_rows=kind_of(spec.data.source).sparse,
     )
 
 
@@ -62,18 +61,41 @@ def choose_engine(load: Workload, compile: str) -> Choice:
     Raises:
         DeviceError: none of those left can.
     """
-    check_half(load)
-    allowed = [each for each in ENGINES.values() if compile == "auto" or each.compiled == (compile == "on")]
+    check_precision(load)
+    return cheapest(load, compile)
+
+
+def engine_to_resume(load: Workload, compile: str) -> Engine:
+    """Return the engine that resumes a run: of those that its spec leaves, or, where none can do the work here, of all.
+
+    A run that was begun with products in bfloat16 keeps them, however slow they are here.
+    """
+    try:
+        return cheapest(load, compile).engine
+    except DeviceError:
+        return cheapest(load, "auto").engine
+
+
+def cheapest(load: Workload, compile: str) -> Choice:
+    """Return the engine with the lowest expected seconds of those that can do the work, as :func:`choose_engine`."""
+    served = [each for each in ENGINES.values() if not each.devices or load.device.type in each.devices]
+    allowed = [each for each in served if compile == "auto" or each.compiled == (compile == "on")]
     seconds = {each.name: each.seconds(load) for each in allowed}
     refused: list[str] = []
     for engine in sorted(allowed, key=lambda each: seconds[each.name]):
         why = engine.why_not(load)
         if not why:
-            others = [each for each in allowed if each.compiled != engine.compiled]
+            others = [each for each in served if each.compiled != engine.compiled]
             reason = compared(load, engine, others, refused)
             return Choice(engine, "on" if engine.compiled else "off", f"auto: {reason}")
         refused.append(why)
-    raise DeviceError(f"compile = {compile!r}: {refused[0]}; set it to auto or off")
+    why = refused[0] if refused else none_compiled(load)
+    raise DeviceError(f"compile = {compile!r}: {why}; set it to auto or off")
+
+
+def none_compiled(load: Workload) -> str:
+    """Return in one clause that no engine compiles for a device."""
+    return f"there is no compiled training on {load.device}"
 
 
 def cheapest_device(loads: Sequence[Workload], compile: str) -> torch.device:
@@ -100,7 +122,7 @@ def compared(load: Workload, engine: Engine, others: list[Engine], refused: list
         return refused[0]
     rival = min(others, key=lambda each: each.seconds(load), default=None)
     if rival is None:
-        return f"about {engine.seconds(load):.0f} s"
+        return none_compiled(load)
     if math.isinf(rival.seconds(load)):
         return rival.why_not(load)
     return f"about {engine.seconds(load):.0f} s of training, {rival.name} about {rival.seconds(load):.0f} s"
@@ -124,15 +146,20 @@ def half_gain() -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
-def check_half(load: Workload) -> None:
-    """Refuse products in bfloat16 where the device has none, or is slower with them, whatever the engine.
+def check_precision(load: Workload) -> None:
+    """Refuse products in bfloat16 or TF32 where the device has none, or is slower with them, whatever the engine.
 
     Raises:
-        DeviceError: it would be slower than float32.
+        DeviceError: it would not be faster than float32.
     """
+    device = load.device
+    if load.precision == "tf32" and not (device.type == "cuda" and torch.cuda.is_tf32_supported()):
+        raise DeviceError(
+            f"precision = 'tf32': {device} computes no products in TF32, as NVIDIA's cards do since Ampere; "
+            "choose float32"
+        )
     if load.precision != "bf16":
         return
-    device = load.device
     cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     has = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu if device.type == "cpu" else False
     if not has:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 
 from aecompress.data.facts import Facts
 from aecompress.spec.fields import LayerSpec, ModelSpec
 
-LayerFacts = tuple[int, int, str]
-"""Inputs, outputs and activation of a pretrained layer; no activation where its file names none."""
+
+class LayerFacts(NamedTuple):
+    """A pretrained layer."""
+
+    out: int
+    """Units."""
+    activation: str
+    """Empty where its file names none."""
+    kind: str = "dense"
+    numbers: Mapping[str, Any] = MappingProxyType({})
+    """What else a layer of its kind has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainedFacts:
     """The layers of the model that ``model.init`` names, first to last."""
 
+    inputs: int
+    """Values of a row."""
     encoder: tuple[LayerFacts, ...]
     decoder: tuple[LayerFacts, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What "auto" fields depend on beside the spec."""
 
@@ -36,7 +50,7 @@ class RunFacts:
 
     @property
     def unit_output(self) -> str:
-        """The output activation whose range is that of the rows."""
+        """Return the output activation whose range is that of the rows."""
         return "sigmoid" if self.data.unit else "identity"
 
     def steps(self, batch: int) -> int:
@@ -59,6 +73,13 @@ def _written(layers: tuple[LayerFacts, ...], hidden: str, last: str) -> tuple[La
     """Return layers as a spec writes them, with the activations given where the file names none."""
     ends = len(layers) - 1
     return tuple(
-        LayerSpec.model_validate({"out": outputs, "activation": activation or (last if index == ends else hidden)})
-        for index, (_, outputs, activation) in enumerate(layers)
+        LayerSpec.model_validate(
+            {
+                **layer.numbers,
+                "kind": layer.kind,
+                "out": layer.out,
+                "activation": layer.activation or (last if index == ends else hidden),
+            }
+        )
+        for index, layer in enumerate(layers)
     )

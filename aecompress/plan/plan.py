@@ -8,13 +8,13 @@ import torch
 
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.training import Training
-from aecompress.engines.untrained import Untrained
+from aecompress.engines.untrained import Untrained, untrained_blocks
 from aecompress.evolve.base import Neighbourhood, Plan
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.plan.counts import generations_of, rule_of
+from aecompress.plan.counts import generations_of
 from aecompress.plan.pruning import pruning_of
 from aecompress.plan.training import loss_of, rate_of
-from aecompress.spec.fields import RunSpec, metric_of
+from aecompress.spec.fields import RunSpec, metric_of, rule_of
 
 
 def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
@@ -38,6 +38,7 @@ def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
         noise_level=spec.model.noise,
         walk=learn.walk if learn.rate == "walk" else 0.0,
         products=torch.bfloat16 if spec.precision == "bf16" else None,
+        tf32=spec.precision == "tf32",
     )
     evolve = spec.evolve
     neighbourhood = Neighbourhood(
@@ -47,7 +48,7 @@ def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
         concept=evolve.concept,
         shared_batch=evolve.batch == "shared",
     )
-    engine = engine if learn.epochs else Untrained(engine)
+    blocks = engine.layout(load)
     return Plan(
         net=load.net,
         training=training,
@@ -55,6 +56,6 @@ def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
         rule=rule_of(spec),
         neighbourhood=neighbourhood,
         metric=metric_of(learn.loss),
-        engine=engine,
-        blocks=engine.layout(load),
+        engine=engine if learn.epochs else Untrained(engine),
+        blocks=blocks if learn.epochs else untrained_blocks(blocks, load),
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from aecompress.errors import SpecError
-from aecompress.evolve.operators import OPERATORS, operator_of
+from aecompress.evolve.operators import operator_of
 from aecompress.evolve.pruning import Pruning
-from aecompress.evolve.schedules import Curve, Shape, cubic, schedule, toward_target
+from aecompress.evolve.schedules import Curve, Shape, rise, schedule, toward_target
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import pruning_end
 from aecompress.plan.budget import most_sparse
 from aecompress.plan.counts import budgets_of, generations_of, members_of
 from aecompress.spec.fields import RunSpec
+from aecompress.spec.rules import NO_PUBLISHED_FORM, sentence_of
 
 
 def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
@@ -27,11 +28,7 @@ def pruning_of(spec: RunSpec, net: Autoencoder) -> Pruning | None:
     by_probability = prune.drive == "probability"
     operator = operator_of(prune.operator)
     if by_probability and operator.published is None:
-        published = ", ".join(name for name, each in OPERATORS.items() if each.published)
-        raise SpecError(
-            f"prune.operator = {prune.operator!r}: has no published form, so a probability cannot drive it; leave out "
-            f"prune.probability (--probability) and prune to a target, or choose one of {published}"
-        )
+        raise SpecError(sentence_of(NO_PUBLISHED_FORM, spec))
     return Pruning(
         operator=operator,
         curves=() if by_probability else curves_of(spec, targets),
@@ -79,6 +76,7 @@ def shape_of(spec: RunSpec) -> Shape:
 
 def curves_of(spec: RunSpec, targets: tuple[float, ...]) -> tuple[Curve, ...]:
     """Return the rise of each cell to its target."""
-    if spec.prune.schedule == "cubic":
-        return tuple(cubic(spec.prune.start, pruning_end(spec, target)) for target in targets)
+    between = rise(spec.prune.schedule)
+    if between is not None:
+        return tuple(between(spec.prune.start, pruning_end(spec, target)) for target in targets)
     return (toward_target(spec.prune.schedule, shape_of(spec), generations_of(spec)),) * len(targets)

@@ -7,8 +7,8 @@ import torch
 
 from aecompress import rng
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import Rows as DataRows
-from aecompress.data.interactions import SparseRows
+from aecompress.data.sparse import Rows as DataRows
+from aecompress.data.sparse import SparseRows
 from aecompress.evolve.base import Rows
 from aecompress.nets.rows import RowSet, SparseTensor, picked
 from aecompress.plan.training import DTYPES
@@ -39,10 +39,10 @@ def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
 
 
 def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:
-    """Return rows as tensors on a device; interactions stay sparse."""
+    """Return rows as tensors on a device; sparse ones stay sparse."""
     if isinstance(rows, SparseRows):
         starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
-        return SparseTensor(starts, places, rows.inputs, dtype)
+        return SparseTensor(starts, places, rows.inputs, dtype, int(np.diff(rows.starts).max(initial=0)))
     return torch.from_numpy(rows).to(device, dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aecompress.data.facts import Facts
 from aecompress.errors import DataError
-from aecompress.plan.facts import PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.spec.fields import LayerSpec, RunSpec
 from aecompress.spec.rules import sentence_of
 
@@ -27,11 +27,7 @@ class Unsuitable(NamedTuple):
 
 def unsuitable(spec: RunSpec, facts: RunFacts) -> list[str]:
     """Return the faults between a complete spec and the facts of its run."""
-    return [
-        sentence_of(row.field, row.sentence, spec, **_named(spec, facts))
-        for row in UNSUITABLE
-        if row.broken(spec, facts)
-    ]
+    return [sentence_of(row.sentence, spec, **_named(spec, facts)) for row in UNSUITABLE if row.broken(spec, facts)]
 
 
 def check_pretrained(spec: RunSpec, facts: RunFacts) -> None:
@@ -40,9 +36,9 @@ def check_pretrained(spec: RunSpec, facts: RunFacts) -> None:
     Raises:
         DataError: with both numbers.
     """
-    if facts.pretrained is not None and facts.pretrained.encoder[0][0] != facts.data.inputs:
+    if facts.pretrained is not None and facts.pretrained.inputs != facts.data.inputs:
         raise DataError(
-            f"{spec.model.init}: takes {facts.pretrained.encoder[0][0]} inputs, the rows have {facts.data.inputs}; "
+            f"{spec.model.init}: takes {facts.pretrained.inputs} inputs, the rows have {facts.data.inputs}; "
             "give its rows"
         )
 
@@ -53,26 +49,32 @@ def _named(spec: RunSpec, facts: RunFacts) -> dict[str, Any]:
         "inputs": facts.data.inputs,
         "steps": facts.steps(int(spec.train.batch)),
         "latent": _latent(spec),
-        "outputs": spec.model.decoder[-1].out if spec.model.decoder else facts.data.inputs,
         "pretrained_encoder": _written(pretrained_encoder(spec.model, facts)),
         "pretrained_decoder": _written(pretrained_decoder(spec.model, facts)),
     }
 
 
 def _written(layers: Sequence[LayerSpec]) -> str:
-    return ", ".join(f"{layer.out} {layer.activation}" for layer in layers)
+    """Return layers in words: of dense ones the kind is left out."""
+    return ", ".join(
+        f"{'' if layer.kind == 'dense' else layer.kind + ' '}{layer.out} {layer.activation}" for layer in layers
+    )
 
 
 def _latent(spec: RunSpec) -> int:
     return spec.model.encoder[-1].out if spec.model.encoder else int(spec.model.latent)
 
 
-_ROWS = RunFacts(Facts(rows=1000, inputs=8, binary=False, unit=True))
-_WIDE_ROWS = RunFacts(Facts(rows=1000, inputs=8, binary=False, unit=False))
-_NO_VALIDATION = RunFacts(Facts(rows=1000, inputs=8, binary=False, unit=True), splits=frozenset({"train", "test"}))
+_ROWS = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True))
+_WIDE_ROWS = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=False))
+_NO_VALIDATION = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True), splits=frozenset({"train", "test"}))
 _PRETRAINED = RunFacts(
-    Facts(rows=1000, inputs=8, binary=False, unit=True),
-    pretrained=PretrainedFacts(((8, 4, "relu"), (4, 2, "identity")), ((2, 4, "relu"), (4, 8, "sigmoid"))),
+    data=Facts(rows=1000, inputs=8, binary=False, unit=True),
+    pretrained=PretrainedFacts(
+        inputs=8,
+        encoder=(LayerFacts(4, "relu"), LayerFacts(2, "identity")),
+        decoder=(LayerFacts(4, "relu"), LayerFacts(8, "sigmoid")),
+    ),
 )
 
 UNSUITABLE: tuple[Unsuitable, ...] = (
@@ -121,14 +123,6 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
         lambda spec, facts: _latent(spec) > facts.data.inputs,
         "model.latent = {latent}: the rows have only {inputs} inputs; choose at most {inputs}",
         {"model.latent": 9},
-        _ROWS,
-    ),
-    Unsuitable(
-        "model.decoder",
-        lambda spec, facts: bool(spec.model.decoder) and spec.model.decoder[-1].out != facts.data.inputs,
-        "model.decoder: its last layer gives {outputs} values; the rows have {inputs} inputs, so set its out to "
-        "{inputs}",
-        {"model.encoder": [{"out": 3}], "model.decoder": [{"out": 4}]},
         _ROWS,
     ),
     Unsuitable(

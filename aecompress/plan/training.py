@@ -10,7 +10,7 @@ import torch
 from aecompress.plan.counts import generations_of
 from aecompress.spec.fields import RunSpec
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32, "tf32": torch.float32}
 """Number format of the weights."""
 
 

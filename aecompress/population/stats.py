@@ -10,11 +10,16 @@ from torch import Tensor
 
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
+from aecompress.nets.units import mean_of_units
 
 
 def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
-    """Per layer ``[P, B, out]``: hidden and latent values after their activation, the output before its own (A5)."""
-    return [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
+    """Return per layer ``[P, B, units]``: hidden and latent units after their activation, the output before it (A5).
+
+    Of a unit with several values on a row it is their mean.
+    """
+    values = [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
+    return [mean_of_units(one) for one in values]
 
 
 @dataclass
@@ -68,16 +73,16 @@ class ActivationStats:
         return (self.square / count - mean.square()).clamp_(min=0).sqrt_().sum(1)
 
     def take(self, parents: Tensor) -> ActivationStats:
-        """A copy, with cell i's sums those of cell ``parents[i]``."""
+        """Return a copy, with cell i's sums those of cell ``parents[i]``."""
         return ActivationStats(self.total[parents], self.square[parents], self.count[parents])
 
     def part(self, first: int, last: int) -> ActivationStats:
-        """The sums of cells ``first`` to ``last - 1`` as views."""
+        """Return the sums of cells ``first`` to ``last - 1`` as views."""
         return ActivationStats(self.total[first:last], self.square[first:last], self.count[first:last])
 
 
 def no_stats(net: Autoencoder, size: int, batch: int, device: torch.device) -> ActivationStats:
-    """Sums over no batches for ``size`` cells."""
+    """Return sums over no batches for ``size`` cells."""
     units = sum(layer.units for layer in net.layers)
     dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros((size, batch, units), dtype=dtype, device=device)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.data.arrays import read_rows
 from aecompress.data.base import Request
 from aecompress.data.chosen import Chosen
-from aecompress.data.dataset import Dataset, load
+from aecompress.data.dataset import Dataset, load, read_rows
 from aecompress.data.scaling import Scaling
-from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, OutputError
@@ -90,14 +89,14 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
 
 
 def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:
-    """Read raw rows and scale them as the model in ``folder`` was trained: ``[N, D]``.
+    """Read raw rows and scale them as the model in ``folder`` was trained: ``[N, *shape]``.
 
     Raises:
         DataError: the rows cannot be read, or are not those of the model.
     """
     rows = read_rows(Request(source=source, columns=columns))
     model = load_model(folder)
-    flat, inputs = rows.reshape(len(rows), -1), model.encoder[0].inputs
-    if flat.shape[1] != inputs:
-        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {inputs}; give its rows")
-    return Scaling(**model.scaling).apply(Chosen(flat))
+    flat = rows.reshape(len(rows), -1)
+    if flat.shape[1] != model.inputs:
+        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
+    return Scaling(**model.scaling).apply(Chosen(flat)).reshape(-1, *model.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from importlib import metadata
 from typing import Any
@@ -12,9 +13,10 @@ from aecompress import events
 from aecompress.data.dataset import Dataset
 from aecompress.deploy import measure, verify
 from aecompress.deploy.checkpoint import Model
+from aecompress.errors import printable
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.export import Export
-from aecompress.printable import one_line, printable
+from aecompress.printable import one_line
 from aecompress.runs.metrics import verified_split
 
 DENSE = "dense"
@@ -71,7 +73,7 @@ def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
     detection = {name: f"{metrics[f'test_{name}']:.4f}" for name in DETECTION} if "test_auroc" in metrics else {}
     return {
         "name": in_markdown(dataset.name),
-        "sizes": [model.layers[0].inputs, *(layer.outputs for layer in model.layers)],
+        "sizes": [model.inputs, *(math.prod(layer.gives) for layer in model.layers)],
         "zeros": model.zeros,
         "parameters": model.parameters,
         "sparsity": model.sparsity,

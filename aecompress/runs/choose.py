@@ -10,14 +10,13 @@ from aecompress.population.state import Population
 from aecompress.runs.job import Job
 
 
-def best_cell(job: Job, population: Population) -> int:
+def best_cell(job: Job, fitness: list[float]) -> int:
     """Return the cell with the lowest validation loss of those whose budget is the target sparsity or more.
 
     Raises:
         RunError: no individual has a finite loss.
     """
     candidates = [cell for cell, budget in enumerate(job.goal.budgets) if budget >= job.goal.target]
-    fitness = population.fitness.tolist()
     best = min(candidates, key=lambda cell: fitness[cell])
     if not math.isfinite(fitness[best]):
         best = min(range(len(fitness)), key=lambda cell: fitness[cell])
@@ -35,7 +34,7 @@ def choose(job: Job, population: Population, front: Archive) -> int:
     Raises:
         RunError: there is none.
     """
-    best_cell(job, population)  # raises where no cell has a finite loss
+    best_cell(job, population.fitness.tolist())  # raises where no cell has a finite loss
     goal, size = job.goal, job.net.model_size
     target, limit = goal.required_sparsity, math.inf
     if goal.max_loss_increase:

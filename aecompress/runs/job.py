@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.interactions import PREFIX
-from aecompress.data.sources.registry import file_and_key, read_array
+from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.registry import file_of
 from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
@@ -24,10 +24,10 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.auto import complete
 from aecompress.plan.data import request_of
-from aecompress.plan.device import check_memory, devices_for
-from aecompress.plan.engine import cheapest_device, choose_engine, workload_of
+from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
+from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
-from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -54,6 +54,8 @@ class Job:
     directory: Path
     """Where relative paths of the spec start."""
     resumed: bool = False
+    moved: str = ""
+    """In one sentence, that it is resumed on another device than it was begun on."""
     init: Mapping[str, NDArray[np.float32]] | None = None
     """Tensors of the pretrained model to start from, by torch's names."""
 
@@ -87,7 +89,7 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
 
 def inputs_of(spec: RunSpec) -> list[Path]:
     """Return the files that a run reads; names of built-in sources are none that exist."""
-    sources = (spec.data.source.removeprefix(PREFIX), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
+    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
     return [file_and_key(source)[0] for source in sources if source]
 
 
@@ -98,7 +100,7 @@ def prepare_resume(where: Path) -> Job:
         AecompressError: there is no such run, or its data are gone or have changed.
     """
     resolved, status = folder.started_with(where)
-    devices = devices_for(resolved.spec.device)
+    devices = devices_to_resume(resolved.spec.device)
     stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
     directory = Path(str(status.get("directory", "")))
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
@@ -108,7 +110,7 @@ def prepare_resume(where: Path) -> Job:
         )
     job = _job(resolved, dataset, devices, where, directory, resumed=True)
     check_states(where / "checkpoint", job.identity)
-    return job
+    return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
 
 
 def _job(
@@ -124,12 +126,14 @@ def _job(
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)
         init, pretrained = found.tensors, adopt(found)
-    facts = RunFacts(dataset.facts, frozenset(dataset.splits), None, pretrained)
+    facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
-    net = network_of(resolved.spec.model, facts.data.inputs)
+    net = network_of(resolved.spec.model, facts.data.row_shape)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
-    plan = plan_of(resolved.spec, load, choose_engine(load, resolved.spec.compile).engine)
+    compile = resolved.spec.compile
+    engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
+    plan = plan_of(resolved.spec, load, engine)
     check_memory(plan, resolved.spec, dataset, device)
     return Job(
         resolved=resolved,
@@ -150,14 +154,14 @@ def _job(
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
     """Return the device, of several, on which the run is expected to take the least time."""
     spec = complete(resolved, facts).spec
-    net = network_of(spec.model, facts.data.inputs)
+    net = network_of(spec.model, facts.data.row_shape)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 
 
 def adopt(found: Pretrained) -> PretrainedFacts:
     """Return the layers of a pretrained model, as the plan reads them."""
     encoder, decoder = (
-        tuple((layer.inputs, layer.outputs, layer.activation) for layer in part)
+        tuple(LayerFacts(layer.outputs, layer.activation, layer.kind, layer.numbers) for layer in part)
         for part in (found.encoder, found.decoder)
     )
-    return PretrainedFacts(encoder, decoder)
+    return PretrainedFacts(inputs=found.inputs, encoder=encoder, decoder=decoder)

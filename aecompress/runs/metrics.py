@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import few
+from aecompress.data.sparse import few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate, layer_zeros
@@ -19,12 +21,15 @@ from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll
 from aecompress.population.state import Population
+from aecompress.registry import RULES
 from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
-from aecompress.runs.ranking import METRICS
 
 VERIFIED = "verified"
 """Prefix of the loss on the few rows that stand for a sparse set when files are verified and compared."""
+
+KindMetrics = Callable[[Autoencoder, dict[str, torch.Tensor], Any, int, Poll], dict[str, float]]
+"""(network, weights of one individual, test rows of the kind, seed, poll) -> values by name."""
 
 
 def evaluated(job: Job, population: Population, rows: Rows, members: Population, chosen: int, poll: Poll) -> Model:
@@ -79,12 +84,13 @@ def kind_metrics(
     net: Autoencoder, weights: dict[str, torch.Tensor], dataset: Dataset, export: Export, poll: Poll
 ) -> dict[str, float]:
     """Return the metrics that the kind of data has of its own, and the loss on the rows that files are verified on."""
-    if dataset.kind not in METRICS:
+    if not dataset.kind.metrics:
         return {}
     part = few(dataset.splits[verified_split(dataset)])
     rows = torch.from_numpy(part).to(next(iter(weights.values())).device)
     loss = float(reconstruction_loss(net, weights, rows, export.metric, poll)[0])
-    scores = METRICS[dataset.kind](net, weights, dataset.test, export.seed, poll)
+    metrics: KindMetrics = pkgutil.resolve_name(dataset.kind.metrics)
+    scores = metrics(net, weights, dataset.test, export.seed, poll)
     return {f"{VERIFIED}_{export.metric}": loss} | {f"test_{name}": value for name, value in scores.items()}
 
 
@@ -96,7 +102,7 @@ def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Populatio
     nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
     zeros = int(layer_zeros(job.net, chosen.weights).sum())
     counts = {"capacity": float(chosen.capacity[0]), "nonzero": 1 - zeros / job.net.model_size}
-    if job.plan.rule == "alone":
+    if RULES[job.plan.rule].mode == "canonical":
         return counts
     losses = evaluate(job.net, population.weights, [rows.train], job.plan.metric, poll).losses[0]
     losses = losses[losses.isfinite()]
@@ -127,7 +133,7 @@ def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, fl
         return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    errors = variants.row_errors(model, few(dataset.test), variants.score_measure(name))
+    errors = variants.row_errors(model, few(dataset.test), variants.score_metric(name))
     return {
         "test_auroc": float(roc_auc_score(dataset.labels, errors)),
         "test_average_precision": float(average_precision_score(dataset.labels, errors)),

@@ -10,10 +10,10 @@ import torch
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
-from aecompress.evolve.rules.registry import RULES
 from aecompress.nets.autoencoder import tensors_of
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll
+from aecompress.registry import RULES
 from aecompress.runs import front
 from aecompress.runs.job import Job
 
@@ -21,11 +21,13 @@ from aecompress.runs.job import Job
 def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
     """Return the individual with the parameters ``row`` ``[n]`` as the deploy side knows it."""
     return Model(
-        job.net.encoder,
-        job.net.decoder,
-        {name: tensor.to("cpu", torch.float32).numpy().copy() for name, tensor in tensors_of(job.net, row).items()},
-        asdict(job.dataset.scaling),
-        {"name": job.dataset.name, "spec_hash": job.export.spec_hash, "metric": job.plan.metric} | about,
+        encoder=job.net.encoder,
+        decoder=job.net.decoder,
+        tensors={
+            name: tensor.to("cpu", torch.float32).numpy().copy() for name, tensor in tensors_of(job.net, row).items()
+        },
+        scaling=asdict(job.dataset.scaling),
+        about={"name": job.dataset.name, "spec_hash": job.export.spec_hash, "metric": job.plan.metric} | about,
     )
 
 

@@ -6,21 +6,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from aecompress import events
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.verify import Verification
 from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
-from aecompress.nets.layers import forward
+from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.counts import cells_of
 from aecompress.population.state import Population
 from aecompress.runs.choose import best_cell
 from aecompress.runs.job import Job
 from aecompress.runs.package import Package
+from aecompress.transfer import on_host
 
 PREVIEW_ROWS = 4
 PREVIEW_INPUTS = 20_000
@@ -59,20 +58,23 @@ def generation(job: Job, population: Population, report: Report, rows: Rows, sec
         RunError: no cell has a finite loss.
     """
     number, layers = population.generation, job.net.layers
-    zeros = report.layer_zeros.tolist()
-    sizes = [(layer.inputs + 1) * layer.outputs for layer in layers]
+    train_loss, validation_loss, zeros, parents, rates, capacity, fitness = on_host(
+        *(report.train_loss, report.validation_loss, report.layer_zeros, report.parents),
+        *(population.learning_rate, population.capacity, population.fitness),
+    )
+    sizes = job.net.layer_sizes
     sparsity = [sum(cell) / job.net.model_size for cell in zeros]
     yield events.Generation(
         at=time.time(),
         generation=number,
         metric=job.plan.metric,
-        train_loss=tuple(report.train_loss.tolist()),
-        validation_loss=tuple(report.validation_loss.tolist()),
+        train_loss=tuple(train_loss),
+        validation_loss=tuple(validation_loss),
         sparsity=tuple(sparsity),
-        learning_rate=tuple(population.learning_rate.tolist()),
-        parents=tuple(report.parents.tolist()),
+        learning_rate=tuple(rates),
+        parents=tuple(parents),
         order=tuple(report.order),
-        capacity=tuple(population.capacity.tolist()),
+        capacity=tuple(capacity),
         target=scheduled(job.plan, number),
         actual=sum(sparsity) / len(sparsity),
         seconds=seconds,
@@ -87,30 +89,31 @@ def generation(job: Job, population: Population, report: Report, rows: Rows, sec
     if pruned:
         counts = tuple(sum(zeros[cell]) for cell in pruned)
         yield events.Pruned(at=time.time(), generation=number, cells=tuple(pruned), zeros=counts)
-    yield from preview(job, population, best_cell(job, population), rows)
+    yield from preview(job, population, best_cell(job, fitness), rows)
 
 
 def preview(job: Job, population: Population, cell: int, rows: Rows) -> Iterator[events.Event]:
     """Yield some validation rows with a cell's reconstructions, where a preview is due."""
     net, number, last = job.net, population.generation, job.plan.training.generations
-    if net.layers[0].inputs > PREVIEW_INPUTS or (number != last and number % max(1, last // PREVIEWS)):
+    if net.inputs > PREVIEW_INPUTS or (number != last and number % max(1, last // PREVIEWS)):
         return
     shown = rows.validation[:PREVIEW_ROWS]
     weights = net.layout.views(population.weights[cell : cell + 1])
-    reconstructions = forward(net.layers, weights, shown[None]).out[-1][0]
+    output = as_rows(forward(net.layers, weights, shown[None]).out[-1])[0]
+    given, reconstructions, errors = on_host(shown, output, LOSSES[job.plan.metric].value(output, shown).mean(1))
     yield events.Preview(
         at=time.time(),
         generation=number,
         cell=cell,
-        rows=_rounded(shown),
+        rows=_rounded(given),
         reconstructions=_rounded(reconstructions),
-        errors=tuple(LOSSES[job.plan.metric].value(reconstructions, shown).mean(1).tolist()),
+        errors=tuple(errors),
     )
 
 
-def _rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+def _rounded(values: list[list[float]]) -> tuple[tuple[float, ...], ...]:
     """Return rows at the three decimals that a picture needs."""
-    return tuple(tuple(round(value, 3) for value in row) for row in values.tolist())
+    return tuple(tuple(round(value, 3) for value in row) for row in values)
 
 
 def front(archive: Archive) -> events.Front:

@@ -15,7 +15,7 @@ import numpy as np
 
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
-from aecompress.data.interactions import few
+from aecompress.data.sparse import Rows, few
 from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
@@ -60,7 +60,7 @@ class TooLargeError(Exception):
         super().__init__(f"{size} bytes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """What every step of an export reads."""
 
@@ -78,8 +78,16 @@ class Source:
 
     @cached_property
     def rows(self) -> Floats:
-        """Return the scaled rows ``[N, D]`` that files are verified and compared on."""
-        return few(self.dataset.splits[verified_split(self.dataset)])
+        """Return the scaled rows ``[N, *shape]`` that files are verified and compared on."""
+        return self._shaped(self.dataset.splits[verified_split(self.dataset)])
+
+    @cached_property
+    def training(self) -> Floats:
+        """Return some scaled training rows ``[N, *shape]``."""
+        return self._shaped(self.dataset.train)
+
+    def _shaped(self, rows: Rows) -> Floats:
+        return few(rows).reshape(-1, *self.model.shape)
 
     @cached_property
     def scaling(self) -> graph.Affine | None:
@@ -121,7 +129,7 @@ def export_model(
         VerifyError: a file is not the model; no folder is left.
         TooLargeError: the smallest autoencoder file has more than ``most_bytes``.
     """
-    source, final = Source(model, dataset, export, poll), final or run / "model"
+    source, final = Source(model=model, dataset=dataset, export=export, poll=poll), final or run / "model"
     # A kill between the renaming and the end of the run leaves a model behind, which a resumed run writes again.
     with staged(final) as folder:
         chains = graph.chains(model, compacted)
@@ -182,7 +190,9 @@ def verified(
             scaling=source.scaling,
             quantile=export.quantile,
         )
-        written_from = variants.Source(model, chains, cases, source.rows, few(source.dataset.train))
+        written_from = variants.Source(
+            model=model, chains=chains, expected=cases, rows=source.rows, training=source.training
+        )
         outcome = variants.write(folder, export.variants, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
     report = verification.to_json() | {"variant_loss": export.variant_loss, "notes": outcome.notes}

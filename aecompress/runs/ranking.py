@@ -1,20 +1,19 @@
-"""Metrics that only one kind of data has: recall@k and nDCG@k of interactions, on held-out items."""
+"""Metrics that only interactions have: recall@k and nDCG@k on held-out items."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.data.interactions import SparseRows
+from aecompress.data.sparse import SparseRows
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
 from aecompress.pictures import import_matplotlib
+from aecompress.polling import Poll
 
 HELD_OUT = 0.2
 """Share of a user's items that are held out; the model is given the others (Liang et al. 2018, section 4.2)."""
@@ -51,9 +50,7 @@ def known_and_relevant(rows: SparseRows, held: np.ndarray, first: int) -> tuple[
     return known, relevant
 
 
-def ranking(
-    net: Autoencoder, weights: dict[str, Tensor], rows: SparseRows, seed: int, poll: Callable[[], None]
-) -> dict[str, float]:
+def ranking(net: Autoencoder, weights: dict[str, Tensor], rows: SparseRows, seed: int, poll: Poll) -> dict[str, float]:
     """Return the mean over users of recall@20, recall@50 and nDCG@100 on their held-out items.
 
     Items that the model is given are not ranked.
@@ -82,10 +79,3 @@ def ranking(
                     found[f"recall@{k}"].append(float(retrieval_recall(rank, target, top_k=k)))
                 found[f"ndcg@{NDCG_AT}"].append(float(retrieval_normalized_dcg(rank, target, top_k=NDCG_AT)))
     return {name: float(np.mean(values)) for name, values in found.items() if values}
-
-
-Metrics = Callable[[Autoencoder, dict[str, Tensor], Any, int, Callable[[], None]], dict[str, float]]
-"""(network, weights of one individual, test rows of the kind, seed, poll) -> values by name."""
-
-METRICS: dict[str, Metrics] = {"interactions": ranking}
-"""Metrics on test rows by kind of data (:data:`aecompress.data.kinds.KINDS`); a kind without a row has none."""

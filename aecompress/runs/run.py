@@ -12,6 +12,7 @@ import torch
 from aecompress import events
 from aecompress.deploy import checkpoint
 from aecompress.errors import AecompressError, Interrupted, RunError
+from aecompress.plan.device import card_of
 from aecompress.runs import folder
 from aecompress.runs.control import Control, Stop
 from aecompress.runs.job import Job
@@ -84,6 +85,7 @@ def _about(job: Job) -> dict[str, Any]:
         "sources": job.resolved.sources,
         "dataset": {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint},
         "device": str(job.device),
+        "card": card_of(job.device),
         "directory": str(job.directory),
     }
 

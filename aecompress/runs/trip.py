@@ -64,7 +64,9 @@ def start_or_resume(job: Job, control: Control, progress: Progress) -> Generator
     if job.resumed:
         population, notes = last_population(job)
         progress.saved = control.generation = population.generation
-        yield events.Resumed(at=time.time(), generation=population.generation, note="; ".join(notes))
+        yield events.Resumed(
+            at=time.time(), generation=population.generation, note="; ".join([*notes, *filter(None, [job.moved])])
+        )
     else:
         population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
     if not job.resumed or not narrate.has_started(job.folder):

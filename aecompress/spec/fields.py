@@ -5,80 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aecompress import plugins
+from aecompress.layers.names import ActivationName, HiddenActivationName
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, rules_of
+from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
 Auto = Literal["auto"]
-ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
-HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Literal["none", "random", "magnitude", "magnitude-layer", "wanda", "taylor", "variance", "conjunctive"]
-ScheduleName = Literal["fixed", "increase", "decrease", "exponential", "final_n", "prune_after", "population", "cubic"]
+OperatorName = Annotated[str, OneOf(lambda: ["none", *OPERATORS], plugins.OPERATORS)]
+ScheduleName = Annotated[str, OneOf(lambda: list(SCHEDULES), plugins.SCHEDULES)]
 ModeName = Literal["canonical", "coevo"]
-RuleName = Literal["dominance", "pair", "pair-prune-first", "opponents", "panmictic"]
+RuleName = Annotated[str, OneOf(lambda: rules_of("coevo"))]
 TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
 NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
-VariantName = Literal["packed", "fp16", "int8", "scorer", "sparse"]
+VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
-
-
-class RuleTraits(NamedTuple):
-    """What the rest of a spec has to know about an evolution rule."""
-
-    spatial: bool = True
-    """Cells have neighbours, and select among them."""
-    changes_partners: bool = False
-    """Networks train with more than one partner within a generation."""
-    prunes_first: bool = False
-    """A cell is pruned before it trains."""
-    pruned_once: bool = False
-    """A cell is pruned once in a generation, after all its training."""
-    own_budgets: bool = False
-    """Cells may have different target sparsities."""
-
-
-RULE_TRAITS = {
-    "alone": RuleTraits(spatial=False),
-    "auto": RuleTraits(),
-    "dominance": RuleTraits(own_budgets=True),
-    "pair": RuleTraits(),
-    "pair-prune-first": RuleTraits(prunes_first=True),
-    "opponents": RuleTraits(changes_partners=True),
-    "panmictic": RuleTraits(changes_partners=True, spatial=False, pruned_once=True),
-}
-"""What each rule of ``evolve.rule`` can do; ``alone`` is that of mode canonical, ``auto`` one not yet chosen."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-
-
-def _plugged(group: str) -> Callable[[str], str]:
-    """Return a validator: an installed package must give an entry point of ``group`` this name."""
-
-    def check(name: str) -> str:
-        installed = plugins.names(group)
-        if name not in installed:
-            choice = f"a plug-in's: {', '.join(installed)}" if installed else "a plug-in's name, and none is installed"
-            raise PydanticCustomError("plugin", "{choice}", {"choice": choice})
-        return name
-
-    return check
-
-
-PluggedOperator = Annotated[str, AfterValidator(_plugged(plugins.OPERATORS))]
-PluggedSchedule = Annotated[str, AfterValidator(_plugged(plugins.SCHEDULES))]
 
 
 def _percentage(value: Any) -> Any:
@@ -165,7 +120,7 @@ class TrainSpec(_Part):
     """How the autoencoder learns."""
 
     epochs: Auto | Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        "auto", description="generations; one is one pass over the training rows; 0: prune model.init as it is"
+        "auto", description="passes over the training rows; 0: prune model.init as it is"
     )
     batch: Auto | Count = Field("auto", description="rows per step")
     learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
@@ -204,10 +159,8 @@ class EvolveSpec(_Part):
     )
     rule: Auto | RuleName = Field(
         "auto",
-        description="dominance: a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, "
-        "where they beat its own; pair: a tournament, then training, then pruning, as published; pair-prune-first: "
-        "pruning before training; opponents: each of the pair trains with opponents drawn anew for every batch; "
-        "panmictic: every encoder trains with every decoder; auto: dominance where budgets can differ, else pair",
+        description="".join(f"{name}: {RULES[name].about}; " for name in rules_of("coevo"))
+        + "auto: dominance where budgets can differ, else pair",
     )
     order: Literal["synchronous", "asynchronous"] = Field(
         "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
@@ -222,11 +175,11 @@ class EvolveSpec(_Part):
 class PruneSpec(_Part):
     """What is pruned, and when."""
 
-    operator: OperatorName | PluggedOperator = Field("magnitude", description="which weights are pruned first")
+    operator: OperatorName = Field("magnitude", description="which weights are pruned first")
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )
-    schedule: ScheduleName | PluggedSchedule = Field("cubic", description="how pruning develops over the run")
+    schedule: ScheduleName = Field("cubic", description="how pruning develops over the run")
     drive: Auto | Literal["target", "probability"] = Field(
         "auto",
         description="target: the schedule shapes a rise to target_sparsity; probability: it gives the probability of a "
@@ -294,7 +247,7 @@ class ExportSpec(_Part):
         1e-5, description="largest allowed relative difference of a loss"
     )
     variants: tuple[VariantName, ...] = Field(
-        (), description="files beside the three plain ones: packed, fp16, int8, scorer, sparse"
+        (), description=f"files beside the three plain ones: {', '.join(VARIANTS)}"
     )
     values: Literal["smallest", "float32", "float16", "int8", "int4"] = Field(
         "smallest", description="of packed files; smallest: whose loss rises no more than variant_loss"
@@ -312,13 +265,14 @@ class RunSpec(_Part):
     mode: ModeName = Field("coevo", description="coevo: a ring of encoders and decoders; canonical: one autoencoder")
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(0, description="random seed")
     device: str = Field("auto", description="auto, cpu, cuda[:n] or mps")
-    precision: Literal["float32", "float64", "bf16"] = Field(
-        "float32", description="number format of training; bf16: float32 weights, products in bfloat16"
+    precision: Literal["float32", "float64", "bf16", "tf32"] = Field(
+        "float32",
+        description="number format of training; bf16, tf32: float32 weights, products in bfloat16 or, on CUDA, in TF32",
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="compiled training on a CPU; auto: when the run is long enough to repay the compiler"
     )
-    checkpoint_every: Count = Field(10, description="generations between two checkpoints")
+    checkpoint_every: Count = Field(10, description="epochs between two checkpoints")
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     train: TrainSpec = TrainSpec()
@@ -350,9 +304,14 @@ def regrowth_possible(spec: RunSpec) -> bool:
     return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
 
 
-def rule_traits(spec: RunSpec) -> RuleTraits:
-    """Return what the evolution rule of a spec can do; one autoencoder alone has no partners and no space."""
-    return RULE_TRAITS[spec.evolve.rule] if spec.mode == "coevo" else RULE_TRAITS["alone"]
+def rule_of(spec: RunSpec) -> str:
+    """Return the evolution rule of a spec, a name in :data:`aecompress.registry.RULES`; "auto" where it is open."""
+    return spec.evolve.rule if spec.mode == "coevo" else rules_of(spec.mode)[0]
+
+
+def rule_facts(name: str) -> RuleRow:
+    """Return the facts of a rule; of "auto", which may become any, those of an ordinary one."""
+    return RuleRow(visit="", about="") if name == "auto" else RULES[name]
 
 
 def metric_of(loss: str) -> MetricName:

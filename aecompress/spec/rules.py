@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aecompress.spec.fields import RULE_TRAITS, EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_traits
-from aecompress.spec.toml import flatten
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, listed
+from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
 
 
 class Contradiction(NamedTuple):
@@ -20,7 +20,7 @@ class Contradiction(NamedTuple):
     """Where a user corrects it: a dotted field, or a section."""
     broken: Callable[[RunSpec], bool]
     sentence: str
-    """What the user reads; in braces: parts of the spec, ``field`` and ``value``, and the names of :func:`_named`."""
+    """What the user reads; in braces: parts of the spec, and the names of :func:`_named`."""
     example: Mapping[str, Any]
     """Fields of a spec that has this fault."""
 
@@ -37,7 +37,7 @@ class Ignored(NamedTuple):
 
 def contradictions(spec: RunSpec) -> list[str]:
     """Return the faults between fields that are each valid."""
-    return [sentence_of(row.field, row.sentence, spec) for row in CONTRADICTIONS if row.broken(spec)]
+    return [sentence_of(row.sentence, spec) for row in CONTRADICTIONS if row.broken(spec)]
 
 
 def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
@@ -50,10 +50,9 @@ def ignored(spec: RunSpec, sources: Mapping[str, str]) -> list[str]:
     ]
 
 
-def sentence_of(field: str, sentence: str, spec: RunSpec, **more: Any) -> str:
+def sentence_of(sentence: str, spec: RunSpec, **more: Any) -> str:
     """Return the sentence with its braces filled from the spec, and from ``more``."""
-    value = flatten(spec.model_dump()).get(field)
-    return sentence.format(field=field, value=value, **_named(spec), **more)
+    return sentence.format(**_named(spec), **more)
 
 
 def _named(spec: RunSpec) -> dict[str, Any]:
@@ -66,6 +65,10 @@ def _named(spec: RunSpec) -> dict[str, Any]:
         "target": _target(spec),
         "output_activation": _output(spec),
         "code_activation": _code(spec),
+        "newest_variant": _newest_variant(spec),
+        "watching": listed(repr(name) for name, row in OPERATORS.items() if row.needs == "stats"),
+        "with_published_form": listed(name for name, row in OPERATORS.items() if row.published),
+        "differing": listed(repr(name) for name, rule in RULES.items() if rule.own_budgets),
     }
 
 
@@ -95,8 +98,22 @@ def _published(spec: RunSpec) -> bool:
     return spec.prune.form == "published" or (spec.prune.form == "auto" and _by_probability(spec))
 
 
-def _interactions(spec: RunSpec) -> bool:
-    return spec.data.source.startswith("interactions:")
+def _needs_stats(spec: RunSpec) -> bool:
+    """Return whether the operator watches activations over training."""
+    return spec.prune.operator in OPERATORS and OPERATORS[spec.prune.operator].needs == "stats"
+
+
+def _rises(spec: RunSpec) -> bool:
+    return spec.prune.schedule in SCHEDULES and SCHEDULES[spec.prune.schedule].rise
+
+
+def _newest_variant(spec: RunSpec) -> tuple[int, str]:
+    """Return the highest opset that a requested variant needs, and which does."""
+    return max(((VARIANTS[name].opset, name) for name in spec.export.variants), default=(0, ""))
+
+
+def _rule(spec: RunSpec) -> RuleRow:
+    return rule_facts(rule_of(spec))
 
 
 def dominance_possible(spec: RunSpec) -> bool:
@@ -110,8 +127,11 @@ def _lacks_dense_cell(spec: RunSpec) -> bool:
     return limited and spec.evolve.budgets != "auto" and 0.0 not in _budgets(spec)
 
 
-_OF_INTERACTIONS = "{field} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
-_INTERACTIONS = {"data.source": "interactions:pairs.csv"}
+NO_PUBLISHED_FORM = (
+    "prune.operator = {prune.operator!r}: has no published form, so a probability cannot drive it; choose "
+    "{with_published_form}, or prune to a target"
+)
+"""Of an operator of ours; of a plug-in's it is known when the plan loads it."""
 _LAYERS = [{"out": 4}]
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
@@ -129,8 +149,9 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "export.opset",
-        lambda spec: spec.export.opset < 18 and "packed" in spec.export.variants,
-        "export.opset = {export.opset}: packed files need the operators of 18; choose 18 or more",
+        lambda spec: spec.export.opset < _newest_variant(spec)[0],
+        "export.opset = {export.opset}: {newest_variant[1]} files need the operators of {newest_variant[0]}; choose "
+        "{newest_variant[0]} or more",
         {"export.opset": 17, "export.variants": ("packed",)},
     ),
     Contradiction(
@@ -141,9 +162,9 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "train.epochs",
-        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or spec.prune.operator == "variance"),
+        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or _needs_stats(spec)),
         "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator than "
-        "'variance'",
+        "{watching}",
         {"train.epochs": 0, "model.init": "model.onnx", "prune.operator": "variance"},
     ),
     Contradiction(
@@ -218,8 +239,8 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.schedule",
-        lambda spec: _by_probability(spec) and spec.prune.schedule == "cubic",
-        "prune.schedule = 'cubic': is a rise to a target, not a probability; choose another schedule",
+        lambda spec: _by_probability(spec) and _rises(spec),
+        "prune.schedule = {prune.schedule!r}: is a rise to a target, not a probability; choose another schedule",
         {"prune.operator": "random", "prune.probability": 0.5},
     ),
     Contradiction(
@@ -244,8 +265,10 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: _published(spec) and spec.prune.operator == "magnitude",
-        "prune.operator = 'magnitude': has no published form; choose random, variance or conjunctive",
+        lambda spec: (
+            _published(spec) and spec.prune.operator in OPERATORS and not OPERATORS[spec.prune.operator].published
+        ),
+        NO_PUBLISHED_FORM,
         {"prune.operator": "magnitude", "prune.schedule": "fixed", "prune.probability": 0.5},
     ),
     Contradiction(
@@ -255,71 +278,29 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         {"prune.operator": "random", "prune.schedule": "fixed", "prune.probability": 0.5, "prune.granularity": "unit"},
     ),
     Contradiction(
-        "data.key",
-        lambda spec: _interactions(spec) and bool(spec.data.key),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.key": "rows"},
-    ),
-    Contradiction(
-        "data.val",
-        lambda spec: _interactions(spec) and bool(spec.data.val),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.val": "val.npy"},
-    ),
-    Contradiction(
-        "data.test",
-        lambda spec: _interactions(spec) and bool(spec.data.test),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.test": "test.npy"},
-    ),
-    Contradiction(
-        "data.labels",
-        lambda spec: _interactions(spec) and bool(spec.data.labels),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.labels": "labels.npy"},
-    ),
-    Contradiction(
-        "data.scaling",
-        lambda spec: _interactions(spec) and spec.data.scaling not in ("auto", "none"),
-        _OF_INTERACTIONS,
-        {**_INTERACTIONS, "data.scaling": "minmax"},
-    ),
-    Contradiction(
-        "compile",
-        lambda spec: _interactions(spec) and spec.compile == "on",
-        "compile = 'on': rows of interactions are trained uncompiled; leave it out",
-        {**_INTERACTIONS, "compile": "on"},
-    ),
-    Contradiction(
-        "compile",
-        lambda spec: rule_traits(spec).changes_partners and spec.compile == "on",
-        "compile = 'on': networks that change partners train uncompiled under {evolve.rule!r}; leave it out",
-        {"evolve.rule": "opponents", "compile": "on"},
-    ),
-    Contradiction(
         "train.epochs",
-        lambda spec: rule_traits(spec).changes_partners and spec.train.epochs == 0,
+        lambda spec: _rule(spec).changes_partners and spec.train.epochs == 0,
         "train.epochs = 0: evolve.rule = {evolve.rule!r} is a way of training; choose 'pair'",
         {"evolve.rule": "opponents", "train.epochs": 0, "model.init": "model.onnx"},
     ),
     Contradiction(
         "prune.per_generation",
-        lambda spec: rule_traits(spec).pruned_once and spec.prune.per_generation not in ("auto", 1),
+        lambda spec: _rule(spec).pruned_once and spec.prune.per_generation not in ("auto", 1),
         "prune.per_generation = {prune.per_generation}: a {evolve.rule} population is pruned once all pairs have "
         "trained; set it to 1",
         {"evolve.rule": "panmictic", "prune.per_generation": 2},
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: rule_traits(spec).prunes_first and spec.prune.operator == "variance",
-        "prune.operator = 'variance': needs activations of several batches, and {evolve.rule} prunes after one; choose "
-        "evolve.rule = 'pair' or another operator",
+        lambda spec: _rule(spec).prunes_first and _needs_stats(spec),
+        "prune.operator = {prune.operator!r}: needs activations of several batches, and {evolve.rule} prunes after "
+        "one; choose evolve.rule = 'pair' or another operator",
         {"evolve.rule": "pair-prune-first", "prune.operator": "variance"},
     ),
     Contradiction(
         "prune.masks",
         lambda spec: (
-            rule_traits(spec).prunes_first
+            _rule(spec).prunes_first
             and (spec.prune.masks, drive_of(spec.prune)) == ("free", "target")
             and spec.prune.operator != "none"
         ),
@@ -338,12 +319,6 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         lambda spec: spec.data.test == "-",
         "data.test = '-': standard input gives the rows of DATA alone; name a file",
         {"data.test": "-"},
-    ),
-    Contradiction(
-        "compile",
-        lambda spec: spec.precision == "float64" and spec.compile == "on",
-        "compile = 'on': compiled training is in float32; set precision to float32 or compile to auto",
-        {"precision": "float64", "compile": "on"},
     ),
     Contradiction(
         "precision",
@@ -395,14 +370,14 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         lambda spec: (
             isinstance(spec.evolve.budgets, tuple)
             and spec.evolve.rule != "auto"
-            and not RULE_TRAITS[spec.evolve.rule].own_budgets
+            and not rule_facts(spec.evolve.rule).own_budgets
         ),
-        "evolve.budgets = {budgets}: cells can differ under evolve.rule = 'dominance', not {evolve.rule!r}",
+        "evolve.budgets = {budgets}: cells can differ under evolve.rule = {differing}, not {evolve.rule!r}",
         {"evolve.cells": 3, "evolve.budgets": (0.0, 0.5, 0.8), "evolve.rule": "pair"},
     ),
     Contradiction(
         "evolve.rule",
-        lambda spec: RULE_TRAITS[spec.evolve.rule].own_budgets and not dominance_possible(spec),
+        lambda spec: rule_facts(spec.evolve.rule).own_budgets and not dominance_possible(spec),
         "evolve.rule = {evolve.rule!r}: needs pruning to a target with fixed masks, in synchronous order; choose "
         "evolve.rule = 'pair'",
         {"evolve.rule": "dominance", "evolve.order": "asynchronous"},
@@ -420,7 +395,7 @@ IGNORED: tuple[Ignored, ...] = (
     ),
     Ignored(
         tuple(f"evolve.{name}" for name in _SPATIAL),
-        lambda spec: spec.mode == "coevo" and not rule_traits(spec).spatial,
+        lambda spec: spec.mode == "coevo" and not _rule(spec).spatial,
         "a {evolve.rule} population has no space and no selection; leave it out",
         {"evolve.rule": "panmictic"},
     ),

@@ -129,6 +129,8 @@ def read_study(path: Path) -> Study:
     Raises:
         SpecError: with every fault, each naming the file, the place and the value.
     """
+    from aecompress.plan.data import request_of  # imports torch
+
     tables = read_toml(path)
     try:
         table = StudyTable.model_validate(tables)
@@ -155,6 +157,7 @@ def read_study(path: Path) -> Study:
                 for key, value in group.fields.items()
             }
             resolved[group.name] = resolve(flags, preset=group.preset)
+            request_of(resolved[group.name].spec.data, 0)  # what a kind of data refuses is a fault of the study too
         except SpecError as fault:
             named = f"{path}, group {group.name!r}: "
             faults += [each if str(path) in each else named + each for each in fault.faults]

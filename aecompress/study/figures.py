@@ -270,7 +270,7 @@ def run_figures(log: Sequence[Event], activations: dict[str, Floats]) -> dict[st
     drawn: dict[str, tuple[str, Any]] = {}
     if past:
         by_probability = any(isinstance(one, Started) and one.setting("prune.drive") == "probability" for one in log)
-        drawn["loss"] = ("Loss by generation; thin lines are the cells.", loss_curves(past))
+        drawn["loss"] = ("Loss by epoch; thin lines are the cells.", loss_curves(past))
         drawn["sparsity"] = ("Sparsity over time; a line for each cell.", sparsity_curves(past, by_probability))
     if layers:
         drawn["layers"] = ("Sparsity of each layer over time, mean over the cells.", layer_map(layers))
@@ -300,7 +300,7 @@ def loss_curves(past: Sequence[Generation]) -> Any:
     chart.plot(generations, training, color=COLOURS[0], alpha=0.35, linewidth=0.8)
     chart.plot(generations, np.nanmin(training, axis=1), color=COLOURS[0], label="training, best cell")
     chart.plot(generations, np.nanmin(validation, axis=1), color=COLOURS[1], label="validation, best cell")
-    chart.set(xlabel="generation", ylabel=past[-1].metric, yscale="log")
+    chart.set(xlabel="epoch", ylabel=past[-1].metric, yscale="log")
     chart.legend(frameon=False)
     return figure
 
@@ -312,7 +312,7 @@ def sparsity_curves(past: Sequence[Generation], by_probability: bool) -> Any:
     chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
     label = "pruning probability of the schedule" if by_probability else "target of the schedule, mean"
     chart.plot(generations, [event.target for event in past], "k--", label=label)
-    chart.set(xlabel="generation", ylabel="sparsity")
+    chart.set(xlabel="epoch", ylabel="sparsity")
     chart.legend(frameon=False)
     return figure
 
@@ -328,7 +328,7 @@ def layer_map(layers: Sequence[LayerSparsity]) -> Any:
     )  # fmt: skip
     chart.grid(False)
     chart.set_yticks(range(len(values)), layers[-1].layers)
-    chart.set(xlabel="generation")
+    chart.set(xlabel="epoch")
     figure.colorbar(image, label="sparsity")
     return figure
 

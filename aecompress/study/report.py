@@ -101,7 +101,7 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
             f"{start.setting('data.source')}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
         ),
         ("models", f"{start.cells}, of {start.parameters:,} parameters"),
-        ("generations", f"{start.generations:,}"),
+        ("epochs", f"{start.generations:,}"),
         ("trained", start.engine),
         ("seed", str(start.setting("seed"))),
         ("device", f"{start.device} on {status.get('host', 'an unknown machine')}"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecompress.data.arrays import checked, read_labels, read_rows, split_rows
+from aecompress.data.arrays import checked, read_labels, split_rows
 from aecompress.data.base import Raw, Request
 from aecompress.errors import DataError
 
@@ -45,20 +45,6 @@ def test_the_first_value_that_is_not_finite_is_named(value: float, dtype: str) -
     rows[2, 1, 1] = rows[3, 0, 0] = value
     with pytest.raises(DataError, match=rf"here: row 2, column 4 is {value}; remove or fill in such values first"):
         checked("here", rows)
-
-
-# ---------------------------------------------------------------- read_rows
-
-
-def test_rows_for_a_model_keep_their_shape_and_order(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).random((5, 2, 3))
-    np.save(tmp_path / "rows.npy", rows)
-    assert np.array_equal(read_rows(Request(source="rows.npy", directory=tmp_path)), rows)
-
-
-def test_interactions_are_not_rows_for_a_model() -> None:
-    with pytest.raises(DataError, match=r"interactions:p\.csv: is for training; give rows as \.npy or \.npz"):
-        read_rows(Request(source="interactions:p.csv"))
 
 
 # ---------------------------------------------------------------- split_rows

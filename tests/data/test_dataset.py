@@ -11,7 +11,7 @@ import pytest
 
 from aecompress.data.base import Request
 from aecompress.data.chosen import Chosen
-from aecompress.data.dataset import Dataset, load, write_npz
+from aecompress.data.dataset import Dataset, load, read_rows, write_npz
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.errors import DataError
 
@@ -147,7 +147,7 @@ def test_facts_tell_0_1_rows_from_unit_rows_from_real_ones(
     request = Request(source=saved(tmp_path / "a.npy", rows), scaling="none", split=(1, 0, 0))
     facts = load(request).facts
     assert (facts.rows, facts.inputs, facts.binary, facts.unit) == (4, 4, binary, unit)
-    assert (facts.shape, facts.kind, facts.sparse) == ((4,), "rows", False)
+    assert (facts.shape, facts.sparse) == ((4,), False)
 
 
 @pytest.mark.parametrize("kind", ["auto", "minmax", "standard"])
@@ -260,3 +260,14 @@ def tiny() -> Dataset:
         fingerprint="0" * 16,
         notes={},
     )
+
+
+def test_rows_for_a_model_keep_their_shape_and_order(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((5, 2, 3))
+    np.save(tmp_path / "rows.npy", rows)
+    assert np.array_equal(read_rows(Request(source="rows.npy", directory=tmp_path)), rows)
+
+
+def test_interactions_are_not_rows_for_a_model() -> None:
+    with pytest.raises(DataError, match=r"interactions:p\.csv: is for training; give rows as \.npy or \.npz"):
+        read_rows(Request(source="interactions:p.csv"))

@@ -15,24 +15,29 @@ from aecompress.cli.main import app
 from aecompress.data.base import Request
 from aecompress.data.dataset import load, write_npz
 from aecompress.data.describe import describe
-from aecompress.data.interactions import few
-from aecompress.data.kinds import KINDS, check_installed
+from aecompress.data.kinds import check_installed
 from aecompress.data.sources.registry import SOURCES
+from aecompress.data.sparse import few
 from aecompress.errors import DataError
+from aecompress.spec.fields import DataSpec
+from tests.commands import aecompress
+from tests.data import ordered
 from tests.data.test_interactions import SMALL
 
 EXAMPLES = {"rows": "digits", "interactions": f"interactions:{SMALL}"}
-"""A source of each kind: a new row of KINDS needs one here."""
+"""A source of each kind: a new kind needs one here."""
+KINDS = {row.kind.name: row.kind for row in SOURCES.values()}
 
 
 def test_every_kind_has_a_source_and_an_example_here() -> None:
-    assert EXAMPLES.keys() == KINDS.keys() == {row.kind for row in SOURCES.values()}
+    assert EXAMPLES.keys() == KINDS.keys()
+    assert all(kind.why_only and set(kind.only) < set(DataSpec.model_fields) for kind in KINDS.values() if kind.only)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_is_loaded_and_described(kind: str) -> None:
     dataset = load(Request(source=EXAMPLES[kind]))
-    assert dataset.kind == dataset.facts.kind == kind
+    assert dataset.kind.name == kind
     assert dataset.facts.sparse == KINDS[kind].sparse
     assert dataset.facts.shape == dataset.shape and np.prod(dataset.shape) == dataset.facts.inputs
     assert list(dataset.splits) == ["train", "validation", "test"]
@@ -81,7 +86,7 @@ def test_a_kind_whose_module_is_missing_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, command: str
 ) -> None:
     module = KINDS[kind].needs
-    check_installed(kind)
+    check_installed(KINDS[kind])
     monkeypatch.setitem(sys.modules, module, None)  # what an import finds where the module is not installed
     missing = f"{kind}:{tmp_path / 'not-even-there.csv'}"
     output = ["-o", str(tmp_path / "r")] if command == "prune" else []
@@ -89,3 +94,19 @@ def test_a_kind_whose_module_is_missing_is_refused_before_any_work(
     assert result.exit_code == 2
     assert result.stderr == f"aecompress: {kind}: needs {module}; pip install 'aecompress[{kind}]'\n"
     assert result.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_toy_kind_is_one_row_and_carries_out_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "ordered", ordered.ROW)
+    rows = np.linspace(0, 1, 40)[:, None] * np.ones(6)
+    np.savetxt(tmp_path / "rows.txt", rows)
+    words = [f"ordered:{tmp_path / 'rows.txt'}", "--epochs", "2", "--cells", "3", "--hidden", "4", "--latent", "2"]
+    refused = aecompress("prune", *words, "--test", "t.npy", "-o", tmp_path / "r")
+    assert refused.returncode == 2 and not (tmp_path / "r").exists()
+    assert (
+        refused.stderr == "aecompress: data.test = 't.npy': ordered rows are cut where the shares end; leave it out\n"
+    )
+    done = aecompress("prune", *words, "--quiet", "-o", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "r" / "model" / "config.json").read_text())["metrics"]
+    assert metrics["test_drift"] == pytest.approx(rows[-1, 0] - rows[36, 0], abs=1e-6)

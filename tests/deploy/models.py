@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,7 +40,13 @@ def tiny_model(activation: str = "gelu", seed: int = 0, inputs: int = INPUTS, la
         tensors[layer.name + ".weight"] = random.normal(size=(layer.outputs, layer.inputs)).astype(np.float32).T.copy()
         tensors[layer.name + ".bias"] = random.normal(size=layer.outputs).astype(np.float32)
     scaling = {"kind": "minmax", "offset": [0.5] * inputs, "divisor": [2.0] * inputs}
-    return Model(encoder, decoder, tensors, scaling, {"name": "tiny", "metric": "mse", "metrics": {"test_mse": 0.5}})
+    return Model(
+        encoder=encoder,
+        decoder=decoder,
+        tensors=tensors,
+        scaling=scaling,
+        about={"name": "tiny", "metric": "mse", "metrics": {"test_mse": 0.5}},
+    )
 
 
 def tiny_rows(count: int = 20, inputs: int = INPUTS, seed: int = 1) -> Floats:
@@ -48,9 +54,17 @@ def tiny_rows(count: int = 20, inputs: int = INPUTS, seed: int = 1) -> Floats:
     return np.random.default_rng(seed).random((count, inputs), dtype=np.float32)
 
 
+def build_all(
+    model: Model, opset: int, metadata: Mapping[str, str], compacted: bool = True
+) -> dict[str, onnx.ModelProto]:
+    """The plain files by part: input -> latent, latent -> reconstruction, input -> reconstruction."""
+    chains = graph.chains(model, compacted).items()
+    return {part: graph.build(chain, part, opset, metadata) for part, chain in chains}
+
+
 def write_onnx(folder: Path, model: Model, opset: int = 18, compacted: bool = True) -> Path:
     """The three ONNX files of a model, as a run writes them."""
-    for part, proto in graph.build_all(model, opset, METADATA, compacted).items():
+    for part, proto in build_all(model, opset, METADATA, compacted).items():
         (folder / f"{part}.onnx").write_bytes(proto.SerializeToString(deterministic=True))
     return folder
 

@@ -34,7 +34,13 @@ def networks(draw: st.DrawFn) -> Model:
             bias = random.normal(size=after) * (random.random(after) < draw(st.sampled_from([0.0, 0.5, 1.0])))
             tensors[name + ".bias"] = bias.astype(np.float32)
         chains.append(tuple(layers))
-    return Model(chains[0], chains[1], tensors, {"kind": "none", "offset": 0.0, "divisor": 1.0}, {})
+    return Model(
+        encoder=chains[0],
+        decoder=chains[1],
+        tensors=tensors,
+        scaling={"kind": "none", "offset": 0.0, "divisor": 1.0},
+        about={},
+    )
 
 
 def rows_for(width: int, count: int = 5) -> np.ndarray:

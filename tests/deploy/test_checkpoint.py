@@ -74,6 +74,7 @@ def test_the_config_is_plain_json_that_says_what_is_in_the_weights(tmp_path: Pat
     ]
     assert (config["parameters"], config["zeros"], config["sparsity"]) == (109, 7, 7 / 109)
     assert config["scaling"] == model.scaling
+    assert config["shape"] == [6]
     assert config["metrics"] == {"test_mse": 0.5}
 
 
@@ -248,6 +249,20 @@ def test_a_tensor_that_is_not_float32_is_refused(folder: Path) -> None:
 def test_a_model_of_a_later_format_is_refused(folder: Path) -> None:
     configure(folder, format=checkpoint.FORMAT + 1)
     with pytest.raises(DataError, match=r"config\.json.*format"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("shape", [None, 6, [], [0], [6.0], [True], ["6"], [2, 2]])
+def test_a_shape_that_is_none_or_not_that_of_the_layers_is_refused(folder: Path, shape: object) -> None:
+    configure(folder, shape=shape)
+    with pytest.raises(DataError, match=r"config\.json: is not a model's config .*; make the model again"):
+        load_model(folder)
+
+
+def test_a_config_without_a_shape_is_refused_by_its_name(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if key != "shape"}))
+    with pytest.raises(DataError, match=r"config\.json: is not a model's config .*shape.*; make the model again"):
         load_model(folder)
 
 

@@ -18,7 +18,7 @@ from aecompress.deploy.compact import Chain, chain_of
 from aecompress.layers.activations import ACTIVATIONS
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
-from tests.deploy.models import weighted
+from tests.deploy.models import build_all, weighted
 from tests.deploy.networks import networks, rows_for
 
 
@@ -148,18 +148,18 @@ def test_unread_inputs_are_skipped_by_one_gather_where_it_pays() -> None:
 
 def test_a_latent_unit_goes_from_the_joined_graph_alone() -> None:
     model = Model(
-        (dense("encoder.0", 2, 2, "relu"),),
-        (dense("decoder.0", 2, 2, "identity"),),
-        {
+        encoder=(dense("encoder.0", 2, 2, "relu"),),
+        decoder=(dense("decoder.0", 2, 2, "identity"),),
+        tensors={
             "encoder.0.weight": np.array([[1, 0], [1, 0]], np.float32),
             "encoder.0.bias": np.array([0, 3], np.float32),
             "decoder.0.weight": np.array([[1, 1], [2, 0]], np.float32),
             "decoder.0.bias": np.zeros(2, np.float32),
         },
-        {},
-        {},
+        scaling={},
+        about={},
     )
-    protos = graph.build_all(model, 18, {})
+    protos = build_all(model, 18, {})
     shapes = {
         part: [tuple(numpy_helper.to_array(t).shape) for t in proto.graph.initializer if "weight" in t.name]
         for part, proto in protos.items()

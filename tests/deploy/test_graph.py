@@ -18,8 +18,8 @@ from onnx import numpy_helper
 
 from aecompress.deploy import graph, reference
 from aecompress.deploy.compact import chain_of
-from aecompress.spec.fields import ActivationName
-from tests.deploy.models import INPUTS, LATENT, METADATA, chain, tiny_model, tiny_rows, write_onnx
+from aecompress.layers.names import ActivationName
+from tests.deploy.models import INPUTS, LATENT, METADATA, build_all, chain, tiny_model, tiny_rows, write_onnx
 
 ACTIVATIONS = get_args(ActivationName)
 OPSETS = (13, 18, 20, 21)
@@ -41,7 +41,7 @@ def session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 @each_graph
 def test_a_graph_is_valid_and_says_its_opset(activation: str, opset: int) -> None:
-    protos = graph.build_all(tiny_model(activation), opset, METADATA)
+    protos = build_all(tiny_model(activation), opset, METADATA)
     assert tuple(protos) == tuple(graph.PARTS) == tuple(ENDS)
     for proto in protos.values():
         onnx.checker.check_model(proto, full_check=True)
@@ -56,7 +56,7 @@ def test_onnxruntime_computes_what_the_reference_computes_at_any_batch(activatio
     latent, reconstruction = reference.reconstruct(model, rows)
     feeds = {"encoder": rows, "decoder": latent.astype(np.float32), "autoencoder": rows}
     expected = {"encoder": latent, "decoder": reconstruction, "autoencoder": reconstruction}
-    for part, proto in graph.build_all(model, opset, METADATA).items():
+    for part, proto in build_all(model, opset, METADATA).items():
         runner = session(proto)
         for batch in (1, 7):
             (got,) = runner.run(None, {ENDS[part][0]: feeds[part][:batch]})
@@ -66,7 +66,7 @@ def test_onnxruntime_computes_what_the_reference_computes_at_any_batch(activatio
 
 @pytest.mark.parametrize("part", ENDS)
 def test_inputs_and_outputs_have_their_names_and_a_dynamic_batch(part: str) -> None:
-    proto = graph.build_all(tiny_model(), 18, METADATA)[part]
+    proto = build_all(tiny_model(), 18, METADATA)[part]
     runner = session(proto)
     source, width, result, out = ENDS[part]
     assert [(node.name, node.shape, node.type) for node in runner.get_inputs()] == [
@@ -81,7 +81,7 @@ def test_inputs_and_outputs_have_their_names_and_a_dynamic_batch(part: str) -> N
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_weights_lie_in_the_file_under_torchs_names_without_a_transpose(activation: str) -> None:
     model = tiny_model(activation)
-    proto = graph.build_all(model, 18, METADATA, compacted=False)["autoencoder"]
+    proto = build_all(model, 18, METADATA, compacted=False)["autoencoder"]
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     for name, tensor in model.tensors.items():
         assert stored[name].dtype == np.float32
@@ -93,7 +93,7 @@ def test_weights_lie_in_the_file_under_torchs_names_without_a_transpose(activati
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_file_is_whole_in_itself(activation: str) -> None:
-    for proto in graph.build_all(tiny_model(activation), 13, METADATA).values():
+    for proto in build_all(tiny_model(activation), 13, METADATA).values():
         known = {value.name for value in (*proto.graph.input, *proto.graph.initializer)}
         for node in proto.graph.node:
             assert node.domain == ""
@@ -118,7 +118,7 @@ def test_a_file_is_whole_in_itself(activation: str) -> None:
 )
 def test_a_layer_is_a_gemm_and_its_activation(activation: str, opset: int, operators: list[str]) -> None:
     model = tiny_model(activation)
-    proto = graph.build_all(model, opset, METADATA, compacted=False)["autoencoder"]
+    proto = build_all(model, opset, METADATA, compacted=False)["autoencoder"]
     assert [node.op_type for node in proto.graph.node] == operators * len(model.layers)
     names = [node.name for node in proto.graph.node]
     assert len(set(names)) == len(names)
@@ -140,7 +140,7 @@ def test_layers_may_each_have_their_own_activation() -> None:
 
 
 def test_metadata_is_there_and_sorted() -> None:
-    for proto in graph.build_all(tiny_model(), 18, {"b": "2", "c": "3", "a": "1"}).values():
+    for proto in build_all(tiny_model(), 18, {"b": "2", "c": "3", "a": "1"}).values():
         assert [(entry.key, entry.value) for entry in proto.metadata_props] == [("a", "1"), ("b", "2"), ("c", "3")]
     assert session(proto).get_modelmeta().custom_metadata_map == {"a": "1", "b": "2", "c": "3"}
 
@@ -148,14 +148,14 @@ def test_metadata_is_there_and_sorted() -> None:
 @each_graph
 def test_equal_models_give_equal_bytes(activation: str, opset: int) -> None:
     turned = dict(reversed(METADATA.items()))
-    first = graph.build_all(tiny_model(activation), opset, METADATA)
-    second = graph.build_all(tiny_model(activation), opset, turned)
+    first = build_all(tiny_model(activation), opset, METADATA)
+    second = build_all(tiny_model(activation), opset, turned)
     for part in graph.PARTS:
         assert first[part].SerializeToString(deterministic=True) == second[part].SerializeToString(deterministic=True)
 
 
 def test_another_weight_gives_other_bytes() -> None:
-    first, second = (graph.build_all(tiny_model(seed=seed), 18, METADATA) for seed in (0, 1))
+    first, second = (build_all(tiny_model(seed=seed), 18, METADATA) for seed in (0, 1))
     for part in graph.PARTS:
         assert first[part].SerializeToString(deterministic=True) != second[part].SerializeToString(deterministic=True)
 
@@ -203,7 +203,7 @@ def test_nothing_of_this_machine_is_in_the_bytes(tmp_path: Path, activation: str
 
 
 def test_the_parts_joined_are_the_autoencoder() -> None:
-    protos = graph.build_all(tiny_model(), 18, METADATA)
+    protos = build_all(tiny_model(), 18, METADATA)
     assert [node.op_type for node in protos["autoencoder"].graph.node] == [
         node.op_type for part in ("encoder", "decoder") for node in protos[part].graph.node
     ]

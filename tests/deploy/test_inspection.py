@@ -33,7 +33,13 @@ def test_zeros_unfed_and_unread_units_are_counted() -> None:
         "decoder.0.weight": array([0, 2, 0], [0, 3, 1e-45]).T,  # unit 0 of the code is read by nobody
         "decoder.0.bias": array(0, 0),
     }
-    model = Model((dense("encoder.0", 2, 3, "relu"),), (dense("decoder.0", 3, 2, "sigmoid"),), tensors, {}, {})
+    model = Model(
+        encoder=(dense("encoder.0", 2, 3, "relu"),),
+        decoder=(dense("decoder.0", 3, 2, "sigmoid"),),
+        tensors=tensors,
+        scaling={},
+        about={},
+    )
     assert describe(model) == [
         {
             "layer": "encoder.0",

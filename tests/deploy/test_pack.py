@@ -143,7 +143,6 @@ def test_a_large_tensor_takes_at_most_a_third_more_than_its_entropy(density: flo
     bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}[values]
     share = np.count_nonzero(weight) / weight.size
     bound = (np.count_nonzero(weight) * bits + weight.size * entropy([share, 1 - share], base=2)) / 8
-    assert pack.entropy_bytes({"w": weight}, bits) == pytest.approx(bound)
     proto = layer_graph(weight, pack.pack(weight, values).places, values)
     assert bound * 0.97 < proto.ByteSize() - 256 * 4 <= bound * (1.36 if density < 0.03 else 1.33)
 

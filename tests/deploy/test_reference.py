@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from aecompress.deploy import reference
 from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.names import ActivationName
 from aecompress.nets import losses
-from aecompress.spec.fields import ActivationName, MetricName
+from aecompress.spec.fields import MetricName
 from tests.deploy.models import tiny_model, tiny_rows
 from tests.modules import MODULES
 

@@ -48,7 +48,7 @@ def test_a_busy_machine_keeps_no_file_and_the_note_says_so(seed: int) -> None:
     noisy = {batch: np.exp(2 * draws.standard_normal((50, 3))) for batch in (1, 64)}
     found, note = faster_method(BOTH, noisy)
     assert found is None
-    assert note == f"not kept, {BUSY}; `aecompress export RUN --variants int8` measures again"
+    assert note == f"not kept, {BUSY}; `aecompress export RUN --variants int8` times it again"
 
 
 def test_two_that_could_not_be_told_apart_give_static() -> None:

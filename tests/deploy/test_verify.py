@@ -18,8 +18,18 @@ from aecompress.deploy import expected, graph, reference, session, verify
 from aecompress.deploy.checkpoint import Floats, Model, save_rows
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
-from aecompress.spec.fields import ActivationName
-from tests.deploy.models import INPUTS, edit, edit_tensor, hide_names, rename, tiny_model, tiny_rows, write_model
+from aecompress.layers.names import ActivationName
+from tests.deploy.models import (
+    INPUTS,
+    build_all,
+    edit,
+    edit_tensor,
+    hide_names,
+    rename,
+    tiny_model,
+    tiny_rows,
+    write_model,
+)
 
 TOLERANCE = 1e-5
 ROWS = tiny_rows()
@@ -55,7 +65,7 @@ def failures(path: Path, model: Model, rows: Floats = ROWS) -> list[str]:
 @pytest.mark.parametrize("activation", ActivationName.__args__)
 def test_a_good_set_passes(tmp_path: Path, activation: str, opset: int) -> None:
     model = tiny_model(activation)
-    for part, proto in graph.build_all(model, opset, {}).items():
+    for part, proto in build_all(model, opset, {}).items():
         (tmp_path / f"{part}.onnx").write_bytes(proto.SerializeToString())
     result = verify.verify_set(tmp_path, model, ROWS, TOLERANCE, torch_losses(model, ROWS), 1e-5)
     assert result.first_failure == ""
@@ -187,7 +197,7 @@ def test_the_smallest_change_of_a_stored_weight_is_seen(folder: Path, model: Mod
 def test_a_swapped_activation_fails_by_its_values(folder: Path, model: Model) -> None:
     last = model.decoder[1]
     swapped = replace(model, decoder=(model.decoder[0], dense(last.name, last.inputs, last.outputs, "relu")))
-    (folder / "autoencoder.onnx").write_bytes(graph.build_all(swapped, 18, {})["autoencoder"].SerializeToString())
+    (folder / "autoencoder.onnx").write_bytes(build_all(swapped, 18, {})["autoencoder"].SerializeToString())
     assert len(failures(folder / "autoencoder.onnx", model)) == 6
 
 
@@ -447,15 +457,15 @@ def test_values_of_another_shape_or_not_finite_never_agree() -> None:
 
 def test_probes_fill_the_range_of_the_rows_on_every_input() -> None:
     rows = np.array([[0, -3], [0, 5]], np.float32)
-    drawn = expected.probes(rows, 2)
+    drawn = expected.probes(rows, (2,))
     assert drawn.shape == (64, 2)
     assert drawn.dtype == np.float32
     assert (drawn.min(0) < -2).all()
     assert (drawn.max(0) > 4).all()
     assert drawn.min() >= -3
     assert drawn.max() <= 5
-    assert np.array_equal(drawn, expected.probes(rows, 2))
-    assert 0 <= expected.probes(rows[:0], 2).min() < 0.1 < 0.9 < expected.probes(rows[:0], 2).max() <= 1
+    assert np.array_equal(drawn, expected.probes(rows, (2,)))
+    assert 0 <= expected.probes(rows[:0], (2,)).min() < 0.1 < 0.9 < expected.probes(rows[:0], (2,)).max() <= 1
 
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 100])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import math
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import Step, Training, steps_per_generation
 from aecompress.nets.layers import Trace
 from aecompress.population.state import Population, new_population
-from tests.modules import small_net
+from tests.modules import mirrored, small_net
 
 CPU = torch.device("cpu")
 ROWS = (torch.rand(47, 12, generator=torch.Generator().manual_seed(2)) > 0.4).float()
@@ -51,6 +52,34 @@ LOADS = [
         {"steps": 0},
     )
 ]
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "loss l1": {"loss": "l1", "batch": 7},
+    "loss bce": {"loss": "bce"},
+    "loss huber": {"loss": "huber"},
+    "activation tanh": {"activation": "tanh"},
+    "activation gelu": {"activation": "gelu"},
+    "activation leaky-relu": {"activation": "leaky-relu"},
+    "output identity": {"output": "identity"},
+    "family denoising": {"family": "denoising"},
+    "family variational": {"family": "variational"},
+    "a row a batch": {"batch": 1},
+    "one batch a pass": {"batch": 64},
+}
+"""What an engine trains as the eager one does, where it can; cuda/ has the cases of a CUDA device."""
+NOISE = {"plain": "none", "denoising": "input", "variational": "latent"}
+
+
+def workload(case: dict[str, Any]) -> Workload:
+    net = small_net(case.get("activation", "relu"), case.get("output", "sigmoid"))
+    family, batch = case.get("family", "plain"), case.get("batch", 6)
+    net = mirrored((7,), 3, 12, variational=True) if family == "variational" else net
+    return dataclasses.replace(LOAD, net=net, family=family, batch=batch)
+
+
+def can_on_a_cpu(name: str, case: str) -> bool:
+    return not ENGINES[name].why_not(workload(CASES[case]))
 
 
 def training(optimizer: str = "adam") -> Training:
@@ -103,6 +132,29 @@ def test_every_engine_trains_as_the_eager_one_and_twice_the_same_bits(name: str,
     again = passed(engine, start(optimizer), optimizer)
     for key, tensor in got.tensors().items():
         assert torch.equal(again.tensors()[key], tensor), key
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [pair for pair in itertools.product(ENGINES, CASES) if pair[0] != "eager" and can_on_a_cpu(*pair)]
+)
+def test_every_engine_trains_as_the_eager_one_whatever_it_trains(name: str, case: str) -> None:
+    load, loss = workload(CASES[case]), CASES[case].get("loss", "mse")
+    chosen = dataclasses.replace(
+        training(), batch=load.batch, loss=lambda generation: loss, noise=NOISE[load.family], noise_level=0.3
+    )
+    trained = []
+    for engine in (ENGINES[name], ENGINES["eager"]):
+        block = new_population(load.net, 3, 1, 1e-3, True, CPU, stats_batch=0)
+        steps = range(steps_per_generation(len(ROWS), load.batch))
+        engine.train(Work(net=load.net, training=chosen, block=block, rows=ROWS, steps=steps, poll=NOTHING))
+        trained.append(block)
+    assert_close(*trained)
+    assert not torch.equal(trained[0].weights, new_population(load.net, 3, 1, 1e-3, True, CPU, stats_batch=0).weights)
+
+
+def test_the_cases_of_a_cpu_reach_every_engine_that_compiles_there() -> None:
+    for name in ("numba-passes", "numba-steps"):
+        assert sum(can_on_a_cpu(name, case) for case in CASES) >= 9
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -171,6 +223,7 @@ def test_an_engine_has_its_rows_name_and_expects_an_end_only_where_it_can(name: 
         assert seconds > 0 and (bool(why) == math.isinf(seconds) or "triton" in why)
         if math.isfinite(seconds):
             could += 1
+            assert not engine.devices or load.device.type in engine.devices
             blocks = engine.layout(load)
             assert blocks.cells >= 1 and blocks.threads in (1, None)
             assert blocks.cores_take in ("operations", "blocks", "cells")
@@ -183,6 +236,7 @@ class Toy:
 
     name: ClassVar[str] = "toy"
     compiled: ClassVar[bool] = False
+    devices: ClassVar[tuple[str, ...]] = ()
 
     def why_not(self, load: Workload) -> str:
         return ""

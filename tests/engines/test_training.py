@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from aecompress import rng
+from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import walk_rates
+from tests.engines.cuda.cases import Case, work_of
 from tests.engines.test_eager import TRAINING, population
 
 
@@ -22,3 +24,19 @@ def test_a_walk_adds_one_normal_draw_per_cell_and_generation_within_its_bounds()
     before = new.learning_rate.clone()
     walk_rates(TRAINING, new)
     assert torch.equal(new.learning_rate, before)
+
+
+@pytest.mark.parametrize("name", ["eager", "cuda-graphs"])
+def test_products_are_rounded_in_training_alone(name: str) -> None:
+    work, seen = work_of(Case()), list[str]()
+
+    def poll() -> None:
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+
+    before = torch.backends.cuda.matmul.fp32_precision
+    short = dataclasses.replace(work, training=dataclasses.replace(work.training, tf32=True), poll=poll)
+    ENGINES[name].train(short)
+    assert set(seen) == {"tf32"} and torch.backends.cuda.matmul.fp32_precision == before
+    ENGINES[name].evaluate(work.net, work.block.weights, [work.rows], "mse", poll)
+    ENGINES[name].train(dataclasses.replace(work, poll=poll))
+    assert set(seen[len(work.steps) :]) == {before}

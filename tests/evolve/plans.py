@@ -11,13 +11,13 @@ from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import Training
 from aecompress.evolve.base import Neighbourhood, Plan, Report, Rows
 from aecompress.evolve.generation import generation
-from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.operators import operator_of
 from aecompress.evolve.pruning import Pruning
-from aecompress.evolve.rules.registry import RULES
 from aecompress.evolve.schedules import Shape, cubic, schedule
 from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.population.state import Population, new_population
+from aecompress.registry import RULES
 from tests.modules import small_net
 
 SEED = 5
@@ -37,9 +37,9 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
     pruning, topology = None, TOPOLOGIES[s["topology"]](s["cells"], s["radius"])
     members = len(topology.members) if RULES[s["rule"]].spatial else 1
     if s["operator"] != "none":
-        shape = Shape(s["p"], s["generations"] - (0 if s["rule"] == "alone" else 1), members)
+        shape = Shape(s["p"], s["generations"] - (0 if RULES[s["rule"]].mode == "canonical" else 1), members)
         pruning = Pruning(
-            operator=OPERATORS[s["operator"]],
+            operator=operator_of(s["operator"]),
             curves=() if s["target"] is None and s["targets"] is None else (cubic(0.0, 0.75),) * s["cells"],
             targets=s["targets"] or (s["target"] or 0.0,) * s["cells"],
             probability=schedule(s["schedule"], shape) if s["target"] is None and s["targets"] is None else None,

@@ -15,8 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from aecompress.evolve.generation import generation
-from aecompress.evolve.operators import OPERATORS
 from aecompress.evolve.select import most_unit_zeros
+from aecompress.registry import OPERATORS
 from tests.evolve.plans import make_plan, make_population, make_rows
 
 PUBLISHED = [{"operator": name, "schedule": "decrease"} for name, op in OPERATORS.items() if op.published]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aecompress.evolve.generation import generation
-from aecompress.evolve.rules.registry import RULES
+from aecompress.registry import RULES
 from tests.evolve.plans import SEED, generations, make_plan, make_population, make_rows
 from tests.evolve.reference import Ring
 from tests.modules import Plain, row_of

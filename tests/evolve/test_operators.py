@@ -12,11 +12,12 @@ from torch import nn
 from aecompress.evolve import evidence as evidence_module
 from aecompress.evolve.evidence import GUIDING_ROWS, Evidence
 from aecompress.evolve.generation import generation
-from aecompress.evolve.operators import OPERATORS
+from aecompress.evolve.operators import operator_of
 from aecompress.evolve.pruning import evidence_of, prune_published, triggered
 from aecompress.evolve.select import keep_weights
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import forward
+from aecompress.registry import OPERATORS
 from tests.evolve import reference
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
 from tests.modules import Plain, row_of
@@ -55,12 +56,12 @@ def test_the_table_covers_the_registry_and_the_published_three() -> None:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_score_is_finite_of_its_level_and_the_same_for_a_cell_alone(name: str) -> None:
     plan, _, seen = evidence(name, [0, 1, 2, 3])
-    scores = OPERATORS[name].score(seen)
-    width = plan.net.model_size if OPERATORS[name].level == "weight" else sum(x.outputs for x in plan.net.layers)
+    scores = operator_of(name).score(seen)
+    width = plan.net.model_size if operator_of(name).level == "weight" else sum(x.outputs for x in plan.net.layers)
     assert scores.shape == (4, width)
     assert bool(scores.isfinite().all())
-    assert torch.equal(OPERATORS[name].score(seen), scores)
-    alone = OPERATORS[name].score(evidence(name, [2])[2])
+    assert torch.equal(operator_of(name).score(seen), scores)
+    alone = operator_of(name).score(evidence(name, [2])[2])
     torch.testing.assert_close(alone[0], scores[2])
 
 
@@ -120,9 +121,9 @@ def test_unit_granularity_removes_whole_hidden_units_and_keeps_latent_and_output
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_masks_of_a_block_equal_those_of_single_cells(name: str) -> None:
-    keep = OPERATORS[name].published(evidence(name, [0, 1, 2, 3])[2])  # type: ignore[misc]
+    keep = operator_of(name).published(evidence(name, [0, 1, 2, 3])[2])  # type: ignore[misc]
     for cell in range(4):
-        assert torch.equal(OPERATORS[name].published(evidence(name, [cell])[2])[0], keep[cell])  # type: ignore[misc]
+        assert torch.equal(operator_of(name).published(evidence(name, [cell])[2])[0], keep[cell])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -158,8 +159,8 @@ def test_scores_of_training_rows_equal_those_of_single_modules(
     if many:
         there = there[torch.randint(len(there), (GUIDING_ROWS + 1,), generator=torch.Generator().manual_seed(4))]
     seen = dataclasses.replace(seen, loss=loss, rows=there)
-    gradients, tests = seen.gradients(), OPERATORS["taylor"].score(seen)
-    inputs = OPERATORS["wanda"].score(seen)
+    gradients, tests = seen.gradients(), operator_of("taylor").score(seen)
+    inputs = operator_of("wanda").score(seen)
     rows = seen.batch()
     if many:
         assert rows.shape == (4, GUIDING_ROWS, 12)
@@ -187,7 +188,7 @@ def test_scores_of_training_rows_equal_those_of_single_modules(
 def test_magnitude_layer_takes_the_smallest_half_of_every_layer() -> None:
     plan, population, seen = evidence("magnitude-layer", [0, 1])
     half = plan.net.model_size // 2
-    keep = keep_weights(plan.net, OPERATORS["magnitude-layer"].score(seen), population.masks, [half] * 2)
+    keep = keep_weights(plan.net, operator_of("magnitude-layer").score(seen), population.masks, [half] * 2)
     for layer, size in zip(plan.net.layers, plan.net.layer_sizes, strict=True):
         slot = plan.net.layout.slots[layer.name + ".weight"]
         place = slice(slot.offset, slot.offset + size)
@@ -208,18 +209,18 @@ def test_only_cells_whose_draw_fires_are_pruned() -> None:
 
 def test_random_published_counts_round_half_to_even_per_tensor_zeros_included() -> None:
     plan, population, seen = evidence("random", [0])
-    gone = ~OPERATORS["random"].published(seen)  # type: ignore[misc]
+    gone = ~operator_of("random").published(seen)  # type: ignore[misc]
     counts = [int(gone[0, slot.offset : slot.offset + slot.size].sum()) for slot in plan.net.layout.slots.values()]
     sizes = [slot.size for slot in plan.net.layout.slots.values()]
     assert counts == [round(0.1 * size) for size in sizes]
     assert (sizes[3], counts[3]) == (3, 0)
     population.weights.zero_()
-    assert torch.equal(~OPERATORS["random"].published(seen), gone)  # type: ignore[misc]
+    assert torch.equal(~operator_of("random").published(seen), gone)  # type: ignore[misc]
 
 
 def test_variance_keeps_all_of_the_least_and_cuts_all_of_the_most_variable_unit() -> None:
     plan, _, seen = evidence("variance", [0])
-    keep = plan.net.layout.views(torch.cat([OPERATORS["variance"].published(seen)], 1))  # type: ignore[misc]
+    keep = plan.net.layout.views(torch.cat([operator_of("variance").published(seen)], 1))  # type: ignore[misc]
     assert seen.stats is not None
     for layer, score in zip(plan.net.layers, plan.net.split_units(seen.stats.scores()), strict=True):
         weight, bias = keep[layer.name + ".weight"][0], keep[layer.name + ".bias"][0, 0]
@@ -229,8 +230,8 @@ def test_variance_keeps_all_of_the_least_and_cuts_all_of_the_most_variable_unit(
 
 
 def test_variance_order_low_is_the_reverse() -> None:
-    high = OPERATORS["variance"].score(evidence("variance", [0, 1])[2])
-    low = OPERATORS["variance"].score(evidence("variance", [0, 1], order="low")[2])
+    high = operator_of("variance").score(evidence("variance", [0, 1])[2])
+    low = operator_of("variance").score(evidence("variance", [0, 1], order="low")[2])
     torch.testing.assert_close(low, 1 - high)
 
 

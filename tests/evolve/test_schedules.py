@@ -7,8 +7,10 @@ import hypothesis.strategies as st
 import pytest
 
 from aecompress.errors import SpecError
-from aecompress.evolve.schedules import SCHEDULES, Shape, cubic, schedule, toward_target
+from aecompress.evolve.schedules import Shape, cubic, rise, schedule, toward_target
+from aecompress.registry import SCHEDULES as ROWS
 
+SCHEDULES = [name for name, row in ROWS.items() if not row.rise]
 BY_HAND = {
     # p = 0.5, F = 8, n = 3, at t = 0, 2, 4, 6, 8
     "fixed": [0.5, 0.5, 0.5, 0.5, 0.5],
@@ -69,6 +71,13 @@ def test_bad_numbers_and_names_are_refused() -> None:
         Shape(0.5, 8, exponent=0)
     with pytest.raises(SpecError, match="choose one of fixed, increase"):
         schedule("linear", Shape(0.5, 8))
+
+
+def test_a_rise_is_built_from_its_window_and_a_schedule_is_none() -> None:
+    assert [name for name in ROWS if rise(name)] == [name for name in ROWS if name not in SCHEDULES] == ["cubic"]
+    assert rise("cubic") is cubic and rise("of a package") is None
+    with pytest.raises(SpecError, match="choose one of fixed, increase"):
+        schedule("cubic", Shape(0.5, 8))
 
 
 def test_cubic_by_hand() -> None:

@@ -17,6 +17,7 @@ class Gain:
     """``x * w + b``, value by value."""
 
     kind: ClassVar[str] = "gain"
+    flattens: ClassVar[bool] = True
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = False
     name: str
@@ -28,7 +29,7 @@ class Gain:
         return of
 
     def matrix(self, of: Shape) -> Matrix:
-        return Matrix(1, of[0], of[0], of[0], lambda: np.arange(of[0])[None])
+        return Matrix(fan_in=1, columns=of[0], below=of[0], units=of[0], reads_of=lambda: np.arange(of[0])[None])
 
     def macs(self, of: Shape) -> int:
         return of[0]

@@ -17,6 +17,7 @@ class Maxout:
     """The larger of two products for each unit; columns 0 .. out-1 are the first of each, the others the second."""
 
     kind: ClassVar[str] = "maxout"
+    flattens: ClassVar[bool] = True
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = False
     name: str
@@ -27,7 +28,8 @@ class Maxout:
         return (self.out,)
 
     def matrix(self, of: Shape) -> Matrix:
-        return Matrix(of[0], 2 * self.out, of[0], self.out, None, lambda: np.arange(2 * self.out) % self.out)
+        writes = lambda: np.arange(2 * self.out) % self.out  # noqa: E731
+        return Matrix(fan_in=of[0], columns=2 * self.out, below=of[0], units=self.out, writes_of=writes)
 
     def macs(self, of: Shape) -> int:
         return 2 * of[0] * self.out

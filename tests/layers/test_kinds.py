@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import hypothesis
 import hypothesis.strategies as st
@@ -18,18 +18,18 @@ from aecompress.api.load import load
 from aecompress.deploy import compact, graph, reference, verify
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
-from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.engines.numba import activations as compiled
 from aecompress.errors import DataError
 from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, per_unit, removed_units
 from aecompress.layers import activations, kinds
 from aecompress.layers.base import BoundLayer, Layer, bind
 from aecompress.layers.dense import Dense
+from aecompress.layers.names import ActivationName, HiddenActivationName
 from aecompress.layers.units import fed, read
 from aecompress.nets import layers as nets
 from aecompress.nets.autoencoder import Autoencoder, gradient, tensors_of
 from aecompress.nets.layers import backward, forward, initial
-from aecompress.spec.fields import ActivationName
+from tests.deploy.models import build_all
 from tests.layers.gain import Gain
 from tests.layers.maxout import Maxout
 
@@ -66,7 +66,13 @@ def model_of(net: Autoencoder, seed: int, density: float = 1.0) -> Model:
         tensors[layer.name + ".weight"] = (weight * mask).astype(np.float32)
         bias = random.normal(size=layer.outputs) * (random.random(layer.outputs) < 0.8)
         tensors[layer.name + ".bias"] = bias.astype(np.float32)
-    return Model(net.encoder, net.decoder, tensors, {"kind": "none", "offset": 0.0, "divisor": 1.0}, {})
+    return Model(
+        encoder=net.encoder,
+        decoder=net.decoder,
+        tensors=tensors,
+        scaling={"kind": "none", "offset": 0.0, "divisor": 1.0},
+        about={},
+    )
 
 
 def rows_of(count: int = 7) -> np.ndarray:
@@ -74,8 +80,26 @@ def rows_of(count: int = 7) -> np.ndarray:
 
 
 def test_every_kind_is_here_and_has_both_sides() -> None:
-    assert set(kinds.KINDS) == set(nets.KINDS) == set(MAKE)
+    assert set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, "pointwise"}  # on rows with places: tests/layers/test_places
     assert all(kinds.KINDS[name].kind == name for name in kinds.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "right", "wrong", "words"),
+    [
+        (int, [3], [True, 3.0, "3", None, [3]], "a whole number"),
+        (float, [0.5, 3], [True, "3"], "a number"),
+        (bool, [True], [1, "true"], "true or false"),
+        (str, ["a"], [1, ["a"]], "a text"),
+        (tuple[int, ...], [[], [3], (3, 3)], [3, "33", [3.0], [True]], "a list of whole numbers"),
+        (tuple[int, int], [[3, 3]], [[3], [3, 3, 3], 3], "a list of 2 whole numbers"),
+        (Literal["same", "valid"], ["same"], ["Same", 1, ["same"]], "one of same, valid"),
+    ],
+)
+def test_what_a_field_of_a_kind_takes(wanted: Any, right: list[Any], wrong: list[Any], words: str) -> None:
+    assert all(kinds.fits(value, wanted) for value in right)
+    assert not any(kinds.fits(value, wanted) for value in wrong)
+    assert kinds.in_words(wanted) == words
 
 
 @ALL
@@ -230,8 +254,6 @@ def test_a_kind_without_a_torch_module_is_refused_by_name_where_one_is_needed(tm
     save_model(tmp_path, model_of(net_of("maxout"), 0))
     with pytest.raises(DataError, match=r"encoder.1 is of kind maxout"):
         load(tmp_path)
-    with pytest.raises(DataError, match=r"encoder.1 is of kind maxout; model.init .* takes dense layers alone"):
-        read_pretrained(tmp_path / "model.safetensors")
 
 
 @ALL
@@ -258,7 +280,7 @@ def test_a_model_folder_comes_back_and_its_files_verify(kind: str, tmp_path: Pat
     again = load_model(tmp_path)
     assert again.layers == model.layers
     assert all(np.array_equal(again.tensors[name], tensor) for name, tensor in model.tensors.items())
-    for part, proto in graph.build_all(again, 18, {}).items():
+    for part, proto in build_all(again, 18, {}).items():
         (tmp_path / f"{part}.onnx").write_bytes(proto.SerializeToString())
     verification = verify.verify_set(tmp_path, again, rows_of(40), 1e-5, {}, 1e-5)
     assert verification.passed, verification.first_failure
@@ -267,3 +289,4 @@ def test_a_model_folder_comes_back_and_its_files_verify(kind: str, tmp_path: Pat
 def test_every_table_of_activations_has_the_same_names() -> None:
     names = set(activations.ACTIVATIONS)
     assert names == set(nets.ACTIVATIONS) == set(compiled.ACTIVATIONS) == set(get_args(ActivationName))
+    assert set(get_args(HiddenActivationName)) < names

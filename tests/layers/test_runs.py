@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aecompress.deploy.checkpoint import load_model
@@ -45,10 +46,27 @@ def test_a_run_prunes_exports_and_verifies_a_toy_kind(tmp_path: Path, kind: str,
     assert end.zeros == model.zeros >= round(0.4 * model.parameters)
 
 
+def test_a_run_begins_from_the_exported_folder_of_a_toy_kind(tmp_path: Path) -> None:
+    list(run(prepare(resolve(fields("maxout", **{"export.variants": []})), tmp_path / "r")))
+    begun = {
+        "data.source": "binary-clusters:4x10x30",
+        "model.init": str(tmp_path / "r" / "model" / "model.safetensors"),
+        "train.epochs": 0,
+        "prune.target_sparsity": 0.6,
+        "mode": "canonical",
+    }
+    flags = {path: ("test", value) for path, value in begun.items()}
+    list(run(prepare(resolve(flags), tmp_path / "s")))
+    first, second = (load_model(tmp_path / name / "model") for name in ("r", "s"))
+    assert second.layers == first.layers and second.zeros == round(0.6 * first.parameters) > first.zeros
+    for name, tensor in second.tensors.items():
+        assert np.array_equal(tensor[tensor != 0], first.tensors[name][tensor != 0])
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([{"kind": "swirl", "out": 3}], "kind = 'swirl' is not known; choose one of dense, gain, maxout"),
+        ([{"kind": "swirl", "out": 3}], "encoder: layer 0: kind = 'swirl': choose one of dense, gain, maxout"),
         ([{"kind": "maxout", "out": 3, "turns": 2}], "a maxout layer has no 'turns'; leave it out"),
         ([{"kind": "gain", "out": 3}], r"layer encoder.0 \(gain\) gives 30 units, not 3"),
     ],

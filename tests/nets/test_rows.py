@@ -11,7 +11,7 @@ from aecompress.nets.rows import SparseTensor, chunks, picked
 def sparse(dense: torch.Tensor) -> SparseTensor:
     owners, places = dense.nonzero(as_tuple=True)
     starts = torch.searchsorted(owners, torch.arange(len(dense) + 1))
-    return SparseTensor(starts, places.to(torch.int32), dense.shape[1], dense.dtype)
+    return SparseTensor(starts, places.to(torch.int32), dense.shape[1], dense.dtype, int(dense.count_nonzero(1).max()))
 
 
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(0, 99))
@@ -22,6 +22,7 @@ def test_batches_slices_and_picks_are_those_of_the_dense_rows(count: int, width:
     assert rows.shape == tuple(dense.shape) and rows.dtype == dense.dtype and rows.device == dense.device
     index = torch.from_numpy(draws.integers(0, count, 5))
     assert torch.equal(rows.index_select(0, index), dense[index])
+    assert torch.equal(rows.padded(index), dense[index]) and rows.padded(index).is_contiguous()
     assert torch.equal(rows[1:4], dense[1:4])
     some = picked(rows, index)
     assert isinstance(some, SparseTensor) and torch.equal(some[0:5], dense[index])

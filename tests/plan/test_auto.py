@@ -23,18 +23,22 @@ from aecompress.plan.auto import (
     pruning_end,
     with_value,
 )
-from aecompress.plan.facts import PretrainedFacts, RunFacts
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.spec.fields import FIELDS, NetworkName, RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import flatten
 
-FACTS = RunFacts(Facts(rows=1438, inputs=64, binary=False, unit=True), device=torch.device("cpu"))
-BINARY = RunFacts(Facts(rows=80, inputs=60, binary=True, unit=True), device=torch.device("cpu"))
-STANDARD = RunFacts(Facts(rows=5000, inputs=20, binary=False, unit=False), device=torch.device("cpu"))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True), device=torch.device("cpu"))
+BINARY = RunFacts(data=Facts(rows=80, inputs=60, binary=True, unit=True), device=torch.device("cpu"))
+STANDARD = RunFacts(data=Facts(rows=5000, inputs=20, binary=False, unit=False), device=torch.device("cpu"))
 LAYERS = RunFacts(
-    Facts(rows=320, inputs=12, binary=False, unit=True),
+    data=Facts(rows=320, inputs=12, binary=False, unit=True),
     device=torch.device("cpu"),
-    pretrained=PretrainedFacts(((12, 8, "relu"), (8, 3, "")), ((3, 8, ""), (8, 12, ""))),
+    pretrained=PretrainedFacts(
+        inputs=12,
+        encoder=(LayerFacts(8, "relu"), LayerFacts(3, "")),
+        decoder=(LayerFacts(8, ""), LayerFacts(12, "")),
+    ),
 )
 NETWORK = {"model.hidden", "model.latent", "model.latent_activation", "model.output", "model.encoder", "model.decoder"}
 """Fields that the network is built from, and that can be "auto"."""
@@ -289,7 +293,7 @@ def test_the_networks_of_the_paper_are_those_of_the_spec() -> None:
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5, 64, 784, 1000, 100000])
 def test_the_default_network_fits_any_width(inputs: int) -> None:
-    spec = completed({"compile": "off"}, RunFacts(Facts(1000, inputs, False, True))).spec
+    spec = completed({"compile": "off"}, RunFacts(data=Facts(rows=1000, inputs=inputs, binary=False, unit=True))).spec
     assert isinstance(spec.model.latent, int)
     assert 1 <= spec.model.latent <= inputs
     assert spec.model.hidden[0] <= 512

@@ -124,7 +124,7 @@ def test_budgets_rise_by_a_constant_factor_of_what_is_kept() -> None:
 
 @pytest.mark.parametrize("units", [False, True])
 def test_a_likeness_has_the_share_of_zeros(units: bool) -> None:
-    net = network_of(ModelSpec(hidden=(64,), latent=16, latent_activation="identity", output="sigmoid"), 100)
+    net = network_of(ModelSpec(hidden=(64,), latent=16, latent_activation="identity", output="sigmoid"), (100,))
     encoder, decoder = net.encoder, net.decoder
     sizes = [bytes_at(share, encoder, decoder, ExportSpec(), units=units) for share in (0.2, 0.5, 0.8)]
     assert (sizes[0] > sizes[1] > sizes[2]) == units  # only whole units make a plain file smaller

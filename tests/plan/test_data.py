@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from aecompress.data.base import Request
+from aecompress.errors import SpecError
 from aecompress.plan.data import request_of
 from aecompress.spec.fields import DataSpec
 
@@ -34,3 +37,23 @@ def test_every_field_of_the_spec_arrives() -> None:
     assert {field.name for field in fields(Request)} == values.keys() | {"seed", "directory"}
     default = Request()
     assert all(getattr(request, field.name) != getattr(default, field.name) for field in fields(Request))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("key", "rows"), ("val", "v.npy"), ("test", "t.npy"), ("labels", "l.npy"), ("scaling", "minmax")],
+)
+def test_what_a_kind_of_data_leaves_no_choice_in_is_refused_before_it_is_read(name: str, value: str) -> None:
+    spec = DataSpec.model_validate({"source": "interactions:pairs.csv", name: value})
+    with pytest.raises(SpecError) as caught:
+        request_of(spec, 0)
+    assert str(caught.value) == (
+        f"data.{name} = {value!r}: interactions are split by user and stay 0 and 1; leave it out"
+    )
+    assert request_of(spec.model_copy(update={"source": "pairs.csv"}), 0).source == "pairs.csv"
+
+
+def test_all_that_a_kind_refuses_is_reported_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        request_of(DataSpec(source="interactions:pairs.csv", key="k", test="t.npy", scaling="none"), 0)
+    assert [fault.partition(" = ")[0] for fault in caught.value.faults] == ["data.key", "data.test"]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
+from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
-from aecompress.plan.device import check_memory, devices_for, find_device
+from aecompress.plan.counts import cells_of
+from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
 
@@ -18,6 +21,22 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         assert find_device("auto") == torch.device("cpu")
     with pytest.raises(DeviceError, match="choose --device cpu or auto"):
         find_device("cuda:99")
+
+
+def test_a_run_is_resumed_on_its_device_or_on_any() -> None:
+    assert devices_to_resume("cpu") == [torch.device("cpu")]
+    assert devices_to_resume("cuda:99") == devices_for("auto")
+
+
+def test_another_device_is_named_and_the_same_is_not() -> None:
+    cpu = torch.device("cpu")
+    here = card_of(cpu)
+    assert set(here) == {"name", "capability"} and all(here.values())
+    assert moved("cpu", here, cpu) == moved("cpu", {}, cpu) == moved("", {}, cpu) == ""
+    assert moved("cuda:0", {}, cpu).startswith("the run was begun on cuda:0 and resumes on cpu (")
+    older = moved("cpu", here | {"capability": "SSE", "name": ["?"]}, cpu)
+    assert older.startswith("the run was begun on cpu (['?'], SSE) and resumes on cpu (")
+    assert moved("no device", {}, cpu)
 
 
 def test_auto_leaves_a_gpu_and_the_cpu_to_choose_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +70,28 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
     individual = jobs["pair"].net.layout.size * 2 * (4 * 3 + 1)
     assert needed["pair"] > 4 * individual
     assert needed["opponents"] - needed["pair"] == 4 * 3 * individual // 2
+
+
+def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
+    job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
+    parameters, rows = (
+        cells_of(job.spec) * job.net.layout.size,
+        4 * sum(part.size for part in job.dataset.splits.values()),
+    )
+    gpu, needed = torch.device("cuda:0"), {}
+    for engine in ("eager", "cuda-graphs"):
+        plan = dataclasses.replace(job.plan, engine=ENGINES[engine])
+        low, high = 0, 1 << 40
+        while high - low > 1:
+            middle = (low + high) // 2
+            monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, middle=middle: (middle, 1 << 50))
+            try:
+                check_memory(plan, job.spec, job.dataset, gpu)
+                high = middle
+            except SpecError as fault:
+                assert "cuda:0 has" in str(fault) and "GiB free; choose smaller layers" in str(fault)
+                low = middle
+        needed[engine] = high - rows
+    assert needed["eager"] == parameters * (26 + 28)
+    assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30)

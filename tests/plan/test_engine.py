@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,20 +19,22 @@ from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
 from aecompress.plan import engine as engine_module
 from aecompress.plan.auto import complete
-from aecompress.plan.engine import cheapest_device, check_half, choose_engine, workload_of
+from aecompress.plan.engine import cheapest_device, check_precision, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.facts import RunFacts
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.spec.resolve import Resolved, resolve
+from tests.commands import aecompress
+from tests.data.test_interactions import SMALL
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 
 def completed(rows: int = 1000, inputs: int = 1000, **changes: Any) -> tuple[Resolved, Workload]:
     flags = {path.replace("__", "."): ("test", value) for path, value in changes.items()}
-    facts = RunFacts(Facts(rows, inputs, True, True), device=CPU)
+    facts = RunFacts(data=Facts(rows=rows, inputs=inputs, binary=True, unit=True), device=CPU)
     resolved = complete(resolve(flags, preset="paper-coevo-sync"), facts)
-    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, inputs), CPU, rows)
+    return resolved, workload_of(resolved.spec, network_of(resolved.spec.model, (inputs,)), CPU, rows)
 
 
 def with_engine(**changes: Any) -> tuple[Resolved, Engine]:
@@ -114,10 +117,12 @@ def test_without_numba_auto_falls_back_and_on_is_refused(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"device": torch.device("mps")}, "compiled training is for CPUs, not mps"),
+        ({"device": torch.device("mps")}, "there is no compiled training on mps"),
         ({"precision": "float64"}, "compiled training is in float32"),
         ({"changes_partners": True}, "networks that change partners train uncompiled"),
-        ({"sparse_rows": True}, "rows of interactions are trained uncompiled"),
+        ({"sparse_rows": True}, "sparse rows are trained uncompiled"),
+        ({"sparse_rows": True, "device": CUDA}, "sparse rows are trained step by step"),
+        ({"changes_partners": True, "device": CUDA}, "networks that change partners train step by step"),
     ],
 )
 @pytest.mark.parametrize("steps", [1, 1_000_000])
@@ -129,6 +134,26 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_why(
     assert (choice.engine.name, choice.compile, choice.why) == ("eager", "off", f"auto: {why}")
     with pytest.raises(DeviceError, match=f"compile = 'on': {why}; set it to auto or off"):
         choose_engine(load, "on")
+
+
+def test_what_an_engine_of_the_device_can_do_is_compiled_whatever_the_others_cannot() -> None:
+    load = dataclasses.replace(load_of(), device=CUDA, precision="float64")
+    assert choose_engine(load, "on").engine.name == "cuda-graphs"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--precision", "float64"], "compiled training is in float32"),
+        (["--rule", "opponents"], "networks that change partners train uncompiled"),
+        ([f"interactions:{SMALL}"], "sparse rows are trained uncompiled"),
+    ],
+)
+def test_the_engine_says_to_a_user_why_it_cannot_compile(tmp_path: Path, words: list[str], why: str) -> None:
+    data = [] if words[0].startswith("interactions:") else ["binary-clusters:2x5x20"]
+    done = aecompress("prune", *data, *words, "--device", "cpu", "--compile", "on", "-o", tmp_path / "r")
+    assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == []
+    assert done.stderr == f"aecompress: compile = 'on': {why}; set it to auto or off\n"
 
 
 @pytest.mark.parametrize(("rule", "changes"), [("pair", False), ("opponents", True), ("panmictic", True)])
@@ -146,9 +171,23 @@ def test_half_precision_is_refused_where_it_is_slower(monkeypatch: pytest.Monkey
     for compile in ("auto", "on", "off"):
         with pytest.raises(DeviceError, match="precision = 'bf16': .* in bfloat16 takes 2.0 times as long"):
             choose_engine(half, compile)
-    check_half(load_of())
+    check_precision(load_of())
     monkeypatch.setattr(engine_module, "half_gain", lambda: 2.0)
     assert choose_engine(half, "on").engine.name == "numba-steps"
+
+
+def test_tf32_is_refused_without_a_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = dataclasses.replace(load_of(), precision="tf32")
+    for device in (CPU, torch.device("mps"), CUDA):
+        with pytest.raises(DeviceError, match=f"precision = 'tf32': {device} computes no products in TF32, .*; choose"):
+            choose_engine(dataclasses.replace(short, device=device), "auto")
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    on_card = dataclasses.replace(short, device=CUDA)
+    assert choose_engine(on_card, "auto").engine.name == "cuda-graphs"
+    assert cheapest_device([on_card, short], "auto") == CUDA
+    assert ENGINES["cuda-graphs"].seconds(on_card) < ENGINES["cuda-graphs"].seconds(
+        dataclasses.replace(on_card, precision="float32")
+    )
 
 
 def test_the_gain_of_half_precision_is_measured() -> None:
@@ -213,3 +252,13 @@ def test_a_plan_has_its_engine_and_the_engines_blocks() -> None:
     engine = choose_engine(load, resolved.spec.compile).engine
     plan = plan_of(resolved.spec, load, engine)
     assert (plan.engine, plan.blocks) == (engine, engine.layout(load))
+
+
+def test_a_run_is_resumed_by_its_kind_of_engine_or_by_any() -> None:
+    """Interactions, which no engine that compiles trains."""
+    _, load = completed(compile="off")
+    assert engine_to_resume(load, "on").compiled and not engine_to_resume(load, "off").compiled
+    sparse = dataclasses.replace(load, sparse_rows=True)
+    with pytest.raises(DeviceError):
+        choose_engine(sparse, "on")
+    assert engine_to_resume(sparse, "on") is ENGINES["eager"]

@@ -5,7 +5,7 @@ from aecompress.spec.fields import LayerSpec, ModelSpec
 
 
 def test_the_decoder_mirrors_the_encoder() -> None:
-    net = network_of(ModelSpec(hidden=(20, 10), latent=4, latent_activation="identity", output="identity"), 30)
+    net = network_of(ModelSpec(hidden=(20, 10), latent=4, latent_activation="identity", output="identity"), (30,))
     assert [layer.outputs for layer in net.layers] == [20, 10, 4, 10, 20, 30]
     assert [layer.activation for layer in net.layers] == ["relu", "relu", "identity", "relu", "relu", "identity"]
     assert net.latent == 4
@@ -18,7 +18,9 @@ def test_layers_that_are_written_out_are_taken_as_they_are() -> None:
         encoder=(LayerSpec(out=9, activation="gelu"), LayerSpec(out=2, activation="tanh")),
         decoder=(LayerSpec(out=30, activation="sigmoid"),),
     )
-    assert [(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in network_of(model, 30).layers] == [
+    assert [
+        (layer.name, layer.inputs, layer.outputs, layer.activation) for layer in network_of(model, (30,)).layers
+    ] == [
         ("encoder.0", 30, 9, "gelu"),
         ("encoder.1", 9, 2, "tanh"),
         ("decoder.0", 2, 30, "sigmoid"),
@@ -27,5 +29,5 @@ def test_layers_that_are_written_out_are_taken_as_they_are() -> None:
 
 def test_the_variational_family_has_a_second_head() -> None:
     model = ModelSpec(family="variational", hidden=(7,), latent=3, latent_activation="identity", output="sigmoid")
-    head = network_of(model, 12).log_variance
+    head = network_of(model, (12,)).log_variance
     assert head is not None and (head.inputs, head.outputs) == (7, 3)

@@ -13,8 +13,9 @@ from aecompress.plan.network import network_of
 from aecompress.plan.pruning import check_target, pruning_of, shape_of
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import resolve
+from tests.test_plugins import PACKAGE
 
-FACTS = RunFacts(Facts(rows=1438, inputs=64, binary=False, unit=True))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True))
 
 
 def spec_of(fields: dict[str, Any]) -> RunSpec:
@@ -24,12 +25,12 @@ def spec_of(fields: dict[str, Any]) -> RunSpec:
 @pytest.mark.parametrize("fields", [{"prune.operator": "none"}, {"prune.target_sparsity": 0.0}])
 def test_nothing_is_pruned_where_nothing_is_requested(fields: dict[str, Any]) -> None:
     spec = spec_of(fields)
-    assert pruning_of(spec, network_of(spec.model, 64)) is None
+    assert pruning_of(spec, network_of(spec.model, (64,))) is None
 
 
 def test_every_cell_rises_to_a_target_of_its_own() -> None:
     spec = spec_of({})
-    pruning = pruning_of(spec, network_of(spec.model, 64))
+    pruning = pruning_of(spec, network_of(spec.model, (64,)))
     assert pruning is not None and pruning.probability is None
     assert pruning.targets == spec.evolve.budgets
     for curve, target in zip(pruning.curves, pruning.targets, strict=True):
@@ -41,7 +42,7 @@ def test_a_probability_follows_the_schedule() -> None:
     spec = spec_of(
         {"prune.operator": "random", "prune.schedule": "increase", "prune.probability": 0.4, "train.epochs": 11}
     )
-    pruning = pruning_of(spec, network_of(spec.model, 64))
+    pruning = pruning_of(spec, network_of(spec.model, (64,)))
     assert pruning is not None and pruning.probability is not None and pruning.curves == ()
     assert pruning.probability(5) == pytest.approx(0.2)
     assert shape_of(spec).final == 10
@@ -50,7 +51,7 @@ def test_a_probability_follows_the_schedule() -> None:
 
 def test_a_target_that_would_empty_a_layer_is_refused_with_the_highest_that_does_not() -> None:
     spec = spec_of({})
-    net = network_of(spec.model, 64)
+    net = network_of(spec.model, (64,))
     most = most_sparse(spec, net)
     check_target(spec, net, most)
     with pytest.raises(SpecError, match=f"would empty a layer .*; choose at most {most}"):
@@ -60,7 +61,15 @@ def test_a_target_that_would_empty_a_layer_is_refused_with_the_highest_that_does
         check_target(units, net, 0.9999)
 
 
-def test_an_operator_without_a_published_form_is_not_driven_by_a_probability() -> None:
-    spec = spec_of({"prune.operator": "wanda", "prune.schedule": "fixed", "prune.probability": 0.4})
-    with pytest.raises(SpecError, match="has no published form, so a probability cannot drive it"):
-        pruning_of(spec, network_of(spec.model, 64))
+@pytest.mark.parametrize("operator", ["wanda", "magnitude", "signed"])
+def test_an_operator_without_a_published_form_is_not_driven_by_a_probability(
+    operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(PACKAGE))  # brings the operator signed, which is looked at when the plan loads it
+    with pytest.raises(SpecError) as caught:
+        spec = spec_of({"prune.operator": operator, "prune.schedule": "fixed", "prune.probability": 0.4})
+        pruning_of(spec, network_of(spec.model, (64,)))
+    assert caught.value.faults == [
+        f"prune.operator = {operator!r}: has no published form, so a probability cannot drive it; choose random, "
+        "variance or conjunctive, or prune to a target"
+    ]

@@ -13,7 +13,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 @pytest.mark.parametrize(("epochs", "device"), [(400, CUDA), (1, CPU)])
 def test_a_long_run_takes_the_gpu_and_a_short_one_the_cpu(epochs: int, device: torch.device) -> None:
-    facts = RunFacts(Facts(100, 1000, True, True))
+    facts = RunFacts(data=Facts(rows=100, inputs=1000, binary=True, unit=True))
     resolved = resolve({"train.epochs": ("test", epochs)}, preset="paper-coevo-sync")
     assert choose_device(resolved, facts, [CUDA, CPU]) == device
     assert choose_device(resolved, facts, [CPU]) == CPU

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from aecompress import events
-from aecompress.errors import DataError, Interrupted, OutputError
+from aecompress.errors import DataError, DeviceError, Interrupted, OutputError
+from aecompress.plan import engine as engine_module
+from aecompress.plan.device import card_of
+from aecompress.runs import job as job_module
 from aecompress.runs.job import prepare, prepare_resume
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
@@ -103,6 +108,33 @@ def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path) -> None
         state.write_bytes(state.read_bytes()[:100])
     log = list(run(prepare_resume(tmp_path / "broken")))
     assert isinstance(log[0], events.Resumed) and log[0].generation == 0
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_run_resumes_without_the_gpu_that_it_was_begun_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """With the device named, and in a number format that its spec could not begin with here."""
+    flags = {"device": "cuda:9", "compile": "off", "precision": precision}
+    with monkeypatch.context() as gpu:
+        gpu.setattr(job_module, "devices_for", lambda name: [torch.device("cpu")])
+        gpu.setattr(engine_module, "check_precision", lambda load: None)
+        list(run(job(tmp_path / "whole", **flags)))
+        stop_after(run(job(tmp_path / "broken", **flags)), 4)
+    monkeypatch.setattr(engine_module, "half_gain", lambda: 0.5)
+    with pytest.raises(DeviceError, match="choose"):
+        job(tmp_path / "other", **flags)
+    path = tmp_path / "broken" / "run.json"
+    status = json.loads(path.read_text())
+    assert status["card"] == card_of(torch.device("cpu"))
+    path.write_text(json.dumps(status | {"device": "cuda:9", "card": {"name": "Card", "capability": "9.0"}}))
+    log = list(run(prepare_resume(tmp_path / "broken")))
+    resumed = next(event for event in log if isinstance(event, events.Resumed))
+    assert re.fullmatch(
+        r"the run was begun on cuda:9 \(Card, 9.0\) and resumes on cpu \(.+, .+\), where .*", resumed.note
+    )
+    assert json.loads(path.read_text())["device"] == "cpu"
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
 
 

@@ -6,35 +6,28 @@ import pytest
 from pydantic import ValidationError
 
 from aecompress.engines.eager import UPDATES
-from aecompress.evolve.operators import OPERATORS
-from aecompress.evolve.rules.registry import RULES
-from aecompress.evolve.schedules import SCHEDULES
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.nets.layers import ACTIVATIONS
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.auto import NETWORKS
+from aecompress.registry import RULES, RuleRow, rules_of
 from aecompress.spec import fields as module
 from aecompress.spec.fields import (
     FIELDS,
-    RULE_TRAITS,
     BudgetSpec,
     PruneSpec,
     RunSpec,
     drive_of,
     metric_of,
     regrowth_possible,
-    rule_traits,
+    rule_facts,
+    rule_of,
 )
 
 
 def test_names_in_the_spec_are_those_of_the_registries() -> None:
-    assert set(get_args(module.OperatorName)) == {"none", *OPERATORS}
-    assert set(get_args(module.RuleName)) == set(RULES) - {"alone"}
     assert set(get_args(module.TopologyName)) == set(TOPOLOGIES)
-    assert set(get_args(module.ScheduleName)) == {"cubic", *SCHEDULES}
     assert set(get_args(module.OptimizerName)) == set(UPDATES)
     assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default"}
-    assert set(get_args(module.ActivationName)) == set(ACTIVATIONS)
     assert set(get_args(module.MetricName)) == set(LOSSES)
 
 
@@ -76,8 +69,23 @@ def test_the_reported_metric_is_a_loss() -> None:
     assert [metric_of(name) for name in get_args(module.LossName)] == ["l1", "mse", "bce", "huber", "l1"]
 
 
-def test_every_rule_has_traits_and_one_autoencoder_has_those_of_alone() -> None:
-    assert set(RULE_TRAITS) == {"alone", "auto", *get_args(module.RuleName)}
+def test_the_rule_of_canonical_mode_is_its_own_and_an_open_one_has_the_facts_of_an_ordinary_one() -> None:
     spec = RunSpec.model_validate({"evolve": {"rule": "panmictic"}})
-    assert rule_traits(spec) == RULE_TRAITS["panmictic"]
-    assert rule_traits(spec.model_copy(update={"mode": "canonical"})) == RULE_TRAITS["alone"]
+    assert rule_of(spec) == "panmictic"
+    assert [rule_of(spec.model_copy(update={"mode": "canonical"}))] == rules_of("canonical") == ["alone"]
+    assert rule_facts("panmictic") is RULES["panmictic"]
+    ordinary = rule_facts(rule_of(RunSpec()))
+    assert ordinary.spatial and not ordinary.own_budgets and not ordinary.changes_partners
+
+
+def test_a_rule_can_be_named_as_soon_as_it_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="Input should be 'dominance', 'pair', .* or 'panmictic'"):
+        RunSpec.model_validate({"evolve": {"rule": "toy"}})
+    for wrong in ("alone", 3, None):
+        with pytest.raises(ValidationError, match="Input should be 'dominance', "):
+            RunSpec.model_validate({"evolve": {"rule": wrong}})
+    monkeypatch.setitem(RULES, "toy", RuleRow(visit="toys:toy", about="plays"))
+    spec = RunSpec.model_validate({"evolve": {"rule": "toy"}})
+    assert rule_of(RunSpec.model_validate_json(spec.model_dump_json())) == "toy"
+    schema = RunSpec.model_json_schema()["$defs"]["EvolveSpec"]["properties"]["rule"]
+    assert {"enum": [*rules_of("coevo")], "type": "string"} in schema["anyOf"] and "toy" in rules_of("coevo")

@@ -14,7 +14,7 @@ from aecompress.spec.fields import FIELDS
 from aecompress.spec.resolve import resolve
 from aecompress.spec.toml import flatten, nest, parse_assignment, read_toml, to_toml
 
-FACTS = RunFacts(Facts(rows=1438, inputs=64, binary=False, unit=True))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True))
 
 
 def test_flat_and_nested_tables_are_each_other_turned_round() -> None:

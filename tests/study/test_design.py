@@ -98,6 +98,15 @@ def test_a_fault_names_the_file_the_place_and_the_cure(tmp_path: Path, change: s
     assert any(says in line and "study.toml" in line for line in fault.value.faults), fault.value.faults
 
 
+def test_what_a_kind_of_data_refuses_is_a_fault_of_the_study(tmp_path: Path) -> None:
+    text = SMALL.replace('"binary-clusters:2x10x20"', '"interactions:p.csv"\ndata.labels = "l.npy"')
+    with pytest.raises(
+        SpecError, match=r"group 'one': data\.labels = 'l\.npy': interactions are split by user"
+    ) as caught:
+        read_study(written(tmp_path, text))
+    assert len(caught.value.faults) == 5, "one for each group"
+
+
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     text = SMALL.replace("train.epochs = 4", "train.epochs = -4").replace('higher = "one"', 'higher = "won"')
     with pytest.raises(SpecError) as fault:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shlex
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,8 @@ from typer.testing import CliRunner
 
 from aecompress.cli.main import app
 from aecompress.errors import SpecError
-from aecompress.spec.fields import FIELDS, OperatorName, ScheduleName
+from aecompress.registry import OPERATORS, SCHEDULES
+from aecompress.spec.fields import FIELDS
 from aecompress.spec.presets import PRESETS
 from aecompress.spec.resolve import resolve
 from aecompress.spec.toml import flatten
@@ -27,8 +27,8 @@ def request(output: str, data: str = "digits", preset: str = "default", more: st
 def test_the_form_has_the_fields_and_choices_of_the_spec() -> None:
     fields = {field.flag.field: field for field in form_fields()}
     assert tuple(fields) == SHOWN and set(SHOWN) < set(FIELDS)
-    assert fields["prune.operator"].choices == get_args(OperatorName)
-    assert fields["prune.schedule"].choices == get_args(ScheduleName)
+    assert fields["prune.operator"].choices == ("none", *OPERATORS)
+    assert fields["prune.schedule"].choices == tuple(SCHEDULES)
     assert fields["train.epochs"].choices == () and fields["train.epochs"].default == "auto"
     assert set(PRESET_NAMES) == set(PRESETS)
 

@@ -104,3 +104,5 @@ def test_every_kind_of_event_has_a_line() -> None:
     assert all(line and "\n" not in line for line in lines)
     assert len(set(lines)) == len(lines)
     assert describe(events.Paused(at=0.0, generation=3, waiting=False)) == "resumed"
+    assert describe(events.Profiled(at=0.0, seconds={"a": 1.0, "training": 2.0})) == "training took 2.0 of 3.0 s"
+    assert describe(events.Profiled(at=0.0, seconds={})) == "nothing took 0.0 of 0.0 s"

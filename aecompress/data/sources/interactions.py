@@ -13,9 +13,9 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from aecompress.data.base import Raw, Request
-from aecompress.data.interactions import PREFIX, SparseRows
 from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_line
+from aecompress.data.sparse import SparseRows
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
 
@@ -29,7 +29,7 @@ def read_interactions(request: Request) -> Raw[SparseRows]:
     Raises:
         DataError: naming the file, the line and the cure.
     """
-    path = request.directory / request.source.removeprefix(PREFIX)
+    path = request.directory / request.source.partition(":")[2]
     users, items = users_and_items(path, request.columns, request.header)
     ones = len(users.places)
     return Raw(

@@ -1,32 +1,25 @@
-"""Where rows come from: files by their ending, and sources by name. A new format is one file and one row here."""
+"""Where rows come from: sources by name, files by their ending. A source is a row, and with it a kind of data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from aecompress.data.base import WHOLE, Array, Part, Raw, Request
+from aecompress.data.arrays import ROWS
+from aecompress.data.base import Raw, Request
+from aecompress.data.interactions import INTERACTIONS
+from aecompress.data.kinds import Kind
 from aecompress.data.sources.clusters import read_clusters
-from aecompress.data.sources.csv_files import parse_csv
 from aecompress.data.sources.digits import read_digits
+from aecompress.data.sources.formats import FORMATS, file_and_key, format_of, read_array
 from aecompress.data.sources.interactions import read_interactions
-from aecompress.data.sources.numpy_files import parse_numpy
 from aecompress.data.sources.stdin import read_stdin
 from aecompress.errors import DataError
+from aecompress.registry import listed
 
-
-@dataclass(frozen=True)
-class Format:
-    """A format of files."""
-
-    parse: Callable[[str, BinaryIO, Part], Array]
-    """(name for messages, file, what to take) -> rows ``[N, ...]``; raises DataError that begins with the name."""
-    keys: bool = False
-    """A file holds several arrays, one of which a key chooses."""
-    columns: bool = False
-    """Columns can be chosen."""
+FILE = ":FILE"
+"""How the usage of a source ends whose argument is a file."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +30,14 @@ class Source:
     """How it is written; what follows its first colon is its argument."""
     read: Callable[[Request], Raw[Any]]
     """Raises DataError that begins with the source."""
-    kind: str = "rows"
-    """A row of :data:`aecompress.data.kinds.KINDS`."""
+    kind: Kind[Any, Any] = ROWS
+    """What its rows are kept as, and what is done with them."""
 
-
-FORMATS: dict[str, Format] = {
-    ".npy": Format(parse_numpy),
-    ".npz": Format(parse_numpy, keys=True),
-    ".csv": Format(parse_csv, columns=True),
-    ".csv.gz": Format(parse_csv, columns=True),
-}
-"""Formats by the ending of a file's name."""
 
 SOURCES: dict[str, Source] = {
     "digits": Source("digits", read_digits),
     "binary-clusters": Source("binary-clusters:CxRxD", read_clusters),
-    "interactions": Source("interactions:FILE", read_interactions, kind="interactions"),
+    "interactions": Source("interactions" + FILE, read_interactions, INTERACTIONS),
     "-": Source("-", read_stdin),
 }
 """Sources by name."""
@@ -65,10 +50,16 @@ def find_source(source: str) -> Source | None:
     return row if row is not None and (not colon or ":" in row.usage) else None
 
 
-def kind_of(source: str) -> str:
-    """Return which row of :data:`aecompress.data.kinds.KINDS` the data of ``source`` are."""
+def kind_of(source: str) -> Kind[Any, Any]:
+    """Return the kind of the data of ``source``."""
     row = find_source(source)
-    return row.kind if row is not None else "rows"
+    return row.kind if row is not None else ROWS
+
+
+def file_of(source: str) -> str:
+    """Return the ``FILE[:key]`` that is read for ``source``; of a source that is no file, its name."""
+    row = find_source(source)
+    return source.partition(":")[2] if row is not None and row.usage.endswith(FILE) else source
 
 
 def read(request: Request) -> Raw[Any]:
@@ -81,39 +72,7 @@ def read(request: Request) -> Raw[Any]:
     if row is not None:
         return row.read(request)
     path, key = file_and_key(request.source, request.directory)
-    return Raw(name=path.name.partition(".")[0], train=read_array(path, request.part._replace(key=key or request.key)))
-
-
-def file_and_key(source: str, directory: Path = Path()) -> tuple[Path, str]:
-    """Split ``FILE[:key]`` into a path below ``directory`` and a key.
-
-    A colon inside an existing path belongs to the path.
-    """
-    if (directory / source).exists() or ":" not in source:
-        return directory / source, ""
-    file, _, key = source.rpartition(":")
-    return directory / file, key
-
-
-def read_array(path: Path, part: Part = WHOLE) -> Array:
-    """Read ``part`` of a file whose ending is in :data:`FORMATS`: ``[N, ...]``.
-
-    Raises:
-        DataError: it is missing, damaged, of another format, or has no such part.
-    """
-    form = next((form for ending, form in FORMATS.items() if path.name.endswith(ending)), None)
-    if form is None:
-        *endings, last = FORMATS
+    if format_of(path) is None:
         names = ", ".join(row.usage for row in SOURCES.values() if row.usage != "-")
-        raise DataError(f"{path}: not a data source; name a {', '.join(endings)} or {last} file, {names}, or -")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    if part.key and not form.keys:
-        raise DataError(f"{path}: holds one array, so leave out the key {part.key!r}")
-    if part.columns and not form.columns:
-        raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {part.columns!r}")
-    try:
-        with path.open("rb") as file:
-            return form.parse(str(path), file, part)
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
+        raise DataError(f"{path}: not a data source; name a {listed(FORMATS)} file, {names}, or -")
+    return Raw(name=path.name.partition(".")[0], train=read_array(path, request.part._replace(key=key or request.key)))

@@ -1,4 +1,4 @@
-"""What every reader returns: an autoencoder as a chain of linear layers."""
+"""What every reader returns: an autoencoder as a chain of layers, of which other programs' files hold linear ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats
 from aecompress.errors import DataError
+from aecompress.layers.dense import Dense
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Number formats that weights may have."""
@@ -36,23 +38,30 @@ class Linear(NamedTuple):
 
 
 class LayerShape(NamedTuple):
-    """A linear layer without its weights, named as ours."""
+    """A layer without its weights, named as ours."""
 
     name: str
     inputs: int
+    """Values that it is given."""
     outputs: int
+    """Units."""
     activation: str
     """:data:`UNKNOWN` where the file has none."""
+    kind: str = Dense.kind
+    numbers: Mapping[str, Any] = MappingProxyType({})
+    """What else ``config.json`` says of a layer of its kind."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
     """An autoencoder trained elsewhere: layers and tensors named as ours, activations where the file has them."""
 
+    inputs: int
+    """Values of a row."""
     encoder: tuple[LayerShape, ...]
     decoder: tuple[LayerShape, ...]
     tensors: Mapping[str, Floats]
-    """float32, weights ``[in, out]`` and biases ``[out]``, by names such as ``encoder.0.weight``."""
+    """float32, weights ``[fan_in, columns]`` and biases ``[columns]``, by names such as ``encoder.0.weight``."""
 
 
 def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
@@ -115,7 +124,9 @@ def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:
         shapes.append(LayerShape(name, layer.weight.shape[1], len(layer.weight), layer.activation))
         tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight.T)
         tensors[f"{name}.bias"] = _as_float32(path, layer.name, layer.bias)
-    return Pretrained(tuple(shapes[:split]), tuple(shapes[split:]), tensors)
+    return Pretrained(
+        inputs=layers[0].weight.shape[1], encoder=tuple(shapes[:split]), decoder=tuple(shapes[split:]), tensors=tensors
+    )
 
 
 def _check_chain(path: Path, layers: Sequence[Linear]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from aecompress.deploy.checkpoint import load_model, unpack
@@ -9,6 +10,8 @@ from aecompress.deploy.pretrained.base import LayerShape, Pretrained, from_tenso
 from aecompress.digests import check_listed
 from aecompress.errors import DataError
 from aecompress.files import read_own
+from aecompress.layers.base import BoundLayer
+from aecompress.layers.kinds import to_json
 from aecompress.machine import gib, memory_bytes
 from aecompress.parsing import parse_json
 
@@ -20,22 +23,13 @@ def read(path: Path) -> Pretrained:
     """Read a model, with its activations where the ``config.json`` beside it is one of ours.
 
     Raises:
-        DataError: the file cannot be read, or is not a chain of linear layers.
+        DataError: the file cannot be read, or is not a chain of linear layers where it is not ours.
     """
     check_listed(path.parent / "config.json")
     if path.name == "model.safetensors" and is_ours(path.parent):
         model = load_model(path.parent)
-        others = [layer for layer in model.layers if layer.kind != "dense"]
-        if others:
-            raise DataError(
-                f"{path}: layer {others[0].name} is of kind {others[0].kind}; model.init (--init) takes dense layers "
-                "alone"
-            )
-        encoder, decoder = (
-            tuple(LayerShape(layer.name, layer.inputs, layer.outputs, layer.activation) for layer in part)
-            for part in (model.encoder, model.decoder)
-        )
-        return Pretrained(encoder, decoder, model.tensors)
+        encoder, decoder = (tuple(map(shape_of, part)) for part in (model.encoder, model.decoder))
+        return Pretrained(inputs=model.inputs, encoder=encoder, decoder=decoder, tensors=model.tensors)
     if path.is_file():
         check_size(path)
     return from_tensors(path, unpack(path))
@@ -54,6 +48,21 @@ def check_size(path: Path) -> None:
         header = int.from_bytes(file.read(8), "little")
     if MOST_HEADER < header <= size:
         raise DataError(f"{path}: has a list of tensors of {header >> 20} MiB; give the weights of one autoencoder")
+
+
+def shape_of(layer: BoundLayer) -> LayerShape:
+    """Return a layer of ours without its weights."""
+    numbers = to_json(layer.layer)
+    for name in ("kind", "out", "activation"):
+        numbers.pop(name, None)
+    return LayerShape(
+        name=layer.name,
+        inputs=math.prod(layer.given),
+        outputs=layer.units,
+        activation=layer.activation,
+        kind=layer.kind,
+        numbers=numbers,
+    )
 
 
 def is_ours(folder: Path) -> bool:

@@ -8,7 +8,7 @@ VALUE_SECONDS = {"adam": 1.7e-11, "fresh-adam": 1.35e-11}
 """Of updating one weight in a fused kernel."""
 EAGER_VALUE_SECONDS = {"adam": 4.4e-11, "fresh-adam": 2.7e-11}
 """Of updating one weight by torch's operations."""
-PRODUCT_FLOPS = {"float32": 4.5e13, "float64": 2e13, "bf16": 4e14}
+PRODUCT_FLOPS = {"float32": 4.5e13, "float64": 2e13, "bf16": 4e14, "tf32": 2e14}
 """Floating-point operations per second of matrix products."""
 REPLAY_SECONDS, LAUNCH_SECONDS = 1.1e-4, 5e-4
 """Of the small kernels of a step, replayed and launched one by one."""

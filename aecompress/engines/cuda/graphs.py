@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,11 +13,15 @@ import torch
 
 from aecompress.engines import eager
 from aecompress.engines.base import Work
-from aecompress.engines.cuda.available import triton_fault
+from aecompress.engines.cuda.available import kernels_on
+from aecompress.engines.cuda.passes import in_narrow_steps
 from aecompress.engines.cuda.steps import Buffers, Pieces, Update, empty, fill, new_buffers, step, torch_gradient
+from aecompress.population.state import Population
 
 HELD = 12
 """Blocks whose graphs are held: as many sizes as the waves of an asynchronous ring have, and more."""
+HELD_BYTES = 1 << 30
+"""Of buffers, above which only one block's are held."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +52,40 @@ def graphs_for(work: Work) -> Graphs:
         if key not in _held or not _held[key].serves(work):
             for other in [other for other, graphs in _held.items() if graphs.buffers.rows is not work.rows]:
                 del _held[other]  # of another run, which has ended
-            while len(_held) >= HELD:
-                _held.popitem(last=False)
+            make_place(block_bytes(block))
             _held[key] = Graphs(new_buffers(work))
         _held.move_to_end(key)
         return _held[key]
+
+
+def make_place(needed: int) -> None:
+    """Let go of the least used graphs, so that those of a block of ``needed`` bytes can be held too."""
+    while _held and (len(_held) >= HELD or needed + sum(held_bytes()) > HELD_BYTES):
+        _held.popitem(last=False)
+
+
+def held_bytes() -> list[int]:
+    """Return the bytes of the blocks in the buffers that are held."""
+    return [block_bytes(graphs.buffers.block) for graphs in _held.values()]
+
+
+def block_bytes(block: Population) -> int:
+    """Return the bytes of a block's tensors, and of a gradient and masks as numbers."""
+    return sum(tensor.nbytes for tensor in block.tensors().values()) + 2 * block.weights.nbytes
 
 
 TORCH = Pieces(torch_gradient, cast(Update, eager.masked_update))  # whose numbers may be tensors
 """A step of torch's operations."""
 
 
+def in_kernels(work: Work) -> bool:
+    """Return whether kernels can make the steps: in float32, with triton and a GPU."""
+    return work.block.weights.dtype == torch.float32 and kernels_on(work.block.weights.device)
+
+
 def pieces_for(work: Work) -> Pieces:
     """Return what a step is made of: few kernels where there is triton and a GPU, else torch's operations."""
-    if not work.block.weights.is_cuda or work.block.weights.dtype != torch.float32 or triton_fault():
+    if not in_kernels(work):
         return TORCH
     from aecompress.engines.cuda.step_kernels import ACTIVATIONS, fused_gradient
     from aecompress.engines.cuda.update_kernel import fused_update
@@ -92,20 +117,31 @@ def captured(body: Callable[[], None], rewind: Callable[[], None]) -> Callable[[
     return graph.replay
 
 
+def body_of(buffers: Buffers, work: Work, loss: str, batch: int) -> Callable[[], None]:
+    """Return the step at the buffers' counter, with ``batch`` rows."""
+    if narrow(work):
+        from aecompress.engines.cuda.narrow_kernels import narrow_step
+
+        return functools.partial(narrow_step, buffers, loss)
+    return functools.partial(step, buffers, loss, batch, pieces_for(work))
+
+
+def narrow(work: Work) -> bool:
+    """Return whether a step is made in three launches, of as many rows as are left."""
+    return in_kernels(work) and in_narrow_steps(work)
+
+
 def replay_of(graphs: Graphs, work: Work, batch: int) -> Callable[[], None]:
     """Return the replay of a step with ``batch`` rows; captured where it is the first, after which buffers are stale.
 
     On a CPU it is the step itself.
     """
-    loss = work.training.loss(work.block.generation)
-    if (loss, batch) not in graphs.replays:
-        buffers, pieces = graphs.buffers, pieces_for(work)
-
-        def body() -> None:
-            step(buffers, loss, batch, pieces)
-
-        graphs.replays[loss, batch] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
-    return graphs.replays[loss, batch]
+    loss, buffers = work.training.loss(work.block.generation), graphs.buffers
+    key = loss, 0 if narrow(work) else batch
+    if key not in graphs.replays:
+        body = body_of(buffers, work, loss, batch)
+        graphs.replays[key] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
+    return graphs.replays[key]
 
 
 def train(work: Work) -> None:

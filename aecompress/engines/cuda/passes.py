@@ -10,10 +10,12 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import Work
+from aecompress.engines.cuda.records import Batches, Cells, Net, home_of, rule_of
 from aecompress.engines.cuda.tables import step_tables
-from aecompress.engines.training import steps_per_generation
+from aecompress.engines.training import Training, steps_per_generation
 from aecompress.errors import DeviceError
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.population.stats import ActivationStats
 
 WIDEST, LARGEST_BATCH, MOST_PARTS = 64, 64, 64
 """Units of a layer between the ends, rows of a batch, blocks of a cell."""
@@ -26,7 +28,11 @@ PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
 SAFE_ROWS = 16
 """Rows of a tile above which products of shorter numbers are not trusted: of 64 rows they become Hopper's warp-group
-products, whose code of Triton 3.6 read memory that was not there (triton-lang/triton#11366)."""
+products, with which a kernel read memory that was not there (triton-lang/triton#11366)."""
+SAFE_WIDTH = 32
+"""Columns of a tile, likewise."""
+MANY_BLOCKS = 528
+"""Four a multiprocessor."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -35,6 +41,19 @@ PATIENCE = 200_000
 
 def unfit(net: Autoencoder, batch: int) -> str:
     """Return why whole passes cannot train this network, as a clause for the user; "" where they can."""
+    why = not_narrow(net, batch)
+    form = form_of(net, batch, False)
+    if not why and form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
+        inputs, hidden = net.layers[0].inputs, max(layer.outputs for layer in net.layers[:-1])
+        return (
+            f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
+            f"{inputs} inputs, {hidden} units"
+        )
+    return why
+
+
+def not_narrow(net: Autoencoder, batch: int) -> str:
+    """Return why the kernels' tiles do not hold this network and its batches, as a clause; "" where they do."""
     hidden = max(layer.outputs for layer in net.layers[:-1])
     other = sorted({layer.activation for layer in net.layers} - set(ACTIVATIONS))
     kinds = sorted({layer.kind for layer in net.layers} - {"dense"})
@@ -44,12 +63,6 @@ def unfit(net: Autoencoder, batch: int) -> str:
         return f"whole passes on a GPU have layers of at most {WIDEST} units between the ends, not {hidden}"
     if batch > LARGEST_BATCH:
         return f"whole passes on a GPU have at most {LARGEST_BATCH} rows per step, not {batch}"
-    form = form_of(net, batch, False)
-    if form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
-        return (
-            f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
-            f"{net.layers[0].inputs} inputs, {hidden} units"
-        )
     return f"whole passes on a GPU have no activation {other[0]!r}" if other else ""
 
 
@@ -83,12 +96,39 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     tile = power_of_two(batch)
     warps = 8 if tile * width >= 1024 else 4
     product = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
-    return Form(width, batch, tile, stretch, -(-inputs // stretch), warps, product)
+    return Form(
+        width=width,
+        batch=batch,
+        batch_tile=tile,
+        stretch=stretch,
+        parts=-(-inputs // stretch),
+        warps=warps,
+        product=product,
+    )
+
+
+def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
+    """Return the sizes of the kernels that make one step; of many blocks the products are of shorter numbers.
+
+    Few blocks wait for each product, many for their turn: then what counts is how much a product occupies.
+    """
+    form = form_of(net, batch, False)
+    short = cells * form.parts > MANY_BLOCKS and form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
+    return form._replace(product=SHORT if short else form.product)
+
+
+def in_narrow_steps(work: Work) -> bool:
+    """Return whether a step of this training can be made in three launches."""
+    training, net = work.training, work.net
+    batch = min(training.batch, work.rows.shape[0])
+    if training.noise != "none" or training.products is not None or not_narrow(net, batch):
+        return False
+    return form_of(net, batch, False).product == PLAIN
 
 
 @functools.lru_cache(maxsize=64)
 def chain_of(net: Autoencoder) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
-    """Return SIZES, OFFSETS and ACTS of the kernels."""
+    """Return the sizes, offsets and activations of :class:`aecompress.engines.cuda.records.Net`."""
     layers, slots = net.layers, net.layout.slots
     sizes = (layers[0].inputs, *(layer.outputs for layer in layers))
     offsets = tuple(slots[f"{layer.name}.{kind}"].offset for layer in layers for kind in ("weight", "bias"))
@@ -109,45 +149,48 @@ def resident(registers: int, shared: int, warps: int, device: torch.device) -> i
     return int(card.multi_processor_count * min(of_registers, of_memory, of_threads, MOST_BLOCKS))
 
 
+def net_of(net: Autoencoder, form: Form, training: Training, loss: str, stats: ActivationStats | None) -> Net:
+    """Return what is fixed when a kernel is compiled."""
+    sizes, offsets, acts = chain_of(net)
+    return Net(
+        sizes=sizes,
+        offsets=offsets,
+        acts=acts,
+        rule=rule_of(training),
+        loss=loss,
+        batch=form.batch,
+        tile=form.batch_tile,
+        width=form.width,
+        stretch=form.stretch,
+        parts=form.parts,
+        precision=form.product,
+        end_precision=form.product,
+        stats_batch=stats.total.shape[1] if stats else 0,
+        units=stats.total.shape[2] if stats else 0,
+    )
+
+
 class Launch(NamedTuple):
     """What both kernels take."""
 
-    tensors: tuple[Tensor, ...]
-    """Weights, first and second moment, masks; rows, order; rates, tables; the statistics' total, square and count."""
-    numbers: tuple[int, int, int, int]
-    """Parameters of a cell, rows, first step, steps."""
-    constants: dict[str, Any]
+    cells: Cells
+    data: Batches
+    place: int
+    """Of the block's first cell among ``cells``."""
+    net: Net
+    warps: int
 
 
 def launch_of(work: Work, form: Form) -> Launch:
     """Return the kernels' arguments for some steps of a pass."""
     block, training, rows = work.block, work.training, work.rows
     assert isinstance(rows, Tensor)
-    count, weights = rows.shape[0], block.weights
-    of = steps_per_generation(count, training.batch)
+    count, of = rows.shape[0], steps_per_generation(rows.shape[0], training.batch)
     order = rng.permutation(training.seed, "batches", block.generation, work.cells, 0, count)
-    tables = step_tables(training, block.generation, of, work.steps, weights)
-    first, second = block.moments or (weights, weights)
-    stats = block.stats
-    adam = training.optimizer == "adam"
-    counted = (stats.total, stats.square, stats.count) if stats else (weights, weights, weights)
-    return Launch(
-        tensors=(
-            *(weights, first, second, block.masks.view(torch.uint8)),
-            *(rows, order, block.learning_rate, tables, *counted),
-        ),
-        numbers=(weights.shape[1], count, work.steps.start, len(work.steps)),
-        constants={
-            "RULE": (*training.betas, adam, training.persistent_masks),
-            "LOSS": training.loss(block.generation),
-            "BS": stats.total.shape[1] if stats else 0,
-            "U": stats.total.shape[2] if stats else 0,
-            "B": form.batch,
-            "BP": form.batch_tile,
-            "C": form.stretch,
-            "num_warps": form.warps,
-        },
-    )
+    tables = step_tables(training, block.generation, of, work.steps, block.weights)
+    cells, place = home_of(block)
+    net = net_of(work.net, form, training, training.loss(block.generation), block.stats)
+    return Launch(cells, Batches(rows, order, count, tables, ()), place, net, form.warps)
 
 
 def train(work: Work) -> None:
@@ -161,52 +204,54 @@ def train(work: Work) -> None:
     on_cpu = work.block.weights.device.type == "cpu"
     form = form_of(work.net, min(work.training.batch, work.rows.shape[0]), one_block=on_cpu)
     launch = launch_of(work, form)
-    if not split(work, form, launch):
-        whole(work, form, launch)
+    if not split(work, launch):
+        whole(work, launch)
 
 
-def whole(work: Work, form: Form, launch: Launch) -> None:
+def whole(work: Work, launch: Launch) -> None:
     """Launch one block a cell."""
     from aecompress.engines.cuda.pass_kernels import whole_kernel
 
-    sizes, offsets, acts = chain_of(work.net)
-    net = (sizes, offsets, form.width, len(acts), SHORT, *acts)
-    whole_kernel[(len(work.block),)](*launch.tensors, *launch.numbers, NET=net, **launch.constants)
+    net, steps = launch.net._replace(precision=SHORT), work.steps
+    whole_kernel[(len(work.block),)](
+        launch.cells, launch.data, launch.place, steps.start, len(steps), NET=net, num_warps=launch.warps
+    )
 
 
-def split(work: Work, form: Form, launch: Launch) -> bool:
+def split(work: Work, launch: Launch) -> bool:
     """Launch S blocks a cell, if they are all resident at once; return whether they are."""
     from aecompress.engines.cuda.pass_kernels import split_kernel
 
-    if form.parts > MOST_PARTS:
+    net, cells, device = launch.net, len(work.block), work.block.weights.device
+    if net.parts > MOST_PARTS:
         return False
-    cells, device = len(work.block), work.block.weights.device
-    sizes, offsets, acts = chain_of(work.net)
-    net = (sizes, offsets, form.width, len(acts), form.product, *acts)
-    products = torch.empty((2, cells, form.parts, form.batch_tile, form.width), device=device)
-    scratch = (products[0], products[1], torch.zeros(cells, dtype=torch.int32, device=device), fault_flag(device))
-    arguments = (*launch.tensors, *launch.numbers, scratch, PATIENCE)
-    constants = {"NET": net, "S": form.parts, **launch.constants}
-    grid = (cells * form.parts,)
-    if form.parts > 1 and grid[0] > at_once(arguments, constants, form, device):
+    products = torch.empty((2, cells, net.parts, net.tile, net.width), device=device)
+    counters = torch.zeros(cells, dtype=torch.int32, device=device)
+    between = products[0], products[1], counters, fault_flag(device), PATIENCE
+    launch = launch._replace(data=launch.data._replace(between=between))
+    blocks = cells * net.parts
+    if net.parts > 1 and blocks > at_once(work, launch):
         return False
-    split_kernel[grid](*arguments, **constants)
+    arguments = launch.cells, launch.data, launch.place, work.steps.start, len(work.steps)
+    split_kernel[(blocks,)](*arguments, NET=net, num_warps=launch.warps)
     return True
 
 
 _at_once: dict[tuple[Any, ...], int] = {}
 
 
-def at_once(arguments: tuple[Any, ...], constants: dict[str, Any], form: Form, device: torch.device) -> int:
-    """Return how many blocks of the split kernel the device holds at once; compiles it for these arguments."""
+def at_once(work: Work, launch: Launch) -> int:
+    """Return how many blocks of the split kernel the device holds at once; compiles it for this launch."""
     from aecompress.engines.cuda.pass_kernels import split_kernel
 
-    kinds = [(each.dtype, each.data_ptr() % 16) for each in arguments[:11]]
-    key = (device, *kinds, *arguments[11:13], *constants.values())
+    device, numbers = work.block.weights.device, (launch.cells.n, launch.data.row_count)
+    tensors = [each for each in (*launch.cells, *launch.data) if isinstance(each, Tensor)]
+    key = (device, *[(each.dtype, each.data_ptr() % 16) for each in tensors], *numbers, launch.net, launch.warps)
     if key not in _at_once:
-        compiled = split_kernel.warmup(*arguments, grid=(form.parts,), **constants)
+        arguments = launch.cells, launch.data, launch.place, work.steps.start, len(work.steps)
+        compiled = split_kernel.warmup(*arguments, grid=(launch.net.parts,), NET=launch.net, num_warps=launch.warps)
         assert compiled.run is not None  # which loads it, and so learns how many registers it takes
-        _at_once[key] = resident(compiled.n_regs, compiled.metadata.shared, form.warps, device)
+        _at_once[key] = resident(compiled.n_regs, compiled.metadata.shared, launch.warps, device)
     return _at_once[key]
 
 

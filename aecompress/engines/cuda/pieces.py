@@ -1,18 +1,17 @@
-"""What the kernels of whole passes share: activations, the loss, the update rule, and the layers between the two ends.
+"""What the kernels of whole passes and of narrow steps share: activations, the loss, the update rule, the inner layers.
 
 A value that is written "three" is a tile of weights with its two moments, which are one 0 each where the rule has none.
-RULE is (B1, B2, ADAM, MASKED). A cell's row is its weights, moments and masks: pointers to its first parameter.
-
-NET is (SIZES, OFFSETS, W, K, P, *ACTS): a chain of K layers of sizes SIZES (K + 1 of them), OFFSETS of each layer's
-weight and bias in a cell's row, activations ACTS. The first and the last layer are as long as the rows and are treated
-in stretches of C inputs; the K - 2 layers between them, and all that they give, are tiles of W columns, zero beside the
-layer. A batch is BP rows, zero beside the batch. P is how exact products are.
+NET is :class:`aecompress.engines.cuda.records.Net`: a chain of K layers. The first and the last are as long as the rows
+and are treated in stretches of C inputs; the K - 2 layers between them, and all that they give, are tiles of W columns,
+zero beside the layer. A batch is BP rows, zero beside the batch.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from aecompress.engines.cuda.records import Row, Tile
 
 
 @triton.jit
@@ -66,53 +65,77 @@ def output_delta(out, x, scale, LOSS: tl.constexpr, NAME: tl.constexpr):
 @triton.jit
 def layer_output(pre, inside, k: tl.constexpr, NET: tl.constexpr):
     """Return what layer ``k`` gives, and 0 beside it."""
-    NAME: tl.constexpr = NET[5 + k]
+    NAME: tl.constexpr = NET.acts[k]
     return tl.where(inside, activated(pre, NAME), 0.0)
 
 
 @triton.jit
 def layer_delta(grad, out, k: tl.constexpr, NET: tl.constexpr):
     """Return the gradient before the activation of layer ``k``."""
-    NAME: tl.constexpr = NET[5 + k]
+    NAME: tl.constexpr = NET.acts[k]
     return activation_backward(grad, out, NAME)
 
 
 @triton.jit
-def last_delta(pre, x, here, scale, LOSS: tl.constexpr, NET: tl.constexpr):
+def last_delta(pre, x, here, scale, NET: tl.constexpr):
     """Return the gradient of the loss before the activation of the last layer, 0 where there are no rows or inputs."""
-    NAME: tl.constexpr = NET[4 + NET[3]]
+    NAME: tl.constexpr = NET.acts[len(NET.acts) - 1]
+    LOSS: tl.constexpr = NET.loss
     return tl.where(here, output_delta(activated(pre, NAME), x, scale, LOSS, NAME), 0.0)
 
 
 @triton.jit
-def load_three(row, at, inside, RULE: tl.constexpr):
-    """Read a tile of weights and its moments."""
+def row_of(cells, place):
+    """Return the row of the cell at a place."""
+    at = place.to(tl.int64) * cells.n
+    return Row(cells.w + at, cells.m + at, cells.v + at, cells.masks + at)
+
+
+@triton.jit
+def rate_of(cells, place, data, step):
+    """Return step size, with the learning rate of the cell at a place, and epsilon."""
+    return tl.load(data.tables + 2 * step) * tl.load(cells.rates + place), tl.load(data.tables + 2 * step + 1)
+
+
+@triton.jit
+def batch_of(data, cell, step, b, i, NET: tl.constexpr):
+    """Read inputs ``i`` of the cell's batch: ``[BP, C]``, which are there, and how many rows; no rows past the last."""
+    left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
+    here = (b < left)[:, None] & (i[None, :] < NET.sizes[0])
+    at = cell.to(tl.int64) * data.row_count + step * NET.batch + b
+    row = tl.load(data.order + at, mask=b < left, other=0)
+    return tl.load(data.rows + row[:, None] * NET.sizes[0] + i[None, :], mask=here, other=0.0), here, left
+
+
+@triton.jit
+def load_three(row, tile, ADAM: tl.constexpr):
+    """Read a tile of weights and, with ADAM, its moments."""
     m, v = 0.0, 0.0
-    w = tl.load(row[0] + at, mask=inside, other=0.0)
-    if RULE[2]:
-        m = tl.load(row[1] + at, mask=inside, other=0.0)
-        v = tl.load(row[2] + at, mask=inside, other=0.0)
+    w = tl.load(row.w + tile.at, mask=tile.inside, other=0.0)
+    if ADAM:
+        m = tl.load(row.m + tile.at, mask=tile.inside, other=0.0)
+        v = tl.load(row.v + tile.at, mask=tile.inside, other=0.0)
     return w, m, v
 
 
 @triton.jit
-def store_three(row, three, at, inside, RULE: tl.constexpr):
+def store_three(row, three, tile, ADAM: tl.constexpr):
     """Write what :func:`load_three` reads."""
-    tl.store(row[0] + at, three[0], mask=inside)
-    if RULE[2]:
-        tl.store(row[1] + at, three[1], mask=inside)
-        tl.store(row[2] + at, three[2], mask=inside)
+    tl.store(row.w + tile.at, three[0], mask=tile.inside)
+    if ADAM:
+        tl.store(row.m + tile.at, three[1], mask=tile.inside)
+        tl.store(row.v + tile.at, three[2], mask=tile.inside)
 
 
 @triton.jit
-def step_three(row, three, grad, at, inside, rate, RULE: tl.constexpr):
+def step_three(row, three, grad, tile, rate, RULE: tl.constexpr):
     """Return weights and moments after a step of the update rule; ``rate`` is step size and epsilon."""
     w, m, v = three
-    if RULE[3]:
-        grad = tl.where(tl.load(row[3] + at, mask=inside, other=0) != 0, grad, 0.0)
-    if RULE[2]:
-        m = m + (1 - RULE[0]) * (grad - m)
-        v = RULE[1] * v + (1 - RULE[1]) * (grad * grad)
+    if RULE.masked:
+        grad = tl.where(tl.load(row.masks + tile.at, mask=tile.inside, other=0) != 0, grad, 0.0)
+    if RULE.adam:
+        m = m + (1 - RULE.beta1) * (grad - m)
+        v = RULE.beta2 * v + (1 - RULE.beta2) * (grad * grad)
         w = w - rate[0] * (m / (tl.sqrt(v) + rate[1]))
     else:
         w = w - rate[0] * (grad / (tl.abs(grad) + rate[1]))
@@ -120,102 +143,131 @@ def step_three(row, three, grad, at, inside, rate, RULE: tl.constexpr):
 
 
 @triton.jit
-def weight_at(k: tl.constexpr, NET: tl.constexpr):
-    """Return the places of the weight of layer ``k``, ``[W, W]``, and which are inside it."""
-    r, c = tl.arange(0, NET[2])[:, None], tl.arange(0, NET[2])[None, :]
-    return NET[1][2 * k] + r * NET[0][k + 1] + c, (r < NET[0][k]) & (c < NET[0][k + 1])
+def first_tile(i, c, NET: tl.constexpr):
+    """Return the places of the weights from inputs ``i`` to units ``c`` of the first layer; one of the two is a row."""
+    return Tile(NET.offsets[0] + i * NET.sizes[1] + c, (i < NET.sizes[0]) & (c < NET.sizes[1]))
 
 
 @triton.jit
-def bias_at(k: tl.constexpr, NET: tl.constexpr):
-    """Return the places of the bias of layer ``k``, ``[W]``, and which are inside it."""
-    c = tl.arange(0, NET[2])
-    return NET[1][2 * k + 1] + c, c < NET[0][k + 1]
+def last_tile(c, i, NET: tl.constexpr):
+    """Return the places of the weights from units ``c`` to outputs ``i`` of the last layer."""
+    K: tl.constexpr = len(NET.acts)
+    inside = (c[:, None] < NET.sizes[K - 1]) & (i[None, :] < NET.sizes[0])
+    return Tile(NET.offsets[2 * K - 2] + c[:, None] * NET.sizes[0] + i[None, :], inside)
 
 
 @triton.jit
-def load_middle(row, RULE: tl.constexpr, NET: tl.constexpr):
+def last_bias(i, NET: tl.constexpr):
+    """Return the places of the biases of outputs ``i``."""
+    return Tile(NET.offsets[2 * len(NET.acts) - 1] + i, i < NET.sizes[0])
+
+
+@triton.jit
+def weight_tile(k: tl.constexpr, NET: tl.constexpr):
+    """Return the places of the weight of layer ``k``, ``[W, W]``."""
+    r, c = tl.arange(0, NET.width)[:, None], tl.arange(0, NET.width)[None, :]
+    return Tile(NET.offsets[2 * k] + r * NET.sizes[k + 1] + c, (r < NET.sizes[k]) & (c < NET.sizes[k + 1]))
+
+
+@triton.jit
+def bias_tile(k: tl.constexpr, NET: tl.constexpr):
+    """Return the places of the bias of layer ``k``, ``[W]``."""
+    c = tl.arange(0, NET.width)
+    return Tile(NET.offsets[2 * k + 1] + c, c < NET.sizes[k + 1])
+
+
+@triton.jit
+def load_middle(row, ADAM: tl.constexpr, NET: tl.constexpr):
     """Return the weights and the biases of the layers between the ends, and first the bias of the first layer."""
-    at, inside = bias_at(0, NET)
-    weights, biases = (0.0,), (load_three(row, at, inside, RULE),)
-    for k in tl.static_range(1, NET[3] - 1):
-        at, inside = weight_at(k, NET)
-        weights = weights + (load_three(row, at, inside, RULE),)
-        at, inside = bias_at(k, NET)
-        biases = biases + (load_three(row, at, inside, RULE),)
+    weights, biases = (0.0,), (load_three(row, bias_tile(0, NET), ADAM),)
+    for k in tl.static_range(1, len(NET.acts) - 1):
+        weights = weights + (load_three(row, weight_tile(k, NET), ADAM),)
+        biases = biases + (load_three(row, bias_tile(k, NET), ADAM),)
     return weights, biases
 
 
 @triton.jit
-def store_middle(row, middle, RULE: tl.constexpr, NET: tl.constexpr):
+def store_middle(row, middle, ADAM: tl.constexpr, NET: tl.constexpr):
     """Write what :func:`load_middle` reads."""
-    at, inside = bias_at(0, NET)
-    store_three(row, middle[1][0], at, inside, RULE)
-    for k in tl.static_range(1, NET[3] - 1):
-        at, inside = weight_at(k, NET)
-        store_three(row, middle[0][k], at, inside, RULE)
-        at, inside = bias_at(k, NET)
-        store_three(row, middle[1][k], at, inside, RULE)
+    store_three(row, middle[1][0], bias_tile(0, NET), ADAM)
+    for k in tl.static_range(1, len(NET.acts) - 1):
+        store_three(row, middle[0][k], weight_tile(k, NET), ADAM)
+        store_three(row, middle[1][k], bias_tile(k, NET), ADAM)
 
 
 @triton.jit
 def forward_middle(into, middle, NET: tl.constexpr):
     """Return what the first K - 1 layers give, from the products of the first, ``[BP, W]`` each."""
-    c = tl.arange(0, NET[2])[None, :]
-    outs = (layer_output(into + middle[1][0][0][None, :], c < NET[0][1], 0, NET),)
-    for k in tl.static_range(1, NET[3] - 1):
-        pre = tl.dot(outs[k - 1], middle[0][k][0], input_precision=NET[4]) + middle[1][k][0][None, :]
-        outs = outs + (layer_output(pre, c < NET[0][k + 1], k, NET),)
+    c = tl.arange(0, NET.width)[None, :]
+    outs = (layer_output(into + middle[1][0][0][None, :], c < NET.sizes[1], 0, NET),)
+    for k in tl.static_range(1, len(NET.acts) - 1):
+        pre = tl.dot(outs[k - 1], middle[0][k][0], input_precision=NET.precision) + middle[1][k][0][None, :]
+        outs = outs + (layer_output(pre, c < NET.sizes[k + 1], k, NET),)
     return outs
 
 
 @triton.jit
 def backward_middle(back, outs, middle, NET: tl.constexpr):
     """Return the gradients before the activations of the first K - 1 layers, from that after the last of them."""
-    K: tl.constexpr = NET[3]
+    K: tl.constexpr = len(NET.acts)
     delta = layer_delta(back, outs[K - 2], K - 2, NET)
     deltas = (delta,)
     for j in tl.static_range(0, K - 2):
-        delta = tl.dot(delta, tl.trans(middle[0][K - 2 - j][0]), input_precision=NET[4])
+        delta = tl.dot(delta, tl.trans(middle[0][K - 2 - j][0]), input_precision=NET.precision)
         delta = layer_delta(delta, outs[K - 3 - j], K - 3 - j, NET)
         deltas = (delta,) + deltas
     return deltas
 
 
 @triton.jit
-def step_middle(row, middle, outs, deltas, rate, RULE: tl.constexpr, NET: tl.constexpr):
-    """Return the layers between the ends after a step of the update rule."""
-    at, inside = bias_at(0, NET)
+def step_middle(row, middle, values, rate, NET: tl.constexpr):
+    """Return the layers between the ends after a step of the update rule.
+
+    ``values`` are what the first K - 1 layers give, and the gradients before their activations.
+    """
+    RULE: tl.constexpr = NET.rule
+    outs, deltas = values
     weights = (0.0,)
-    biases = (step_three(row, middle[1][0], tl.sum(deltas[0], 0), at, inside, rate, RULE),)
-    for k in tl.static_range(1, NET[3] - 1):
-        at, inside = weight_at(k, NET)
-        grad = tl.dot(tl.trans(outs[k - 1]), deltas[k], input_precision=NET[4])
-        weights = weights + (step_three(row, middle[0][k], grad, at, inside, rate, RULE),)
-        at, inside = bias_at(k, NET)
-        biases = biases + (step_three(row, middle[1][k], tl.sum(deltas[k], 0), at, inside, rate, RULE),)
+    biases = (step_three(row, middle[1][0], tl.sum(deltas[0], 0), bias_tile(0, NET), rate, RULE),)
+    for k in tl.static_range(1, len(NET.acts) - 1):
+        grad = tl.dot(tl.trans(outs[k - 1]), deltas[k], input_precision=NET.precision)
+        weights = weights + (step_three(row, middle[0][k], grad, weight_tile(k, NET), rate, RULE),)
+        biases = biases + (step_three(row, middle[1][k], tl.sum(deltas[k], 0), bias_tile(k, NET), rate, RULE),)
     return weights, biases
 
 
 @triton.jit
-def accumulate(stats, values, at, inside):
+def accumulate(cells, values, tile):
     """Add values and their squares to the statistics, in their number format."""
-    exact = values.to(stats[0].dtype.element_ty)
-    tl.store(stats[0] + at, tl.load(stats[0] + at, mask=inside, other=0.0) + exact, mask=inside)
-    tl.store(stats[1] + at, tl.load(stats[1] + at, mask=inside, other=0.0) + exact * exact, mask=inside)
+    exact = values.to(cells.total.dtype.element_ty)
+    total = tl.load(cells.total + tile.at, mask=tile.inside, other=0.0)
+    tl.store(cells.total + tile.at, total + exact, mask=tile.inside)
+    square = tl.load(cells.square + tile.at, mask=tile.inside, other=0.0)
+    tl.store(cells.square + tile.at, square + exact * exact, mask=tile.inside)
 
 
 @triton.jit
-def accumulate_middle(stats, spot, outs, b, left, NET: tl.constexpr, U: tl.constexpr):
-    """Take what the first K - 1 layers give into a cell's statistics, ``[BS, U]`` from ``spot`` on."""
-    c, unit = tl.arange(0, NET[2])[None, :], 0
-    for k in tl.static_range(0, NET[3] - 1):
-        at, inside = spot + b[:, None] * U + unit + c, (b[:, None] < left) & (c < NET[0][k + 1])
-        accumulate(stats, outs[k], at, inside)
-        unit += NET[0][k + 1]
+def spot_of(place, b, NET: tl.constexpr):
+    """Return where the statistics of batch positions ``b`` of the cell at a place begin, ``[BP, 1]``."""
+    return place.to(tl.int64) * NET.stats_batch * NET.units + b[:, None] * NET.units
 
 
 @triton.jit
-def count_batch(seen, spot, b, left):
-    """Count a batch of ``left`` rows."""
-    tl.store(seen + spot + b, tl.load(seen + spot + b, mask=b < left, other=0.0) + 1, mask=b < left)
+def accumulate_last(cells, pre, place, b, tile, NET: tl.constexpr):
+    """Take the outputs of a tile, before the activation, into the statistics of the cell at a place.
+
+    ``tile`` is the outputs' numbers and where there are rows for them.
+    """
+    spot = spot_of(place, b, NET) + (NET.units - NET.sizes[0])
+    accumulate(cells, pre, Tile(spot + tile.at[None, :], tile.inside))
+
+
+@triton.jit
+def accumulate_middle(cells, outs, place, b, left, NET: tl.constexpr):
+    """Take what the first K - 1 layers give into the statistics of the cell at a place, and count the batch."""
+    spot, c, unit = spot_of(place, b, NET), tl.arange(0, NET.width)[None, :], 0
+    for k in tl.static_range(0, len(NET.acts) - 1):
+        accumulate(cells, outs[k], Tile(spot + unit + c, (b[:, None] < left) & (c < NET.sizes[k + 1])))
+        unit += NET.sizes[k + 1]
+    seen = cells.seen + place * NET.stats_batch + b
+    tl.store(seen, tl.load(seen, mask=b < left, other=0.0) + 1, mask=b < left)

@@ -1,11 +1,13 @@
 """The lowest values of each part of each row, without a sort: counted by digits, from the highest of four on.
 
-Kernels take a stretch of one row each; ``table`` says which: first place, end, part and that part's first stretch.
+Kernels take a stretch of one row each; the table says which: first place, end, part and that part's first stretch.
+n, parts and passes are numbers of their own, so that one kernel serves all networks.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import torch
 import triton
@@ -28,67 +30,96 @@ def sort_key(x):
     return tl.where(x != x, -1, key).to(tl.uint32, bitcast=True)
 
 
+class Scores(NamedTuple):
+    """What the kernels read and write."""
+
+    scores: Tensor
+    """``[P, n]``."""
+    counts: Tensor
+    """How many of each part are wanted, ``[P, parts]``."""
+    table: Tensor
+    """``[stretches, 4]``."""
+    seen: Tensor
+    """How often each value of each digit was found, ``[4, P, parts, DIGITS]``."""
+    ties: Tensor
+    """Keys that equal the last one wanted, ``[P, stretches]``."""
+    result: Tensor
+    """``[P, n]``."""
+
+
+class Shape(NamedTuple):
+    """What is fixed when a kernel is compiled."""
+
+    stretch: int
+    digits: int
+    turn: int
+
+
 @triton.jit
-def passed(seen, k, parts, row, part, passes, DIGITS: tl.constexpr):
-    """Return the digits of the k-th lowest key that some passes have found, and k among the keys that share them."""
-    prefix = 0
-    place = tl.arange(0, DIGITS)
+def digits_of(given, turn, row, part, parts, SHAPE: tl.constexpr):
+    """Return the addresses of a pass's counts of digits."""
+    start = ((turn * tl.num_programs(1) + row) * parts + part) * SHAPE.digits
+    return given.seen + start + tl.arange(0, SHAPE.digits)
+
+
+@triton.jit
+def passed(given, row, part, parts, passes, SHAPE: tl.constexpr):
+    """Return the digits that some passes have found of the last key wanted, and its rank among keys that share them."""
+    k = tl.load(given.counts + row * parts + part)
+    prefix = k * 0
+    place = tl.arange(0, SHAPE.digits)
     for turn in range(passes):
-        counts = tl.load(seen + ((turn * tl.num_programs(1) + row) * parts + part) * DIGITS + place)
+        counts = tl.load(digits_of(given, turn, row, part, parts, SHAPE))
         digit = tl.sum((tl.cumsum(counts, 0) < k).to(tl.int32), 0)
         k -= tl.sum(tl.where(place < digit, counts, 0), 0)
-        prefix = prefix * DIGITS + digit
-    return prefix.to(tl.uint32, bitcast=True), k  # type: ignore[attr-defined]
+        prefix = prefix * SHAPE.digits + digit
+    return prefix.to(tl.uint32, bitcast=True), k
 
 
 @triton.jit
-def stretch_of(scores, table, n, STRETCH: tl.constexpr):
+def stretch_of(given, n, SHAPE: tl.constexpr):
     """Return this block's row, part and that part's first stretch; its places, which are there, and their keys."""
-    row, entry = tl.program_id(1), table + tl.program_id(0) * 4
-    at = tl.load(entry) + tl.arange(0, STRETCH)
+    row, entry = tl.program_id(1), given.table + tl.program_id(0) * 4
+    at = tl.load(entry) + tl.arange(0, SHAPE.stretch)
     here = at < tl.load(entry + 1)
-    x = tl.load(scores + row.to(tl.int64) * n + at, mask=here, other=0.0)
+    x = tl.load(given.scores + row.to(tl.int64) * n + at, mask=here, other=0.0)
     return row, tl.load(entry + 2), tl.load(entry + 3), at, here, sort_key(x)
 
 
 @triton.jit(do_not_specialize=["n", "parts", "passes"])
-def digits_kernel(scores, counts, table, seen, n, parts, passes, DIGITS: tl.constexpr, STRETCH: tl.constexpr):
-    """Count the next digit of those keys whose higher digits are those of the k-th lowest."""
-    row, part, _, _, here, key = stretch_of(scores, table, n, STRETCH)
-    k = tl.load(counts + row * parts + part)
-    prefix, k = passed(seen, k, parts, row, part, passes, DIGITS)
+def digits_kernel(given, n, parts, passes, SHAPE: tl.constexpr):
+    """Count the next digit of those keys whose higher digits are those of the last one wanted."""
+    row, part, _, _, here, key = stretch_of(given, n, SHAPE)
+    prefix, _ = passed(given, row, part, parts, passes, SHAPE)
     upper = key >> (24 - 8 * passes)
     here = here & ((upper >> 8) == prefix)
-    digit = (upper & (DIGITS - 1)).to(tl.int32)
-    found = tl.histogram(digit, DIGITS, mask=here)
-    place = tl.arange(0, DIGITS)
-    start = seen + ((passes * tl.num_programs(1) + row) * parts + part) * DIGITS
-    tl.atomic_add(start + place, found, mask=found > 0, sem="relaxed")
+    digit = (upper & (SHAPE.digits - 1)).to(tl.int32)
+    found = tl.histogram(digit, SHAPE.digits, mask=here)
+    tl.atomic_add(digits_of(given, passes, row, part, parts, SHAPE), found, mask=found > 0, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["n", "parts"])
-def ties_kernel(scores, counts, table, seen, ties, n, parts, DIGITS: tl.constexpr, STRETCH: tl.constexpr):
-    """Count the keys of the stretch that equal the k-th lowest."""
-    row, part, _, _, here, key = stretch_of(scores, table, n, STRETCH)
-    last, _ = passed(seen, tl.load(counts + row * parts + part), parts, row, part, 4, DIGITS)
+def ties_kernel(given, n, parts, SHAPE: tl.constexpr):
+    """Count the keys of the stretch that equal the last one wanted."""
+    row, part, _, _, here, key = stretch_of(given, n, SHAPE)
+    last, _ = passed(given, row, part, parts, 4, SHAPE)
     equal = here & (key == last)
-    tl.store(ties + row * tl.num_programs(0) + tl.program_id(0), tl.sum(equal.to(tl.int32), 0))
+    tl.store(given.ties + row * tl.num_programs(0) + tl.program_id(0), tl.sum(equal.to(tl.int32), 0))
 
 
 @triton.jit(do_not_specialize=["n", "parts"])
-def mark_kernel(result, scores, counts, table, seen, ties, n, parts, DIGITS: tl.constexpr, STRETCH: tl.constexpr,
-                TURN: tl.constexpr):  # fmt: skip
-    """Mark the keys below the k-th lowest, and as many of its equals as are wanted, from the first place on."""
-    row, part, first, at, here, key = stretch_of(scores, table, n, STRETCH)
-    last, k = passed(seen, tl.load(counts + row * parts + part), parts, row, part, 4, DIGITS)
+def mark_kernel(given, n, parts, SHAPE: tl.constexpr):
+    """Mark the keys below the last one wanted, and as many of its equals as are wanted, from the first place on."""
+    row, part, first, at, here, key = stretch_of(given, n, SHAPE)
+    last, k = passed(given, row, part, parts, 4, SHAPE)
     before, mine = 0, tl.program_id(0)
-    for begin in range(first, mine, TURN):
-        other = begin + tl.arange(0, TURN)
-        before += tl.sum(tl.load(ties + row * tl.num_programs(0) + other, mask=other < mine, other=0), 0)
+    for begin in range(first, mine, SHAPE.turn):
+        other = begin + tl.arange(0, SHAPE.turn)
+        before += tl.sum(tl.load(given.ties + row * tl.num_programs(0) + other, mask=other < mine, other=0), 0)
     equal = (here & (key == last)).to(tl.int32)
     rank = before + tl.cumsum(equal, 0) - equal
     goes = (key < last) | ((equal > 0) & (rank < k))
-    tl.store(result + row.to(tl.int64) * n + at, goes.to(tl.uint8), mask=here)
+    tl.store(given.result + row.to(tl.int64) * n + at, goes.to(tl.uint8), mask=here)
 
 
 @functools.lru_cache(maxsize=64)
@@ -116,13 +147,17 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
     """
     scores, (rows, n), parts = scores.contiguous(), scores.shape, len(sizes)
     table, device = table_of(sizes, scores.device), scores.device
-    wanted = on_device(counts, device, torch.int32)
-    seen = torch.zeros((4, rows, parts, DIGITS), dtype=torch.int32, device=device)
-    ties = torch.empty((rows, len(table)), dtype=torch.int32, device=device)
-    result = torch.empty((rows, n), dtype=torch.uint8, device=device)
-    grid, sized = (len(table), rows), {"DIGITS": DIGITS, "STRETCH": STRETCH, "num_warps": 4}
+    given = Scores(
+        scores=scores,
+        counts=on_device(counts, device, torch.int32),
+        table=table,
+        seen=torch.zeros((4, rows, parts, DIGITS), dtype=torch.int32, device=device),
+        ties=torch.empty((rows, len(table)), dtype=torch.int32, device=device),
+        result=torch.empty((rows, n), dtype=torch.uint8, device=device),
+    )
+    grid, shape = (len(table), rows), Shape(STRETCH, DIGITS, TURN)
     for number in range(4):  # digits of a key
-        digits_kernel[grid](scores, wanted, table, seen, n, parts, number, **sized)
-    ties_kernel[grid](scores, wanted, table, seen, ties, n, parts, **sized)
-    mark_kernel[grid](result, scores, wanted, table, seen, ties, n, parts, TURN=TURN, **sized)
-    return result.view(torch.bool)
+        digits_kernel[grid](given, n, parts, number, SHAPE=shape, num_warps=4)
+    ties_kernel[grid](given, n, parts, SHAPE=shape, num_warps=4)
+    mark_kernel[grid](given, n, parts, SHAPE=shape, num_warps=4)
+    return given.result.view(torch.bool)

@@ -40,11 +40,13 @@ class Buffers:
     order: Tensor
     """int64 ``[P, N]``."""
     tables: Tensor
-    """``[2, steps of a pass]``: step sizes and epsilons."""
+    """``[steps of a pass, 2]``: step sizes and epsilons."""
     keys: Tensor
     """int64 ``[steps of a pass]``: keys of the noise."""
     counter: Tensor
     """int64 ``[1]``: the next step of the pass."""
+    now: Tensor
+    """int64 ``[1]``: the step that is made; where a step is one launch, unused."""
     columns: Tensor
     """int64 ``[B]``: 0 .. B - 1."""
 
@@ -71,9 +73,10 @@ def new_buffers(work: Work) -> Buffers:
         own=products_of(block, training),
         kept=block.masks.to(block.weights.dtype) if training.persistent_masks else None,
         order=torch.zeros((len(block), rows.shape[0]), dtype=torch.int64, device=device),
-        tables=torch.ones((2, of), dtype=block.weights.dtype, device=device),
+        tables=torch.ones((of, 2), dtype=block.weights.dtype, device=device),
         keys=torch.zeros(of, dtype=torch.int64, device=device),
         counter=torch.zeros(1, dtype=torch.int64, device=device),
+        now=torch.zeros(1, dtype=torch.int64, device=device),
         columns=torch.arange(min(training.batch, rows.shape[0]), device=device),
     )
 
@@ -91,7 +94,7 @@ def fill(buffers: Buffers, work: Work) -> None:
     count = buffers.rows.shape[0]
     buffers.order.copy_(rng.permutation(training.seed, "batches", generation, work.cells, 0, count))
     here = slice(steps.start, steps.stop)
-    buffers.tables[:, here] = step_tables(training, generation, buffers.of, steps, buffers.block.weights)
+    buffers.tables[here] = step_tables(training, generation, buffers.of, steps, buffers.block.weights)
     if training.noise != "none":
         keys = [rng.step_key(training.seed, "noise", generation, step) for step in steps]
         buffers.keys[here] = on_device(keys, buffers.rows.device, torch.int64)
@@ -131,7 +134,7 @@ def step(buffers: Buffers, loss: str, batch: int, pieces: Pieces) -> None:
     """Make the step at the counter, with ``batch`` rows, and count."""
     block = buffers.block
     trace = pieces.gradient(buffers, loss, batch)
-    size, epsilon = buffers.tables.index_select(1, buffers.counter)
+    size, epsilon = buffers.tables.index_select(0, buffers.counter).unbind(1)
     pieces.update(block, buffers.own, buffers.kept, buffers.training, size, epsilon)
     if block.stats is not None:
         block.stats.add(buffers.net, trace)

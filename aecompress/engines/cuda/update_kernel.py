@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from aecompress.engines.cuda.records import cells_of, rule_of
 from aecompress.engines.eager import Products
 from aecompress.engines.training import Training
 from aecompress.population.state import Population
@@ -16,30 +16,29 @@ STRETCH = 1024
 
 
 @triton.jit
-def update_kernel(w, m, v, g, masks, half, rate, size, epsilon, n, B1: tl.constexpr, B2: tl.constexpr,
-                  ADAM: tl.constexpr, MASKED: tl.constexpr, HALF: tl.constexpr, STRETCH: tl.constexpr):  # fmt: skip
-    """Update a stretch of one cell's weights."""
+def update_kernel(cells, gradient, half, step, RULE: tl.constexpr, STRETCH: tl.constexpr):
+    """Update a stretch of one cell's weights; ``step`` is its size and epsilon."""
     cell = tl.program_id(1)
     at = tl.program_id(0) * STRETCH + tl.arange(0, STRETCH)
-    inside = at < n
-    at = cell.to(tl.int64) * n + at
-    step, eps = tl.load(size) * tl.load(rate + cell), tl.load(epsilon)
-    grad = tl.load(g + at, mask=inside, other=0.0).to(tl.float32)
-    if MASKED:
-        grad = tl.where(tl.load(masks + at, mask=inside, other=0) != 0, grad, 0.0)
-    weight = tl.load(w + at, mask=inside, other=0.0)
-    if ADAM:
-        first = tl.load(m + at, mask=inside, other=0.0)
-        second = tl.load(v + at, mask=inside, other=0.0)
-        first = first + (1 - B1) * (grad - first)
-        second = B2 * second + (1 - B2) * (grad * grad)
-        weight = weight - step * (first / (tl.sqrt(second) + eps))
-        tl.store(m + at, first, mask=inside)
-        tl.store(v + at, second, mask=inside)
+    inside = at < cells.n
+    at = cell.to(tl.int64) * cells.n + at
+    size, epsilon = tl.load(step[0]) * tl.load(cells.rates + cell), tl.load(step[1])
+    grad = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
+    if RULE.masked:
+        grad = tl.where(tl.load(cells.masks + at, mask=inside, other=0) != 0, grad, 0.0)
+    weight = tl.load(cells.w + at, mask=inside, other=0.0)
+    if RULE.adam:
+        first = tl.load(cells.m + at, mask=inside, other=0.0)
+        second = tl.load(cells.v + at, mask=inside, other=0.0)
+        first = first + (1 - RULE.beta1) * (grad - first)
+        second = RULE.beta2 * second + (1 - RULE.beta2) * (grad * grad)
+        weight = weight - size * (first / (tl.sqrt(second) + epsilon))
+        tl.store(cells.m + at, first, mask=inside)
+        tl.store(cells.v + at, second, mask=inside)
     else:
-        weight = weight - step * (grad / (tl.abs(grad) + eps))
-    tl.store(w + at, weight, mask=inside)
-    if HALF:
+        weight = weight - size * (grad / (tl.abs(grad) + epsilon))
+    tl.store(cells.w + at, weight, mask=inside)
+    if half is not None:
         tl.store(half + at, weight.to(tl.bfloat16), mask=inside)
 
 
@@ -53,10 +52,6 @@ def fused_update(
         kept: whether to mask: the block's own masks are read.
         size, epsilon: float32 ``[1]``, on the device.
     """
-    cells, n = block.weights.shape
-    first, second = block.moments if block.moments is not None else (block.weights, block.weights)
-    update_kernel[(triton.cdiv(n, STRETCH), cells)](
-        block.weights, first, second, own.gradient, block.masks.view(torch.uint8), own.weights, block.learning_rate,
-        size, epsilon, n, B1=training.betas[0], B2=training.betas[1], ADAM=training.optimizer == "adam",
-        MASKED=kept is not None, HALF=own.half, STRETCH=STRETCH, num_warps=4,
-    )  # fmt: skip
+    grid = triton.cdiv(block.weights.shape[1], STRETCH), len(block)
+    half, rule = own.weights if own.half else None, rule_of(training)._replace(masked=kept is not None)
+    update_kernel[grid](cells_of(block), own.gradient, half, (size, epsilon), RULE=rule, STRETCH=STRETCH, num_warps=4)

@@ -62,18 +62,22 @@ class StampedLocator:
         self._py_file = inner._py_file
 
     def get_cache_path(self) -> str:
+        """Return the directory of code compiled from the sources as they are."""
         return os.path.join(self._inner.get_cache_path(), PREFIX + source_stamp())  # noqa: PTH118  # numba wants text
 
     def ensure_cache_path(self) -> None:
+        """Make that directory, and remove those of older sources."""
         directory = Path(self.get_cache_path())
         if not directory.is_dir():
             directory.mkdir(parents=True, exist_ok=True)
             drop_old(directory)
 
     def get_source_stamp(self) -> str:
+        """Return the digest that compiled code is kept under."""
         return source_stamp()
 
     def get_disambiguator(self) -> str:
+        """Return what distinguishes functions of one name."""
         return str(self._inner.get_disambiguator())
 
 

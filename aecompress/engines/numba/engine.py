@@ -55,7 +55,7 @@ def train(work: Work) -> None:
     batch, large = training.batch, training.batch > WHOLE_BATCH
     layers, floats = table_of(work.net)
     cells, stats, rule = cells_of(work.block), stats_of(work.block), rule_of(training, training.persistent_masks)
-    assert isinstance(work.rows, Tensor)  # interactions are trained uncompiled
+    assert isinstance(work.rows, Tensor)  # sparse rows are trained uncompiled
     rows, loss = work.rows.numpy(), LOSSES.index(training.loss(work.block.generation))
     order = shuffled(training.seed, work.block.generation, work.cells, len(rows))
     sizes, epsilons = step_sizes(work)

@@ -108,7 +108,7 @@ def _store(row, place, value):
 
 
 def refresh(copy, place, value):
-    """:func:`store` where ``copy`` holds bits of bfloat16; else it is the weights themselves, which are already new."""
+    """Do :func:`store` where ``copy`` holds bits of bfloat16; else it is the weights themselves, already new."""
 
 
 @overload(refresh)

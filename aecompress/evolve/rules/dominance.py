@@ -12,7 +12,7 @@ from aecompress.evolve.base import Plan, Rows, Visited
 from aecompress.evolve.pruning import evidence_of, prune_to, target_zeros
 from aecompress.evolve.ring import ring_losses
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.layers import forward
+from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
 from aecompress.nets.rows import gather
 from aecompress.polling import Poll
@@ -67,7 +67,7 @@ def dominating(plan: Plan, last: Population, rivals: Population, batch: Tensor, 
     """Return which of ``rivals`` have a lower loss than the cell's ``own`` with no more weights, bool ``[P]``."""
     net = plan.net
     out = forward(net.layers, net.layout.views(rivals.weights), batch.expand(len(last), -1, -1)).out[-1]
-    wins = finite_or_inf(mean_loss(plan.metric, out, batch)) < own
+    wins = finite_or_inf(mean_loss(plan.metric, as_rows(out), batch)) < own
     wins &= rivals.masks.sum(1) <= last.masks.sum(1)
     if plan.pruning is not None:
         wins &= on_device(plan.pruning.targets, wins.device) > 0  # the dense cell is what others compare with

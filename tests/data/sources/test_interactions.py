@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aecompress.data.base import Request
-from aecompress.data.interactions import few
 from aecompress.data.sources.interactions import read_interactions, users_and_items
+from aecompress.data.sparse import few
 from aecompress.errors import DataError
 from tests.data.test_interactions import SMALL
 

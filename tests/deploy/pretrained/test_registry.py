@@ -28,7 +28,13 @@ def write_graph(module: nn.Module, path: Path) -> None:
     tensors = {}
     for layer, source in zip(layers, linear, strict=True):
         tensors |= {f"{layer.name}.{name}": tensor.detach().numpy().T for name, tensor in source.named_parameters()}
-    model = Model(tuple(layers[:2]), tuple(layers[2:]), tensors, {"kind": "none", "offset": 0.0, "divisor": 1.0}, {})
+    model = Model(
+        encoder=tuple(layers[:2]),
+        decoder=tuple(layers[2:]),
+        tensors=tensors,
+        scaling={"kind": "none", "offset": 0.0, "divisor": 1.0},
+        about={},
+    )
     write_onnx(path.parent, model, compacted=False)
     (path.parent / "autoencoder.onnx").replace(path)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,11 @@ needs_interpreter = pytest.mark.skipif(
     torch.cuda.is_available() or importlib.util.find_spec("triton") is None,
     reason="Triton's interpreter needs triton, and a machine without a GPU (benchmarks/gpu_engines.py is for one with)",
 )
+
+
+def mostly_slow(names: Iterable[str], *quick: str) -> list[Any]:
+    """Every name as a parameter; all but the ``quick`` slow, because a kernel's blocks are interpreted one by one."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,6 +54,19 @@ def test_graphs_of_another_run_are_let_go_of_and_at_most_some_are_held() -> None
     assert len(graphs._held) == 1
 
 
+def test_large_blocks_are_not_held_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = work_of(Case(cells=4))
+    sizes = [dataclasses.replace(work, block=work.block.part(0, size)) for size in (1, 2, 3, 4)]
+    monkeypatch.setattr(graphs, "HELD_BYTES", graphs.block_bytes(sizes[2].block))
+    graphs.graphs_for(work_of(Case()))
+    for one in sizes[:2]:
+        graphs.graphs_for(one)
+    assert [len(held.buffers.block) for held in graphs._held.values()] == [1, 2]
+    for one in sizes[2:]:
+        graphs.graphs_for(one)
+        assert [len(held.buffers.block) for held in graphs._held.values()] == [len(one.block)]
+
+
 def test_what_a_step_reads_is_its_own() -> None:
     work = work_of(PLAIN["masks"])
     trained(graphs.train, work)

@@ -10,6 +10,6 @@ from tests.engines.cuda.cases import Case, work_of
 def test_the_tables_are_the_steps_sizes_and_epsilons() -> None:
     training = work_of(Case()).training
     found = step_tables(training, 2, 7, range(3, 6), torch.empty(0, dtype=torch.float64))
-    assert found.shape == (2, 3)
+    assert found.shape == (3, 2)
     for place, step in enumerate(range(3, 6)):
-        assert tuple(found[:, place].tolist()) == step_size(training, 2 * 7 + step, 4 * 7)
+        assert tuple(found[place].tolist()) == step_size(training, 2 * 7 + step, 4 * 7)

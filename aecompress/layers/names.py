@@ -1,0 +1,10 @@
+"""The names of the activations, for whoever checks names alone: no NumPy is imported with them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
+"""The rows of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
+"""Those that a hidden layer of the default recipe can have."""

@@ -1,0 +1,172 @@
+"""What a spec can name: evolution rules, operators, schedules, variants. A new one is its function and one row here.
+
+A row has the facts that the rest of the package needs, and names its code as an entry point does, ``module:name``.
+:func:`pkgutil.resolve_name` imports it when a run needs it, so that neither ``--help`` nor the check of a spec imports
+torch. There is no other place that lists the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleRow:
+    """An evolution rule: how a generation's individuals come from the last one's."""
+
+    visit: str
+    """Its function, a :data:`aecompress.evolve.base.Visit`."""
+    about: str
+    """What a cell does, as a clause of the help."""
+    mode: str = "coevo"
+    """The mode of a spec that it is for; in coevo, ``evolve.rule`` names it."""
+    spatial: bool = True
+    """Whether cells have neighbours, whose number is n of the schedules, and select among them."""
+    changes_partners: bool = False
+    """Whether encoders and decoders change partners from step to step of a generation."""
+    prunes_first: bool = False
+    """Whether a cell is pruned before it trains."""
+    pruned_once: bool = False
+    """Whether a cell is pruned once in a generation, after all its training."""
+    copies_neighbourhood: bool = False
+    """Whether every cell trains with copies of its neighbourhood, which take memory."""
+    own_budgets: bool = False
+    """Whether each cell may have a budget of its own; then the front between the budgets is filled at the end."""
+    one_rate: bool = False
+    """Whether all cells have the learning rate of the first one."""
+
+
+RULES: dict[str, RuleRow] = {
+    "alone": RuleRow(
+        visit="aecompress.evolve.rules.alone:alone",
+        about="one autoencoder trains and is pruned, without selection",
+        mode="canonical",
+        spatial=False,
+    ),
+    "dominance": RuleRow(
+        visit="aecompress.evolve.rules.dominance:dominance",
+        about="a cell takes its neighbourhood's best encoder and decoder, cut to its own budget, where they beat its "
+        "own",
+        own_budgets=True,
+    ),
+    "pair": RuleRow(
+        visit="aecompress.evolve.rules.pair:pair",
+        about="a tournament, then training, then pruning, as published",
+    ),
+    "pair-prune-first": RuleRow(
+        visit="aecompress.evolve.rules.pair:pair_prune_first",
+        about="pruning before training",
+        prunes_first=True,
+    ),
+    "opponents": RuleRow(
+        visit="aecompress.evolve.rules.opponents:opponents",
+        about="each of the pair trains with opponents drawn anew for every batch",
+        changes_partners=True,
+        copies_neighbourhood=True,
+    ),
+    "panmictic": RuleRow(
+        visit="aecompress.evolve.rules.panmictic:panmictic",
+        about="every encoder trains with every decoder",
+        spatial=False,
+        changes_partners=True,
+        pruned_once=True,
+        one_rate=True,
+    ),
+}
+
+
+Level = Literal["weight", "unit"]
+Needs = Literal["nothing", "stats", "guide", "rows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorRow:
+    """A pruning operator, of which :class:`aecompress.evolve.operators.Operator` has the functions."""
+
+    score: str
+    """Its function from evidence to scores; the lowest are pruned first."""
+    level: Level = "weight"
+    """What it scores."""
+    needs: Needs = "nothing"
+    """What is collected for it: activation statistics, guide rows, training rows."""
+    published: str = ""
+    """Its function from evidence to masks in the form of the paper, which a probability drives; empty: it has none."""
+
+
+OPERATORS: dict[str, OperatorRow] = {
+    "random": OperatorRow(
+        score="aecompress.evolve.operators:random",
+        published="aecompress.evolve.operators:random_published",
+    ),
+    "magnitude": OperatorRow(score="aecompress.evolve.operators:magnitude"),
+    "magnitude-layer": OperatorRow(score="aecompress.evolve.operators:magnitude_layer"),
+    "wanda": OperatorRow(score="aecompress.evolve.operators:wanda", needs="rows"),
+    "taylor": OperatorRow(score="aecompress.evolve.operators:taylor", needs="rows"),
+    "variance": OperatorRow(
+        score="aecompress.evolve.operators:variance",
+        level="unit",
+        needs="stats",
+        published="aecompress.evolve.operators:variance_published",
+    ),
+    "conjunctive": OperatorRow(
+        score="aecompress.evolve.operators:conjunctive",
+        level="unit",
+        needs="guide",
+        published="aecompress.evolve.operators:conjunctive_published",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRow:
+    """A schedule: how pruning develops over the run."""
+
+    build: str
+    """A function from a :class:`aecompress.evolve.schedules.Shape` to s(t); of a rise, from its start and end to it."""
+    rise: bool = False
+    """Whether it is a rise to the target itself (:data:`aecompress.evolve.schedules.Curve`), and no probability."""
+
+
+SCHEDULES: dict[str, ScheduleRow] = {
+    "cubic": ScheduleRow(build="aecompress.evolve.schedules:cubic", rise=True),
+    "fixed": ScheduleRow(build="aecompress.evolve.schedules:fixed"),
+    "increase": ScheduleRow(build="aecompress.evolve.schedules:increase"),
+    "decrease": ScheduleRow(build="aecompress.evolve.schedules:decrease"),
+    "exponential": ScheduleRow(build="aecompress.evolve.schedules:exponential"),
+    "final_n": ScheduleRow(build="aecompress.evolve.schedules:final_n"),
+    "prune_after": ScheduleRow(build="aecompress.evolve.schedules:prune_after"),
+    "population": ScheduleRow(build="aecompress.evolve.schedules:population"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantRow:
+    """A file, or one for each part, beside the three plain ones."""
+
+    write: str
+    """Its function, a :data:`aecompress.deploy.variants.Writer`."""
+    opset: int = 1
+    """The first opset that has its operators."""
+
+
+VARIANTS: dict[str, VariantRow] = {
+    "packed": VariantRow(write="aecompress.deploy.variants:packed", opset=18),
+    "fp16": VariantRow(write="aecompress.deploy.variants:fp16"),
+    "int8": VariantRow(write="aecompress.deploy.variants:int8"),
+    "scorer": VariantRow(write="aecompress.deploy.variants:scorer"),
+    "sparse": VariantRow(write="aecompress.deploy.variants:sparse"),
+}
+"""In the order in which they are written."""
+
+
+def rules_of(mode: str) -> list[str]:
+    """Return the names of the rules that are for a mode; canonical has one."""
+    return [name for name, rule in RULES.items() if rule.mode == mode]
+
+
+def listed(names: Iterable[str], last: str = "or") -> str:
+    """Return names as a sentence lists them: ``a, b or c``."""
+    *before, end = names
+    return f"{', '.join(before)} {last} {end}" if before else end

@@ -1,0 +1,50 @@
+"""Fields that hold the name of a row: looked up when a spec is checked, so that a row is all that a name needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from aecompress import plugins
+from aecompress.registry import listed
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The annotation of a text that must be one of some names."""
+
+    names: Callable[[], Sequence[str]]
+    group: str = ""
+    """Entry points of installed packages (:mod:`aecompress.plugins`) whose names are allowed too."""
+
+    def check(self, value: Any) -> str:
+        """Return the value.
+
+        Raises:
+            PydanticCustomError: it is none of the names, which the message lists as that of a ``Literal`` does.
+        """
+        if isinstance(value, str) and (value in self.names() or value in self._installed()):
+            return value
+        raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
+
+    def _choice(self) -> str:
+        ours, theirs = listed(map(repr, self.names())), self._installed()
+        if not self.group:
+            return ours
+        return f"{ours} or a plug-in's{': ' + ', '.join(theirs) if theirs else ' name, and none is installed'}"
+
+    def _installed(self) -> list[str]:
+        return plugins.names(self.group) if self.group else []
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the value by :meth:`check`."""
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """List the names of now."""
+        ours = {"enum": list(self.names()), "type": "string"}
+        return {"anyOf": [ours, {"type": "string"}]} if self.group else ours

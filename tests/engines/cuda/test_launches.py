@@ -1,0 +1,120 @@
+"""What a training step of the paper's ring starts on a device: counted, so that no launch or allocation slips in."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from aecompress import rng
+from aecompress.engines.cuda import graphs, passes, steps
+from tests.engines.cuda.cases import Case, needs_interpreter, work_of
+
+PAPER = Case(sizes=(1000, 30, 10, 30, 1000), cells=10, batch=5, rows=15, loss="l1", optimizer="fresh-adam")
+VIEWS = {"view", "slice", "select", "transpose", "expand", "unsqueeze", "split", "split_with_sizes", "unbind", "t"}
+VIEWS |= {"detach", "alias", "_unsafe_view", "_reshape_alias", "as_strided", "squeeze", "unfold"}
+MEMORY = {"empty", "empty_like", "empty_strided", "new_empty"}
+KERNELS = {
+    "step_kernels": ("gather_kernel", "activation_kernel", "output_kernel", "delta_kernel"),
+    "update_kernel": ("update_kernel",),
+    "narrow_kernels": ("up_kernel", "down_kernel", "back_kernel"),
+    "draw_kernels": ("draw_kernel",),
+    "select_kernels": ("digits_kernel", "ties_kernel", "mark_kernel"),
+    "pass_kernels": ("split_kernel", "whole_kernel"),
+}
+
+
+class Operations(TorchDispatchMode):
+    """Counts torch's operations and the kernels that would be launched, which are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = Counter[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+    @property
+    def launches(self) -> int:
+        return sum(count for name, count in self.found.items() if name not in VIEWS | MEMORY)
+
+
+class Kernel:
+    """Stands for a kernel."""
+
+    def __init__(self, launched: Callable[[], None]) -> None:
+        self.launched = launched
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return lambda *arguments, **constants: self.launched()
+
+
+def counted(function: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Operations:
+    """What a call starts."""
+    with Operations() as seen:
+        for module, names in KERNELS.items():
+            loaded = importlib.import_module(f"aecompress.engines.cuda.{module}")
+            for name in names:
+                kernel = Kernel(lambda name=name: seen.found.update([name]))  # type: ignore[misc]
+                monkeypatch.setattr(loaded, name, kernel)
+        function()
+    return seen
+
+
+@needs_interpreter
+def test_launches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aecompress.engines.cuda.narrow_kernels import narrow_step
+    from aecompress.engines.cuda.step_kernels import fused_gradient
+    from aecompress.engines.cuda.update_kernel import fused_update
+
+    work = work_of(PAPER)
+    buffers = steps.new_buffers(work)
+    steps.fill(buffers, work)
+    fused = steps.Pieces(fused_gradient, fused_update)
+    half_fused = steps.Pieces(steps.torch_gradient, fused_update)
+    kinds: dict[str, tuple[int, Callable[[], None]]] = {
+        "torch's operations": (38, lambda: steps.step(buffers, "l1", 5, graphs.TORCH)),
+        "the update fused": (33, lambda: steps.step(buffers, "l1", 5, half_fused)),
+        "all but the products fused": (22, lambda: steps.step(buffers, "l1", 5, fused)),
+        "narrow": (3, lambda: narrow_step(buffers, "l1")),
+    }
+    for kind, (launches, step) in kinds.items():
+        seen = counted(step, monkeypatch)
+        assert seen.launches == launches, (kind, seen.found)
+
+
+@needs_interpreter
+def test_launches_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many steps: words and the order that they sort to, the tables, counters at 0, and one kernel."""
+    from aecompress.engines.cuda import draw_kernels
+
+    passes.fault_flag(torch.device("cpu"))
+    works = [work_of(dataclasses.replace(PAPER, rows=rows)) for rows in (15, 40)]
+    monkeypatch.setitem(rng.FUSED, "cpu", draw_kernels.drawn)
+    for work in works:
+        seen = counted(lambda work=work: passes.train(work), monkeypatch)  # type: ignore[misc]
+        started = {name: count for name, count in seen.found.items() if name not in VIEWS | MEMORY}
+        assert started == {"draw_kernel": 1, "sort": 1, "lift_fresh": 1, "zeros": 1, "split_kernel": 1}
+
+
+@needs_interpreter
+def test_launches_of_a_published_prune(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cells and tensors: a draw, and six passes over it."""
+    from aecompress.engines.cuda import select_kernels
+
+    scores = torch.rand(10, 700)
+    select_kernels.table_of.cache_clear()
+    seen = counted(lambda: select_kernels.lowest_of_parts(scores, (300, 400), [[3, 4]] * 10), monkeypatch)
+    select_kernels.table_of.cache_clear()
+    assert {name: seen.found[name] for name in KERNELS["select_kernels"]} == {
+        "digits_kernel": 4,
+        "ties_kernel": 1,
+        "mark_kernel": 1,
+    }

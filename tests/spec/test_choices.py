@@ -1,0 +1,44 @@
+"""A name that a spec gives is one of the rows, or of an installed package's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from aecompress import plugins
+from aecompress.spec.choices import OneOf
+from tests.test_plugins import PACKAGE
+
+NAMES = ["first", "second"]
+
+
+class Table(BaseModel):
+    ours: Annotated[str, OneOf(lambda: NAMES)] = "first"
+    open: Annotated[str, OneOf(lambda: NAMES, plugins.OPERATORS)] = "second"
+
+
+@pytest.mark.parametrize("value", ["third", "", "First", 3, None, ["first"], True])
+def test_what_is_no_name_is_refused_with_the_names(value: object) -> None:
+    with pytest.raises(ValidationError, match="Input should be 'first' or 'second'"):
+        Table.model_validate({"ours": value})
+
+
+def test_names_are_looked_up_at_each_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.spec.test_choices.NAMES", ["first", "second", "third"])
+    assert Table.model_validate({"ours": "third"}).model_dump() == {"ours": "third", "open": "second"}
+    assert Table.model_json_schema()["properties"]["ours"]["enum"] == ["first", "second", "third"]
+
+
+def test_a_packages_name_is_taken_and_looked_for_only_where_ours_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = plugins.names
+    monkeypatch.setattr(plugins, "names", lambda group: asked.append(group) or real(group))
+    assert Table.model_validate({"open": "first"}).open == "first" and not asked
+    with pytest.raises(ValidationError, match="'first' or 'second' or a plug-in's name, and none is installed"):
+        Table.model_validate({"open": "signed"})
+    monkeypatch.syspath_prepend(str(PACKAGE))
+    assert Table.model_validate({"open": "signed"}).open == "signed" and asked
+    with pytest.raises(ValidationError, match="'first' or 'second' or a plug-in's: absent, short, signed, wrong"):
+        Table.model_validate({"open": "other"})

@@ -6,16 +6,13 @@ written as the strings "inf", "-inf" and "nan".
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
-from aecompress.files import open_own
 from aecompress.intervals import Ratio, milliseconds_text
 from aecompress.parsing import check_depth
 
@@ -326,8 +323,6 @@ INSIDE: dict[type[Event], tuple[str, tuple[str, ...]]] = {
     Compared: ("batches", ("milliseconds", "quartiles", "ratios")),
 }
 """A field, and those of which each entry has as many entries as it."""
-ENDINGS = (Paused, Front, Saved, Verified, Compared, Profiled, Stopped, Finished, Failed)
-"""Events that no longer hold once the run is resumed."""
 
 
 def to_json(event: Event) -> str:
@@ -378,30 +373,6 @@ def fits(event: Event, start: Started) -> bool:
     if isinstance(event, Generation):
         return len(event.train_loss) == start.cells
     return not isinstance(event, LayerSparsity) or event.layers == start.layers
-
-
-def read_log(path: Path) -> list[Event]:
-    """Read the events of a log; a half-written or damaged line is skipped."""
-    log = []
-    with open_own(path) as lines:
-        for line in lines:
-            with contextlib.suppress(DataError):
-                log.append(from_json(line.decode("utf-8", "replace")))
-    return log
-
-
-def current(log: Iterable[Event]) -> list[Event]:
-    """Return the events that still hold: a `resumed` event supersedes those of generations after the one it names."""
-    holding: list[Event] = []
-    for event in log:
-        if isinstance(event, Resumed):
-            holding = [
-                earlier
-                for earlier in holding
-                if getattr(earlier, "generation", 0) <= event.generation and not isinstance(earlier, ENDINGS)
-            ]
-        holding.append(event)
-    return holding
 
 
 def _encode(value: Any) -> Any:

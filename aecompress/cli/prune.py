@@ -167,7 +167,7 @@ def finished(folder: Path) -> Ended | None:
     """
     from aecompress.digests import check_folder
     from aecompress.errors import DataError
-    from aecompress.events import current, read_log
+    from aecompress.event_log import current, read_log
     from aecompress.files import recover, standing
     from aecompress.runs.ended import held
     from aecompress.steering import read_status

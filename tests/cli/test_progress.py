@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from aecompress.cli.progress import SUMMARY, by_metric, describe, losses_of, show
-from aecompress.events import Finished, Generation, Paused, Started, Verified, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Finished, Generation, Paused, Started, Verified
 from tests.fixtures.remake import LOG
 
 EVENTS = read_log(LOG)

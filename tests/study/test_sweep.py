@@ -15,7 +15,8 @@ import pytest
 
 from aecompress.engines.workers import cores
 from aecompress.errors import Interrupted, OutputError
-from aecompress.events import Event, Finished, Resumed, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Event, Finished, Resumed
 from aecompress.runs.job import Job
 from aecompress.steering import read_status, sweep_of
 from aecompress.study import sweep as module

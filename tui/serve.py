@@ -115,7 +115,7 @@ class OwnPageServer(Server):
         }
 
     def check_host(self, request: web.Request) -> None:
-        """Refuse a visitor who names another host than this one; one that is served at every address has many.
+        """Refuse a visitor who requests another host than this one; one that is served at every address has many.
 
         Raises:
             HTTPForbidden: it is another one.

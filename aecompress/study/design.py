@@ -242,7 +242,7 @@ def _fault(path: Path, tables: dict[str, Any], fault: Any) -> str:
             break
     # pydantic also names the branch of a union that it tried, which is not a place in the file.
     where = ".".join(str(step) for step in fault["loc"] if "[" not in str(step) and step != "int")
-    if fault["loc"][0] == "seeds" and "seeds" in tables:  # a union, of which pydantic says what each branch lacks
+    if fault["loc"][0] == "seeds" and "seeds" in tables:  # a union, of which pydantic lists what each branch lacks
         return f"{path}: seeds = {tables['seeds']!r}: {SEEDS}; correct it there"
     if fault["type"] == "missing":
         return f"{path}: {where} is missing; write it there"

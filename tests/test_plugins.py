@@ -108,6 +108,7 @@ def test_our_own_layer_kinds_are_not_replaced() -> None:
         ({"kind": "missing"}, "layer 0: kind = 'missing': example_plugin_that_is_not_there:X cannot be loaded"),
         ({"kind": "nothing"}, "layer 0: kind = 'nothing': its package brings 'not an operator', .* no layer kind"),
         ({"kind": "renamed"}, "layer 0: kind = 'renamed': .* no layer kind of that name; ask its author"),
+        ({"kind": "thawed"}, "layer 0: kind = 'thawed': .*Thawed'>, which is not a frozen dataclass; ask its author"),
         ({"kind": "swirl"}, "layer 0: kind = 'swirl': choose one of dense, lame, missing, nothing, renamed, shift"),
         ({"kind": "shift"}, "layer 0: a shift layer needs 'by', a list of whole numbers; add it"),
         ({"kind": "shift", "by": 2}, "layer 0: by = 2: a shift layer takes a list of whole numbers there; correct it"),

@@ -13,14 +13,21 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from aecompress import rng
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
 from aecompress.engines.cuda.costs import eager_seconds
-from aecompress.engines.training import Training, draw_noise, rounding, step_size, steps_per_generation
+from aecompress.engines.training import (
+    Training,
+    batch_of,
+    draw_noise,
+    rounding,
+    row_order,
+    step_size,
+    steps_per_generation,
+)
 from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
 from aecompress.nets.layers import Trace
-from aecompress.nets.rows import RowSet, gather
+from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 
@@ -110,10 +117,10 @@ def train(work: Work, update: Update = masked_update, gradient: Gradient = gradi
     generation, rows = block.generation, work.rows
     loss = training.loss(generation)
     count = steps_per_generation(rows.shape[0], training.batch)
-    order = rng.permutation(training.seed, "batches", generation, work.cells, 0, rows.shape[0])
+    order = row_order(training, generation, work.cells, rows)
     for step in work.steps:
         work.poll()
-        batch = gather(rows, order[:, step * training.batch : (step + 1) * training.batch])  # [P, B, D]
+        batch = batch_of(training, rows, order, step)  # [P, B, D]
         noise = draw_noise(net, training, generation, work.cells, step, batch)
         trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss=loss)
         size, epsilon = step_size(training, generation * count + step, training.generations * count)

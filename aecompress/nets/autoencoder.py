@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +25,7 @@ from aecompress.nets.layers import (
 )
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
+from aecompress.polling import Poll, no_poll
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def reconstruction_loss(
     weights: Mapping[str, Tensor],
     rows: RowSet,
     metric: str,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
 ) -> Tensor:
     """Return the mean ``metric`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 

@@ -22,6 +22,7 @@ from aecompress.files import standing
 from aecompress.plan.budget import file_bytes
 from aecompress.plan.data import request_of
 from aecompress.plan.export import Export, export_of
+from aecompress.polling import no_poll
 from aecompress.runs import folder, front
 from aecompress.runs.metrics import with_metrics
 from aecompress.runs.package import Package, TooLargeError, export_model
@@ -59,9 +60,9 @@ def export_again(
         return export_picked(run, pick, export, dataset, output, dense)
     where = standing(run / "model")
     if where.is_dir():
-        return export_model(run, load_model(where), dataset, export, lambda: None, final=output, compacted=not dense)
+        return export_model(run, load_model(where), dataset, export, no_poll, final=output, compacted=not dense)
     model, note = restored(run)
-    package = export_model(run, model, dataset, export, lambda: None, final=output, compacted=not dense)
+    package = export_model(run, model, dataset, export, no_poll, final=output, compacted=not dense)
     return replace(package, compared=replace(package.compared, notes=(note, *package.compared.notes)))
 
 
@@ -81,9 +82,7 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
         member = front.pick(members, pick, size_of)
         model, final = with_metrics(load_model(standing(member.path)), export, dataset), output or member.path
         try:
-            return export_model(
-                run, model, dataset, export, lambda: None, final=final, compacted=not dense, most_bytes=most
-            )
+            return export_model(run, model, dataset, export, no_poll, final=final, compacted=not dense, most_bytes=most)
         except TooLargeError as fault:
             sizes[member.path] = fault.size  # more than was estimated: pick again
 

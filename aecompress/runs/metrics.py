@@ -19,7 +19,7 @@ from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
-from aecompress.polling import Poll
+from aecompress.polling import Poll, no_poll
 from aecompress.population.state import Population
 from aecompress.registry import RULES
 from aecompress.runs.job import Job
@@ -53,7 +53,7 @@ def with_metrics(model: Model, export: Export, dataset: Dataset) -> Model:
     """Return a saved member of the front with the metrics that do not need the population."""
     net = Autoencoder(model.encoder, model.decoder)
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
-    metrics = split_metrics(net, dataset, export, row, lambda: None)
+    metrics = split_metrics(net, dataset, export, row, no_poll)
     metrics |= detection_metrics(model, dataset, export.metric)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 

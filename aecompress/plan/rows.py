@@ -42,7 +42,8 @@ def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSe
     """Return rows as tensors on a device; sparse ones stay sparse."""
     if isinstance(rows, SparseRows):
         starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
-        return SparseTensor(starts, places, rows.inputs, dtype, int(np.diff(rows.starts).max(initial=0)))
+        longest = int(np.diff(rows.starts).max(initial=0))
+        return SparseTensor(starts=starts, places=places, inputs=rows.inputs, dtype=dtype, longest=longest)
     return torch.from_numpy(rows).to(device, dtype)
 
 

@@ -190,7 +190,8 @@ def launch_of(work: Work, form: Form) -> Launch:
     tables = step_tables(training, block.generation, of, work.steps, block.weights)
     cells, place = home_of(block)
     net = net_of(work.net, form, training, training.loss(block.generation), block.stats)
-    return Launch(cells, Batches(rows, order, count, tables, ()), place, net, form.warps)
+    data = Batches(rows=rows, order=order, row_count=count, tables=tables, between=())
+    return Launch(cells=cells, data=data, place=place, net=net, warps=form.warps)
 
 
 def train(work: Work) -> None:

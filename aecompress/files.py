@@ -11,6 +11,9 @@ from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import TextIO
 
+MOST_BYTES = 64 << 20
+"""Of a file of ours that is read at once: the ``config.json`` of a model of a million inputs has less."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` under a temporary name, then rename it into place."""
@@ -60,10 +63,12 @@ def read_own(path: Path) -> bytes:
     """Return the content of a file that a run of ours wrote; a link is not followed, a pipe not waited for.
 
     Raises:
-        OSError: it cannot be read, or is not a file; ``strerror`` says which.
+        OSError: it cannot be read, is not a file, or is larger than :data:`MOST_BYTES`; ``strerror`` says which.
     """
     with open_own(path) as file:
-        return file.read()
+        if len(data := file.read(MOST_BYTES + 1)) > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {MOST_BYTES >> 20} MiB", str(path))
+        return data
 
 
 def open_own(path: Path) -> BufferedReader:

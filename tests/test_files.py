@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aecompress import files
 from aecompress.files import append_own, open_own, read_own, whole, write_bytes
 
 
@@ -44,3 +45,10 @@ def test_a_write_that_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
         file.write(b"con")
         raise ValueError("half")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_file_of_ours_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(files.MOST_BYTES + 1)
+    with pytest.raises(OSError, match="larger than 64 MiB"):
+        files.read_own(tmp_path / "a")

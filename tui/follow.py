@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecompress.errors import DataError
+from aecompress.event_log import LONGEST_LINE
 from aecompress.events import Event
 from aecompress.files import open_own
 
@@ -67,6 +68,8 @@ class Follower:
             return Batch(status=reader.status(self.path.parent))
         self._place += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            self._rest = b"?"  # the beginning of a damaged line
         found, damaged = decoded(lines)
         return Batch(
             events=tuple(found),

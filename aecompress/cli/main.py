@@ -73,6 +73,16 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
 
 
+def command() -> Any:
+    """Return the application, whose help shows a switch without a value: typer says <bool>, as if it took one."""
+    root: Any = typer.main.get_command(app)
+    for each in (root, *root.commands.values()):
+        for parameter in each.get_params(each.context_class(each)):
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+    return root
+
+
 def main() -> None:
     """Run the command line; the ``aecompress`` script calls it."""
     # OpenMP threads that spin for long while another process has their core make a run many times slower.
@@ -87,11 +97,11 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with reported():
-            sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would put its own hook before ours
+            sys.exit(command()(standalone_mode=False))  # app() would put its own hook in place of ours
     except USAGE_ERROR as fault:
         if type(fault).__name__ == "NoArgsIsHelpError":  # which class that is depends on typer's version
             fault.show()
         else:
-            command = fault.ctx.command_path if fault.ctx else "aecompress"
-            note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{command} --help`")
+            called = fault.ctx.command_path if fault.ctx else "aecompress"
+            note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{called} --help`")
         sys.exit(fault.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -23,6 +24,7 @@ from aecompress.deploy.session import failed, input_shape, load, outputs, sessio
 from aecompress.digests import check_listed
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL, Ratio, milliseconds_text
+from aecompress.machine import gib, memory_bytes
 from aecompress.parsing import quoted
 from aecompress.polling import Poll
 
@@ -117,6 +119,9 @@ def rounds(
     """Call the files in turns, as :func:`bench` does: the times ``[rounds, files]`` by rows and threads of a call.
 
     Files of the same arithmetic share one session, and have the same times.
+
+    Raises:
+        RunError: a file gives another number of rows, or values that are not finite.
     """
     arithmetic = [fingerprint(read_onnx(path)) for path in paths]
     column = [arithmetic.index(one) for one in arithmetic]
@@ -165,6 +170,9 @@ def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Float
     shape = input_shape(path, runner, "measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
+    needed = 4 * count * math.prod(shape[1:]) * 4
+    if needed > memory_bytes():
+        raise DataError(f"{path}: {count} such rows would need {gib(needed)}; measure fewer rows (--batch)")
     return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
 
 

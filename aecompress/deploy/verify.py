@@ -365,6 +365,9 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
     Args:
         rows: scaled rows ``[N, *shape]``; None takes those the folder keeps, and random probes where it keeps none.
         tolerance: None takes the one the model was made with.
+
+    Raises:
+        DataError: the folder holds no model that is known, or the rows are not of its shape.
     """
     model = load_model(folder)
     if tolerance is None:

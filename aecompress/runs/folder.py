@@ -95,11 +95,14 @@ def strangers(folder: Path) -> Iterator[Path]:
         listed = read_sums(folder)
     except DataError:  # a damaged list does not show whose a file is
         return
-    is_model = bool(listed) or (folder / "config.json").exists()
+    is_front = any("/" in name for name in listed)
+    is_model = (bool(listed) and not is_front) or (folder / "config.json").exists()
     for path in sorted(folder.glob("[!.]*")):
         if is_model:
             if listed and path.name not in (SUMS, *listed):  # earlier builds wrote no list
                 yield path
+        elif is_front and path.name == SUMS:
+            continue
         elif NUMBERED.fullmatch(path.name) is None:
             yield path
         elif path.is_dir():

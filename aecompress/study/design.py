@@ -19,8 +19,9 @@ from aecompress.spec.toml import flatten, read_toml
 
 Names = Annotated[list[str], Field(min_length=2, max_length=2)]
 
-MOST_RUNS = 100_000
+MOST_RUNS = 20_000
 """Runs of a study."""
+SEEDS = f"write how many, from 1 to {MOST_RUNS}, or a list of whole numbers from 0 to {(1 << 63) - 1}"
 
 
 class _Part(BaseModel):
@@ -134,12 +135,13 @@ def read_study(path: Path) -> Study:
     try:
         table = StudyTable.model_validate(tables)
     except ValidationError as error:
-        raise SpecError([_fault(path, tables, fault) for fault in error.errors()]) from error
+        faults = [_fault(path, tables, fault) for fault in error.errors()]
+        raise SpecError(list(dict.fromkeys(faults))) from error
     seeds = tuple(range(1, table.seeds + 1)) if isinstance(table.seeds, int) else tuple(table.seeds)
     faults = [f"{path}: seeds = {table.seeds}: names a seed twice"] if len(set(seeds)) < len(seeds) else []
     groups = [group for number, each in enumerate(table.group) for group in _groups(path, table, each, number, faults)]
     if len(seeds) * len(groups) > MOST_RUNS:
-        raise SpecError(f"{path}: makes {len(seeds) * len(groups):,} runs; give fewer than {MOST_RUNS:,}")
+        raise SpecError(f"{path}: makes {len(seeds) * len(groups):,} runs; give at most {MOST_RUNS:,}")
     claims = tuple(_claim(path, each, groups, faults) for each in table.claim)
     folders: dict[str, str] = {}
     for group in groups:
@@ -200,7 +202,7 @@ def _groups(path: Path, study: StudyTable, table: GroupTable, number: int, fault
         faults.append(f"{path}: group {table.name!r:.200}: expected belongs to one group, not to a grid; write it out")
     runs = math.prod(len(values) for values in grid.values())
     if runs > MOST_RUNS:
-        faults.append(f"{path}: group {table.name!r:.200}: grid makes {runs:,} groups; give fewer than {MOST_RUNS:,}")
+        faults.append(f"{path}: group {table.name!r:.200}: grid makes {runs:,} groups; give at most {MOST_RUNS:,}")
         return []
     groups = []
     for values in itertools.product(*grid.values()):
@@ -240,6 +242,8 @@ def _fault(path: Path, tables: dict[str, Any], fault: Any) -> str:
             break
     # pydantic also names the branch of a union that it tried, which is not a place in the file.
     where = ".".join(str(step) for step in fault["loc"] if "[" not in str(step) and step != "int")
+    if fault["loc"][0] == "seeds" and "seeds" in tables:  # a union, of which pydantic lists what each branch lacks
+        return f"{path}: seeds = {tables['seeds']!r}: {SEEDS}; correct it there"
     if fault["type"] == "missing":
         return f"{path}: {where} is missing; write it there"
     if fault["type"] == "extra_forbidden":

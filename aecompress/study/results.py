@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.errors import DataError
-from aecompress.events import Event, Finished, Generation, Started, current, fits, read_log
+from aecompress.event_log import current, read_log
+from aecompress.events import Event, Finished, Generation, Started, fits
 from aecompress.study.design import Group, Study
 from aecompress.study.sweep import is_finished
 

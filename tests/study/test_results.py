@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aecompress.errors import DataError
-from aecompress.events import Finished, Generation, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Finished, Generation
 from aecompress.study.design import copied
 from aecompress.study.results import read_outcomes, read_result, read_run
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from aecompress.children import command_line
 from aecompress.engines.workers import cores
 from aecompress.errors import Interrupted, OutputError
-from aecompress.events import Event, Finished, Resumed, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Event, Finished, Resumed
 from aecompress.runs.job import Job
 from aecompress.steering import read_status, sweep_of
 from aecompress.study import sweep as module
@@ -227,3 +229,15 @@ def test_a_signal_stops_every_worker_with_a_checkpoint(tmp_path: Path) -> None:
     assert len(folders) == 2 and {read_status(path)["status"] for path in folders} == {"stopped"}
     found = sweep_of(where)
     assert found is not None and found["status"] == "stopped"
+
+
+@pytest.mark.slow
+def test_workers_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
+    tiny(tmp_path, TINY)
+    for name in ("numba", "typer", "torch", "numpy", "ray", "yaml", "setproctitle", "psutil", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    words = command_line("sweep", str(tmp_path / "study-file.toml"), "-o", str(tmp_path / "ray"), "--workers", "2")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 1
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

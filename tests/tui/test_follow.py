@@ -187,3 +187,16 @@ def test_what_a_log_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
         log.write(events.to_json(failed) + "\n")
     last = Follower(folder).look().events[-1]
     assert isinstance(last, events.Failed) and last.message == "\\x1b]0;x\\x07 and \\x9b31m"
+
+
+def test_a_line_that_never_ends_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(follow, "CHUNK", 700)
+    follower, path = Follower(tmp_path), tmp_path / "events.jsonl"
+    path.write_bytes(b'{"event": "failed", "at": 1, "message": "' + b"x" * 5000)
+    for _ in range(8):
+        assert follower.look().damaged == 0
+        assert len(follower._rest) <= 1700
+    path.write_bytes(path.read_bytes() + b'"}\n' + b'{"event": "failed", "at": 1, "message": "m"}\n')
+    batch = follower.look()
+    assert batch.damaged == 1 and len(batch.events) == 1

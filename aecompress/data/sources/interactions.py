@@ -14,7 +14,7 @@ import numpy as np
 
 from aecompress.data.base import Raw, Request
 from aecompress.data.sources.gzipped import unpack
-from aecompress.data.sources.limits import LONGEST_LINE, check_line
+from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_line
 from aecompress.data.sparse import SparseRows
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
@@ -110,6 +110,7 @@ def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
     """
     while line := file.readline(LONGEST_LINE + 1):
         check_line(str(path), len(line))
+        check_cells(str(path), line)
         yield line
 
 

@@ -9,7 +9,7 @@ import torch
 
 from aecompress.engines import eager
 from aecompress.engines.cuda import graphs, steps
-from aecompress.nets.rows import RowSet, SparseTensor
+from aecompress.nets.rows import SparseTensor
 from tests.engines.cuda.cases import (
     OTHER,
     PLAIN,
@@ -18,19 +18,12 @@ from tests.engines.cuda.cases import (
     assert_equal,
     eagerly,
     needs_interpreter,
+    sparse,
     trained,
     work_of,
 )
 
 CASES = PLAIN | OTHER
-
-
-def sparse(rows: RowSet) -> SparseTensor:
-    """The places of the ones of dense rows."""
-    assert isinstance(rows, torch.Tensor)
-    counts, places = rows.count_nonzero(1), rows.nonzero()[:, 1]
-    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    return SparseTensor(starts, places.to(torch.int32), rows.shape[1], rows.dtype, int(counts.max()))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -19,9 +19,10 @@ SEAL = "seal"
 CURE = "restore it, or remove the folder and export the model again"
 
 
-def write_sums(folder: Path) -> None:
-    """Write the sha256 of every file that ``folder`` holds; hidden files do not count."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS and not path.name.startswith("."))
+def write_sums(folder: Path, pattern: str = "*") -> None:
+    """Write the sha256 of every file that ``folder`` holds, or of those of a ``pattern``; hidden files do not count."""
+    paths = (path.relative_to(folder) for path in folder.glob(pattern))
+    names = sorted(path.as_posix() for path in paths if path.name != SUMS and not path.name.startswith("."))
     write_text(folder / SUMS, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))
 
 
@@ -56,7 +57,7 @@ def check_files(folder: Path, *names: str) -> None:
     for name in names:
         if name not in sums:
             raise DataError(f"{folder / SUMS}: does not list {name}, so that it cannot be checked; {CURE}")
-        _check(folder / name, sums[name])
+        check_sum(folder / name, sums[name])
 
 
 def check_folder(folder: Path) -> None:
@@ -69,7 +70,7 @@ def check_folder(folder: Path) -> None:
     if not sums:
         raise DataError(f"{folder / SUMS}: is not there, or empty, so that nothing can be checked; {CURE}")
     for name, digest in sums.items():
-        _check(folder / name, digest)
+        check_sum(folder / name, digest)
 
 
 def check_listed(path: Path) -> None:
@@ -80,10 +81,15 @@ def check_listed(path: Path) -> None:
     """
     digest = read_sums(path.parent).get(path.name)
     if digest is not None:
-        _check(path, digest)
+        check_sum(path, digest)
 
 
-def _check(path: Path, digest: str) -> None:
+def check_sum(path: Path, digest: str) -> None:
+    """Refuse a listed file that is missing, or whose sha256 is not ``digest``.
+
+    Raises:
+        DataError: naming the file.
+    """
     try:
         found = sha256_of(path)
     except OSError as fault:

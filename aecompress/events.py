@@ -6,21 +6,19 @@ written as the strings "inf", "-inf" and "nan".
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
-from aecompress.files import open_own
 from aecompress.intervals import Ratio, milliseconds_text
 from aecompress.parsing import check_depth
 
 VERSION = 1
 """Version of the event log; raised when a reader of the old form would go wrong."""
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +267,16 @@ class Finished:
     parameters: int
     seconds: float
 
+    @property
+    def by_split(self) -> dict[str, dict[str, float]]:
+        """Return the exported model's metrics by split and name, without those of the ring's cells."""
+        found: dict[str, dict[str, float]] = {}
+        for key, value in self.metrics.items():
+            split, _, name = key.partition("_")
+            if split in SPLITS and not name.endswith(("_cells", "_cells_median")):
+                found.setdefault(split, {})[name] = value
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
@@ -300,6 +308,8 @@ Event = (
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(Event)}
 
 
+LATEST = 1e11
+"""Unix time, of the year 5138; beyond, no calendar of a system has a name for it."""
 ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
     Generation: (("train_loss", "validation_loss", "sparsity", "learning_rate", "parents", "capacity"),),
     Pruned: (("cells", "zeros"),),
@@ -308,8 +318,11 @@ ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
     Compared: (("files", "bytes", "nonzeros", "losses", "milliseconds", "quartiles", "ratios"),),
 }
 """Fields that go with each other and so have as many entries."""
-ENDINGS = (Paused, Front, Saved, Verified, Compared, Profiled, Stopped, Finished, Failed)
-"""Events that no longer hold once the run is resumed."""
+INSIDE: dict[type[Event], tuple[str, tuple[str, ...]]] = {
+    LayerSparsity: ("layers", ("sparsity",)),
+    Compared: ("batches", ("milliseconds", "quartiles", "ratios")),
+}
+"""A field, and those of which each entry has as many entries as it."""
 
 
 def to_json(event: Event) -> str:
@@ -329,36 +342,37 @@ def from_json(line: str) -> Event:
         event = cls(**{name: read(values[name]) for name, read in readers})
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
-        for names in ALIKE.get(type(event), ()):
-            if len({len(getattr(event, name)) for name in names}) > 1:
-                raise ValueError(f"{', '.join(names)} are not of one length")
+        check_fields(event)
         return event
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise DataError(f"event log: {line[:80]!r} is not an event this version knows; remove the line") from fault
 
 
-def read_log(path: Path) -> list[Event]:
-    """Read the events of a log; a half-written or damaged line is skipped."""
-    log = []
-    with open_own(path) as lines:
-        for line in lines:
-            with contextlib.suppress(DataError):
-                log.append(from_json(line.decode("utf-8", "replace")))
-    return log
+def check_fields(event: Event) -> None:
+    """Refuse an event of which the fields do not go together, or that is of no time.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if not 0 <= event.at <= LATEST:
+        raise ValueError(f"at = {event.at}")
+    for names in ALIKE.get(type(event), ()):
+        if len({len(getattr(event, name)) for name in names}) > 1:
+            raise ValueError(f"{', '.join(names)} are not of one length")
+    outer, names = INSIDE.get(type(event), ("kind", ()))
+    if any(len(entry) != len(getattr(event, outer)) for name in names for entry in getattr(event, name)):
+        raise ValueError(f"{', '.join(names)} do not have an entry for each of {outer}")
+    if isinstance(event, Generation) and not event.train_loss:
+        raise ValueError("a generation without cells")
+    if isinstance(event, Preview) and list(map(len, event.rows)) != list(map(len, event.reconstructions)):
+        raise ValueError("rows and reconstructions are not of one width")
 
 
-def current(log: Iterable[Event]) -> list[Event]:
-    """Return the events that still hold: a `resumed` event supersedes those of generations after the one it names."""
-    holding: list[Event] = []
-    for event in log:
-        if isinstance(event, Resumed):
-            holding = [
-                earlier
-                for earlier in holding
-                if getattr(earlier, "generation", 0) <= event.generation and not isinstance(earlier, ENDINGS)
-            ]
-        holding.append(event)
-    return holding
+def fits(event: Event, start: Started) -> bool:
+    """Return whether an event is of a run with the cells and layers that ``start`` names."""
+    if isinstance(event, Generation):
+        return len(event.train_loss) == start.cells
+    return not isinstance(event, LayerSparsity) or event.layers == start.layers
 
 
 def _encode(value: Any) -> Any:

@@ -9,6 +9,10 @@ import stat
 from collections.abc import Iterator
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
+from typing import TextIO
+
+MOST_BYTES = 64 << 20
+"""Of a file of ours that is read at once: the ``config.json`` of a model of a million inputs has less."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -26,8 +30,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 def whole(path: Path) -> Iterator[BufferedWriter]:
     """Open a file under a temporary name; rename it into place on success, remove it on error."""
     temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)  # what a kill left, or a link or a pipe that somebody put there
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # a rename that outlives a power cut must not name an empty file
@@ -58,10 +63,12 @@ def read_own(path: Path) -> bytes:
     """Return the content of a file that a run of ours wrote; a link is not followed, a pipe not waited for.
 
     Raises:
-        OSError: it cannot be read, or is not a file; ``strerror`` says which.
+        OSError: it cannot be read, is not a file, or is larger than :data:`MOST_BYTES`; ``strerror`` says which.
     """
     with open_own(path) as file:
-        return file.read()
+        if len(data := file.read(MOST_BYTES + 1)) > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {MOST_BYTES >> 20} MiB", str(path))
+        return data
 
 
 def open_own(path: Path) -> BufferedReader:
@@ -70,10 +77,23 @@ def open_own(path: Path) -> BufferedReader:
     Raises:
         OSError: it cannot be read, or is not a file; ``strerror`` says which.
     """
+    return os.fdopen(_opened(path, os.O_RDONLY), "rb")
+
+
+def append_own(path: Path) -> TextIO:
+    """Open a file of a run of ours for appending lines, made if missing; a link is not followed, a pipe not waited for.
+
+    Raises:
+        OSError: it cannot be written, or is not a file; ``strerror`` says which.
+    """
+    return os.fdopen(_opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8", buffering=1)
+
+
+def _opened(path: Path, flags: int) -> int:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "a link, which is not followed", str(path))
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a file", str(path))
-    return os.fdopen(descriptor, "rb")
+    return descriptor

@@ -9,6 +9,8 @@ from typing import Any
 
 DEEPEST = 40
 """Tables and lists inside each other; a spec has four."""
+LONGEST_KEY = 100
+"""Dots of a dotted key."""
 LONGEST_QUOTE = 200
 """Characters of a value that a message quotes."""
 
@@ -31,8 +33,10 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return the tables of a TOML text.
 
     Raises:
-        ValueError: it is not TOML, nested too deeply, or holds a number of thousands of digits.
+        ValueError: it is not TOML, nested too deeply, or holds a key of many parts or a number of thousands of digits.
     """
+    if any(piece.count(".") > LONGEST_KEY for piece in re.split(r"[\n,{}\[\]]", text)):
+        raise ValueError("has a key of too many parts")  # for which Python's parser takes the square of their number
     try:
         tables = tomllib.loads(text)
     except RecursionError as fault:

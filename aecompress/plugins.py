@@ -43,6 +43,6 @@ def load(group: str, field: str, name: str, ours: list[str]) -> Any:
             return entry.load()
         except Exception as fault:  # whatever a package raises while it is imported
             raise SpecError(
-                f"{field} = {name!r}: {entry.value} cannot be loaded ({fault}); repair that package"
+                f"{field} = {name!r:.200}: {entry.value} cannot be loaded ({fault}); repair that package"
             ) from fault
-    raise SpecError(f"{field} = {name!r}: choose one of {', '.join(dict.fromkeys(ours + names(group)))}")
+    raise SpecError(f"{field} = {name!r:.200}: choose one of {', '.join(dict.fromkeys(ours + names(group)))}")

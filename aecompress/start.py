@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -26,6 +27,8 @@ def main() -> None:
     """Run the command line; the ``aecompress`` script calls it."""
     for number in STOPPING:
         signal.signal(number, end_at_once)
+    if sys.getfilesystemencoding() == "ascii":  # the names of files are UTF-8 all the same, as in what is written
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     atexit.register(ignore)  # threads have been waited for by then, under handlers that still end the program
     from aecompress.cli.main import main as run
 

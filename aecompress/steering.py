@@ -85,7 +85,7 @@ def sweep_of(folder: Path) -> dict[str, Any] | None:
             "study": str(values["study"]),
             "status": str(values["status"]),
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from aecompress import api, events
+from aecompress import api, event_log, events
 from aecompress.deploy import graph, measure, session
 from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
@@ -70,7 +70,7 @@ def mse_of(path: Path, rows: np.ndarray) -> float:
 
 def checked(path: Path, rows: np.ndarray, run: Path) -> float:
     """:func:`mse_of`, asserted to be what the run reported for that file."""
-    said = [event for event in events.read_log(run / "events.jsonl") if isinstance(event, events.Compared)][-1]
+    said = [event for event in event_log.read_log(run / "events.jsonl") if isinstance(event, events.Compared)][-1]
     got = mse_of(path, rows)
     for name, loss in zip(said.files, said.losses, strict=True):
         if name == path.name and path.parent.name == "model":
@@ -393,7 +393,9 @@ def clusters(keep: Path) -> dict[str, Any]:
         run = runs.get(name.split(":")[0])
         l1 = float("nan")
         if run is not None:
-            said = [event for event in events.read_log(run / "events.jsonl") if isinstance(event, events.Compared)][-1]
+            said = [event for event in event_log.read_log(run / "events.jsonl") if isinstance(event, events.Compared)][
+                -1
+            ]
             l1 = dict(zip(said.files, said.losses, strict=True))[path.name]
         ms = [one.milliseconds(1), one.milliseconds(64)]
         gains = [one.timing(n).faster for n in (1, 64)]

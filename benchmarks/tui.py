@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from aecompress import events
+from aecompress import event_log, events
 
 LOG = Path(__file__).parent.parent / "tests" / "fixtures" / "coevo-digits.events.jsonl"
 CELLS = 10
@@ -35,7 +35,7 @@ CELLS = 10
 def events_of_a_run(generations: int) -> Iterator[events.Event]:
     """What a ring of ten says, from the events of a recorded run: per generation its losses and its layers' sparsity,
     now and then what was pruned, a preview, a checkpoint."""
-    said = events.current(events.read_log(LOG))
+    said = event_log.current(event_log.read_log(LOG))
     kinds = {type(event): event for event in said}
     started = kinds[events.Started]
     assert isinstance(started, events.Started)

@@ -117,6 +117,12 @@ def test_a_page_speaks_the_vocabulary(path: Path) -> None:
     assert not sorted({match.group(0) for match in OLD_WORDS.finditer(path.read_text(encoding="utf-8"))})
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_links_to_exists(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    assert not [link for link in links if "://" not in link and not (path.parent / link).exists()]
+
+
 def test_the_map_in_the_readme_is_short_and_its_places_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition("\n## Map")[2].partition("\n## ")[0]

@@ -40,3 +40,9 @@ def test_decimal_takes_the_ten_digits_alone() -> None:
 def test_a_quoted_value_is_short_and_shows_its_beginning() -> None:
     assert quoted("abc") == "abc" and quoted(3) == "3"
     assert len(quoted("x" * 5000)) == LONGEST_QUOTE and quoted("x" * 5000).startswith("xxx")
+
+
+def test_a_key_of_a_thousand_parts_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="has a key of too many parts"):
+        parse_toml("a = 1\nb = {" + ".".join(["c"] * 100_000) + " = 1}")
+    assert parse_toml('a = "' + ", ".join(["x.y"] * 500) + '"\nb = [' + "0.5, " * 500 + "]")["b"] == [0.5] * 500

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aecompress.children import PACKAGE_ROOT, isolated
@@ -46,3 +48,17 @@ def test_a_signal_in_the_last_moments_changes_no_exit_code(number: int, moment: 
         timeout=20,
     )
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("aecompress ")
+
+
+def test_names_are_utf8_also_where_the_locale_is_ascii(tmp_path: Path) -> None:
+    np.save(tmp_path / "dät€.npy", np.random.default_rng(0).random((20, 6)))
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code = "from aecompress.start import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "data", "dät€.npy"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(PACKAGE_ROOT)},
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"") and "dät€" in done.stdout.decode()

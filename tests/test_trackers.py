@@ -12,7 +12,8 @@ import pytest
 
 from aecompress import trackers
 from aecompress.errors import RunError, SpecError
-from aecompress.events import Event, Finished, Generation, Resumed, Started, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Event, Finished, Generation, Resumed, Started
 from tests.fixtures.remake import LOG
 
 EVENTS = read_log(LOG)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecompress.errors import DataError
+from aecompress.event_log import LONGEST_LINE
 from aecompress.events import Event
+from aecompress.files import open_own
 
 from . import reader
 from .reader import event_of
@@ -54,7 +56,7 @@ class Follower:
     def look(self) -> Batch:
         """Return what is new; never raises for what is wrong with the folder."""
         try:
-            with self.path.open("rb") as log:
+            with open_own(self.path) as log:
                 stat = os.fstat(log.fileno())
                 number = (stat.st_dev, stat.st_ino)
                 restarted = self._number not in (None, number) or stat.st_size < self._place
@@ -66,6 +68,8 @@ class Follower:
             return Batch(status=reader.status(self.path.parent))
         self._place += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            self._rest = b"?"  # the beginning of a damaged line
         found, damaged = decoded(lines)
         return Batch(
             events=tuple(found),

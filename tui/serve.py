@@ -31,6 +31,10 @@ LARGEST = (500, 200)
 """Columns and rows of a terminal."""
 LONGEST_MESSAGE = 1 << 20
 """Bytes of one message of a page."""
+ANY_ADDRESS = ("0.0.0.0", "::", "")
+"""Hosts that stand for every address of the machine."""
+BEAT_SECONDS = 2.5
+"""Between two looks whether a page is still there; its answer may take half as long."""
 QUIT_SECONDS = 1.0
 """How long a page's process may take to quit before it is killed."""
 HEADERS = {
@@ -78,7 +82,9 @@ class OwnPageServer(Server):
     """Lets only the page it served itself talk to the terminal, not any page that the visitor's browser has open."""
 
     def __init__(self, command: str, host: str, port: int, token: str) -> None:
-        super().__init__(command, host=host, port=port, title="aecompress", templates_path=PAGE)
+        super().__init__(
+            command, host=host, port=port, title="aecompress", templates_path=PAGE, public_url=url(host, port)
+        )
         self.console = Console(stderr=True, quiet=True)  # stdout is for data, not for a banner
         self.token = token
         self.terminals: dict[Terminal, asyncio.Task[object] | None] = {}
@@ -101,17 +107,30 @@ class OwnPageServer(Server):
     @aiohttp_jinja2.template("app_index.html")
     async def handle_index(self, request: web.Request) -> dict[str, Any]:
         self.check_token(request.query.get("token", ""))
-        websocket = f"ws{self.public_url.removeprefix('http')}/terminal/{self.token}"
-        return {"title": self.title, "static": f"{self.public_url}/static/", "websocket": websocket}
+        self.check_host(request)
+        return {
+            "title": self.title,
+            "static": f"http://{request.host}/static/",
+            "websocket": f"ws://{request.host}/terminal/{self.token}",
+        }
+
+    def check_host(self, request: web.Request) -> None:
+        """Refuse a visitor who requests another host than this one; one that is served at every address has many.
+
+        Raises:
+            HTTPForbidden: it is another one.
+        """
+        if self.host not in ANY_ADDRESS and request.host != urlsplit(self.public_url).netloc:
+            raise web.HTTPForbidden(text=f"this terminal is for the page at {self.public_url}")
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         self.check_token(request.match_info.get("token", ""))
-        origin = urlsplit(request.headers.get("Origin", "")).netloc
-        if origin != request.host or origin != urlsplit(self.public_url).netloc:
+        self.check_host(request)
+        if urlsplit(request.headers.get("Origin", "")).netloc != request.host:
             raise web.HTTPForbidden(text=f"this terminal is for the page at {self.public_url}")
         if len(self.terminals) >= MOST_VISITORS:
             raise web.HTTPServiceUnavailable(text=f"{MOST_VISITORS} pages are open; close one")
-        websocket = web.WebSocketResponse(heartbeat=5, max_msg_size=LONGEST_MESSAGE)
+        websocket = web.WebSocketResponse(heartbeat=BEAT_SECONDS, max_msg_size=LONGEST_MESSAGE)
 
         async def close() -> None:
             await websocket.close()
@@ -191,6 +210,12 @@ async def obeyed(text: str, websocket: web.WebSocketResponse, terminal: AppServi
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def url(host: str, port: int) -> str:
+    """Return the address of a host, in brackets where it is one of IPv6; browsers leave out port 80."""
+    named = f"[{host}]" if ":" in host else host
+    return f"http://{named}" if port == 80 else f"http://{named}:{port}"
 
 
 def new_token() -> str:

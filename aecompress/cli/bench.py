@@ -22,7 +22,7 @@ def bench(
     batch: Annotated[str, typer.Option(metavar="A,B,...", help="Rows of a call.")] = "1,16,64,256",
     threads: Annotated[str, typer.Option(metavar="A,B,...", help="Threads: numbers, or all.")] = "1,all",
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="Most time for each file, batch and number of threads.")
+        float, typer.Option(metavar="SECONDS", min=0.01, help="Most time for each file, batch and number of threads.")
     ] = 0.2,
     plot: Annotated[
         Path | None,
@@ -32,14 +32,20 @@ def bench(
 ) -> None:
     """Measure size, load time and latency of ONNX files in onnxruntime.
 
-    The files take turns; times are medians. "faster" is the interval of the ratio to the first file: "same" where it
-    holds 1, and "machine busy, not measured" where it stays wide.
+    The files take turns; times are medians.
+
+    "faster" is the interval of the ratio to the first file, "same" where it holds 1.
+
+    Where the interval stays wide, it is "machine busy, not measured".
     """
     with reported():
         from aecompress.deploy import measure
+        from aecompress.errors import SpecError
 
-        batches = counts("--batch", batch)
-        workers = counts("--threads", threads.replace("all", "0"), least=0)
+        batches = counts("--batch", batch, 1, 1 << 16)
+        workers = counts("--threads", threads.replace("all", "0"), 0, 1 << 10)
+        if not 0.01 <= seconds <= 3600:
+            raise SpecError(f"--seconds = {seconds}: write seconds from 0.01 to 3600")
         if plot is not None:
             drawing.check(plot)
         benched = measure.bench(files, batches, workers, seconds)
@@ -51,18 +57,21 @@ def bench(
         emit_table(table(benched, names([one.path for one in benched])))
 
 
-def counts(flag: str, text: str, least: int = 1) -> list[int]:
+def counts(flag: str, text: str, least: int, most: int) -> list[int]:
     """Return whole numbers separated by commas.
 
     Raises:
         SpecError: they are not.
     """
     from aecompress.errors import SpecError
+    from aecompress.parsing import decimal, quoted
 
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and least <= int(part) <= 1 << 20 for part in parts):
-        raise SpecError(f"{flag} = {text!r}: write whole numbers from {least} to {1 << 20}, for example {flag} 1,64")
-    return [int(part) for part in parts]
+    numbers = [decimal(part) for part in parts]
+    found = [number for number in numbers if number is not None and least <= number <= most]
+    if not found or len(found) < len(parts):
+        raise SpecError(f"{flag} = {quoted(repr(text))}: write whole numbers from {least} to {most}, as in {flag} 1,64")
+    return list(dict.fromkeys(found))
 
 
 def names(paths: list[str]) -> list[str]:

@@ -34,4 +34,6 @@ def data(
         if json:
             emit_json(facts)
         else:
-            emit_table(list(facts.items()), left=2)
+            emit_table(
+                [(name, f"{value:.6g}" if isinstance(value, float) else value) for name, value in facts.items()], 2
+            )

@@ -14,11 +14,12 @@ def check(path: Path) -> None:
         SpecError: no such kind of picture, or matplotlib is not installed.
     """
     from aecompress.errors import SpecError
+    from aecompress.pictures import import_matplotlib
 
     if path.suffix not in (".svg", ".png"):
         raise SpecError(f"--plot = {path}: draws .svg and .png; end the name in one of them")
     try:
-        import matplotlib  # noqa: F401
+        import_matplotlib()
     except ImportError as fault:
         raise SpecError("--plot: needs matplotlib; pip install 'aecompress[plot]'") from fault
 

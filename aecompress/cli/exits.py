@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import json
 import logging
 import os
@@ -63,6 +64,10 @@ def reported() -> Iterator[None]:
     except MemoryError as fault:
         note("aecompress: memory ran out; choose fewer rows, smaller layers or fewer cells")
         raise SystemExit(int(ExitCode.FAILED)) from fault
+    except ImportError as fault:
+        cure = "give the process more memory, or install aecompress again"
+        note(f"aecompress: a library cannot be loaded ({fault}); {cure}")
+        raise SystemExit(int(ExitCode.FAILED)) from fault
     except BrokenPipeError as fault:
         # The reader of our output went away (as in `| head`), after the work was done; point stdout elsewhere so that
         # exit does not complain.
@@ -70,6 +75,9 @@ def reported() -> Iterator[None]:
         raise SystemExit(int(ExitCode.DONE)) from fault
     except OSError as fault:
         where = f"{fault.filename}: " if fault.filename else ""
+        if fault.errno == errno.ENAMETOOLONG:
+            note(f"aecompress: {where}is longer than a name may be; choose another")
+            raise SystemExit(int(ExitCode.USAGE)) from fault
         note(f"aecompress: {where}{fault.strerror or fault}; check the disk, then run the command again, or --resume")
         raise SystemExit(int(ExitCode.FAILED)) from fault
 
@@ -99,8 +107,8 @@ def lines_of(fault: errors.AecompressError) -> list[str]:
 
 
 def prose(text: str) -> str:
-    """Return a sentence as stderr shows it: wrapped between words on a terminal, one line elsewhere."""
-    text, width = one_line(text), width_of(sys.stderr)
+    """Return a sentence, of bounded length, as stderr shows it: wrapped on a terminal, one line elsewhere."""
+    text, width = errors.shortened(one_line(text)), width_of(sys.stderr)
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if width else text
 
 

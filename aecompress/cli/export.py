@@ -18,6 +18,7 @@ Output = Annotated[
     typer.Option(
         "-o",
         "--output",
+        metavar="PATH",
         show_default=False,
         help="Model folder, or plain file. \\[default: RUN/model; with --pick, the folder in RUN/front]",
     ),
@@ -26,7 +27,9 @@ Variants = Annotated[
     str | None,
     typer.Option(metavar="NAME,...", help=f"{', '.join(VARIANTS)}. \\[default: those of the run]"),
 ]
-Values = Annotated[str | None, typer.Option(help="Of packed files: smallest, float32, float16, int8, int4.")]
+Values = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of packed files: smallest, float32, float16, int8, int4.")
+]
 EmbedScaling = Annotated[
     bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
 ]

@@ -20,8 +20,10 @@ def inspect(
     with reported():
         from aecompress.deploy.checkpoint import load_model, model_folder
         from aecompress.deploy.inspection import describe
+        from aecompress.runs import front
 
         model = load_model(model_folder(folder))
+        front.check(folder)
         table = describe(model)
         if json:
             emit_json(

@@ -12,7 +12,7 @@ import typer
 
 from aecompress import __version__
 from aecompress.cli import bench, control, data, export, front, inspect, prune, report, spec, sweep, verify, watch
-from aecompress.cli.exits import filter_the_rest, note
+from aecompress.cli.exits import filter_the_rest, note, reported
 
 LATEST_END = 1.5
 """Seconds from a signal to the end of the program, where no run has handlers of its own."""
@@ -66,6 +66,16 @@ def end(received: int, frame: object) -> None:
     sys.exit(128 + received)
 
 
+def command() -> Any:
+    """Return the application, whose help shows a switch without a value: typer says <bool>, as if it took one."""
+    root: Any = typer.main.get_command(app)
+    for each in (root, *root.commands.values()):
+        for parameter in each.get_params(each.context_class(each)):
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+    return root
+
+
 def main() -> None:
     """Run the command line; the ``aecompress`` script calls it."""
     # OpenMP threads that spin for long while another process has their core make a run many times slower.
@@ -78,13 +88,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would put its own hook in place of ours
+        with reported():
+            sys.exit(command()(standalone_mode=False))  # app() would put its own hook in place of ours
     except USAGE_ERROR as fault:
         if type(fault).__name__ == "NoArgsIsHelpError":  # which class that is depends on typer's version
             fault.show()
         else:
-            command = fault.ctx.command_path if fault.ctx else "aecompress"
-            note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{command} --help`")
+            called = fault.ctx.command_path if fault.ctx else "aecompress"
+            note(f"aecompress: {fault.format_message().removesuffix('.')}; see `{called} --help`")
         sys.exit(fault.exit_code)
-    except BrokenPipeError:  # of --help, for example; commands have answers of their own
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

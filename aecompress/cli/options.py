@@ -25,10 +25,14 @@ _SOURCE = Annotated[
         show_default=False,
     ),
 ]
-_SPEC = Annotated[Path | None, typer.Option("--spec", help="TOML file with the spec.", rich_help_panel="Spec")]
+_SPEC = Annotated[
+    Path | None, typer.Option("--spec", metavar="FILE", help="TOML file with the spec.", rich_help_panel="Spec")
+]
 _PRESET = Annotated[
     str | None,
-    typer.Option(help="default, paper-canonical, paper-coevo or paper-coevo-sync.", rich_help_panel="Spec"),
+    typer.Option(
+        metavar="NAME", help="default, paper-canonical, paper-coevo or paper-coevo-sync.", rich_help_panel="Spec"
+    ),
 ]
 _SET = Annotated[
     list[str] | None,

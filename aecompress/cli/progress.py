@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -28,9 +28,6 @@ from aecompress.events import (
 
 APART = 0.2
 """Models that differ more in their sparsity have budgets of their own."""
-CELLS = ("_cells", "_cells_median")
-"""Endings of metrics of the whole ring."""
-SPLITS = ("train", "validation", "test")
 NARROW = 100
 """Columns of a terminal below which there is no bar beside the figures."""
 PLAIN_LINES = 20
@@ -104,20 +101,14 @@ def closing(kept: list[Event]) -> Iterator[str]:
                 f"sparsity {event.sparsity:.2%}: {event.zeros:,} of {event.parameters:,} weights and biases are zero; "
                 f"{event.seconds:.1f} s"
             )
-            yield from by_split(event.metrics)
+            yield from by_metric(event)
 
 
-def by_split(metrics: Mapping[str, float]) -> Iterator[str]:
-    """Yield one line for each metric of the exported model, with its value on every split that has one.
-
-    The counts of the paper and the means over the cells are in ``run.json`` and ``--json``.
-    """
-    names: dict[str, list[str]] = {}
-    for key, value in metrics.items():
-        split, _, name = key.partition("_")
-        if split in SPLITS and not name.endswith(CELLS):
-            names.setdefault(name, []).append(f"{split} {value:.5f}")
-    for name, values in names.items():
+def by_metric(event: Finished) -> Iterator[str]:
+    """Yield a line for each metric of the exported model, with its value on every split; ``--json`` has the others."""
+    names = dict.fromkeys(name for metrics in event.by_split.values() for name in metrics)
+    for name in names:
+        values = [f"{split} {metrics[name]:.5f}" for split, metrics in event.by_split.items() if name in metrics]
         yield f"{name.replace('_', ' ')}: {', '.join(values)}"
 
 

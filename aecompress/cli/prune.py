@@ -23,7 +23,12 @@ PANEL = "Output"
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="Run folder. \\[default: runs/NAME-TIME]", rich_help_panel=PANEL, show_default=False
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Run folder. \\[default: runs/NAME-TIME]",
+        rich_help_panel=PANEL,
+        show_default=False,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel=PANEL)]
@@ -162,7 +167,7 @@ def finished(folder: Path) -> Ended | None:
     """
     from aecompress.digests import check_folder
     from aecompress.errors import DataError
-    from aecompress.events import current, read_log
+    from aecompress.event_log import current, read_log
     from aecompress.files import recover, standing
     from aecompress.runs.ended import held
     from aecompress.steering import read_status
@@ -247,7 +252,11 @@ def follow(job: Job, track: list[str], quiet: bool) -> Ended:
 
 
 def summary(ended: Ended) -> dict[str, Any]:
-    """Return the one object of ``--json``."""
+    """Return the one object of ``--json``.
+
+    Raises:
+        DataError: the log lacks the end of the run.
+    """
     from aecompress.errors import DataError
     from aecompress.events import Finished, Saved, Verified
 

@@ -21,7 +21,9 @@ def sweep(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Groups of runs, seeds and claims.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Study folder. \\[default: runs/NAME]", show_default=False),
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="Study folder. \\[default: runs/NAME]", show_default=False
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Runs at a time, a process and a thread each (extra ray).")

@@ -18,10 +18,14 @@ def verify(
     rows: Annotated[
         str | None, typer.Option(metavar="FILE[:key]", help="Raw rows to compare on. \\[default: the folder's own]")
     ] = None,
-    columns: Annotated[str, typer.Option(help="Columns of CSV rows, by name or number: a,b or 0,3-5.")] = "",
+    columns: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Columns of CSV rows, by name or number: a,b or 0,3-5.")
+    ] = "",
     tolerance: Annotated[
         float | None,
-        typer.Option(min=0, help="Largest allowed difference. \\[default: that of the run]", show_default=False),
+        typer.Option(
+            metavar="NUMBER", min=0, help="Largest allowed difference. \\[default: that of the run]", show_default=False
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -22,10 +22,14 @@ def watch(
         typer.Argument(metavar="RUN", help="Run folder, or a folder of runs. \\[default: runs]", show_default=False),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the UI to a browser.")] = False,
-    host: Annotated[str, typer.Option(help="Address to serve at; others than the default let anyone in.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="Port to serve at.", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to serve at; others than the default let in whoever has the printed address.",
+        ),
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(metavar="NUMBER", help="Port to serve at.", min=1, max=65535)] = 8000,
 ) -> None:
     """Watch a run in the terminal UI. Closing it does not stop the run."""
     with reported():
@@ -67,12 +71,12 @@ def serve_in_browser(folder: Path, host: str, port: int) -> None:
     from aecompress.errors import DataError
 
     try:
-        from aecompress_tui.serve import new_token, serve
+        from aecompress_tui.serve import new_token, serve, url
     except ImportError as fault:
         raise DataError(f"--serve: needs {fault.name}; pip install 'aecompress[serve]'") from fault
     command = shlex.join(command_line("watch", str(folder.resolve())))
     token = new_token()
-    note(f"serving {folder} at http://{host}:{port}/?token={token} (ctrl+c stops it)")
+    note(f"serving {folder} at {url(host, port)}/?token={token} (ctrl+c stops it)")
     try:
         serve(command, host, port, token)
     except OSError as fault:

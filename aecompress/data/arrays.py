@@ -8,10 +8,12 @@ import math
 import numpy as np
 
 from aecompress.data.base import Array, Floats, Raw, Request, Splits
+from aecompress.data.chosen import Chosen
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.limits import check_numbers
 from aecompress.data.split import split
 from aecompress.errors import DataError
 
@@ -22,8 +24,7 @@ def checked(where: str, rows: Array) -> Array:
     Raises:
         DataError: naming the source, the first bad place and the cure.
     """
-    if rows.dtype.kind not in "buif":
-        raise DataError(f"{where}: holds values of type {rows.dtype}, not numbers; convert them to numbers first")
+    check_numbers(where, rows.dtype)
     if rows.ndim < 2:
         raise DataError(f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs)")
     if rows.size == 0:
@@ -35,8 +36,10 @@ def checked(where: str, rows: Array) -> Array:
     return rows
 
 
-def split_rows(raw: Raw[Array], request: Request) -> Splits[Array]:
+def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
     """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
+
+    Nothing is copied: the splits choose rows of the arrays.
 
     Raises:
         DataError: rows are not finite numbers, or those of a file do not fit those of the source.
@@ -48,19 +51,24 @@ def split_rows(raw: Raw[Array], request: Request) -> Splits[Array]:
             path, key = file_and_key(file, request.directory)
             given[name] = read_array(path, request.part._replace(key=key))
     shape = checked(request.source, raw.train).shape[1:]
-    splits = split(raw.train, request.split, given, request.seed)
+    splits = split(flat(raw.train), request.split, given, request.seed)
     for name, rows in given.items():
         if rows is not None:
             where = files[name] or request.source
-            splits = splits._replace(**{name: checked(where, rows)})
+            splits = splits._replace(**{name: Chosen(flat(checked(where, rows)))})
             if rows.shape[1:] != shape:
                 raise DataError(
                     f"{where}: its rows have shape {rows.shape[1:]}, those of {request.source} {shape}; they must agree"
                 )
-    return Splits(*(rows.reshape(len(rows), math.prod(shape)) for rows in splits))
+    return splits
 
 
-def scale_rows(splits: Splits[Array], request: Request) -> tuple[Scaling, Splits[Floats]]:
+def flat(rows: Array) -> Array:
+    """Return rows ``[N, ...]`` as ``[N, D]``."""
+    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+
+
+def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Splits[Floats]]:
     """Fit the scaling on the training rows and apply it to all splits.
 
     Raises:
@@ -70,17 +78,18 @@ def scale_rows(splits: Splits[Array], request: Request) -> tuple[Scaling, Splits
         scaling = fit_scaling(request.scaling, splits.train)
         scaled = Splits(*(scaling.apply(rows) for rows in splits))
     for name, rows in scaled._asdict().items():
-        if not np.isfinite(rows).all():
+        if not all(np.isfinite(block).all() for block in Chosen(rows).blocks()):
             raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
     return scaling, scaled
 
 
-def digest_of(splits: Splits[Array]) -> str:
+def digest_of(splits: Splits[Chosen]) -> str:
     """Return the sha256 over names, types, shapes and raw values of all splits."""
     digest = hashlib.sha256()
     for name, rows in splits._asdict().items():
         digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
-        digest.update(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
+        for block in rows.blocks():
+            digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -101,7 +110,7 @@ def read_labels(request: Request, rows: int) -> Array:
     labels = read_array(path, request.part._replace(key=key, columns="")).reshape(-1)
     where = request.labels
     if not request.test:
-        raise DataError(f"data.labels = {where!r}: are for the rows of data.test; name those too (--test)")
+        raise DataError(f"data.labels = {where!r:.200}: are for the rows of data.test; name those too (--test)")
     if len(labels) != rows:
         raise DataError(f"{where}: has {len(labels)} labels for the {rows} rows of {request.test}; give one a row")
     if not np.isin(labels, (0, 1)).all() or len(np.unique(labels)) != 2:

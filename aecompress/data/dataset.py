@@ -38,7 +38,7 @@ class Dataset:
     """sha256 over the raw rows of all splits, 16 hex digits."""
     notes: dict[str, float]
     """Numbers that a source knows of its rows, for example the flip rate of each split."""
-    kind: Kind[Any] = ROWS
+    kind: Kind[Any, Any] = ROWS
     labels: Array | None = None
     """0 or 1 (anomaly) for each test row."""
     stdin: Array | None = None

@@ -18,7 +18,8 @@ def split_users(raw: Raw[SparseRows], request: Request) -> Splits[SparseRows]:
     """Split users at random by ``request.seed``; each split keeps the order of the file."""
     users = raw.train
     cuts = np.round(np.cumsum(request.split) * len(users)).astype(int)
-    return Splits(*(users.pick(index) for index in draw(len(users), cuts, request.seed)))
+    parts = draw(len(users), cuts, request.seed)
+    return Splits(*(users.pick(np.flatnonzero(parts == part)) for part in range(3)))
 
 
 def digest_of(splits: Splits[SparseRows]) -> str:

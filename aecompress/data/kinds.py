@@ -8,24 +8,27 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from aecompress.data.base import Kept, Raw, Request, Splits
 from aecompress.data.facts import Facts
 from aecompress.data.scaling import Scaling
 from aecompress.errors import DataError
 
+Part = TypeVar("Part")
+"""How a kind of data keeps a split."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Kind(Generic[Kept]):
+class Kind(Generic[Kept, Part]):
     """What is done with rows that a source has read."""
 
     name: str
-    split: Callable[[Raw[Kept], Request], Splits[Kept]]
+    split: Callable[[Raw[Kept], Request], Splits[Part]]
     """Raw rows ``[N, ...]`` -> raw rows ``[N, D]`` of each split."""
-    scale: Callable[[Splits[Kept], Request], tuple[Scaling, Splits[Any]]]
+    scale: Callable[[Splits[Part], Request], tuple[Scaling, Splits[Any]]]
     """Raw rows -> scaled rows, float32."""
-    digest: Callable[[Splits[Kept]], str]
+    digest: Callable[[Splits[Part]], str]
     """Raw rows -> sha256, in hex digits."""
     facts: Callable[[Any, tuple[int, ...]], Facts]
     """(scaled training rows, shape of a row) -> what "auto" fields depend on."""
@@ -41,7 +44,7 @@ class Kind(Generic[Kept]):
     """Why, as a clause."""
 
 
-def check_installed(kind: Kind[Any]) -> None:
+def check_installed(kind: Kind[Any, Any]) -> None:
     """Refuse a kind of data whose module is missing, before anything is read.
 
     Raises:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aecompress.data.base import Array, Floats
-
-BLOCK = 1 << 20
-"""Values that are scaled at once."""
+from aecompress.data.chosen import Chosen
 
 
 @dataclass(frozen=True)
@@ -22,46 +21,64 @@ class Scaling:
     offset: float | list[float]
     divisor: float | list[float]
 
-    def apply(self, rows: Array) -> Floats:
-        """Return scaled rows, float32, of raw ``rows`` ``[N, D]``."""
-        if self.kind == "none":
-            return np.ascontiguousarray(rows, dtype=np.float32)
+    def apply(self, rows: Chosen) -> Floats:
+        """Return scaled rows, float32, of raw rows ``[N, D]``; of float64 values, a block at most is held."""
+        if self.kind == "none" and rows.parts is None:
+            return np.ascontiguousarray(rows.rows, dtype=np.float32)
+        scaled, done = np.empty(rows.shape, np.float32), 0
         offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
-        scaled = np.empty(rows.shape, np.float32)
-        step = max(1, BLOCK // max(1, math.prod(rows.shape[1:])))
-        for start in range(0, len(rows), step):  # float64 of all rows at once would take twice what the result does
-            block = rows[start : start + step].astype(np.float64)
-            scaled[start : start + step] = (block - offset) / divisor
+        for block in rows.blocks():
+            into = scaled[done : done + len(block)]
+            into[:] = block if self.kind == "none" else (block.astype(np.float64) - offset) / divisor
+            done += len(block)
         return scaled
 
 
 UNSCALED = Scaling("none", 0.0, 1.0)
 
 
-def fit_scaling(kind: str, train: Array) -> Scaling:
+def fit_scaling(kind: str, train: Chosen) -> Scaling:
     """Fit a scaling on training rows ``[N, D]``.
 
     ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
     that does not vary is shifted to 0 and not stretched.
     """
-    if kind == "auto":
-        low, high = train.min(), train.max()
-        if low >= 0 and high <= 1:
-            kind = "none"
-        elif train.dtype == np.uint8:
-            return Scaling("bytes", 0.0, 255.0)
-        else:
-            kind = "minmax"
     if kind == "none":
         return UNSCALED
-    values = train.astype(np.float64, copy=False)
-    if kind == "minmax":
-        offset = values.min(0)
-        divisor = values.max(0) - offset
-    else:
-        offset, divisor = values.mean(0), values.std(0)
+    low, high = (floats(along(extreme, train.blocks())) for extreme in (np.minimum, np.maximum))
+    if kind == "auto":
+        if low.min() >= 0 and high.max() <= 1:
+            return UNSCALED
+        if train.dtype == np.uint8:
+            return Scaling("bytes", 0.0, 255.0)
+        kind = "minmax"
+    offset, divisor = (low, high - low) if kind == "minmax" else mean_and_deviation(train)
     # Rounding gives a constant column a tiny deviation, so constancy is read off the values themselves.
-    constant = values.max(0) == values.min(0)
-    offset = np.where(constant, values[0], offset)
+    constant = high == low
+    offset = np.where(constant, low, offset)
     divisor = np.where(constant | (divisor == 0), 1, divisor)
     return Scaling(kind, offset.tolist(), divisor.tolist())
+
+
+def mean_and_deviation(train: Chosen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each column of rows ``[N, D]``: ``[D]`` each."""
+    if train.shape[1] == 1:  # NumPy sums a single column in pairs, which blocks would not repeat to the last bit
+        values = np.concatenate([floats(block) for block in train.blocks()])
+        return values.mean(0), values.std(0)
+    mean = floats(along(np.add, map(floats, train.blocks()))) / len(train)
+    squares = ((floats(block) - mean) ** 2 for block in train.blocks())
+    return mean, np.sqrt(floats(along(np.add, squares)) / len(train))
+
+
+def floats(values: Array) -> NDArray[np.float64]:
+    """Return values as float64."""
+    return values.astype(np.float64, copy=False)
+
+
+def along(ufunc: np.ufunc, blocks: Iterable[Array]) -> Array:
+    """Return what ``ufunc.reduce`` gives over all rows of ``blocks``, to the last bit: row by row, ``[D]``."""
+    total: Array | None = None
+    for block in blocks:
+        total = ufunc.reduce(block if total is None else np.concatenate([total[None], block]), axis=0)
+    assert total is not None
+    return total

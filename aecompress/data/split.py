@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from aecompress import rng
 from aecompress.data.base import Array, Shares, Splits
+from aecompress.data.chosen import Chosen
 
 
-def split(rows: Array, shares: Shares, given: dict[str, Array | None], seed: int) -> Splits[Array]:
-    """Cut ``rows`` ``[N, ...]`` into train, validation and test by ``shares``, at random by ``seed``.
+def split(rows: Array, shares: Shares, given: dict[str, Array | None], seed: int) -> Splits[Chosen]:
+    """Cut ``rows`` ``[N, D]`` into train, validation and test by ``shares``, at random by ``seed``.
 
     A part that is ``given`` takes no rows, and the other shares grow in proportion; where everything else is given, or
     has share 0, the rows stay in their order.
@@ -21,16 +22,19 @@ def split(rows: Array, shares: Shares, given: dict[str, Array | None], seed: int
     ]
     cuts = np.round(np.cumsum(effective) / sum(effective) * len(rows)).astype(int)
     if cuts[0] == len(rows):
-        return Splits(rows, rows[:0], rows[:0])
-    return Splits(*(rows[index] for index in draw(len(rows), cuts, seed)))
+        return Splits(Chosen(rows), Chosen(rows[:0]), Chosen(rows[:0]))
+    parts = draw(len(rows), cuts, seed)
+    return Splits(*(Chosen(rows, parts, part) for part in range(3)))
 
 
-def draw(count: int, cuts: NDArray[np.int64], seed: int) -> Splits[NDArray[np.int64]]:
-    """Draw which of ``count`` rows belong to each split: ascending indices.
+def draw(count: int, cuts: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    """Draw to which split each of ``count`` rows belongs: 0 train, 1 validation, 2 test.
 
     Args:
         cuts: where train, validation and test end in a random order of the rows.
     """
     order = rng.host(seed, "split").permutation(count)
-    train, validation, test, _ = np.split(order, cuts)
-    return Splits(np.sort(train), np.sort(validation), np.sort(test))
+    parts = np.empty(count, np.uint8)
+    for part, rows in enumerate(np.split(order, cuts)):
+        parts[rows] = part
+    return parts

@@ -178,7 +178,8 @@ def load_model(folder: Path) -> Model:
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
         ) from fault
     except (SpecError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
-        raise DataError(f"{path}: is not a model's config ({quoted(repr(fault))}); make the model again") from fault
+        why = f"it has no {fault}" if isinstance(fault, KeyError) else fault
+        raise DataError(f"{path}: is not a model's config ({quoted(why)}); make the model again") from fault
     tensors = weights_of(folder / "model.safetensors", encoder + decoder)
     check_files(folder, "config.json", "model.safetensors")
     ours = ("format", "parameters", "zeros", "sparsity", "scaling", "shape", "encoder", "decoder")
@@ -332,8 +333,11 @@ def check_states(folder: Path, about: Mapping[str, Any]) -> None:
     """Refuse the states of another run, by their manifests alone; damaged ones are passed over.
 
     Raises:
-        DataError: a state belongs to another run.
+        DataError: a state belongs to another run, or a folder is where a state will be written.
     """
+    for path in folder.glob("generation-*"):
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder in the place of a checkpoint; remove it")
     for generation, manifest in states(folder):
         try:
             stated = read_manifest(manifest, generation)
@@ -365,7 +369,7 @@ def check_owner(manifest: Path, stated: Mapping[str, Any], about: Mapping[str, A
     for key, value in about.items():
         if stated.get(key) != value:
             raise DataError(
-                f"{manifest}: {key} is {stated.get(key)!r}, this run has {value!r}; "
+                f"{manifest}: {key} is {stated.get(key)!r:.200}, this run has {value!r:.200}; "
                 "resume with the data and the spec that the run was started with"
             )
 

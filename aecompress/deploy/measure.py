@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -19,10 +20,12 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.fingerprint import fingerprint
 from aecompress.deploy.latency import Times, ratio, take_turns
 from aecompress.deploy.reading import read_onnx
-from aecompress.deploy.session import load, session
+from aecompress.deploy.session import failed, input_shape, load, outputs, session
 from aecompress.digests import check_listed
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL, Ratio, milliseconds_text
+from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import quoted
 from aecompress.polling import Poll
 
 BATCHES = (1, 16, 64, 256)
@@ -116,6 +119,9 @@ def rounds(
     """Call the files in turns, as :func:`bench` does: the times ``[rounds, files]`` by rows and threads of a call.
 
     Files of the same arithmetic share one session, and have the same times.
+
+    Raises:
+        RunError: a file gives another number of rows, or values that are not finite.
     """
     arithmetic = [fingerprint(read_onnx(path)) for path in paths]
     column = [arithmetic.index(one) for one in arithmetic]
@@ -125,15 +131,16 @@ def rounds(
         runners = [session(paths[index], count) for index in apart]
         rows = [_rows(paths[index], runner, max(batches)) for index, runner in zip(apart, runners, strict=True)]
         for batch in batches:
-            calls = [_call(runner, given[:batch]) for runner, given in zip(runners, rows, strict=True)]
+            files = zip(apart, runners, rows, strict=True)
+            calls = [_call(paths[index], runner, given[:batch]) for index, runner, given in files]
             times = take_turns(calls, seconds, poll)
             found[batch, count] = times[:, [apart.index(index) for index in column]]
             for index, runner, given in zip(apart, runners, rows, strict=True):
-                (out,) = runner.run([runner.get_outputs()[0].name], {runner.get_inputs()[0].name: given[:batch]})
-                if len(out) != batch or not np.isfinite(out).all():
-                    raise RunError(
-                        f"{paths[index]}: gives {out.shape} with values that are not finite for {batch} rows"
-                    )
+                out = outputs(paths[index], runner, given[:batch])[0]
+                if out.shape[:1] != (batch,):
+                    raise DataError(f"{paths[index]}: gives {quoted(out.shape)} for {batch} rows; export it again")
+                if not np.isfinite(out).all():
+                    raise RunError(f"{paths[index]}: gives values that are not finite for {batch} rows")
     return found
 
 
@@ -160,24 +167,25 @@ def _loading(path: Path) -> float:
 
 def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Floats:
     """Draw uniform rows ``[count, *shape]`` as the file's one input takes them."""
-    inputs = runner.get_inputs()
-    shape, kind = inputs[0].shape, inputs[0].type
-    sized = len(shape) > 1 and all(isinstance(size, int) for size in shape[1:])
-    if len(inputs) != 1 or kind != "tensor(float)" or not sized:
-        given = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs)
-        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, ...] are measured")
+    shape = input_shape(path, runner, "measured")
     if isinstance(shape[0], int) and shape[0] != count:
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
+    needed = 4 * count * math.prod(shape[1:]) * 4
+    if needed > memory_bytes():
+        raise DataError(f"{path}: {count} such rows would need {gib(needed)}; measure fewer rows (--batch)")
     return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
 
 
-def _call(runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:
+def _call(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:
     """Return a function that runs the ``rows`` once and returns the seconds that took."""
     feed = {runner.get_inputs()[0].name: rows}
 
     def call() -> float:
         begin = time.perf_counter()
-        runner.run(None, feed)
+        try:
+            runner.run(None, feed)
+        except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
+            raise failed(path, len(rows), fault) from fault
         return time.perf_counter() - begin
 
     return call

@@ -26,9 +26,9 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Draft, Store
 from aecompress.deploy.reading import read_onnx
-from aecompress.deploy.session import load, session
+from aecompress.deploy.session import input_shape, load, outputs, session
 from aecompress.digests import check_listed, read_sums
-from aecompress.errors import DataError, OutputError, VerifyError
+from aecompress.errors import AecompressError, DataError, OutputError, VerifyError
 from aecompress.files import write_bytes
 from aecompress.parsing import quoted
 
@@ -317,7 +317,12 @@ def make_plain(path: Path, output: Path) -> None:
     check_plain_output(path, output)
     check_listed(path)
     before = session(path, 1)
-    plain = unpack(read_onnx(path)).SerializeToString(deterministic=True)
+    try:
+        plain = unpack(read_onnx(path)).SerializeToString(deterministic=True)
+    except AecompressError:
+        raise
+    except Exception as fault:  # whatever an operator's Python code raises
+        raise DataError(f"{path}: its constants cannot be computed ({quoted(fault)}); export it again") from fault
     expected, found = some_values(path, before), some_values(path, load(path, plain, 1))
     if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(expected, found, strict=True)):
         raise VerifyError(f"{output}: would not give what {path} gives; nothing was written")
@@ -347,17 +352,10 @@ def some_values(path: Path, runner: onnxruntime.InferenceSession) -> list[NDArra
     Raises:
         DataError: it does not take rows of float32, or fails on them.
     """
-    inputs = runner.get_inputs()
-    shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
-    if len(shape) != 2 or not isinstance(shape[1], int):
-        given = quoted(", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs))
-        raise DataError(f"{path}: takes {given}; only files of one float32 input [rows, width] are made plain")
+    shape = input_shape(path, runner, "made plain")
     count = shape[0] if isinstance(shape[0], int) else 7
-    rows = rng.host(0, "plain-rows").random((count, shape[1]), dtype=np.float32)
-    try:
-        return list(runner.run(None, {inputs[0].name: rows}))
-    except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
-        raise DataError(f"{path}: fails on {count} random rows ({quoted(fault)}); export it again") from fault
+    rows = rng.host(0, "plain-rows").random((count, *shape[1:]), dtype=np.float32)
+    return outputs(path, runner, rows)
 
 
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -17,6 +17,8 @@ from aecompress.parsing import decimal, quoted
 LARGEST_ONNX = 2 << 30
 """Bytes; protobuf holds no more."""
 MOST_DIMENSIONS = 16
+MOST_NODES = 20_000
+"""Of a graph: onnxruntime's time to load grows faster than their number."""
 STANDARD = frozenset({"", "ai.onnx"})
 KNOWN = STANDARD | {"ai.onnx.ml", "com.microsoft"}
 """Domains of operators that come with onnxruntime."""
@@ -40,16 +42,18 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name an ONNX file") from fault
     except DecodeError as fault:
         raise DataError(f"{path}: is not ONNX ({fault}); name an ONNX file") from fault
+    if len(model.graph.node) > MOST_NODES:
+        raise DataError(f"{path}: has {len(model.graph.node):,} nodes; at most {MOST_NODES:,} are read, so simplify it")
     unknown = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
     unknown -= domains
     if unknown or model.functions:
         named = sorted(unknown)[0] if unknown else model.functions[0].name
-        raise DataError(f"{path}: uses {named!r}, which is not standard ONNX; export it with standard ops alone")
+        raise DataError(f"{path}: uses {named!r:.200}, which is not standard ONNX; export it with standard ops alone")
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
                 raise DataError(
-                    f"{path}: node {node.name or node.op_type!r} holds a graph of its own; export it without"
+                    f"{path}: node {node.name or node.op_type!r:.200} holds a graph of its own; export it without"
                 )
     tensors = [
         *model.graph.initializer,

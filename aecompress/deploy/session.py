@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.reading import read_onnx
-from aecompress.errors import AecompressError, DataError
+from aecompress.errors import DataError
+from aecompress.parsing import quoted
 
 SMALL_BATCH_ROWS = 1024
 """Rows that the small batches are tried on."""
@@ -51,7 +54,7 @@ def load(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = level
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised too, and its log prints a stranger's names as they are
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
@@ -62,25 +65,72 @@ def _one_line(fault: Exception) -> str:
     return " ".join(str(fault).split())[:200]
 
 
+def failed(path: Path, count: int, fault: Exception) -> DataError:
+    """Return the error of a file that onnxruntime loads and cannot run on ``count`` rows."""
+    return DataError(f"{path}: onnxruntime fails on {count} rows ({_one_line(fault)}); export it again")
+
+
+def input_shape(path: Path, runner: onnxruntime.InferenceSession, purpose: str) -> list[Any]:
+    """Return the shape of the one input, which takes rows of float32: the rows, a number or a name, and the sizes.
+
+    Args:
+        purpose: what such files alone are, such as "measured".
+
+    Raises:
+        DataError: the file takes something else.
+    """
+    inputs = runner.get_inputs()
+    shape: list[Any] = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else []
+    if len(shape) < 2 or not all(isinstance(size, int) for size in shape[1:]):
+        given = quoted(", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs) or "no input")
+        raise DataError(f"{path}: takes {given}; only models of one float32 input [rows, ...] are {purpose}")
+    return shape
+
+
+def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> list[NDArray[Any]]:
+    """Return all outputs of one call with ``rows`` ``[N, in]``.
+
+    Raises:
+        DataError: the file fails on them, or gives something else than arrays of numbers.
+    """
+    try:
+        found: list[NDArray[Any]] = runner.run(None, {runner.get_inputs()[0].name: rows})
+    except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
+        raise failed(path, len(rows), fault) from fault
+    if not found or not all(isinstance(out, np.ndarray) and out.dtype.kind in "biuf" for out in found):
+        given = quoted(", ".join(f"{node.name}: {node.type}" for node in runner.get_outputs()))
+        raise DataError(f"{path}: gives {given}, not arrays of numbers; export it again")
+    return found
+
+
 def attempt(
     runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
 ) -> Floats | str:
-    """Return what :func:`run_batches` gives, or the sentence onnxruntime fails with."""
-    try:
-        return run_batches(runner, rows, batch, poll)
-    except AecompressError:
-        raise
-    except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
-        return _one_line(fault)
+    """Run the model on all ``rows`` ``[N, in]``, ``batch`` rows a call: its output, or how it fails.
 
-
-def run_batches(
-    runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
-) -> Floats:
-    """Run the model on all ``rows`` ``[N, in]``, ``batch`` rows a call; ``poll`` comes before each."""
+    Args:
+        poll: called before each call; may raise to stop.
+    """
     feed = runner.get_inputs()[0].name
     parts = []
     for first in range(0, len(rows), batch):
         poll()
-        parts.append(runner.run(None, {feed: rows[first : first + batch]})[0])
+        try:
+            parts.append(runner.run(None, {feed: rows[first : first + batch]})[0])
+        except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
+            return _one_line(fault)
     return np.concatenate(parts)
+
+
+def run_batches(
+    path: Path, runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
+) -> Floats:
+    """Return what :func:`attempt` gives of a file that passed its checks.
+
+    Raises:
+        DataError: it fails all the same.
+    """
+    found = attempt(runner, rows, batch, poll)
+    if isinstance(found, str):
+        raise DataError(f"{path}: onnxruntime fails on {len(rows)} rows ({found}); export it again")
+    return found

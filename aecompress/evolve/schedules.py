@@ -125,6 +125,9 @@ def cubic(start: float, end: float) -> Curve:
 
     Args:
         start, end: progress of the run in [0, 1] at which pruning begins and the target is reached.
+
+    Raises:
+        SpecError: they are not in this order.
     """
     if not 0 <= start < end <= 1:
         raise SpecError(f"prune.start = {start} and prune.end = {end}: need 0 <= start < end <= 1")

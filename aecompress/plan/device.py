@@ -36,11 +36,11 @@ def find_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use; "
+            f"device = {name!r:.200}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use; "
             "choose --device cpu or auto"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"device = {name!r}: torch finds no MPS device here; choose --device cpu or auto")
+        raise DeviceError(f"device = {name!r:.200}: torch finds no MPS device here; choose --device cpu or auto")
     return device
 
 

@@ -77,7 +77,11 @@ def engine_to_resume(load: Workload, compile: str) -> Engine:
 
 
 def cheapest(load: Workload, compile: str) -> Choice:
-    """Return the engine with the lowest expected seconds of those that can do the work, as :func:`choose_engine`."""
+    """Return the engine with the lowest expected seconds of those that can do the work, as :func:`choose_engine`.
+
+    Raises:
+        DeviceError: none of those that ``compile`` leaves can.
+    """
     served = [each for each in ENGINES.values() if not each.devices or load.device.type in each.devices]
     allowed = [each for each in served if compile == "auto" or each.compiled == (compile == "on")]
     seconds = {each.name: each.seconds(load) for each in allowed}

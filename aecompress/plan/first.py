@@ -40,6 +40,9 @@ def first_population(
 
     Args:
         init: tensors by our names, weights ``[in, out]``.
+
+    Raises:
+        DataError: they have other shapes than the network's.
     """
     scaled = spec.model.initial == "scaled"
     needs_stats = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.data.base import Request
+from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load, read_rows
 from aecompress.data.scaling import Scaling
 from aecompress.data.sources.formats import read_array
@@ -98,4 +99,4 @@ def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.f
     flat = rows.reshape(len(rows), -1)
     if flat.shape[1] != model.inputs:
         raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
-    return Scaling(**model.scaling).apply(flat).reshape(-1, *model.shape)
+    return Scaling(**model.scaling).apply(Chosen(flat)).reshape(-1, *model.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from importlib import metadata
 from typing import Any
 
@@ -12,14 +13,18 @@ from aecompress import events
 from aecompress.data.dataset import Dataset
 from aecompress.deploy import measure, verify
 from aecompress.deploy.checkpoint import Model
+from aecompress.errors import printable
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.export import Export
+from aecompress.printable import one_line
 from aecompress.runs.metrics import verified_split
 
 DENSE = "dense"
 """The name of the model of the same shape with no weight zero, in the before/after table."""
 DETECTION = ("auroc", "average_precision")
 """Metrics of runs with labelled anomalies."""
+MARKS = re.compile(r"[<`|!\[]|&(?=[#\w])")
+"""Characters that would begin something else than text, as names of files may hold them."""
 RAW_ROWS = "raw rows"
 SCALED_ROWS = "rows scaled as config.json says: (raw - offset) / divisor"
 
@@ -34,6 +39,7 @@ def model_card(
         trim_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     return environment.get_template("card.md").render(
         model_values(model, dataset)
@@ -55,13 +61,18 @@ def model_card(
     )
 
 
+def in_markdown(text: str) -> str:
+    """Return text that stays text in a line of Markdown: on one line, and without tags, tables, links or code."""
+    return MARKS.sub(lambda found: f"&#{ord(found.group())};", one_line(text))
+
+
 def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
     """Return the values of the template that belong to the model: its sizes and its metrics."""
     metrics = model.about["metrics"]
     names = [name for name in LOSSES if f"train_{name}" in metrics]
     detection = {name: f"{metrics[f'test_{name}']:.4f}" for name in DETECTION} if "test_auroc" in metrics else {}
     return {
-        "name": dataset.name,
+        "name": in_markdown(dataset.name),
         "sizes": [model.inputs, *(math.prod(layer.gives) for layer in model.layers)],
         "zeros": model.zeros,
         "parameters": model.parameters,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aecompress import events
 from aecompress.errors import Interrupted
+from aecompress.files import read_own
 
 Stop = Callable[[], int | None]
 """Returns the number of the signal that stops the run, or None."""
@@ -63,6 +64,6 @@ class Control:
 
     def _order(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8", errors="replace").strip()
+            return read_own(self.path).decode(errors="replace").strip()
         except OSError:
             return ""

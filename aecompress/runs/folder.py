@@ -22,7 +22,7 @@ except ImportError:  # Windows
 from aecompress.data.sources.stdin import STDIN
 from aecompress.digests import SUMS, read_sums
 from aecompress.errors import DataError, OutputError, SpecError
-from aecompress.files import aside, recover, standing, write_text
+from aecompress.files import append_own, aside, open_own, recover, standing, write_text
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import read_toml
 from aecompress.steering import read_status
@@ -50,6 +50,8 @@ FIGURES = ("loss", "sparsity", "layers", "before_after", "activations", "coverag
 """The figures of a run's report, each as .svg and .png."""
 NUMBERED = re.compile(r"[0-9]{2,9}|generation-[0-9]{6,18}\.(json|safetensors)")
 """Names in a front and in a folder of checkpoints."""
+LARGEST_SPEC = 1 << 24
+"""Bytes."""
 LOCK_TRIES = 5
 
 
@@ -93,11 +95,14 @@ def strangers(folder: Path) -> Iterator[Path]:
         listed = read_sums(folder)
     except DataError:  # a damaged list does not show whose a file is
         return
-    is_model = bool(listed) or (folder / "config.json").exists()
+    is_front = any("/" in name for name in listed)
+    is_model = (bool(listed) and not is_front) or (folder / "config.json").exists()
     for path in sorted(folder.glob("[!.]*")):
         if is_model:
             if listed and path.name not in (SUMS, *listed):  # earlier builds wrote no list
                 yield path
+        elif is_front and path.name == SUMS:
+            continue
         elif NUMBERED.fullmatch(path.name) is None:
             yield path
         elif path.is_dir():
@@ -137,8 +142,8 @@ def written_by_runs(folder: Path) -> list[Path]:
     found = [folder / name for name in OURS]
     found += [folder / "figures" / f"{name}{ending}" for name in FIGURES for ending in (".svg", ".png")]
     try:
-        rows = read_toml(folder / "spec.toml").get("data", {}).get("source") == STDIN
-    except (SpecError, AttributeError):
+        rows = read_toml(own_spec(folder)).get("data", {}).get("source") == STDIN
+    except (DataError, SpecError, AttributeError):
         rows = False
     return [*found, folder / "data.npy"] if rows else found
 
@@ -165,8 +170,8 @@ def open_log(folder: Path) -> TextIO:
     """
     path = folder / "events.jsonl"
     try:
-        torn = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
-        log = path.open("a", encoding="utf-8", buffering=1)
+        log = append_own(path)
+        torn = _is_torn(path)
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written ({fault.strerror}); remove it, or check its rights") from fault
     if not lock(log):
@@ -176,6 +181,15 @@ def open_log(folder: Path) -> TextIO:
     if torn:
         log.write("\n")
     return log
+
+
+def _is_torn(path: Path) -> bool:
+    """Return whether the last line of a log was left half-written."""
+    with open_own(path) as log:
+        if not os.fstat(log.fileno()).st_size:
+            return False
+        log.seek(-1, os.SEEK_END)
+        return log.read() != b"\n"
 
 
 def lock(log: TextIO) -> bool:
@@ -222,15 +236,33 @@ def staged(final: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def own_spec(folder: Path) -> Path:
+    """Return the spec of the run in ``folder``, a file of the size that specs have.
+
+    Raises:
+        DataError: it is a link, a pipe or too large, or not there.
+    """
+    path = folder / "spec.toml"
+    cure = "restore it, or start another run with `aecompress prune --spec`"
+    try:
+        with open_own(path) as file:
+            size = os.fstat(file.fileno()).st_size
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); {cure}") from fault
+    if size > LARGEST_SPEC:
+        raise DataError(f"{path}: has {size} bytes, more than a run's spec; {cure}")
+    return path
+
+
 def started_with(folder: Path) -> tuple[Resolved, dict[str, Any]]:
     """Return the spec that the run in ``folder`` was started with, and its status.
 
     Raises:
-        DataError: there is no run, or ``spec.toml`` was changed since.
-        SpecError: ``spec.toml`` cannot be read.
+        DataError: there is no run, or its ``spec.toml`` cannot be read or was changed since.
+        SpecError: ``spec.toml`` is not a spec.
     """
     status = read_status(folder)
-    resolved = resolve(file=folder / "spec.toml")
+    resolved = resolve(file=own_spec(folder))
     if resolved.spec.hash != status.get("spec_hash"):
         raise DataError(
             f"{folder / 'spec.toml'}: is not the spec that the run was started with, whose hash run.json has; "

@@ -11,10 +11,14 @@ from typing import Any
 
 from aecompress.deploy import checkpoint
 from aecompress.deploy.checkpoint import Model
+from aecompress.digests import SUMS, check_sum, read_sums, write_sums
 from aecompress.errors import DataError, SpecError
 from aecompress.files import standing
+from aecompress.parsing import quoted
 from aecompress.runs.folder import staged
 
+WEIGHTS = "model.safetensors"
+CURE = "restore it, or carry the run out again"
 PICKS = "knee, sparsity=SHARE, loss<=VALUE or bytes<=NUMBER"
 
 
@@ -52,19 +56,38 @@ def save(run: Path, models: Sequence[Model]) -> list[Path]:
         for name, model in zip(names, models, strict=True):
             (folder / name).mkdir()
             checkpoint.save_model(folder / name, model)
+        write_sums(folder, f"*/{WEIGHTS}")
     return [run / "front" / name for name in names]
+
+
+def check(run: Path) -> list[Path]:
+    """Return the folders of a front's models, fewest non-zeros first; none where the run has no front.
+
+    Raises:
+        DataError: a model that the front's list of checksums has is missing or was changed, or one is not listed.
+    """
+    where = standing(run / "front")
+    found = (re.fullmatch(r"([0-9]{2,9})|\.([0-9]{2,9})\.old", path.name) for path in where.glob("*"))
+    names = {name[1] or name[2] for name in found if name}
+    sums = {name.removesuffix(f"/{WEIGHTS}"): digest for name, digest in read_sums(where).items()}
+    if where.exists() and not sums:
+        raise DataError(f"{where / SUMS}: is not there, so that a model which is gone would not be missed; {CURE}")
+    for name in sorted({*names, *sums}, key=lambda name: (len(name), name)):
+        if name not in names:
+            raise DataError(f"{where / name}: is gone, and {where / SUMS} lists it; {CURE}")
+        if name not in sums:
+            raise DataError(f"{where / name}: is not listed in {where / SUMS}; move it elsewhere")
+        check_sum(standing(where / name) / WEIGHTS, sums[name])
+    return [where / name for name in sorted(names, key=int)]
 
 
 def load(run: Path) -> list[Member]:
     """Read the front of a finished run, fewest non-zeros first.
 
     Raises:
-        DataError: the run has none.
+        DataError: the run has none, or one that is not whole.
     """
-    where = standing(run / "front")
-    found = (re.fullmatch(r"([0-9]{2,9})|\.([0-9]{2,9})\.old", path.name) for path in where.glob("*"))
-    names = {name[1] or name[2] for name in found if name}
-    folders = [where / name for name in sorted(names, key=int)]
+    folders = check(run)
     if not folders:
         raise DataError(
             f"{run}: has no front; a finished run whose cells have budgets of their own (--mode coevo) writes one"
@@ -137,7 +160,7 @@ def parsed(text: str) -> tuple[str, float]:
     except ValueError:
         value = math.nan
     if not match or math.isnan(value):
-        raise SpecError(f"--pick {text}: write {PICKS}")
+        raise SpecError(f"--pick {quoted(text)}: write {PICKS}")
     return match.group(1).rstrip("<= ").strip(), value
 
 
@@ -166,7 +189,7 @@ def pick(members: Sequence[Member], text: str, size_of: Callable[[Member], int])
             candidates = [member for member in members if size_of(member) <= value]
         chosen = min(candidates, key=lambda member: member.loss, default=None)
     if chosen is None:
-        raise SpecError(f"--pick {text}: no model of the front meets it; {_nearest(members, kind, size_of)}")
+        raise SpecError(f"--pick {quoted(text)}: no model of the front meets it; {_nearest(members, kind, size_of)}")
     return chosen
 
 

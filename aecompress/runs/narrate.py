@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.verify import Verification
 from aecompress.evolve.archive import Archive
@@ -30,7 +30,7 @@ PREVIEWS = 20
 
 def has_started(folder: Path) -> bool:
     """Return whether the log has the first event of the run; a kill may have come before it."""
-    return any(isinstance(event, events.Started) for event in events.read_log(folder / "events.jsonl"))
+    return any(isinstance(event, events.Started) for event in event_log.read_log(folder / "events.jsonl"))
 
 
 def started(job: Job) -> events.Started:

@@ -153,7 +153,8 @@ def write_weights(folder: Path, source: Source) -> None:
     if count := source.export.rows:
         checkpoint.save_rows(folder / "rows.safetensors", source.rows[:count])
     if source.dataset.inputs:
-        write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in source.dataset.inputs))
+        names = (name.replace("\r", "\\r").replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
+        write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in names))
 
 
 def write_graphs(folder: Path, source: Source, chains: Mapping[str, Chain]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from aecompress import rng
 from aecompress.data.sparse import SparseRows
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
+from aecompress.pictures import import_matplotlib
 from aecompress.polling import Poll
 
 HELD_OUT = 0.2
@@ -56,6 +59,8 @@ def ranking(net: Autoencoder, weights: dict[str, Tensor], rows: SparseRows, seed
         weights: of one individual, ``[1, in, out]`` by name.
         rows: users that the model was not trained on.
     """
+    with contextlib.suppress(ImportError):
+        import_matplotlib()  # before torchmetrics does
     from torchmetrics.functional.retrieval import retrieval_normalized_dcg, retrieval_recall  # an extra, and slow
 
     held = held_out(rows, seed)

@@ -92,7 +92,7 @@ class ModelSpec(_Part):
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
     noise: Annotated[float, Field(ge=0)] = Field(0.4, description="level of the Gaussian input noise, under denoising")
-    hidden: Auto | tuple[Count, ...] = Field(
+    hidden: Auto | Annotated[tuple[Count, ...], Field(max_length=100)] = Field(
         "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
     )
     latent: Auto | Count = Field("auto", description="size of the latent code")
@@ -108,8 +108,10 @@ class ModelSpec(_Part):
         description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; "
         "auto: scaled, torch where whole units are pruned",
     )
-    encoder: tuple[LayerSpec, ...] = Field((), description="the encoder layer by layer, instead of hidden and latent")
-    decoder: tuple[LayerSpec, ...] = Field(
+    encoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
+        (), description="the encoder layer by layer, instead of hidden and latent"
+    )
+    decoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
         (), description="the decoder layer by layer; its last layer gives the inputs back"
     )
 
@@ -143,13 +145,13 @@ class TrainSpec(_Part):
 class EvolveSpec(_Part):
     """The ring of encoders and decoders, under mode coevo."""
 
-    cells: Count = Field(4, description="cells on the ring")
+    cells: Annotated[int, Field(ge=1, le=100_000)] = Field(4, description="cells on the ring")
     topology: TopologyName = Field(
         "ring",
         description="ring; von-neumann: a grid closed to a torus, neighbours right, left, down and up; moore: also "
         "diagonally; its sides are as near to a square as cells allow",
     )
-    radius: Annotated[int, Field(ge=0)] = Field(1, description="steps to the farthest neighbour on each side")
+    radius: Annotated[int, Field(ge=0, le=100)] = Field(1, description="steps to the farthest neighbour on each side")
     budgets: Auto | Literal["same"] | tuple[Sparsity, ...] = Field(
         "auto",
         description="target sparsity of each cell; same: prune.target_sparsity for all; auto: from 0 to beyond it "
@@ -163,7 +165,7 @@ class EvolveSpec(_Part):
     order: Literal["synchronous", "asynchronous"] = Field(
         "synchronous", description="synchronous: all cells read the last generation; asynchronous: one after the other"
     )
-    tournament: Count = Field(2, description="draws of a tournament, with replacement")
+    tournament: Annotated[int, Field(ge=1, le=10_000)] = Field(2, description="draws of a tournament, with replacement")
     concept: ConceptName = Field("best", description="fitness of a member over its partners' losses")
     batch: Literal["shared", "cell"] = Field(
         "shared", description="rows of a selection: one batch for the ring, or one per cell as published"
@@ -202,7 +204,7 @@ class PruneSpec(_Part):
     order: Literal["high", "low"] = Field("high", description="which variances are pruned first, under variance")
     amount: Share = Field(0.1, description="share of each tensor, under random in its published form")
     threshold: Share = Field(0.1, description="scaled activation below which a unit is inactive, under conjunctive")
-    guide_rows: Count = Field(100, description="rows drawn to guide conjunctive")
+    guide_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(100, description="rows drawn to guide conjunctive")
     guide_split: Literal["validation", "test"] = Field("validation", description="where they are drawn")
     exponent: Annotated[float, Field(gt=0)] = Field(2.0, description="rate of the exponential schedule")
     delay: Annotated[float, Field(ge=0, lt=1)] = Field(0.75, description="share of the run that final_n waits")

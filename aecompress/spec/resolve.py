@@ -48,7 +48,7 @@ def resolve(
     from_file = tables.pop("preset", None)
     name = preset if preset is not None else from_file if from_file is not None else "default"
     if not isinstance(name, str) or name not in PRESETS:
-        faults.append(f"preset = {name!r}: no such preset; choose one of {', '.join(PRESETS)}")
+        faults.append(f"preset = {name!r:.200}: no such preset; choose one of {', '.join(PRESETS)}")
         name = "default"
     values: dict[str, Any] = {}
     sources = dict.fromkeys(FIELDS, "default")
@@ -75,14 +75,14 @@ def override(resolved: Resolved, path: str, value: Any, source: str) -> Resolved
 def _validated(values: dict[str, Any], sources: Mapping[str, str]) -> tuple[RunSpec | None, list[str]]:
     """Return the spec and every fault: unknown fields, bad values, then contradictions between the good ones."""
     unfit = {path: fault for path, value in values.items() if (fault := _unfit(path, value))}
-    faults = [f"{path} = {_short(values[path])} ({sources[path]}): {fault}" for path, fault in unfit.items()]
+    faults = [f"{path:.200} = {_short(values[path])} ({sources[path]:.200}): {fault}" for path, fault in unfit.items()]
     good = {path: value for path, value in values.items() if path not in unfit}
     try:
         spec = RunSpec.model_validate(nest(good))
     except ValidationError as error:
         wrong = _messages(error)
         for path, messages in wrong.items():
-            faults.append(f"{path} = {_short(good.get(path))} ({sources.get(path, 'default')}): {_cure(messages)}")
+            faults.append(f"{path} = {_short(good.get(path))} ({sources.get(path, 'default'):.200}): {_cure(messages)}")
             good.pop(path, None)
         if wrong.keys() & {"model.encoder", "model.decoder"}:  # each is nothing without the other
             good.pop("model.encoder", None)
@@ -100,6 +100,8 @@ def _unfit(path: str, value: Any) -> str:
         close = difflib.get_close_matches(path, FIELDS, n=1)
         cure = f"did you mean {close[0]}?" if close else "`aecompress spec --schema` lists the fields"
         return f"no such field; {cure}"
+    if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+        return "is not UTF-8, as a spec file is; rename the file"
     if _holds_bool(value) and not isinstance(FIELDS[path], bool):
         return "is true or false, which it cannot be"
     return ""

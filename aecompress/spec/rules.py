@@ -342,7 +342,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     Contradiction(
         "device",
         lambda spec: not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", spec.device, re.ASCII),
-        "device = {device!r}: choose auto, cpu, cuda, cuda:N or mps",
+        "device = {device!r:.200}: choose auto, cpu, cuda, cuda:N or mps",
         {"device": "gpu"},
     ),
     Contradiction(

@@ -13,6 +13,9 @@ from aecompress.parsing import parse_toml, quoted
 if TYPE_CHECKING:
     from aecompress.spec.resolve import Resolved
 
+MOST_BYTES = 1 << 20
+"""Of a TOML file: Python takes up to two seconds for it."""
+
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested tables as ``{"a.b": value}``."""
@@ -62,7 +65,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: the file is missing or not TOML.
     """
     try:
-        return parse_toml(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"has more than {MOST_BYTES >> 20} MiB")
+        return parse_toml(data.decode())
     except OSError as fault:
         raise SpecError(f"{path}: cannot be read ({fault.strerror}); name an existing TOML file") from fault
     except ValueError as fault:

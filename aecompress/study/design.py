@@ -19,8 +19,9 @@ from aecompress.spec.toml import flatten, read_toml
 
 Names = Annotated[list[str], Field(min_length=2, max_length=2)]
 
-MOST_RUNS = 100_000
+MOST_RUNS = 20_000
 """Runs of a study."""
+SEEDS = f"write how many, from 1 to {MOST_RUNS}, or a list of whole numbers from 0 to {(1 << 63) - 1}"
 
 
 class _Part(BaseModel):
@@ -134,30 +135,31 @@ def read_study(path: Path) -> Study:
     try:
         table = StudyTable.model_validate(tables)
     except ValidationError as error:
-        raise SpecError([_fault(path, tables, fault) for fault in error.errors()]) from error
+        faults = [_fault(path, tables, fault) for fault in error.errors()]
+        raise SpecError(list(dict.fromkeys(faults))) from error
     seeds = tuple(range(1, table.seeds + 1)) if isinstance(table.seeds, int) else tuple(table.seeds)
     faults = [f"{path}: seeds = {table.seeds}: names a seed twice"] if len(set(seeds)) < len(seeds) else []
     groups = [group for number, each in enumerate(table.group) for group in _groups(path, table, each, number, faults)]
     if len(seeds) * len(groups) > MOST_RUNS:
-        raise SpecError(f"{path}: makes {len(seeds) * len(groups):,} runs; give fewer than {MOST_RUNS:,}")
+        raise SpecError(f"{path}: makes {len(seeds) * len(groups):,} runs; give at most {MOST_RUNS:,}")
     claims = tuple(_claim(path, each, groups, faults) for each in table.claim)
     folders: dict[str, str] = {}
     for group in groups:
         other = folders.setdefault(slug(group.name), group.name)
         if other is not group.name or not slug(group.name):
-            faults.append(f"{path}: group {group.name!r}: needs a name unlike {other!r} in letters or digits")
+            faults.append(f"{path}: group {group.name!r:.200}: needs a name unlike {other!r:.200} in letters or digits")
     resolved: dict[str, Resolved] = {}
     for group in groups:
         try:
             shared = flatten(table.spec)
             flags = {
-                key: (str(path) if shared.get(key) == value else f"{path}, group {group.name!r}", value)
+                key: (str(path) if shared.get(key) == value else f"{path}, group {group.name!r:.200}", value)
                 for key, value in group.fields.items()
             }
             resolved[group.name] = resolve(flags, preset=group.preset)
             request_of(resolved[group.name].spec.data, 0)  # what a kind of data refuses is a fault of the study too
         except SpecError as fault:
-            named = f"{path}, group {group.name!r}: "
+            named = f"{path}, group {group.name!r:.200}: "
             faults += [each if str(path) in each else named + each for each in fault.faults]
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
@@ -182,24 +184,25 @@ def _groups(path: Path, study: StudyTable, table: GroupTable, number: int, fault
     """Return the groups of one table: with a grid, one for each combination, named after its values."""
     preset = table.preset or study.preset
     if preset not in PRESETS:
-        faults.append(f"{path}: preset = {preset!r}: no such preset; choose one of {', '.join(PRESETS)}")
+        faults.append(f"{path}: preset = {preset!r:.200}: no such preset; choose one of {', '.join(PRESETS)}")
         return []
     base = flatten(study.spec) | flatten(table.spec)
     grid = flatten(table.grid)
     if "seed" in base or "seed" in grid:
-        faults.append(f"{path}: group {table.name!r}: seed is set by seeds; leave it out of spec and grid")
+        faults.append(f"{path}: group {table.name!r:.200}: seed is set by seeds; leave it out of spec and grid")
         return []
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             faults.append(
-                f"{path}: group {table.name!r}: grid {key} = {values!r}: is not a list of values; write [a, b]"
+                f"{path}: group {table.name!r:.200}: grid {key} = {values!r:.200}: is not a list of values; "
+                "write [a, b]"
             )
             return []
     if grid and table.expected is not None:
-        faults.append(f"{path}: group {table.name!r}: expected belongs to one group, not to a grid; write it out")
+        faults.append(f"{path}: group {table.name!r:.200}: expected belongs to one group, not to a grid; write it out")
     runs = math.prod(len(values) for values in grid.values())
     if runs > MOST_RUNS:
-        faults.append(f"{path}: group {table.name!r}: grid makes {runs:,} groups; give fewer than {MOST_RUNS:,}")
+        faults.append(f"{path}: group {table.name!r:.200}: grid makes {runs:,} groups; give at most {MOST_RUNS:,}")
         return []
     groups = []
     for values in itertools.product(*grid.values()):
@@ -215,15 +218,17 @@ def _claim(path: Path, table: ClaimTable, groups: list[Group], faults: list[str]
     alike = table.alike is not None
     first, second = table.alike if table.alike is not None else (table.lower, table.higher)
     if alike == bool(table.lower or table.higher) or not (first and second):
-        faults.append(f"{path}: claim {table.text!r}: give lower and higher, or alike = [a, b]")
+        faults.append(f"{path}: claim {table.text!r:.200}: give lower and higher, or alike = [a, b]")
     if alike != (table.within is not None):
-        faults.append(f"{path}: claim {table.text!r}: within is the largest difference that is still alike; give both")
+        faults.append(
+            f"{path}: claim {table.text!r:.200}: within is the largest difference that is still alike; give both"
+        )
     names = [group.name for group in groups]
     for name in (first, second):
         if name and name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            cure = f"did you mean {close[0]!r}?" if close else f"the groups are {', '.join(names)}"
-            faults.append(f"{path}: claim {table.text!r}: no group is called {name!r}; {cure}")
+            cure = f"did you mean {close[0]!r:.200}?" if close else f"the groups are {', '.join(names)}"
+            faults.append(f"{path}: claim {table.text!r:.200}: no group is called {name!r:.200}; {cure}")
     return Claim(table.text, first, second, table.within)
 
 
@@ -237,12 +242,14 @@ def _fault(path: Path, tables: dict[str, Any], fault: Any) -> str:
             break
     # pydantic also names the branch of a union that it tried, which is not a place in the file.
     where = ".".join(str(step) for step in fault["loc"] if "[" not in str(step) and step != "int")
+    if fault["loc"][0] == "seeds" and "seeds" in tables:  # a union, of which pydantic lists what each branch lacks
+        return f"{path}: seeds = {tables['seeds']!r}: {SEEDS}; correct it there"
     if fault["type"] == "missing":
         return f"{path}: {where} is missing; write it there"
     if fault["type"] == "extra_forbidden":
         known = _known(fault["loc"])
-        return f"{path}: {where} = {value!r}: no such entry; choose one of {', '.join(known)}"
-    return f"{path}: {where} = {value!r}: {fault['msg'].lower()}; correct it there"
+        return f"{path}: {where} = {value!r:.200}: no such entry; choose one of {', '.join(known)}"
+    return f"{path}: {where} = {value!r:.200}: {fault['msg'].lower()}; correct it there"
 
 
 def _known(place: tuple[Any, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aecompress.errors import SpecError, printable
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
+from aecompress.pictures import import_matplotlib
 from aecompress.spec.toml import flatten
 from aecompress.study.design import slug
 from aecompress.study.results import Outcome, Result
@@ -37,7 +38,7 @@ def available() -> None:
         SpecError: matplotlib is not installed.
     """
     try:
-        import matplotlib  # noqa: F401
+        import_matplotlib()
     except ImportError as fault:
         raise SpecError("report: needs matplotlib for its figures; pip install 'aecompress[plot]'") from fault
 

@@ -20,6 +20,7 @@ from aecompress.deploy.reference import run as run_layers
 from aecompress.errors import DataError, OutputError, printable
 from aecompress.events import Compared, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
+from aecompress.runs import front
 from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
@@ -84,10 +85,15 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: 
 
 
 def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
-    """Return the content of a run's page, and its figures."""
+    """Return the content of a run's page, and its figures.
+
+    Raises:
+        DataError: its log, its model or its front is not whole.
+    """
     log, status = read_run(where), read_status(where)
     start = next(event for event in log if isinstance(event, Started))
     activations, without = layer_activations(where)
+    front.check(where)
     facts = [
         ("status", status_of(where)),
         (

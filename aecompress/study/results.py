@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.errors import DataError
-from aecompress.events import Event, Finished, Generation, Started, current, read_log
+from aecompress.event_log import current, read_log
+from aecompress.events import Event, Finished, Generation, Started, fits
 from aecompress.study.design import Group, Study
 from aecompress.study.sweep import is_finished
 
@@ -94,7 +95,7 @@ def read_outcomes(study: Study, where: Path) -> tuple[Outcome, ...]:
 
 
 def read_run(folder: Path) -> list[Event]:
-    """Return the events of a run that still hold.
+    """Return the events of a run that still hold, without those of a run of another size.
 
     Raises:
         DataError: the log is gone or has no start.
@@ -104,9 +105,10 @@ def read_run(folder: Path) -> list[Event]:
         log = current(read_log(path))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
-    if not any(isinstance(event, Started) for event in log):
+    start = next((event for event in log if isinstance(event, Started)), None)
+    if start is None:
         raise DataError(f"{path}: has no start of a run; carry the run out again")
-    return log
+    return [event for event in log if fits(event, start)]
 
 
 def read_result(folder: Path, seed: int) -> Result:
@@ -119,7 +121,7 @@ def read_result(folder: Path, seed: int) -> Result:
     start = next(event for event in log if isinstance(event, Started))
     past = [event for event in log if isinstance(event, Generation)]
     ends = [event for event in log if isinstance(event, Finished)]
-    if not past or not ends:
+    if not past or not ends or f"train_{past[-1].metric}" not in ends[-1].metrics:
         raise DataError(f"{folder / 'events.jsonl'}: lacks its end; remove the folder and carry the run out again")
     metrics, metric, last = ends[-1].metrics, past[-1].metric, past[-1]
     loss = metrics.get(f"train_{metric}_cells", metrics[f"train_{metric}"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from aecompress.errors import AecompressError, Interrupted, OutputError, RunError
-from aecompress.files import read_own, write_text
+from aecompress.files import append_own, read_own, write_text
 from aecompress.parsing import parse_json, quoted
 from aecompress.runs import folder as run_folder
 from aecompress.runs.control import Stop
@@ -144,7 +144,7 @@ def sweep(study: Study, where: Path, carrier: Carrier, workers: int, stop: Stop,
         write_text(where / "sweep.json", json.dumps(asdict(progress), indent=1) + "\n")
         report(progress)
 
-    with (where / ".lock").open("a") as lock:
+    with append_own(where / ".lock") as lock:
         if not run_folder.lock(lock):
             raise OutputError(f"{where}: another process carries out the study in it; wait for it, or stop it")
         write_text(where / "study.toml", study.text)
@@ -204,10 +204,13 @@ def check_folder(where: Path, specs: dict[str, str]) -> dict[str, str]:
             raise OutputError(f"{where}: is not empty and holds no study; choose another folder with -o")
         return {}
     try:
-        before: dict[str, str] = parse_json(read_own(path))["specs"]
-        other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
-    except (ValueError, LookupError, AttributeError, TypeError) as fault:
+        progress = parse_json(read_own(path))
+    except (OSError, ValueError) as fault:
         raise OutputError(f"{path}: is damaged ({quoted(fault)}); remove it, the runs beside it are kept") from fault
+    before: dict[str, str] | None = progress.get("specs") if isinstance(progress, dict) else None
+    if not isinstance(before, dict):
+        raise OutputError(f"{path}: is damaged (it has no specs); remove it, the runs beside it are kept")
+    other = [name for name, spec in specs.items() if before.get(name, spec) != spec and (where / name).exists()]
     if other:
         raise OutputError(
             f"{where / other[0]}: holds a run with another spec than the study has now; "

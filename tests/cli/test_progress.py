@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from aecompress.cli.progress import SUMMARY, by_split, describe, losses_of, show
-from aecompress.events import Generation, Paused, Started, Verified, read_log
+from aecompress.cli.progress import SUMMARY, by_metric, describe, losses_of, show
+from aecompress.event_log import read_log
+from aecompress.events import Finished, Generation, Paused, Started, Verified
 from tests.fixtures.remake import LOG
 
 EVENTS = read_log(LOG)
@@ -54,7 +55,8 @@ def test_metrics_are_one_line_each_without_the_counts_of_the_ring() -> None:
         "train_mse": 0.1, "test_mse": 0.25, "test_recall@20": 0.5, "capacity": 0.2, "train_mse_cells": 0.3,
         "train_mse_cells_median": 0.3, "test_loss_increase": 0.01,
     }  # fmt: skip
-    assert list(by_split(metrics)) == [
+    end = next(event for event in EVENTS if isinstance(event, Finished))
+    assert list(by_metric(replace(end, metrics=metrics))) == [
         "mse: train 0.10000, test 0.25000", "recall@20: test 0.50000", "loss increase: test 0.01000"
     ]  # fmt: skip
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from aecompress.cli.tables import before_and_after, columns, emit_table
-from aecompress.events import Compared, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Compared
 from tests.fixtures.remake import LOG
 
 COMPARED = next(event for event in read_log(LOG) if isinstance(event, Compared))

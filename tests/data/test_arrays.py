@@ -56,7 +56,7 @@ def test_rows_are_flattened_and_given_files_are_taken_whole(tmp_path: Path) -> N
     request = Request(source="mine", test="more.npz:other", directory=tmp_path)
     splits = split_rows(Raw(name="mine", train=images), request)
     assert [rows.shape for rows in splits] == [(18, 6), (2, 6), (4, 6)]
-    assert np.array_equal(splits.test, images[:4].reshape(4, 6))
+    assert np.array_equal(splits.test.rows, images[:4].reshape(4, 6))
 
 
 # ---------------------------------------------------------------- read_labels

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Request
+from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load, read_rows, write_npz
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.errors import DataError
@@ -159,9 +160,9 @@ def test_scaling_is_fitted_on_training_rows_only(tmp_path: Path, kind: str) -> N
         scaling=kind,
     )
     dataset = load(request)
-    assert dataset.scaling == fit_scaling(kind, train)
-    assert np.array_equal(dataset.validation, dataset.scaling.apply(other))
-    assert np.array_equal(dataset.test, dataset.scaling.apply(other + 5))
+    assert dataset.scaling == fit_scaling(kind, Chosen(train))
+    assert np.array_equal(dataset.validation, dataset.scaling.apply(Chosen(other)))
+    assert np.array_equal(dataset.test, dataset.scaling.apply(Chosen(other + 5)))
     assert float(dataset.validation.max()) > 2
 
 

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy import measure
+from aecompress.deploy import measure, reading
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL
 from tests.deploy.models import edit, edit_tensor, tiny_model, write_onnx
@@ -119,6 +119,35 @@ def test_a_model_that_gives_infinite_values_is_told(tmp_path: Path) -> None:
     )
     with pytest.raises(RunError, match=r"encoder\.onnx: gives .* not finite"):
         measure.bench([path], (1,), (1,), 0.01)
+
+
+def graph_of(path: Path, nodes: list[onnx.NodeProto], *tensors: onnx.TensorProto) -> Path:
+    """Write a graph from ``x`` to ``y``, both ``[n, 3]``."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
+    made = helper.make_graph(nodes, "g", ends[:1], ends[1:], list(tensors))
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def test_a_file_on_which_onnxruntime_fails_is_told(tmp_path: Path) -> None:
+    width = numpy_helper.from_array(np.array([0, 5], np.int64), "width")
+    path = graph_of(tmp_path / "a.onnx", [helper.make_node("Reshape", ["x", "width"], ["y"])], width)
+    with pytest.raises(DataError, match=r"a\.onnx: onnxruntime fails on 2 rows \(.*\); export it again"):
+        measure.bench([path], (2,), (1,), 0.01)
+
+
+def test_a_graph_of_too_many_nodes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_NODES", 2)
+    nodes = [helper.make_node("Neg", [a], [b]) for a, b in pairwise(["x", "a", "b", "y"])]
+    with pytest.raises(DataError, match=r"a\.onnx: has 3 nodes; at most 2 are read, so simplify it"):
+        measure.bench([graph_of(tmp_path / "a.onnx", nodes)], (1,), (1,), 0.01)
+
+
+def test_rows_that_the_memory_does_not_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = graph_of(tmp_path / "a.onnx", [helper.make_node("Neg", ["x"], ["y"])])
+    monkeypatch.setattr(measure, "memory_bytes", lambda: 1000)
+    with pytest.raises(DataError, match=r"a\.onnx: 64 such rows would need .*; measure fewer rows \(--batch\)"):
+        measure.bench([path], (64,), (1,), 0.01)
 
 
 @pytest.mark.parametrize(

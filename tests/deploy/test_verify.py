@@ -470,7 +470,7 @@ def test_probes_fill_the_range_of_the_rows_on_every_input() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 100])
 def test_batches_of_any_size_give_all_rows_in_order(folder: Path, model: Model, batch: int) -> None:
-    got = session.run_batches(session.session(folder / "autoencoder.onnx", 1), ROWS, batch)
+    got = session.run_batches(folder, session.session(folder / "autoencoder.onnx", 1), ROWS, batch)
     assert got == pytest.approx(reference.reconstruct(model, ROWS)[1], rel=1e-5, abs=1e-5)
 
 

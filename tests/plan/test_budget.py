@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, RunError, SpecError
 from aecompress.plan.budget import bytes_at, likeness, rising_budgets
@@ -169,7 +169,7 @@ def test_a_budget_that_is_missed_fails_and_says_what_was_reached(tmp_path: Path)
     with pytest.raises(RunError, match=r"budget\.max_params = 100: \d+ weights and biases are not zero"):
         list(going)
     assert (tmp_path / "run/model/autoencoder.onnx").exists()
-    assert isinstance(events.read_log(tmp_path / "run/events.jsonl")[-1], events.Failed)
+    assert isinstance(event_log.read_log(tmp_path / "run/events.jsonl")[-1], events.Failed)
 
 
 def test_a_run_from_a_model_is_resumed_to_the_same_bits(trained: tuple[Path, nn.Module, Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,9 @@ import pytest
 
 from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError, SpecError
-from aecompress.events import Generation, read_log
-from aecompress.runs.front import Member, knee, load, losses_of, pick, save
+from aecompress.event_log import read_log
+from aecompress.events import Generation
+from aecompress.runs.front import Member, check, knee, load, losses_of, pick, save
 from tests.commands import aecompress
 from tests.deploy.models import tiny_model
 
@@ -225,3 +227,44 @@ def test_a_member_without_losses_is_named(losses: Any) -> None:
     model = cast(Model, SimpleNamespace(about={"losses": losses, "metric": "mse"}))
     with pytest.raises(DataError, match=r"00.config.json: does not have the model's losses"):
         losses_of(Path("front/00"), model)
+
+
+@pytest.mark.parametrize("gone", ["03", "00", "all but one"])
+def test_a_model_of_the_front_that_is_gone_is_named(ran: Path, tmp_path: Path, gone: str) -> None:
+    run = shutil.copytree(ran, tmp_path / "run")
+    members = sorted(path for path in (run / "front").iterdir() if path.is_dir())
+    removed = members[1:] if gone == "all but one" else [run / "front" / gone]
+    for path in removed:
+        shutil.rmtree(path)
+    for command in (["front"], ["inspect"], ["report"], ["export", "--pick", "knee"]):
+        done = aecompress(*command, run)
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"aecompress: {removed[0]}: is gone, and {run}/front/SHA256SUMS lists it; restore it, or carry the run out "
+            "again\n"
+        )
+        assert done.stdout == ""
+    assert not (run / "report.html").exists()
+
+
+def test_a_front_is_held_to_its_list(ran: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(ran, tmp_path / "run")
+    assert [path.name for path in check(run)] == sorted(path.name for path in (run / "front").glob("[0-9]*"))
+    shutil.copytree(run / "front" / "00", run / "front" / "77")
+    with pytest.raises(DataError, match=r"front/77: is not listed in .*front/SHA256SUMS; move it elsewhere"):
+        check(run)
+    shutil.rmtree(run / "front" / "77")
+    shutil.rmtree(run / "front" / "01")
+    shutil.copytree(run / "front" / "00", run / "front" / "01")
+    with pytest.raises(DataError, match=r"front/01/model\.safetensors: was changed or damaged"):
+        check(run)
+    (run / "front" / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match=r"front/SHA256SUMS: is not there, so that a model which is gone would not be"):
+        check(run)
+
+
+def test_an_exported_model_of_the_front_stays_listed(ran: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(ran, tmp_path / "run")
+    assert aecompress("export", run, "--pick", "knee").returncode == 0
+    assert len(check(run)) == len(check(ran))
+    assert aecompress("prune", *SMALL, "--target-sparsity", "0.8", "-o", run, "--force").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -148,3 +149,40 @@ def test_a_log_that_cannot_be_read_or_written_is_named(run: Path) -> None:
     (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
     done = aecompress("prune", "--resume", run, "--quiet")
     assert done.returncode == 2 and "events.jsonl: cannot be written (Is a directory)" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["spec.toml", "events.jsonl", "run.json"])
+@pytest.mark.parametrize("made", ["link", "pipe"])
+def test_a_link_or_a_pipe_is_named_and_the_file_behind_it_left_alone(
+    run: Path, tmp_path: Path, name: str, made: str
+) -> None:
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
+    (tmp_path / "mine").write_bytes((run / name).read_bytes())
+    before = (run / name).read_bytes()
+    (run / name).unlink()
+    (run / name).symlink_to(tmp_path / "mine") if made == "link" else os.mkfifo(run / name)
+    for words in (["prune", "--resume", run], ["prune", *SPEC, "-o", run, "--force"]):
+        done = aecompress(*words, "--quiet")
+        if "--force" in words and name == "spec.toml":  # it is replaced
+            assert done.returncode == 0 and not (run / name).is_symlink()
+            continue
+        assert done.returncode == 2, words
+        assert "--force" in words or ("is not followed" if made == "link" else "not a file") in done.stderr
+    assert (tmp_path / "mine").read_bytes() == before
+
+
+def test_a_spec_larger_than_any_is_refused(run: Path) -> None:
+    with (run / "spec.toml").open("r+b") as file:
+        file.truncate(1 << 30)
+    done = aecompress("export", run)
+    assert done.returncode == 2 and "spec.toml: has 1073741824 bytes, more than a run's spec" in done.stderr
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_named_before_any_work(run: Path) -> None:
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"finished"', '"stopped"'))
+    for ending in ("json", "safetensors"):
+        (path := run / "checkpoint" / f"generation-000003.{ending}").unlink()
+        path.mkdir()
+        done = aecompress("prune", "--resume", run, "--quiet")
+        assert done.returncode == 2 and f"{path.name}: is a folder in the place of a checkpoint" in done.stderr
+        path.rmdir()

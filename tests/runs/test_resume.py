@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress.errors import DataError, DeviceError, Interrupted, OutputError
 from aecompress.plan import engine as engine_module
 from aecompress.plan.device import card_of
@@ -81,7 +81,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, changes: dict[st
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
     pairs = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole" / "front").rglob("*.safetensors")}
     assert all((tmp_path / "broken" / one).read_bytes() == (tmp_path / "whole" / one).read_bytes() for one in pairs)
-    log = events.current(events.read_log(tmp_path / "broken" / "events.jsonl"))
+    log = event_log.current(event_log.read_log(tmp_path / "broken" / "events.jsonl"))
     generations = [event.generation for event in log if isinstance(event, events.Generation)]
     assert generations == list(range(1, 13))
 
@@ -145,7 +145,9 @@ def test_closing_at_a_generation_keeps_it_and_closing_at_the_end_leaves_a_finish
     assert isinstance(next(event for event in running if isinstance(event, events.Finished)), events.Finished)
     running.close()
     assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
-    assert not any(isinstance(event, events.Stopped) for event in events.read_log(tmp_path / "r" / "events.jsonl")[-3:])
+    assert not any(
+        isinstance(event, events.Stopped) for event in event_log.read_log(tmp_path / "r" / "events.jsonl")[-3:]
+    )
 
 
 def test_a_keyboard_interrupt_in_python_leaves_a_stopped_run_with_its_checkpoint(tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_control_pauses_resumes_and_stops(tmp_path: Path) -> None:
     (folder / "control").write_text("stop\n")
     with pytest.raises(Interrupted, match="stopped by control"):
         list(running)
-    assert isinstance(events.read_log(folder / "events.jsonl")[-1], events.Stopped)
+    assert isinstance(event_log.read_log(folder / "events.jsonl")[-1], events.Stopped)
     assert list((folder / "checkpoint").glob("*.safetensors"))
 
 

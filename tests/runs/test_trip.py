@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import OutputError, RunError, SpecError, VerifyError
 from aecompress.runs.job import prepare
@@ -142,7 +142,7 @@ def test_a_model_that_fails_verification_is_not_left_in_place(tmp_path: Path) ->
     assert not (tmp_path / "r" / "model").exists()
     assert not (tmp_path / "r" / ".model.part").exists()
     assert json.loads((tmp_path / "r" / "verification-failed.json").read_text())["passed"] is False
-    verified, failed = events.read_log(tmp_path / "r" / "events.jsonl")[-2:]
+    verified, failed = event_log.read_log(tmp_path / "r" / "events.jsonl")[-2:]
     assert isinstance(verified, events.Verified) and not verified.passed and verified.checks > 0
     assert isinstance(failed, events.Failed) and "no model was left" in failed.message
 

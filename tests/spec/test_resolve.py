@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_every_fault_is_reported_at_once_with_its_place() -> None:
         ({"export.opset": 12}, "export.opset = 12"),
         ({"seed": -1}, "seed = -1"),
         ({"train": 3}, "train = 3"),
+        ({"data.source": os.fsdecode(b"\xff.npy")}, "is not UTF-8, as a spec file is; rename the file"),
     ],
 )
 def test_bad_values_are_named(flags: dict[str, Any], fault: str) -> None:
@@ -101,3 +103,9 @@ def test_a_way_of_training_is_refused_without_training(rule: str) -> None:
     flags = {"evolve.rule": ("test", rule), "train.epochs": ("test", 0), "model.init": ("test", "m.onnx")}
     with pytest.raises(SpecError, match="is a way of training"):
         resolve(flags)
+
+
+def test_a_fault_quotes_little_of_what_is_long() -> None:
+    long = "x" * 5000
+    found = faults_of({"device": long, "seed": long, long: 1}) + faults_of(preset=long)
+    assert len(found) >= 4 and max(map(len, found)) < 700, found

@@ -9,9 +9,10 @@ from aecompress.data.facts import Facts
 from aecompress.errors import CONTROL, SpecError
 from aecompress.plan.auto import complete
 from aecompress.plan.facts import RunFacts
+from aecompress.spec import toml
 from aecompress.spec.fields import FIELDS
 from aecompress.spec.resolve import resolve
-from aecompress.spec.toml import flatten, nest, parse_assignment, to_toml
+from aecompress.spec.toml import flatten, nest, parse_assignment, read_toml, to_toml
 
 FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True))
 
@@ -53,3 +54,9 @@ def test_a_spec_with_control_characters_is_printed_without_them_and_reads_back(t
     assert CONTROL.search(text) is None
     (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
     assert resolve(file=tmp_path / "spec.toml").spec.data.source == name
+
+
+def test_a_file_of_megabytes_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("#" * (toml.MOST_BYTES + 1))
+    with pytest.raises(SpecError, match=r"a\.toml: is not TOML \(has more than 1 MiB\); correct it there"):
+        read_toml(tmp_path / "a.toml")

@@ -126,9 +126,9 @@ def test_a_folder_is_named_after_letters_and_digits() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("seeds = [3, 5]", "seeds = 1000000000", "less than or equal to 100000"),
+        ("seeds = [3, 5]", "seeds = 1000000000", "seeds = 1000000000: write how many, from 1 to 20000, or a list"),
         ("seeds = [3, 5]", "seeds = [18446744073709551616]", "seeds"),
-        ("seeds = [3, 5]", "seeds = 50000", "makes 250,000 runs; give fewer than 100,000"),
+        ("seeds = [3, 5]", "seeds = 5000", "makes 25,000 runs; give at most 20,000"),
         (
             'grid = { prune.operator = ["random", "variance"], prune.schedule = ["increase", "fixed"] }',
             "grid = { " + ", ".join(f"a{at} = [{'1, ' * 50}]" for at in range(7)) + " }",
@@ -141,3 +141,10 @@ def test_a_study_of_endless_runs_is_refused_at_once(tmp_path: Path, before: str,
     with pytest.raises(SpecError, match=message) as caught:
         read_study(written(tmp_path, SMALL.replace(before, after)))
     assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seeds", ["0", "[]", '"many"', "[1, -1, -2]", "[1.5]", "{ a = 1 }"])
+def test_a_refusal_of_seeds_is_one_sentence(tmp_path: Path, seeds: str) -> None:
+    with pytest.raises(SpecError, match="study.toml: seeds = .*: write how many, from 1 to 20000, or a list") as caught:
+        read_study(written(tmp_path, SMALL.replace("[3, 5]", seeds)))
+    assert len(caught.value.faults) == 1

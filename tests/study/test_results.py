@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aecompress.errors import DataError
-from aecompress.events import Finished, Generation, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Finished, Generation
 from aecompress.study.design import copied
 from aecompress.study.results import read_outcomes, read_result, read_run
 
@@ -51,6 +52,12 @@ def test_a_damaged_log_is_named(finished: Path, tmp_path: Path) -> None:
     log.write_text("".join(line for line in lines if '"event": "finished"' not in line))
     with pytest.raises(DataError, match="lacks its end"):
         read_result(run, 1)
+    log.write_text("".join(line.replace('"train_l1"', '"train_x"') for line in lines))
+    with pytest.raises(DataError, match="lacks its end"):
+        read_result(run, 1)
+    other = (finished / "ring-random-seed-1" / "events.jsonl").read_text().splitlines(keepends=True)
+    log.write_text("".join([*lines, *other[1:-1]]))  # of a run of three cells
+    assert {len(event.train_loss) for event in read_run(run) if isinstance(event, Generation)} == {1}
     log.write_text("".join(lines[1:]))
     with pytest.raises(DataError, match="has no start"):
         read_run(run)

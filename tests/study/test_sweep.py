@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from aecompress.children import command_line
 from aecompress.engines.workers import cores
 from aecompress.errors import Interrupted, OutputError
-from aecompress.events import Event, Finished, Resumed, read_log
+from aecompress.event_log import read_log
+from aecompress.events import Event, Finished, Resumed
 from aecompress.runs.job import Job
 from aecompress.steering import read_status, sweep_of
 from aecompress.study import sweep as module
@@ -120,9 +122,10 @@ def test_a_group_that_comes_back_with_another_spec_is_not_taken_for_done(tmp_pat
     changed = text.replace('spec = { prune.operator = "none" }', 'spec = { prune.operator = "none", train.epochs = 5 }')
     with pytest.raises(OutputError, match="one-seed-1: holds a run with another spec"):
         sweep(tiny(tmp_path, changed), where, serial, 1, NOBODY, SILENT)
-    (where / "sweep.json").write_text("{")
-    with pytest.raises(OutputError, match="is damaged"):
-        sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT)
+    for damage in ("{", "[]", '{"specs": 3}'):
+        (where / "sweep.json").write_text(damage)
+        with pytest.raises(OutputError, match=r"sweep.json: is damaged \(.*\); remove it"):
+            sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT)
     (where / "sweep.json").unlink()
     assert len(sweep(tiny(tmp_path, text), where, serial, 1, NOBODY, SILENT).skipped) == 3
 
@@ -166,6 +169,8 @@ def test_a_killed_sweep_is_told_apart_from_a_running_one(tmp_path: Path) -> None
     assert sweep_of(tmp_path) == {"runs": 4, "finished": 1, "failed": 0, "study": "s", "status": "killed"}
     (tmp_path / "sweep.json").write_text("{")
     assert sweep_of(tmp_path) is None and sweep_of(tmp_path / "none") is None
+    (tmp_path / "sweep.json").write_text('{"runs": 1e999, "status": "finished", "finished": [], "failed": []}')
+    assert sweep_of(tmp_path) is None
 
 
 def test_a_sweeps_runs_take_one_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,3 +229,15 @@ def test_a_signal_stops_every_worker_with_a_checkpoint(tmp_path: Path) -> None:
     assert len(folders) == 2 and {read_status(path)["status"] for path in folders} == {"stopped"}
     found = sweep_of(where)
     assert found is not None and found["status"] == "stopped"
+
+
+@pytest.mark.slow
+def test_workers_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
+    tiny(tmp_path, TINY)
+    for name in ("numba", "typer", "torch", "numpy", "ray", "yaml", "setproctitle", "psutil", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    words = command_line("sweep", str(tmp_path / "study-file.toml"), "-o", str(tmp_path / "ray"), "--workers", "2")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 1
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

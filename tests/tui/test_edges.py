@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress.cli.main import app
 from aecompress_tui import draw
 from aecompress_tui.follow import Follower, decoded
@@ -55,7 +55,7 @@ def test_channels_first_with_a_width_of_three() -> None:
 
 def test_the_list_of_runs_shows_the_best_loss_that_is_one(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    event = next(e for e in events.read_log(LOG) if isinstance(e, events.Generation))
+    event = next(e for e in event_log.read_log(LOG) if isinstance(e, events.Generation))
     values = vars(event) | {"validation_loss": (math.nan, *event.validation_loss[1:])}
     (folder / "events.jsonl").write_text(events.to_json(events.Generation(**values)) + "\n")
     assert "nan" not in str(runs.last_figures(folder))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from aecompress import events
 from aecompress_tui import follow
 from aecompress_tui.follow import Follower, decoded
+from aecompress_tui.screens.runs import last_figures
 from aecompress_tui.story import Story, extend
 from tests.fixtures.remake import LOG
 from tests.tui.conftest import write_run
@@ -44,6 +46,13 @@ def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     with log.open("ab") as more:
         more.write(lines[4][50:])
     assert follower.look().events == (events.from_json(lines[4].decode()),)
+
+
+def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "events.jsonl").unlink()
+    os.mkfifo(folder / "events.jsonl")
+    assert Follower(folder).look().events == () and last_figures(folder) == ("", "", "")
 
 
 def test_a_truncated_or_replaced_log_is_read_from_its_beginning(tmp_path: Path) -> None:
@@ -178,3 +187,16 @@ def test_what_a_log_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
         log.write(events.to_json(failed) + "\n")
     last = Follower(folder).look().events[-1]
     assert isinstance(last, events.Failed) and last.message == "\\x1b]0;x\\x07 and \\x9b31m"
+
+
+def test_a_line_that_never_ends_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(follow, "CHUNK", 700)
+    follower, path = Follower(tmp_path), tmp_path / "events.jsonl"
+    path.write_bytes(b'{"event": "failed", "at": 1, "message": "' + b"x" * 5000)
+    for _ in range(8):
+        assert follower.look().damaged == 0
+        assert len(follower._rest) <= 1700
+    path.write_bytes(path.read_bytes() + b'"}\n' + b'{"event": "failed", "at": 1, "message": "m"}\n')
+    batch = follower.look()
+    assert batch.damaged == 1 and len(batch.events) == 1

@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, TabbedContent
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress.steering import status_of
 from aecompress_tui.screens.dialogs import Confirm
 from aecompress_tui.screens.launch import LaunchScreen
@@ -46,7 +46,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
         assert app.screen.query_one(TabbedContent).active == "result"
 
     drive(tmp_path / "runs", steps)
-    log = events.read_log(Path("runs/live/events.jsonl"))
+    log = event_log.read_log(Path("runs/live/events.jsonl"))
     assert isinstance(log[-1], events.Finished)
 
 

@@ -20,10 +20,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from playwright.sync_api import sync_playwright
 
-from aecompress_tui.serve import LARGEST, MOST_VISITORS, clamped
+from aecompress_tui.serve import BEAT_SECONDS, LARGEST, MOST_VISITORS, QUIT_SECONDS, OwnPageServer, clamped, url
 
+NO_UPGRADE = 400
+"""What a terminal answers to a visitor it lets in who does not speak its protocol."""
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     "--no-sandbox",
@@ -189,3 +192,39 @@ def test_sizes_are_clamped() -> None:
     assert clamped("100", "40") == (100, 40)
     assert clamped("-1", "99999999") == (1, LARGEST[1])
     assert clamped(None, "1e9") == (80, 24) and clamped(10**9, -3) == (LARGEST[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "origin", "token", "status"),
+    [
+        ("0.0.0.0", "box.lan:8000", "http://box.lan:8000", "t", NO_UPGRADE),
+        ("::", "[2001:db8::1]:8000", "http://[2001:db8::1]:8000", "t", NO_UPGRADE),
+        ("192.168.1.5", "192.168.1.5:8000", "http://192.168.1.5:8000", "t", NO_UPGRADE),
+        ("::1", "[::1]:8000", "http://[::1]:8000", "t", NO_UPGRADE),
+        ("0.0.0.0", "box.lan:8000", "http://evil.example", "t", 403),
+        ("0.0.0.0", "box.lan:8000", "http://box.lan:8000", "x", 403),
+        ("192.168.1.5", "evil.example:8000", "http://evil.example:8000", "t", 403),
+    ],
+)
+def test_the_terminal_opens_at_every_address_that_is_served_and_at_no_other(
+    host: str, given: str, origin: str, token: str, status: int
+) -> None:
+    async def visit() -> tuple[int, int, str]:
+        server = OwnPageServer("true", host, 8000, "t")
+        async with TestClient(TestServer(await server._make_app())) as client:
+            page = await client.get("/", params={"token": token}, headers={"Host": given})
+            terminal = await client.get(f"/terminal/{token}", headers={"Host": given, "Origin": origin})
+            return page.status, terminal.status, await page.text()
+
+    shown, opened, text = asyncio.run(visit())
+    assert opened == status
+    if status == NO_UPGRADE:
+        assert shown == 200 and f"ws://{given}/terminal/t" in text
+
+
+def test_a_page_that_is_gone_without_a_word_ends_its_process_within_five_seconds() -> None:
+    assert BEAT_SECONDS * 1.5 + QUIT_SECONDS < 5
+
+
+def test_addresses_as_browsers_write_them() -> None:
+    assert url("::1", 8000) == "http://[::1]:8000" and url("127.0.0.1", 80) == "http://127.0.0.1"

@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress_tui.story import SUMMARIES, Generations, Story, describe, extend, series
 from tests.fixtures.remake import LOG
 
-LOGGED = events.read_log(LOG)
-GENERATIONS = [event for event in events.current(LOGGED) if isinstance(event, events.Generation)]
+LOGGED = event_log.read_log(LOG)
+GENERATIONS = [event for event in event_log.current(LOGGED) if isinstance(event, events.Generation)]
 
 
 def story_of(log: list[events.Event]) -> Story:

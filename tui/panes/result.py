@@ -92,11 +92,8 @@ def outcome(story: Story, status: str, folder: Path) -> Table:
     if isinstance(ended, Finished):
         table.add_row(Text("finished", "bold"), f"after {draw.span(story.elapsed(None))}")
         table.add_row("sparsity", f"{ended.sparsity:.2%} ({ended.zeros:,} of {ended.parameters:,} are zero)")
-        for split in ("train", "validation", "test"):
-            metrics = {name.removeprefix(f"{split}_"): v for name, v in ended.metrics.items() if name.startswith(split)}
-            if metrics:
-                text = "  ".join(f"{name.replace('_', ' ')} {v:.5g}" for name, v in metrics.items())
-                table.add_row(split, Text(text))
+        for split, metrics in ended.by_split.items():
+            table.add_row(split, Text("  ".join(f"{name.replace('_', ' ')} {v:.5g}" for name, v in metrics.items())))
     elif isinstance(ended, Stopped | Failed):
         message = ended.reason if isinstance(ended, Stopped) else ended.message
         table.add_row(Text(ended.kind, "bold"), Text(message))

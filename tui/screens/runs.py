@@ -19,6 +19,7 @@ from textual.worker import get_current_worker
 
 from aecompress.errors import DataError, printable
 from aecompress.events import Finished, Generation
+from aecompress.files import open_own
 from aecompress.printable import one_line
 from aecompress.steering import sweep_of
 
@@ -64,7 +65,7 @@ def find_runs(parent: Path, now: float) -> list[Run]:
 def last_figures(folder: Path) -> tuple[str, str, str]:
     """Return epoch, best loss and mean sparsity at the end of the log."""
     try:
-        with (folder / "events.jsonl").open("rb") as log:
+        with open_own(folder / "events.jsonl") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
             lines = log.read().split(b"\n")
     except OSError:

@@ -15,5 +15,5 @@ def check_whole(request: Request) -> None:
     for field, value in (("data.key (--key)", request.key), ("data.columns (--columns)", request.columns)):
         if value:
             raise DataError(
-                f"{request.source}: is built in and has no parts to choose, so leave out {field} = {value!r}"
+                f"{request.source}: is built in and has no parts to choose, so leave out {field} = {value!r:.200}"
             )

@@ -11,6 +11,7 @@ from aecompress.data.base import Array, Raw, Request
 from aecompress.data.sources.builtin import check_whole
 from aecompress.errors import DataError
 from aecompress.machine import gib, memory_bytes
+from aecompress.parsing import decimal, quoted
 
 SIZES = re.compile(r"binary-clusters:(\d+)x(\d+)x(\d+)")
 FLIP_RATE = 0.05
@@ -24,12 +25,13 @@ def read_clusters(request: Request) -> Raw[Array]:
     """
     check_whole(request)
     match = SIZES.fullmatch(request.source)
-    if not match or not all(int(size) for size in match.groups()):
+    sizes = [decimal(size) or 0 for size in match.groups()] if match else []
+    if not sizes or not all(sizes):
         raise DataError(
-            f"{request.source}: write it as binary-clusters:CLUSTERSxROWSxINPUTS, for example "
+            f"{quoted(request.source)}: write it as binary-clusters:CLUSTERSxROWSxINPUTS, for example "
             "binary-clusters:10x100x1000"
         )
-    clusters, rows, inputs = map(int, match.groups())
+    clusters, rows, inputs = sizes
     # Centroids as int64; three splits, while their noise is drawn as float64 and once as float32.
     needed = inputs * clusters * (8 + rows * (8 + 3 * 5))
     if needed > memory_bytes():

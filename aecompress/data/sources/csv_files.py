@@ -11,7 +11,7 @@ import numpy as np
 
 from aecompress.data.base import Array, Part
 from aecompress.data.sources.gzipped import unpack
-from aecompress.data.sources.limits import LONGEST_LINE, check_fits, check_line
+from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_fits, check_line
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
 
@@ -19,7 +19,7 @@ csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, no
 
 Line = tuple[int, str]
 """The number of a line, from 1, and its text."""
-BLOCK = 4 << 20
+BLOCK = 1 << 18
 """Bytes of lines that are held as text at once."""
 
 
@@ -35,6 +35,7 @@ def parse_csv(where: str, file: BinaryIO, part: Part) -> Array:
     top = next(lines, None)
     if top is None:
         raise DataError(f"{where}: has no rows; give at least two")
+    check_cells(where, top[1])
     first = next(csv.reader([top[1]]))
     named = part.header == "yes" or (part.header == "auto" and not all(is_number(cell) for cell in first))
     names = [cell.strip() for cell in first] if named else None

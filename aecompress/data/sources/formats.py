@@ -63,9 +63,9 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     if part.key and not form.keys:
-        raise DataError(f"{path}: holds one array, so leave out the key {part.key!r}")
+        raise DataError(f"{path}: holds one array, so leave out the key {part.key!r:.200}")
     if part.columns and not form.columns:
-        raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {part.columns!r}")
+        raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {part.columns!r:.200}")
     try:
         with path.open("rb") as file:
             return form.parse(str(path), file, part)

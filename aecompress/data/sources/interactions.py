@@ -14,7 +14,7 @@ import numpy as np
 
 from aecompress.data.base import Raw, Request
 from aecompress.data.sources.gzipped import unpack
-from aecompress.data.sources.limits import LONGEST_LINE, check_line
+from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_line
 from aecompress.data.sparse import SparseRows
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
@@ -56,6 +56,8 @@ def users_and_items(path: Path, columns: str = "", header: str = "auto") -> tupl
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     owners, places = array("q"), array("q")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: cannot be read (not a file); name a CSV file of users and items")
     try:
         with path.open("rb") as data, text_of(path, data) as file:
             content = bounded_lines(path, file)
@@ -108,6 +110,7 @@ def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
     """
     while line := file.readline(LONGEST_LINE + 1):
         check_line(str(path), len(line))
+        check_cells(str(path), line)
         yield line
 
 

@@ -6,13 +6,13 @@ import io
 import math
 import os
 import zipfile
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
 from aecompress.data.base import Array, Part
 from aecompress.data.sources.gzipped import check_ratio
-from aecompress.data.sources.limits import check_fits
+from aecompress.data.sources.limits import check_fits, check_numbers
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
 
@@ -66,13 +66,18 @@ def read_npy(where: str, file: IO[bytes], size: int | None) -> Array:
         raise ValueError("it holds objects")
     if any(length < 0 for length in shape):
         raise ValueError(f"its shape is {shape}")
+    check_numbers(where, dtype)
     needed = math.prod(shape) * dtype.itemsize
     if size is not None and needed > size:
         raise EOFError(f"shape {shape} needs {needed} bytes, it has {size}")
-    check_fits(where, math.prod(shape), dtype.itemsize)
-    rows = np.empty(shape[::-1] if fortran else shape, dtype)
-    fill(file, rows.reshape(-1).view(np.uint8).data if needed else memoryview(b""))
-    return rows.T if fortran else rows
+    kept = np.dtype(np.float64) if dtype.itemsize > 8 else dtype  # long doubles
+    check_fits(where, math.prod(shape), kept.itemsize)
+    rows = np.empty(shape, kept)
+    if needed and (fortran or kept is not dtype):
+        fill_through(file, rows.T if fortran else rows, dtype)
+    elif needed:
+        fill(file, rows.reshape(-1).view(np.uint8).data)
+    return rows
 
 
 def fill(file: IO[bytes], target: memoryview) -> None:
@@ -90,6 +95,22 @@ def fill(file: IO[bytes], target: memoryview) -> None:
         done += len(piece)
 
 
+def fill_through(file: IO[bytes], target: Array, dtype: np.dtype[Any]) -> None:
+    """Read values of type ``dtype`` into ``target``, in its order of indices whatever its memory is, piece by piece.
+
+    Raises:
+        EOFError: there are fewer.
+    """
+    each = max(1, math.prod(target.shape[1:]))
+    step = max(1, PIECE // (each * dtype.itemsize))
+    for start in range(0, len(target), step):
+        part = target[start : start + step]
+        piece = np.empty(part.shape, dtype)
+        fill(file, piece.reshape(-1).view(np.uint8).data)
+        with np.errstate(over="ignore"):  # infinities are refused by name
+            part[...] = piece
+
+
 def one_of(where: str, archive: zipfile.ZipFile, key: str) -> Array:
     """Return array ``key`` of an archive; without a key, the only one.
 
@@ -103,7 +124,7 @@ def one_of(where: str, archive: zipfile.ZipFile, key: str) -> Array:
     if not key and len(members) != 1:
         raise DataError(f"{where}: holds {names}; choose one, as in {where}:{quoted(next(iter(members)))}")
     if key and key not in members:
-        raise DataError(f"{where}: has no array {key!r}; it holds {names}")
+        raise DataError(f"{where}: has no array {key!r:.200}; it holds {names}")
     member = members[key or next(iter(members))]
     check_ratio(where, member.compress_size, member.file_size)
     with archive.open(member) as file:

@@ -30,7 +30,7 @@ class Source:
     """How it is written; what follows its first colon is its argument."""
     read: Callable[[Request], Raw[Any]]
     """Raises DataError that begins with the source."""
-    kind: Kind[Any] = ROWS
+    kind: Kind[Any, Any] = ROWS
     """What its rows are kept as, and what is done with them."""
 
 
@@ -50,7 +50,7 @@ def find_source(source: str) -> Source | None:
     return row if row is not None and (not colon or ":" in row.usage) else None
 
 
-def kind_of(source: str) -> Kind[Any]:
+def kind_of(source: str) -> Kind[Any, Any]:
     """Return the kind of the data of ``source``."""
     row = find_source(source)
     return row.kind if row is not None else ROWS

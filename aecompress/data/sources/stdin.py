@@ -20,7 +20,7 @@ def read_stdin(request: Request) -> Raw[Array]:
         DataError: it is empty, neither ``.npy`` nor CSV, or damaged.
     """
     if request.key:
-        raise DataError(f"-: standard input holds one array, so leave out the key {request.key!r}")
+        raise DataError(f"-: standard input holds one array, so leave out the key {request.key!r:.200}")
     file = unpack(STDIN, sys.stdin.buffer)
     head = file.peek(len(MAGIC))
     if not head:

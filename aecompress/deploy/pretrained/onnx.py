@@ -167,6 +167,6 @@ def _gelu_nodes(nodes: list[NodeProto], source: str, constants: Constants) -> in
 
 def _not_a_chain(path: Path, node: NodeProto, why: str) -> DataError:
     return DataError(
-        f"{path}: node {node.name or node.output[0]!r} ({node.op_type}) {why}; "
+        f"{path}: node {node.name or node.output[0]!r:.200} ({node.op_type}) {why}; "
         "only chains of Gemm or MatMul and Add with activations can be read"
     )

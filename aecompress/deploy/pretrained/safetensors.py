@@ -15,6 +15,9 @@ from aecompress.layers.kinds import to_json
 from aecompress.machine import gib, memory_bytes
 from aecompress.parsing import parse_json
 
+MOST_HEADER = 4 << 20
+"""Bytes of the list of a file's tensors: those of thirty thousand."""
+
 
 def read(path: Path) -> Pretrained:
     """Read a model, with its activations where the ``config.json`` beside it is one of ours.
@@ -27,11 +30,24 @@ def read(path: Path) -> Pretrained:
         model = load_model(path.parent)
         encoder, decoder = (tuple(map(shape_of, part)) for part in (model.encoder, model.decoder))
         return Pretrained(inputs=model.inputs, encoder=encoder, decoder=decoder, tensors=model.tensors)
-    if path.is_file() and path.stat().st_size > memory_bytes():
-        raise DataError(
-            f"{path}: has {gib(path.stat().st_size)}, this machine {gib(memory_bytes())}; give a smaller file"
-        )
+    if path.is_file():
+        check_size(path)
     return from_tensors(path, unpack(path))
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file that the memory does not hold, or that lists a great many tensors.
+
+    Raises:
+        DataError: with its size.
+    """
+    size = path.stat().st_size
+    if size > memory_bytes():
+        raise DataError(f"{path}: has {gib(size)}, this machine {gib(memory_bytes())}; give a smaller file")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < header <= size:
+        raise DataError(f"{path}: has a list of tensors of {header >> 20} MiB; give the weights of one autoencoder")
 
 
 def shape_of(layer: BoundLayer) -> LayerShape:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from aecompress.data.sources.gzipped import check_ratio
 from aecompress.deploy.pretrained.base import Pretrained, from_tensors
 from aecompress.errors import DataError
 from aecompress.machine import gib, memory_bytes
@@ -53,7 +55,13 @@ def _content(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:  # torch stores what it writes as it is; others may compress it
+                for member in archive.infolist():
+                    check_ratio(str(path), member.compress_size, member.file_size)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); name an existing file") from fault
     except Exception as fault:  # a damaged file makes torch, pickle and zipfile raise a dozen unrelated classes

@@ -96,9 +96,14 @@ class StampedCache(FunctionCache):
 
     @contextlib.contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:
-        """Compile again what cannot be read, and keep nothing where nothing can be written."""
-        with contextlib.suppress(OSError):
+        """Compile again what cannot be read or is damaged, and keep nothing where nothing can be written."""
+        try:
             yield
+        except OSError:
+            pass
+        except Exception:  # numba unpickles what is there, which fails in a dozen ways
+            with contextlib.suppress(OSError):
+                self._cache_file.flush()
 
 
 def cached(function: Any) -> Any:

@@ -163,3 +163,9 @@ def test_rows_that_the_memory_does_not_hold_are_refused(tmp_path: Path, monkeypa
     monkeypatch.setattr(limits, "memory_bytes", lambda: 1000)
     with pytest.raises(DataError, match=r"would need .*; give fewer rows"):
         read_csv(tmp_path, "1,2\n" * 100)
+
+
+def test_a_csv_file_of_millions_of_columns_is_refused_by_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(",".join(["1"] * (limits.MOST_CELLS + 1)))
+    with pytest.raises(DataError, match=r"a\.csv: has 1,048,577 columns; CSV has at most 1,048,576, so give the rows"):
+        read_array(tmp_path / "a.csv")

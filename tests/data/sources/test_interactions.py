@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,9 @@ def test_columns_are_named_by_the_ten_digits(tmp_path: Path, columns: str) -> No
     with pytest.raises(DataError, match="has no column") as caught:
         users_and_items(tmp_path / "x.csv", columns)
     assert len(str(caught.value)) < 1000
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.csv")
+    with pytest.raises(DataError, match="not a file"):
+        users_and_items(tmp_path / "x.csv")

@@ -28,6 +28,19 @@ def test_a_fortran_ordered_array_keeps_its_rows(tmp_path: Path) -> None:
     assert np.array_equal(read_array(npy(tmp_path / "rows.npy", np.asfortranarray(ROWS))), ROWS)
 
 
+def test_long_doubles_are_read_as_float64(tmp_path: Path) -> None:
+    array = read_array(npy(tmp_path / "rows.npy", ROWS.astype(np.longdouble)))
+    assert array.dtype == np.float64 and np.array_equal(array, ROWS)
+
+
+def test_what_is_not_numbers_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        file.write(npy_bytes("{'descr': '<U999999', 'fortran_order': False, 'shape': (1000000, 1), }"))
+        file.truncate(4 * 999999 * 1000000 + 1000)
+    with pytest.raises(DataError, match=r"a\.npy: holds values of type <U999999, not numbers"):
+        read_array(tmp_path / "a.npy")
+
+
 def test_an_npz_file_with_one_array_needs_no_key(tmp_path: Path) -> None:
     assert np.array_equal(read_array(npz(tmp_path / "rows.npz", images=ROWS)), ROWS)
 

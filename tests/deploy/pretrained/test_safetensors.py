@@ -56,3 +56,11 @@ def test_hostile_safetensors_are_refused_at_once(tmp_path: Path, data: bytes) ->
     with pytest.raises(DataError, match=r"a\.safetensors"):
         safetensors_format.read(tmp_path / "a.safetensors")
     assert time.perf_counter() - began < 5
+
+
+def test_a_file_of_a_million_tensors_is_refused_by_its_head(tmp_path: Path) -> None:
+    with (tmp_path / "a.safetensors").open("wb") as file:
+        file.write((5 << 20).to_bytes(8, "little"))
+        file.truncate(6 << 20)
+    with pytest.raises(DataError, match=r"a\.safetensors: has a list of tensors of 5 MiB; give the weights of one"):
+        safetensors_format.read(tmp_path / "a.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -76,4 +77,16 @@ def test_tensors_that_the_memory_does_not_hold_are_refused_before_they_are_made(
 def test_a_mask_of_another_shape_is_named(tmp_path: Path) -> None:
     torch.save({"a.weight_orig": torch.zeros(3, 2), "a.weight_mask": torch.zeros(2)}, tmp_path / "a.pt")
     with pytest.raises(DataError, match="weight_orig and its mask have different shapes"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_a_state_dict_that_unpacks_to_far_more_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.zeros(2000, 2000)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    with pytest.raises(DataError, match=r"a\.pt: unpacks to more than 200 times its size"):
         read_state_dict(tmp_path / "a.pt")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 
 import aecompress
@@ -148,3 +149,22 @@ def test_compiling_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InterruptedError):
         engine.prepare(stop)
     assert not list(tmp_path.glob("*.complete"))
+
+
+def twice(number: int) -> int:
+    return 2 * number
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_damaged_code_is_compiled_again_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+
+    def hits() -> int:
+        function = cache.cached(numba.njit(twice))
+        assert function(3) == 6
+        return sum(function.stats.cache_hits.values())
+
+    assert [hits(), hits()] == [0, 1]
+    for path in tmp_path.rglob(f"*.{ending}"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert [hits(), hits()] == [0, 1]

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input, TabbedContent
 
-from aecompress.events import read_log
+from aecompress.event_log import read_log
 from aecompress_tui.panes import TABS, Tab
 from aecompress_tui.panes.base import Key, Pane
 from aecompress_tui.screens.run import RunScreen, bindings

@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from aecompress import events
+from aecompress import event_log, events
 from aecompress_tui.panes.ring import Ring
 from aecompress_tui.screens.dialogs import Cell
 from aecompress_tui.screens.run import RunScreen
@@ -38,7 +38,7 @@ def test_cells_are_coloured_by_loss_or_by_sparsity_and_chosen_by_arrows(recorded
 def test_the_chosen_cell_of_a_large_ring_is_shown(recorded: Path) -> None:
     log, cells = recorded / "events.jsonl", 100
     lines = []
-    for event in events.read_log(log):
+    for event in event_log.read_log(log):
         if isinstance(event, events.Generation):
             many = {
                 field.name: (value * cells)[:cells]

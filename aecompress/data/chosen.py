@@ -1,0 +1,48 @@
+"""Rows chosen from an array, of which only a block is ever copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.data.base import Array
+
+BLOCK = 1 << 17
+"""Values of a block: as float64 they fit a core's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Rows ``[N, D]`` of an array, in its order."""
+
+    rows: Array
+    parts: NDArray[np.uint8] | None = None
+    """Of each row, the number of its part; None: all rows are chosen."""
+    part: int = 0
+    """The part that is chosen."""
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.parts is None else int(np.count_nonzero(self.parts == self.part))
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Return the type of the values."""
+        return self.rows.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(N, D)``."""
+        return len(self), self.rows.shape[1]
+
+    def blocks(self) -> Iterator[Array]:
+        """Return the rows in blocks of about :data:`BLOCK` values: ``[K, D]``, at least one row each."""
+        step = max(1, BLOCK // self.rows.shape[1])
+        for start in range(0, len(self.rows), step):
+            block = self.rows[start : start + step]
+            if self.parts is not None:
+                block = block[self.parts[start : start + step] == self.part]
+            if len(block):
+                yield block

@@ -1,0 +1,25 @@
+"""What the help says of every parameter."""
+
+from __future__ import annotations
+
+import pytest
+
+from aecompress.cli.main import command
+
+COMMANDS = command().commands
+
+
+def test_every_command_is_here() -> None:
+    assert len(COMMANDS) == 12 and {"prune", "bench", "spec"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_switch_shows_no_value_and_every_other_parameter_names_its_own(name: str) -> None:
+    each = COMMANDS[name]
+    parameters = each.get_params(each.context_class(each))
+    assert parameters
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            assert parameter.metavar == "", parameter.name
+        else:
+            assert parameter.metavar and "<" not in parameter.metavar, parameter.name

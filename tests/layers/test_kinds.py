@@ -18,6 +18,7 @@ from aecompress.api.load import load
 from aecompress.deploy import compact, graph, reference, verify
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
+from aecompress.engines.cuda import records
 from aecompress.engines.numba import activations as compiled
 from aecompress.errors import DataError
 from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, per_unit, removed_units
@@ -290,3 +291,4 @@ def test_every_table_of_activations_has_the_same_names() -> None:
     names = set(activations.ACTIVATIONS)
     assert names == set(nets.ACTIVATIONS) == set(compiled.ACTIVATIONS) == set(get_args(ActivationName))
     assert set(get_args(HiddenActivationName)) < names
+    assert set(records.ACTIVATIONS) < names

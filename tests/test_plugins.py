@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import aecompress
 from aecompress import plugins
 from aecompress.deploy.checkpoint import load_model, save_model
+from aecompress.deploy.reference import reconstruct
 from aecompress.errors import DataError, SpecError
 from aecompress.events import Finished
 from aecompress.evolve.operators import operator_of
@@ -92,6 +95,9 @@ def test_a_run_has_a_layer_kind_of_a_plug_in(tmp_path: Path) -> None:
     assert [layer.kind for layer in model.layers] == ["shift", "dense", "dense"]
     config = json.loads((tmp_path / "r" / "model" / "config.json").read_text())
     assert config["encoder"][0] == {"in": 30, **SHIFT, "activation": "relu"}
+    rows = np.random.default_rng(0).random((5, 30), dtype=np.float32)
+    given = aecompress.load(tmp_path / "r")(torch.from_numpy(rows)).detach()
+    np.testing.assert_allclose(given, reconstruct(model, rows)[1], rtol=1e-4, atol=1e-5)
     assert model.zeros == round(0.4 * model.parameters)
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from aecompress.api.load import load
 from aecompress.deploy import verify
 from aecompress.deploy.checkpoint import load_model, save_model
+from aecompress.deploy.reference import reconstruct
 from aecompress.errors import SpecError
 from aecompress.evolve.generation import generation
 from aecompress.layers import kinds
@@ -139,6 +141,9 @@ def test_it_trains_and_its_model_is_saved_loaded_verified_and_begun_from(
         rows = job.dataset.test.reshape(-1, *again.shape)
         verification = verify.verify_set(tmp_path, again, rows, 1e-5, {}, 1e-5)
         assert verification.passed, verification.first_failure
+        module, flat = load(tmp_path), rows.reshape(len(rows), -1)
+        right = reconstruct(again, rows)[1].reshape(flat.shape)
+        np.testing.assert_allclose(module(torch.from_numpy(flat)).detach(), right, rtol=1e-4, atol=1e-5)
 
     begun = {"model__init": str(tmp_path / "model.safetensors"), "train__epochs": 0, "model__family": family}
     if family == "variational":

@@ -50,9 +50,9 @@ def module_of(layer: BoundLayer, tensors: Tensors) -> nn.Module:
 
 
 class AutoencoderModule(nn.Module):
-    """Encoder and decoder, a module for each layer; the state dict has the names of ``model.safetensors``.
+    """Encoder and decoder, a module for each layer: ``nn.Linear`` for dense ones.
 
-    Of dense layers it has the same tensors too, as they are ``nn.Linear``.
+    The state dict has the names of ``model.safetensors``, and its tensors where the kind has a torch module of its own.
     """
 
     offset: Tensor

@@ -14,7 +14,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 def end_at_once(received: int, frame: FrameType | None) -> None:
     """Report the signal in one line and end: nothing has been written yet."""
-    with contextlib.suppress(OSError):  # nobody may be able to hear it
+    with contextlib.suppress(OSError):  # it may have no reader
         os.write(2, f"aecompress: stopped by {signal.Signals(received).name}\n".encode())
     os._exit(128 + received)
 

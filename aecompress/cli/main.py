@@ -69,7 +69,7 @@ def end(received: int, frame: object) -> None:
 class Unheard(io.FileIO):
     """A stream for people: what it cannot take, as on a full disk, is dropped, and no work is lost for it."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         """Write bytes, or drop them; return how many were taken."""
         try:
             return super().write(data)
@@ -82,9 +82,9 @@ def open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
-        elif name == "stderr" and sys.stderr is sys.__stderr__:
-            people = io.BufferedWriter(Unheard(sys.stderr.fileno(), "w", closefd=False))
-            sys.stderr = io.TextIOWrapper(people, encoding=sys.stderr.encoding, line_buffering=True)
+    if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
+        people = io.BufferedWriter(Unheard(sys.__stderr__.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(people, encoding=sys.__stderr__.encoding, line_buffering=True)
 
 
 def command() -> Any:

@@ -362,8 +362,10 @@ def check_fields(event: Event) -> None:
     outer, names = INSIDE.get(type(event), ("kind", ()))
     if any(len(entry) != len(getattr(event, outer)) for name in names for entry in getattr(event, name)):
         raise ValueError(f"{', '.join(names)} do not have an entry for each of {outer}")
-    if isinstance(event, Generation) and not event.train_loss:
-        raise ValueError("a generation without cells")
+    if (isinstance(event, Generation) and not event.train_loss) or (
+        isinstance(event, LayerSparsity) and not event.sparsity
+    ):
+        raise ValueError("no cells")
     if isinstance(event, Preview) and list(map(len, event.rows)) != list(map(len, event.reconstructions)):
         raise ValueError("rows and reconstructions are not of one width")
 

@@ -316,6 +316,7 @@ def test_a_line_with_a_value_of_another_type_or_length_is_no_event(changes: dict
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
+        ("layer-sparsity", {"sparsity": []}),
         ("layer-sparsity", {"layers": ["one"]}), ("layer-sparsity", {"sparsity": [[0.5], [0.5, 0.5]]}),
         ("finished", {"at": 1e308}), ("finished", {"at": "nan"}), ("compared", {"batches": [1]}),
         ("preview", {"rows": [[0.5]], "reconstructions": [[]], "errors": [0.5]}),

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from aecompress.evolve.generation import generation
 from aecompress.plan import engine as engine_module
+from aecompress.registry import OPERATORS, RULES
 from aecompress.runs import trip
 from tests import pretended
 from tests.commands import aecompress
+from tests.evolve.plans import make_plan, make_population, make_rows
 
 SMALL = ("binary-clusters:4x10x30", "--hidden", "8", "--latent", "4", "--epochs", "4", "--batch", "8")
 SPECS: dict[str, tuple[str, ...]] = {
@@ -73,6 +76,31 @@ def test_a_run_has_the_bits_of_the_cpu_and_waits_twice_a_generation(
     assert [end - start for start, end in seen[1:]] == [0, 0, 0], pretended.stops  # the first one fills tables
     assert all(after[0] - before[0] <= 2 for before, after in itertools.pairwise(seen[1:])), pretended.stops
     assert got == outcome(tmp_path / "cpu", "cpu", settings)
+
+
+def every_rule_and_operator() -> list[dict[str, Any]]:
+    """Of every row of both registries a plan at least: operators of both granularities, with regrowth, as published."""
+    budgets = {"targets": (0.0, 0.3, 0.6, 0.8), "persistent": True}
+    target = {"target": 0.6, "persistent": True, "regrowth": 0.5}
+    return [
+        *({"rule": name, **(budgets if row.own_budgets else {})} for name, row in RULES.items()),
+        *({"operator": name} for name, row in OPERATORS.items() if row.published),
+        *({"operator": name, "granularity": kind, **target} for name in OPERATORS for kind in ("weight", "unit")),
+        {"asynchronous": True, "shared_batch": True, "radius": 2, "noise": "input"},
+    ]
+
+
+@pytest.mark.parametrize("changes", every_rule_and_operator(), ids=str)
+def test_the_host_waits_for_nothing_in_a_generation_of_any_rule_and_operator(changes: dict[str, Any]) -> None:
+    """So a run waits twice, for the figures and for the picture, whatever its rule."""
+    with pretended.device():
+        plan = make_plan(**{"optimizer": "adam", "batch": 12, "block": 4} | changes)
+        rows, population = make_rows(torch.float32, "cuda"), make_population(plan, 4, torch.float32, "cuda")
+        population, _ = generation(plan, population, rows, lambda: None)  # fills tables
+        pretended.stops.clear()
+        population, report = generation(plan, population, rows, lambda: None)
+        assert not pretended.stops
+        assert {each.device.type for each in (*population.tensors().values(), report.validation_loss)} == {"cuda"}
 
 
 def test_a_pretended_device_refuses_operands_of_both_sides() -> None:

@@ -66,6 +66,13 @@ def end(received: int, frame: object) -> None:
     sys.exit(128 + received)
 
 
+def open_closed_streams() -> None:
+    """Send to nowhere what would go to a stream that was closed before the program began, as by `>&-`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
+
+
 def command() -> Any:
     """Return the application, whose help shows a switch without a value: typer says <bool>, as if it took one."""
     root: Any = typer.main.get_command(app)
@@ -83,6 +90,7 @@ def main() -> None:
     # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    open_closed_streams()
     filter_the_rest()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -28,9 +28,7 @@ def unsuited(load: Workload) -> str:
     """Return why no engine for CUDA devices can do this work; "" where they can."""
     if load.device.type not in DEVICES:
         return f"needs a CUDA device, not {load.device}"
-    if load.changes_partners:
-        return "networks that change partners train step by step"
-    return "sparse rows are trained step by step" if load.sparse_rows else ""
+    return "networks that change partners train step by step" if load.changes_partners else ""
 
 
 @dataclass(frozen=True)

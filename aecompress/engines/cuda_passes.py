@@ -34,6 +34,8 @@ class CudaPasses:
     def _other(self, load: Workload) -> str:
         from aecompress.engines.cuda.passes import unfit
 
+        if load.sparse_rows:
+            return "sparse rows are not trained in whole passes on a GPU"
         if load.family != "plain":
             return f"whole passes are of the plain family, not {load.family!r}"
         return "whole passes are in float32" if load.precision != "float32" else unfit(load.net, load.batch)

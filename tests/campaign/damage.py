@@ -14,8 +14,8 @@ from aecompress.children import command_line
 from tests.campaign.answers import RUN, answer, tensors
 
 READERS = {
-    "model": ("inspect", "verify", "export", "bench", "resume", "report"),
-    "front": ("front", "pick", "report"),
+    "model": ("inspect", "verify", "export", "bench", "resume"),
+    "front": ("front", "pick"),
     "checkpoint": ("resume",),
     "run.json": ("resume", "export", "report", "control"),
     "spec.toml": ("resume", "export", "pick"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from aecompress.engines import eager
 from aecompress.engines.base import Work
@@ -92,7 +93,8 @@ def pieces_for(work: Work) -> Pieces:
 
     layers = work.net.layers
     plain = work.net.log_variance is None and all(layer.kind == "dense" for layer in layers)
-    fused = plain and all(layer.activation in ACTIVATIONS for layer in layers)
+    dense = isinstance(work.rows, Tensor)
+    fused = plain and dense and all(layer.activation in ACTIVATIONS for layer in layers)
     return Pieces(fused_gradient if fused else torch_gradient, fused_update)
 
 
@@ -140,7 +142,7 @@ def replay_of(graphs: Graphs, work: Work, batch: int) -> Callable[[], None]:
     key = loss, 0 if narrow(work) else batch
     if key not in graphs.replays:
         body = body_of(buffers, work, loss, batch)
-        graphs.replays[key] = captured(body, buffers.rewind) if buffers.rows.is_cuda else body
+        graphs.replays[key] = captured(body, buffers.rewind) if buffers.rows.device.type == "cuda" else body
     return graphs.replays[key]
 
 

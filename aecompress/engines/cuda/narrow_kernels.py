@@ -179,6 +179,7 @@ def back_kernel(cells, data, NET: tl.constexpr):
 def narrow_step(buffers: Buffers, loss: str) -> None:
     """Make the step at the counter, and count; of a batch that is as large as the rows that are left."""
     block, training, rows = buffers.block, buffers.training, buffers.rows
+    assert isinstance(rows, Tensor)
     form = step_form(buffers.net, min(training.batch, rows.shape[0]), len(block))
     net = net_of(buffers.net, form, training, loss, block.stats)._replace(precision=PLAIN)
     between = buffers.counter, buffers.now, *scratch_of(net, len(block), rows.device)

@@ -121,7 +121,9 @@ def in_narrow_steps(work: Work) -> bool:
     """Return whether a step of this training can be made in three launches."""
     training, net = work.training, work.net
     batch = min(training.batch, work.rows.shape[0])
-    if training.noise != "none" or training.products is not None or not_narrow(net, batch):
+    if training.noise != "none" or training.products is not None or not isinstance(work.rows, Tensor):
+        return False
+    if not_narrow(net, batch):
         return False
     return form_of(net, batch, False).product == PLAIN
 

@@ -169,6 +169,7 @@ def delta_kernel(layer, n, offset, size, KIND: tl.constexpr):
 def gathered(buffers: Buffers, size: int) -> tuple[Tensor, Tensor]:
     """Return the batch at the counter, ``[P, B, D]``, and the input of the network, which may be the same."""
     rows, own, training = buffers.rows, buffers.own, buffers.training
+    assert isinstance(rows, Tensor)
     cells, inputs = len(buffers.block), rows.shape[1]
     batch = rows.new_empty((cells, size, inputs))
     drawn = noise_of(buffers, batch)
@@ -189,7 +190,7 @@ def kind_of(layer: BoundLayer, loss: str) -> Kind:
 def fused_gradient(buffers: Buffers, loss: str, size: int) -> Trace:
     """Do the work of :func:`aecompress.engines.cuda.steps.torch_gradient`, to rounding.
 
-    Of the plain and the denoising family, with layers of :data:`ACTIVATIONS`.
+    Of the plain and the denoising family, with layers of :data:`ACTIVATIONS`, on dense rows.
     """
     net, own, n = buffers.net, buffers.own, buffers.own.weights.shape[1]
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)

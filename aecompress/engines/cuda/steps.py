@@ -16,7 +16,7 @@ from aecompress.engines.eager import Products, products_of
 from aecompress.engines.training import Training, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder, gradient
 from aecompress.nets.layers import Trace
-from aecompress.nets.rows import gather
+from aecompress.nets.rows import RowSet, gather
 from aecompress.population.state import Population
 from aecompress.transfer import on_device
 
@@ -30,7 +30,7 @@ class Buffers:
 
     net: Autoencoder
     training: Training
-    rows: Tensor
+    rows: RowSet
     """``[N, D]``: the training rows, kept alive."""
     block: Population
     """A copy of the block that is trained."""
@@ -63,7 +63,6 @@ class Buffers:
 def new_buffers(work: Work) -> Buffers:
     """Return buffers for blocks of this size, on the same rows."""
     training, block, rows = work.training, work.block.copy(), work.rows
-    assert isinstance(rows, Tensor)
     device, of = rows.device, steps_per_generation(rows.shape[0], training.batch)
     return Buffers(
         net=work.net,

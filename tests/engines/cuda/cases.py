@@ -15,6 +15,7 @@ from aecompress.engines.base import Work
 from aecompress.engines.training import Training
 from aecompress.layers.dense import Dense
 from aecompress.nets.autoencoder import build
+from aecompress.nets.rows import RowSet, SparseTensor
 from aecompress.population.state import Population, new_population
 
 CPU = torch.device("cpu")
@@ -103,6 +104,14 @@ def work_of(case: Case) -> Work:
     rows = (torch.rand(case.rows, case.sizes[0], generator=draws) > 0.4).to(case.dtype)
     steps = range(-(-case.rows // case.batch))
     return Work(net=net, training=training, block=block, rows=rows, steps=steps, poll=lambda: None)
+
+
+def sparse(rows: RowSet) -> SparseTensor:
+    """The places of the ones of dense rows."""
+    assert isinstance(rows, torch.Tensor)
+    counts, places = rows.count_nonzero(1), rows.nonzero()[:, 1]
+    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    return SparseTensor(starts, places.to(torch.int32), rows.shape[1], rows.dtype, int(counts.max()))
 
 
 def trained(train: object, work: Work) -> Population:

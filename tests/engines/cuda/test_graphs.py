@@ -9,7 +9,19 @@ import torch
 
 from aecompress.engines import eager
 from aecompress.engines.cuda import graphs, steps
-from tests.engines.cuda.cases import OTHER, PLAIN, Case, assert_equal, eagerly, trained, work_of
+from aecompress.nets.rows import SparseTensor
+from tests.engines.cuda.cases import (
+    OTHER,
+    PLAIN,
+    Case,
+    assert_close,
+    assert_equal,
+    eagerly,
+    needs_interpreter,
+    sparse,
+    trained,
+    work_of,
+)
 
 CASES = PLAIN | OTHER
 
@@ -21,6 +33,31 @@ def test_a_captured_step_has_the_bits_of_the_eager_one(name: str) -> None:
     assert not torch.equal(wanted.weights, work.block.weights)
     assert_equal(trained(graphs.train, work), wanted)
     assert_equal(trained(graphs.train, work), wanted)  # by the steps that are held
+
+
+@pytest.mark.parametrize("name", ["adam", "masks", "denoising", "fewer rows than a batch"])
+def test_sparse_rows_have_the_bits_of_dense_ones(name: str) -> None:
+    work = work_of(CASES[name])
+    assert_equal(trained(graphs.train, dataclasses.replace(work, rows=sparse(work.rows))), eagerly(work))
+
+
+def test_sparse_rows_of_a_device_are_of_a_size_that_a_graph_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a graph captures on a device, where the CPU takes another way."""
+    work = work_of(CASES["adam"])
+    rows = sparse(work.rows)
+    monkeypatch.setattr(SparseTensor, "index_select", lambda self, dim, index: self.padded(index))
+    assert_equal(trained(graphs.train, dataclasses.replace(work, rows=rows)), eagerly(work))
+
+
+@needs_interpreter
+def test_sparse_rows_are_updated_in_the_fused_kernel_and_multiplied_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aecompress.engines.cuda.update_kernel import fused_update
+
+    monkeypatch.setattr(graphs, "kernels_on", lambda device: True)
+    work = work_of(CASES["masks"])
+    one = dataclasses.replace(work, rows=sparse(work.rows))
+    assert not graphs.narrow(one) and graphs.pieces_for(one) == (steps.torch_gradient, fused_update)
+    assert_close(trained(graphs.train, one), eagerly(work))
 
 
 def test_a_later_generation_and_another_loss_use_the_same_buffers() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from aecompress import rng
+from aecompress.engines import eager
 from aecompress.engines.cuda import graphs, passes, steps
 from tests.engines.cuda.cases import Case, needs_interpreter, work_of
 
@@ -31,19 +33,27 @@ KERNELS = {
 
 
 class Operations(TorchDispatchMode):
-    """Counts torch's operations and the kernels that would be launched, which are not."""
+    """Counts torch's operations, those that allocate, and the kernels that would be launched, which are not."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found = Counter[str]()
+        self.allocations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.found[func.overloadpacket.__name__] += 1
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        self.allocations += bool(storages(result) - storages((args, kwargs)))
+        return result
 
     @property
     def launches(self) -> int:
         return sum(count for name, count in self.found.items() if name not in VIEWS | MEMORY)
+
+
+def storages(values: Any) -> set[int]:
+    """Where tensors have their memory."""
+    return {one.untyped_storage()._cdata for one in tree_leaves(values) if isinstance(one, torch.Tensor)}
 
 
 class Kernel:
@@ -79,7 +89,7 @@ def test_launches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     steps.fill(buffers, work)
     fused = steps.Pieces(fused_gradient, fused_update)
     half_fused = steps.Pieces(steps.torch_gradient, fused_update)
-    kinds: dict[str, tuple[int, Callable[[], None]]] = {
+    kinds: dict[str, tuple[int, Callable[[], None]]] = {  # the issue asks for at most 13
         "torch's operations": (38, lambda: steps.step(buffers, "l1", 5, graphs.TORCH)),
         "the update fused": (33, lambda: steps.step(buffers, "l1", 5, half_fused)),
         "all but the products fused": (22, lambda: steps.step(buffers, "l1", 5, fused)),
@@ -98,10 +108,50 @@ def test_launches_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes.fault_flag(torch.device("cpu"))
     works = [work_of(dataclasses.replace(PAPER, rows=rows)) for rows in (15, 40)]
     monkeypatch.setitem(rng.FUSED, "cpu", draw_kernels.drawn)
-    for work in works:
-        seen = counted(lambda work=work: passes.train(work), monkeypatch)  # type: ignore[misc]
+    passed = [counted(lambda work=work: passes.train(work), monkeypatch) for work in works]  # type: ignore[misc]
+    assert passed[0].found == passed[1].found and passed[0].allocations == passed[1].allocations
+    for seen in passed:
         started = {name: count for name, count in seen.found.items() if name not in VIEWS | MEMORY}
         assert started == {"draw_kernel": 1, "sort": 1, "lift_fresh": 1, "zeros": 1, "split_kernel": 1}
+
+
+def test_a_replayed_step_starts_nothing_and_allocates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many steps a pass has, besides the replays there are only the copies in and out."""
+    replays = Counter[int]()
+    monkeypatch.setattr(graphs, "replay_of", lambda held, work, size: lambda: replays.update([size]))
+    works = [work_of(dataclasses.replace(PAPER, rows=rows)) for rows in (15, 40)]
+    for work in works:
+        graphs.graphs_for(work)  # whose buffers are allocated once a run
+    passed = []
+    for work in works:
+        graphs.graphs_for(work)
+        passed.append(counted(lambda work=work: graphs.train(work), monkeypatch))  # type: ignore[misc]
+    assert replays == {5: 3 + 8}
+    assert passed[0].found == passed[1].found and passed[0].allocations == passed[1].allocations
+
+
+@pytest.mark.parametrize(
+    ("changes", "launches", "allocations"),
+    [
+        ({}, 34, 17),
+        ({"optimizer": "adam", "masked": True}, 39, 16),
+        ({"stats": True}, 60, 21),
+        ({"noise": "input"}, 83, 45),
+        ({"noise": "latent"}, 99, 58),
+    ],
+    ids=str,
+)
+def test_what_a_step_of_the_eager_engine_starts(
+    changes: dict[str, Any], launches: int, allocations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The difference between a pass of three steps and one of one."""
+    monkeypatch.setattr(rng, "CACHED_WORDS", 1 << 30)  # as on a device: a draw at once
+    work = work_of(dataclasses.replace(PAPER, **changes))
+    one, three = (
+        counted(lambda count=count: eager.train(dataclasses.replace(work, steps=range(count))), monkeypatch)  # type: ignore[misc]
+        for count in (1, 3)
+    )
+    assert (three.launches - one.launches, three.allocations - one.allocations) == (2 * launches, 2 * allocations)
 
 
 @needs_interpreter

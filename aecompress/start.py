@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 def end_at_once(received: int, frame: FrameType | None) -> None:
     """Report the signal in one line and end: nothing has been written yet."""
-    os.write(2, f"aecompress: stopped by {signal.Signals(received).name}\n".encode())
+    with contextlib.suppress(OSError):  # it may have no reader
+        os.write(2, f"aecompress: stopped by {signal.Signals(received).name}\n".encode())
     os._exit(128 + received)
 
 

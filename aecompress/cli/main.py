@@ -66,11 +66,25 @@ def end(received: int, frame: object) -> None:
     sys.exit(128 + received)
 
 
-def open_closed_streams() -> None:
-    """Send to nowhere what would go to a stream that was closed before the program began, as by `>&-`."""
+class Unheard(io.FileIO):
+    """A stream for people: what it cannot take, as on a full disk, is dropped, and no work is lost for it."""
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes, or drop them; return how many were taken."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def open_streams() -> None:
+    """Send to nowhere what would go to a stream that was closed before, as by `>&-`, and what stderr cannot take."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
+    if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
+        people = io.BufferedWriter(Unheard(sys.__stderr__.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(people, encoding=sys.__stderr__.encoding, line_buffering=True)
 
 
 def command() -> Any:
@@ -90,7 +104,7 @@ def main() -> None:
     # Until a run has its own handlers there is nothing to save: a signal just ends the program, with its exit code.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    open_closed_streams()
+    open_streams()
     filter_the_rest()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

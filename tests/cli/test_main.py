@@ -1,6 +1,10 @@
-"""What the help says of every parameter."""
+"""What the help says of every parameter; the streams of the program."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +27,10 @@ def test_a_switch_shows_no_value_and_every_other_parameter_names_its_own(name: s
             assert parameter.metavar == "", parameter.name
         else:
             assert parameter.metavar and "<" not in parameter.metavar, parameter.name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_sentence_that_stderr_cannot_take_changes_no_exit_code() -> None:
+    program = [sys.executable, "-c", "from aecompress.start import main; main()", "prune", "missing.csv", "-o", "run"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(program, stderr=full, check=False).returncode == 2

@@ -25,7 +25,7 @@ FLAGS = (
     Flag("--seed", "seed", "Random seed.", metavar=NUMBER),
     Flag("--device", "device", "auto, cpu, cuda, cuda:N or mps."),
     Flag("--precision", "precision", "float32, float64, bf16 or, on CUDA, tf32."),
-    Flag("--compile", "compile", "auto, on or off: compiled training on a CPU."),
+    Flag("--compile", "compile", "auto, on or off: compiled training, on a CPU or a GPU."),
     Flag("--key", "data.key", "Array in an .npz file.", panel="Data"),
     Flag("--columns", "data.columns", "Columns of CSV rows, by name or number: a,b or 0,3-5.", panel="Data"),
     Flag("--split", "data.split", "Shares of train, validation and test rows.", metavar=NUMBERS, panel="Data"),

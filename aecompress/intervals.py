@@ -10,7 +10,7 @@ from typing import Literal
 Verdict = Literal["faster", "slower", "same", "busy"]
 BUSY = "machine busy, not measured"
 WIDE = 1.5
-"""The end of an interval over its beginning above which the machine was too busy to measure."""
+"""The end of an interval over its beginning above which the times say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

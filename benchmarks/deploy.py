@@ -7,7 +7,7 @@ onnxruntime on each file and asserted to be what the run reported. Times are med
 Beside ours: the dense network trained as long, its dynamic int8 by onnxruntime's own quantizer, and Torch-Pruning's
 structured pruning (half of the passes before it, half after; its rate was chosen as ours was, the best of 4e-3, 6e-3,
 8e-3 and 1.2e-2; `pip install torch-pruning`, left out where it is not there). Then the
-paper's network on binary clusters. FOLDER keeps the runs, so that a second call measures alone.
+paper's network on binary clusters. FOLDER keeps the runs, so that a second call only evaluates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 
 from aecompress import api, event_log, events
-from aecompress.deploy import graph, measure, session
+from aecompress.deploy import bench, graph, session
 from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
@@ -262,7 +262,7 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
         other = torch_pruned(scaled, passes, share, keep / f"torch-pruning-{share}.onnx") if share in OTHERS else None
         if other is not None:
             paths[f"Torch-Pruning, {share:.0%}"] = other
-    measured = measure.bench(list(paths.values()), (1, 64), (1,), 1.0)
+    measured = bench.bench_files(list(paths.values()), (1, 64), (1,), 1.0)
     found = [
         {
             "name": name,
@@ -386,7 +386,7 @@ def clusters(keep: Path) -> dict[str, Any]:
     for kind, run in runs.items():
         for file in sorted((run / "model").glob("autoencoder*.onnx")):
             paths[f"{kind}: {file.name}"] = file
-    measured = measure.bench(list(paths.values()), (1, 64), (1,), 1.0)
+    measured = bench.bench_files(list(paths.values()), (1, 64), (1,), 1.0)
     print(f"\n## Binary clusters 10x100x1000, network paper; flip rates {rates}\n")
     lines = []
     for (name, path), one in zip(paths.items(), measured, strict=True):
@@ -428,7 +428,7 @@ def main() -> None:
         keep = chosen.keep or Path(scratch)
         keep.mkdir(parents=True, exist_ok=True)
         rows = load_rows(chosen.mnist, "test")
-        print(f"{measure.machine()}, onnx {onnx.__version__}")
+        print(f"{bench.machine()}, onnx {onnx.__version__}")
         found, dense = curve(chosen.mnist.resolve(), chosen.passes, keep, rows)
         found |= speed(chosen.mnist.resolve(), chosen.passes, keep, rows, dense)
         found |= clusters(keep)

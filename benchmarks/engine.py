@@ -254,7 +254,7 @@ def limit(case: Case, net: Autoencoder, rate: float) -> float:
     return case.cells * products / rate + 4 * case.cells * values / bandwidth(min(held, 64e6))
 
 
-def measure(case: Case, rate: float, quick: bool) -> dict[str, Any]:
+def bench(case: Case, rate: float, quick: bool) -> dict[str, Any]:
     """Medians of a step of every contender, in milliseconds, after proving that they agree."""
     ours, eager = plan_for(case, True), plan_for(case, False)
     net = ours.net
@@ -412,7 +412,7 @@ def main() -> None:
         return
     rate, lines = product_rate(), []
     for case in cases(chosen.quick):
-        lines.append(measure(case, rate, chosen.quick))
+        lines.append(bench(case, rate, chosen.quick))
         print(lines[-1], file=sys.stderr)
     print(table(lines, rate))
     if chosen.json:

@@ -254,7 +254,7 @@ def named_here(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def half_let_through(wanted: bool) -> Iterator[None]:
-    """While inside, no module of the package measures that bfloat16 is slower here."""
+    """While inside, no module of the package finds that bfloat16 is slower here."""
     homes = [module for name, module in sys.modules.items() if name.startswith("aecompress") and wanted]
     homes = [module for module in homes if hasattr(module, "half_gain")]
     before = [module.half_gain for module in homes]

@@ -1,4 +1,4 @@
-"""The command that measures a GPU, walked on the CPU, so that it runs when there is one."""
+"""The benchmark of a GPU, walked on the CPU, so that it runs when there is one."""
 
 from __future__ import annotations
 

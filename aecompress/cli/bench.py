@@ -14,7 +14,7 @@ from aecompress.cli.options import Json
 from aecompress.cli.tables import emit_table
 
 if TYPE_CHECKING:
-    from aecompress.deploy.measure import Measured
+    from aecompress.deploy.bench import Benched
 
 
 def bench(
@@ -30,7 +30,7 @@ def bench(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure size, load time and latency of ONNX files in onnxruntime.
+    """Compare size, load time and latency of ONNX files in onnxruntime.
 
     The files take turns; times are medians.
 
@@ -39,7 +39,7 @@ def bench(
     Where the interval stays wide, it is "machine busy, not measured".
     """
     with reported():
-        from aecompress.deploy import measure
+        from aecompress.deploy.bench import bench_files, machine
         from aecompress.errors import SpecError
 
         batches = counts("--batch", batch, 1, 1 << 16)
@@ -48,11 +48,11 @@ def bench(
             raise SpecError(f"--seconds = {seconds}: write seconds from 0.01 to 3600")
         if plot is not None:
             drawing.check(plot)
-        benched = measure.bench(files, batches, workers, seconds)
+        benched = bench_files(files, batches, workers, seconds)
         if plot is not None:
             draw(benched, plot, max((n for n in batches if n <= 64), default=min(batches)), workers[0])
         if json:
-            emit_json({"machine": measure.machine(), "files": [one.to_json() for one in benched]})
+            emit_json({"machine": machine(), "files": [one.to_json() for one in benched]})
             return
         emit_table(table(benched, names([one.path for one in benched])))
 
@@ -80,7 +80,7 @@ def names(paths: list[str]) -> list[str]:
     return short if sys.stdout.isatty() and len(set(short)) == len(paths) else paths
 
 
-def table(benched: list[Measured], called: list[str]) -> list[list[str]]:
+def table(benched: list[Benched], called: list[str]) -> list[list[str]]:
     """Return one row per file, ``called`` so, under a head; smaller and faster are against the first file."""
     first = benched[0]
     calls = [(timing.batch, timing.threads) for timing in first.timings]
@@ -96,7 +96,7 @@ def table(benched: list[Measured], called: list[str]) -> list[list[str]]:
     return rows
 
 
-def draw(benched: list[Measured], path: Path, batch: int, threads: int) -> None:
+def draw(benched: list[Benched], path: Path, batch: int, threads: int) -> None:
     """Plot bytes against microseconds per row, one labelled point per file."""
     axes = drawing.axes("bytes", f"microseconds per row, batch {batch}")
     for one in benched:

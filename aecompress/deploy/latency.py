@@ -85,7 +85,7 @@ def take_turns(calls: Sequence[Callable[[], float]], seconds: float, poll: Poll 
         for index in draws.permutation(len(calls)):
             call = calls[index]
             times[number - 1, index] = statistics.median([call() for _ in range(together)])
-        if number == look:  # seldom: each look is another chance to be wrong
+        if number == look:  # seldom: each look may be wrong
             look += look // 2
             if known_well(times[:number]):
                 return times[:number]

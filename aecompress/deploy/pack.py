@@ -190,7 +190,7 @@ def nibbles(values: Bytes) -> Bytes:
 
 
 def to_gaps(places: NDArray[np.int64], longest: int) -> Bytes:
-    """Return rising places as symbols: ``s < longest`` goes ``s + 1`` on to a value, ``longest`` goes on to none."""
+    """Return rising places as symbols: ``s < longest`` moves ``s + 1`` on to a value, ``longest`` moves to none."""
     gaps = np.diff(places, prepend=-1) - 1
     escapes = gaps // longest
     symbols: Bytes = np.full(len(places) + int(escapes.sum()), longest, dtype=np.uint8)

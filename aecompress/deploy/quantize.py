@@ -2,7 +2,7 @@
 
 ``static`` writes QuantizeLinear/DequantizeLinear pairs with ranges calibrated on training rows, so a row's result does
 not depend on the rows beside it. ``dynamic`` takes the range of each call's values, which needs no rows. Which of them
-is faster than float32, and whether either is, depends on the machine: :mod:`measure` decides.
+is faster than float32, and whether either is, depends on the machine: :mod:`bench` decides.
 """
 
 from __future__ import annotations

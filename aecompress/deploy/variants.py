@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aecompress.deploy import expected, graph, measure, pack, quantize, reference, rounding, verify
+from aecompress.deploy import bench, expected, graph, pack, quantize, reference, rounding, verify
 from aecompress.deploy.checkpoint import Floats, Model, torch_tensors
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.expected import Expectations
@@ -204,7 +204,7 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         if not candidates:
             continue
         paths = [folder / f"{part}.onnx", *candidates]
-        times = measure.rounds(paths, TIMED_BATCHES, (1,), TIMED_SECONDS, poll)
+        times = bench.rounds(paths, TIMED_BATCHES, (1,), TIMED_SECONDS, poll)
         chosen, note = faster_method(
             [method for method, _ in candidates.values()], {batch: found for (batch, _), found in times.items()}
         )
@@ -245,7 +245,7 @@ def faster_method(methods: Sequence[str], times: Mapping[int, Times]) -> tuple[s
         f"{compared_to_float32(gain)} at batch {batch}" for gain, batch in zip(gains[chosen], times, strict=True)
     )
     return chosen if winners else None, (
-        f"{'' if winners else 'not kept, '}{chosen} is {speed} (one thread, {measure.machine()['architecture']}){why}"
+        f"{'' if winners else 'not kept, '}{chosen} is {speed} (one thread, {bench.machine()['architecture']}){why}"
     )
 
 

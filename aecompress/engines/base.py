@@ -65,7 +65,7 @@ class Work:
     steps: range
     """Which batches of the pass; a pass may be cut in parts."""
     poll: Poll
-    """Called before every batch."""
+    """Called before every piece of the work, which may be a batch, some of them or a whole launch."""
 
     @property
     def cells(self) -> Tensor:

@@ -64,7 +64,7 @@ def _sparsity_for_bytes(spec: RunSpec, net: Autoencoder, lowest: float) -> float
     high = _highest_sparsity(spec, net)
     if not fits(high):
         cure = "choose --variants packed" if "packed" not in spec.export.variants else "allow more"
-        raise SpecError(f"budget.max_bytes = {limit}: not even {high:.1%} zeros bring this network there; {cure}")
+        raise SpecError(f"budget.max_bytes = {limit}: not met even at a sparsity of {high:.1%}; {cure}")
     if fits(lowest):
         return lowest
     low = lowest

@@ -134,7 +134,7 @@ def compared(load: Workload, engine: Engine, others: list[Engine], refused: list
 
 @functools.cache
 def half_gain() -> float:
-    """Measure how many times as fast as in float32 a product is in bfloat16 on this processor; takes some 20 ms.
+    """Time how many times as fast as in float32 a product is in bfloat16 on this processor; takes some 20 ms.
 
     A processor may have the instructions and still be slower with them, as those with AVX-512 and no AMX.
     """

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aecompress import events
 from aecompress.data.dataset import Dataset
-from aecompress.deploy import measure, verify
+from aecompress.deploy import bench, verify
 from aecompress.deploy.checkpoint import Model
 from aecompress.errors import printable
 from aecompress.nets.losses import LOSSES
@@ -52,7 +52,7 @@ def model_card(
             "dense": DENSE,
             "metric": export.metric,
             "split": verified_split(dataset),
-            "machine": measure.machine(),
+            "machine": bench.machine(),
             "inputs": RAW_ROWS if export.embed_scaling else SCALED_ROWS,
             "version": metadata.version("aecompress"),
             "spec_hash": export.spec_hash,

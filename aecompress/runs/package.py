@@ -16,7 +16,7 @@ import numpy as np
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import Rows, few
-from aecompress.deploy import checkpoint, expected, graph, measure, variants, verify
+from aecompress.deploy import bench, checkpoint, expected, graph, variants, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
 from aecompress.digests import write_sums
@@ -210,7 +210,7 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     names = ["autoencoder.onnx", *(name for kind, name in outcome.files.items() if kind.startswith("autoencoder-"))]
     dense = folder / ".dense.onnx"
     write_bytes(dense, dense_model(model))
-    benched = measure.bench([dense, *(folder / name for name in names)], BATCHES, (1,), SECONDS, source.poll)
+    benched = bench.bench_files([dense, *(folder / name for name in names)], BATCHES, (1,), SECONDS, source.poll)
     timings = [[one.timing(batch) for batch in BATCHES] for one in benched]
     dense.unlink()
     losses = [

@@ -270,7 +270,9 @@ class RunSpec(_Part):
         description="number format of training; bf16, tf32: float32 weights, products in bfloat16 or, on CUDA, in TF32",
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="compiled training on a CPU; auto: when the run is long enough to repay the compiler"
+        "auto",
+        description="compiled training: loops on a CPU, graphs and kernels on a GPU; "
+        "auto: when the run is long enough to repay the compiler",
     )
     checkpoint_every: Count = Field(10, description="epochs between two checkpoints")
     data: DataSpec = DataSpec()
@@ -300,7 +302,7 @@ def drive_of(prune: PruneSpec) -> str:
 
 
 def regrowth_possible(spec: RunSpec) -> bool:
-    """Return whether weights can regrow: under pruning to a target, with fixed masks, while training goes on."""
+    """Return whether weights can regrow: under pruning to a target, with fixed masks, beside training."""
     return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
 
 

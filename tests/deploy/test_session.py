@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy import measure, pack
+from aecompress.deploy import bench, pack
 from aecompress.deploy.graph import ROUNDED_KEY
 from aecompress.deploy.verify import verify_against
 from aecompress.errors import DataError
@@ -75,7 +75,7 @@ def test_a_file_that_does_not_run_is_named_by_bench_and_export(
 ) -> None:
     path = written(tmp_path / "a.onnx", graph)
     with pytest.raises(DataError, match=r"a\.onnx: (onnxruntime fails on 2 rows|gives|takes no input)"):
-        measure.bench([path], (2,), (1,), 0.01)
+        bench.bench_files([path], (2,), (1,), 0.01)
     with pytest.raises(DataError, match=r"a\.onnx: "):
         pack.make_plain(path, tmp_path / "plain.onnx")
     assert [file.name for file in tmp_path.iterdir()] == ["a.onnx"]
@@ -98,4 +98,4 @@ def test_a_number_for_all_rows_is_not_a_time(tmp_path: Path) -> None:
     output = helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, [])
     path = written(tmp_path / "a.onnx", ([node("ReduceSum", ["input"], ["reconstruction"], keepdims=0)], [], output))
     with pytest.raises(DataError, match=r"a\.onnx: gives \(\) for 2 rows"):
-        measure.bench([path], (2,), (1,), 0.01)
+        bench.bench_files([path], (2,), (1,), 0.01)

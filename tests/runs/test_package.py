@@ -291,7 +291,7 @@ def test_int8_is_kept_only_where_it_is_faster(
             seconds = np.array([factor if "int8" in path.name else 1.0 for path in paths])
             return {(batch, 1): np.tile(seconds, (50, 1)) for batch in batches}
 
-        monkeypatch.setattr(variants.measure, "rounds", given)
+        monkeypatch.setattr(variants.bench, "rounds", given)
         flags = {"export.variants": ("--variants", ["int8"])}
         package = export_again(finished[0], flags, tmp_path / f"{factor}", False)
         assert any("int8" in kind for kind in package.files) == kept

@@ -1,4 +1,4 @@
-"""The panes of a run's screen, one module each. A new tab is a module and a row of ``TABS``."""
+"""The panes of a run's screen and the widgets that they show. A new tab is a module and a row of ``TABS``."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Benched:
     """What a file takes."""
 
     path: str
@@ -79,13 +79,13 @@ class Measured:
         return fields
 
 
-def bench(
+def bench_files(
     paths: Sequence[Path],
     batches: Sequence[int] = BATCHES,
     threads: Sequence[int] = (1, 0),
     seconds: float = 0.2,
     poll: Poll = no_poll,
-) -> list[Measured]:
+) -> list[Benched]:
     """Load and call every file, the files taking turns, and compare each with the first one.
 
     Args:
@@ -103,7 +103,7 @@ def bench(
     loads = [[_loading(path) for path in paths] for _ in range(LOADS)]
     found = rounds(paths, batches, threads, seconds, poll)
     return [
-        Measured(
+        Benched(
             path=str(path),
             bytes=path.stat().st_size,
             load_milliseconds=statistics.median(load[index] for load in loads) * 1e3,
@@ -116,7 +116,7 @@ def bench(
 def rounds(
     paths: Sequence[Path], batches: Sequence[int], threads: Sequence[int], seconds: float, poll: Poll
 ) -> dict[tuple[int, int], Times]:
-    """Call the files in turns, as :func:`bench` does: the times ``[rounds, files]`` by rows and threads of a call.
+    """Call the files in turns, as :func:`bench_files` does: times ``[rounds, files]`` by rows and threads of a call.
 
     Files of the same arithmetic share one session, and have the same times.
 
@@ -172,7 +172,7 @@ def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Float
         raise DataError(f"{path}: has the fixed batch {shape[0]}; export it with a dynamic one")
     needed = 4 * count * math.prod(shape[1:]) * 4
     if needed > memory_bytes():
-        raise DataError(f"{path}: {count} such rows would need {gib(needed)}; measure fewer rows (--batch)")
+        raise DataError(f"{path}: {count} such rows would need {gib(needed)}; give fewer rows (--batch)")
     return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Measuring: what is exact about it. Times themselves are the business of benchmarks."""
+"""What is exact about a bench. Times themselves are the business of benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy import measure, reading
+from aecompress.deploy import bench, reading
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL
 from tests.deploy.models import edit, edit_tensor, tiny_model, write_onnx
@@ -21,7 +21,7 @@ from tests.deploy.models import edit, edit_tensor, tiny_model, write_onnx
 def test_every_file_is_called_at_every_batch_and_number_of_threads(tmp_path: Path) -> None:
     write_onnx(tmp_path, tiny_model("relu"))
     paths = [tmp_path / f"{part}.onnx" for part in ("autoencoder", "encoder", "decoder")]
-    found = measure.bench(paths, (1, 5), (1, 0), 0.01)
+    found = bench.bench_files(paths, (1, 5), (1, 0), 0.01)
     assert [one.path for one in found] == [str(path) for path in paths]
     for one, path in zip(found, paths, strict=True):
         assert one.bytes == path.stat().st_size
@@ -54,7 +54,7 @@ def network(path: Path, sizes: tuple[int, ...], seed: int) -> Path:
 def test_the_first_file_is_compared_with_an_equal_and_a_larger_one(tmp_path: Path) -> None:
     sizes = {"a": (64, 32, 64), "b": (64, 32, 64), "c": (64, *[256] * 9, 64)}
     paths = [network(tmp_path / f"{name}.onnx", size, seed) for seed, (name, size) in enumerate(sizes.items())]
-    found = [one.timing(16) for one in measure.bench(paths, (16,), (1,), 0.05)]
+    found = [one.timing(16) for one in bench.bench_files(paths, (16,), (1,), 0.05)]
     assert found[0].faster == EQUAL
     assert found[1].faster.verdict in ("same", "busy")
     assert found[2].faster.verdict in ("slower", "busy")
@@ -70,7 +70,7 @@ def test_beside_four_busy_processes_no_file_is_called_faster_than_its_equal(tmp_
     paths = [network(tmp_path / f"{seed}.onnx", (784, 256, 64, 256, 784), seed) for seed in (0, 1)]
     busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(100000))"]) for _ in range(4)]
     try:
-        found = [measure.bench(paths, (1, 64), (1, 0), 0.1)[1] for _ in range(10)]
+        found = [bench.bench_files(paths, (1, 64), (1, 0), 0.1)[1] for _ in range(10)]
     finally:
         for process in busy:
             process.kill()
@@ -89,14 +89,14 @@ def test_files_of_the_same_arithmetic_are_called_once_and_are_equal(
     proto.producer_name = "someone"
     onnx.save(proto, other)
     files = []
-    real = measure.take_turns
+    real = bench.take_turns
 
     def recorded(calls: list[object], *rest: object) -> object:
         files.append(len(calls))
         return real(calls, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(measure, "take_turns", recorded)
-    found = measure.bench([path, tmp_path / "decoder.onnx", other], (1,), (1,), 0.01)
+    monkeypatch.setattr(bench, "take_turns", recorded)
+    found = bench.bench_files([path, tmp_path / "decoder.onnx", other], (1,), (1,), 0.01)
     assert files == [2]
     assert found[2].timings == found[0].timings
     assert found[2].timing(1).faster == EQUAL
@@ -109,7 +109,7 @@ def test_a_poll_that_raises_ends_it(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure.bench([tmp_path / "encoder.onnx"], (1,), (1,), 0.01, poll)
+        bench.bench_files([tmp_path / "encoder.onnx"], (1,), (1,), 0.01, poll)
 
 
 def test_a_model_that_gives_infinite_values_is_told(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_model_that_gives_infinite_values_is_told(tmp_path: Path) -> None:
         tmp_path / "encoder.onnx", lambda proto: edit_tensor(proto, "encoder.1.bias", lambda bias: bias + np.inf)
     )
     with pytest.raises(RunError, match=r"encoder\.onnx: gives .* not finite"):
-        measure.bench([path], (1,), (1,), 0.01)
+        bench.bench_files([path], (1,), (1,), 0.01)
 
 
 def graph_of(path: Path, nodes: list[onnx.NodeProto], *tensors: onnx.TensorProto) -> Path:
@@ -133,21 +133,21 @@ def test_a_file_on_which_onnxruntime_fails_is_told(tmp_path: Path) -> None:
     width = numpy_helper.from_array(np.array([0, 5], np.int64), "width")
     path = graph_of(tmp_path / "a.onnx", [helper.make_node("Reshape", ["x", "width"], ["y"])], width)
     with pytest.raises(DataError, match=r"a\.onnx: onnxruntime fails on 2 rows \(.*\); export it again"):
-        measure.bench([path], (2,), (1,), 0.01)
+        bench.bench_files([path], (2,), (1,), 0.01)
 
 
 def test_a_graph_of_too_many_nodes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_NODES", 2)
     nodes = [helper.make_node("Neg", [a], [b]) for a, b in pairwise(["x", "a", "b", "y"])]
     with pytest.raises(DataError, match=r"a\.onnx: has 3 nodes; at most 2 are read, so simplify it"):
-        measure.bench([graph_of(tmp_path / "a.onnx", nodes)], (1,), (1,), 0.01)
+        bench.bench_files([graph_of(tmp_path / "a.onnx", nodes)], (1,), (1,), 0.01)
 
 
 def test_rows_that_the_memory_does_not_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = graph_of(tmp_path / "a.onnx", [helper.make_node("Neg", ["x"], ["y"])])
-    monkeypatch.setattr(measure, "memory_bytes", lambda: 1000)
-    with pytest.raises(DataError, match=r"a\.onnx: 64 such rows would need .*; measure fewer rows \(--batch\)"):
-        measure.bench([path], (64,), (1,), 0.01)
+    monkeypatch.setattr(bench, "memory_bytes", lambda: 1000)
+    with pytest.raises(DataError, match=r"a\.onnx: 64 such rows would need .*; give fewer rows \(--batch\)"):
+        bench.bench_files([path], (64,), (1,), 0.01)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_a_file_that_takes_no_rows_is_refused(tmp_path: Path, kind: int, shape: 
     path = tmp_path / "other.onnx"
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     with pytest.raises(DataError, match=said):
-        measure.bench([path], (1, 2), (1,), 0.01)
+        bench.bench_files([path], (1, 2), (1,), 0.01)
 
 
 def test_the_machine_is_named() -> None:
-    here = measure.machine()
+    here = bench.machine()
     assert here["cores"] >= 1
     assert here["processor"]
     assert here["onnxruntime"].count(".") == 2

@@ -9,4 +9,4 @@ Poll = Callable[[], None]
 
 
 def no_poll() -> None:
-    """Let work go on to its end: a :data:`Poll` where nothing stops it."""
+    """Let work reach its end: a :data:`Poll` where nothing stops it."""

@@ -105,8 +105,8 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
     job = prepare(resolve(requested), NEVER)
     threads = torch.get_num_threads()
     torch.set_num_threads(job.plan.blocks.threads or threads)
-    rows = rows_of(job.spec, job.dataset, job.device)
-    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
+    rows = rows_of(job.sampling, job.dataset, job.device)
+    population = first_population(job.first, job.net, job.dataset, job.device)
     job.plan.engine.prepare(lambda: None)
     start = time.perf_counter()
     with no_denormals():

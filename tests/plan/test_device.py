@@ -9,7 +9,6 @@ import torch
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
-from aecompress.plan.counts import cells_of
 from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
@@ -61,7 +60,7 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
             middle = (low + high) // 2
             monkeypatch.setattr(device_module, "memory_bytes", lambda middle=middle: middle)
             try:
-                check_memory(job.plan, job.spec, job.dataset, job.device)
+                check_memory(job.plan, job.resolved.spec, job.dataset, job.device)
                 high = middle
             except SpecError as fault:
                 assert "choose smaller layers, fewer cells or fewer rows" in str(fault)
@@ -76,7 +75,7 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
     """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
     job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
     parameters, rows = (
-        cells_of(job.spec) * job.net.layout.size,
+        job.first.cells * job.net.layout.size,
         4 * sum(part.size for part in job.dataset.splits.values()),
     )
     gpu, needed = torch.device("cuda:0"), {}
@@ -87,7 +86,7 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
             middle = (low + high) // 2
             monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, middle=middle: (middle, 1 << 50))
             try:
-                check_memory(plan, job.spec, job.dataset, gpu)
+                check_memory(plan, job.resolved.spec, job.dataset, gpu)
                 high = middle
             except SpecError as fault:
                 assert "cuda:0 has" in str(fault) and "GiB free; choose smaller layers" in str(fault)

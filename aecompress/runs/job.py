@@ -19,7 +19,7 @@ from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.auto import complete
+from aecompress.plan.auto import complete, filled
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
@@ -196,8 +196,11 @@ def _job(
 
 
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
-    """Return the device, of several, on which the run is expected to take the least time."""
-    spec = complete(resolved, facts).spec
+    """Return the device, of several, on which the run is expected to take the least time.
+
+    Of a draft: the complete spec, which depends on the device, is the one that is checked.
+    """
+    spec = filled(resolved, facts).spec
     net = network_of(spec.model, facts.data.row_shape)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 

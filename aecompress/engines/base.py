@@ -122,6 +122,15 @@ class Runner(Protocol):
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, in place; return what the layers gave on the batch before it."""
 
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return the bytes of its own buffers, beside those that every engine needs (:mod:`aecompress.plan.device`).
+
+        Args:
+            parameters: of all individuals together.
+            value: bytes of one of them.
+            moments: Adam's, for each of them.
+        """
+
 
 class Engine(Runner, Protocol):
     """A way to train and to evaluate, with what it is chosen by."""

@@ -228,3 +228,7 @@ class Eager:
         """Make one update of some pairs: :func:`train_pairs`."""
         with rounding(work.training):
             return train_pairs(work)
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return 0: it has no large buffers of its own."""
+        return 0

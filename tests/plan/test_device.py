@@ -12,6 +12,7 @@ from aecompress.plan import device as device_module
 from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
+from tests.engines.test_registry import Toy
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
@@ -79,7 +80,8 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
         4 * sum(part.size for part in job.dataset.splits.values()),
     )
     gpu, needed = torch.device("cuda:0"), {}
-    for engine in ("eager", "cuda-graphs"):
+    monkeypatch.setitem(ENGINES, "toy", Toy())
+    for engine in ("eager", "cuda-graphs", "toy"):
         plan = dataclasses.replace(job.plan, engine=ENGINES[engine])
         low, high = 0, 1 << 40
         while high - low > 1:
@@ -93,4 +95,5 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
                 low = middle
         needed[engine] = high - rows
     assert needed["eager"] == parameters * (26 + 28)
+    assert needed["toy"] == needed["eager"] + 1000 * parameters
     assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30)

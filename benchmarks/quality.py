@@ -29,11 +29,10 @@ import torch
 from sklearn.decomposition import PCA
 
 from aecompress.data.dataset import Dataset
-from aecompress.engines.eager import layer_zeros
 from aecompress.engines.workers import no_denormals
 from aecompress.evolve.archive import archive
 from aecompress.evolve.generation import generation
-from aecompress.nets.autoencoder import reconstruction_loss
+from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
 from aecompress.nets.layers import forward
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of

@@ -65,7 +65,7 @@ class Work:
     steps: range
     """Which batches of the pass; a pass may be cut in parts."""
     poll: Poll
-    """Called before every batch."""
+    """Called at least once, and before each part that cannot be stopped: a batch, or as many as take a moment."""
 
     @property
     def cells(self) -> Tensor:

@@ -18,7 +18,7 @@ from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
 from aecompress.engines.cuda.costs import eager_seconds
 from aecompress.engines.training import Training, draw_noise, rounding, step_size, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, gradient, layer_zeros, reconstruction_loss
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet, gather
 from aecompress.polling import Poll
@@ -159,16 +159,6 @@ def evaluate(
         for part in parts
     ]
     return Evaluation(losses, layer_zeros(net, weights, cells))
-
-
-def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = EVALUATED_CELLS) -> Tensor:
-    """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
-    found = []
-    for group in torch.split(weights, cells):
-        zero = (group[:, : net.model_size] == 0).view(torch.uint8)
-        parts = torch.split(zero, net.layer_sizes, dim=1)
-        found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
-    return torch.cat(found)
 
 
 STEP_SECONDS = 3e-4

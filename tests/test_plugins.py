@@ -140,7 +140,7 @@ def test_a_model_of_a_kind_that_is_not_installed_is_refused_by_its_name(
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(PACKAGE))
         job = prepare(spec_of(SHIFT))
-        row = first_population(job.spec, job.net, job.dataset, job.device).weights[0]
+        row = first_population(job.first, job.net, job.dataset, job.device).weights[0]
         save_model(tmp_path, model_of(job, row, {}))
     with pytest.raises(DataError, match=r"kind = 'shift': choose one of dense"):
         load_model(tmp_path)

@@ -25,7 +25,7 @@ from aecompress.engines.training import (
     step_size,
     steps_per_generation,
 )
-from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, gradient, layer_zeros, reconstruction_loss
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
@@ -168,16 +168,6 @@ def evaluate(
     return Evaluation(losses, layer_zeros(net, weights, cells))
 
 
-def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = EVALUATED_CELLS) -> Tensor:
-    """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
-    found = []
-    for group in torch.split(weights, cells):
-        zero = (group[:, : net.model_size] == 0).view(torch.uint8)
-        parts = torch.split(zero, net.layer_sizes, dim=1)
-        found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
-    return torch.cat(found)
-
-
 STEP_SECONDS = 3e-4
 """Of starting the operations of a step."""
 UPDATE_SECONDS = {"adam": 2.5e-9, "fresh-adam": 1.2e-9}
@@ -235,3 +225,7 @@ class Eager:
         """Make one update of some pairs: :func:`train_pairs`."""
         with rounding(work.training):
             return train_pairs(work)
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return 0: it has no large buffers of its own."""
+        return 0

@@ -202,6 +202,23 @@ def reconstruction_loss(
     return total
 
 
+COUNTED_CELLS = 16
+"""Cells whose zeros are counted at a time."""
+
+
+def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = COUNTED_CELLS) -> Tensor:
+    """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``.
+
+    Some ``cells`` at a time, so that memory stays bounded.
+    """
+    found = []
+    for group in torch.split(weights, cells):
+        zero = (group[:, : net.model_size] == 0).view(torch.uint8)
+        parts = torch.split(zero, net.layer_sizes, dim=1)
+        found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
+    return torch.cat(found)
+
+
 def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, variational: bool = False) -> Autoencoder:
     """Build the autoencoder with these layers on rows of ``shape``.
 

@@ -14,9 +14,9 @@ from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.eager import evaluate, layer_zeros
+from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
-from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, layer_zeros, reconstruction_loss
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll, no_poll
@@ -97,7 +97,8 @@ def kind_metrics(
 def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Population, poll: Poll) -> dict[str, float]:
     """Return both counts of ALGORITHMS A7 for the chosen individual and, in a ring, for the cells with their losses.
 
-    ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now.
+    ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now. Losses
+    are the eager engine's, whichever one trained, so that how they are rounded depends on the device alone.
     """
     nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
     zeros = int(layer_zeros(job.net, chosen.weights).sum())

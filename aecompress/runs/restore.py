@@ -41,7 +41,7 @@ def restored(run: Path) -> tuple[Model, str]:
             raise DataError(
                 f"{run}: has neither a model nor a whole checkpoint; `aecompress prune --resume {run}` carries it out"
             )
-        rows = rows_of(job.spec, job.dataset, job.device)
+        rows = rows_of(job.sampling, job.dataset, job.device)
         job.plan.engine.prepare(no_poll)
         with no_denormals():
             front = archive(job.plan, population, rows, no_poll)

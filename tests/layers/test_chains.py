@@ -127,8 +127,8 @@ def test_it_trains_and_its_model_is_saved_loaded_verified_and_begun_from(
         return
     encoder, decoder = written(kind, place)
     job = job_of(source, model__encoder=encoder, model__decoder=decoder, model__family=family)
-    first = first_population(job.spec, job.net, job.dataset, job.device)
-    population, report = generation(job.plan, first, rows_of(job.spec, job.dataset, job.device), lambda: None)
+    first = first_population(job.first, job.net, job.dataset, job.device)
+    population, report = generation(job.plan, first, rows_of(job.sampling, job.dataset, job.device), lambda: None)
     assert bool(report.train_loss.isfinite().all()) and not torch.equal(population.weights, first.weights)
 
     model = model_of(job, population.weights[1], {})
@@ -152,6 +152,6 @@ def test_it_trains_and_its_model_is_saved_loaded_verified_and_begun_from(
         return
     new = job_of(source, **begun)
     assert new.net.layers == job.net.layers
-    started = first_population(new.spec, new.net, new.dataset, new.device, new.init)
+    started = first_population(new.first, new.net, new.dataset, new.device)
     for cell in started.weights:
         assert torch.equal(cell, population.weights[1][: job.net.model_size])

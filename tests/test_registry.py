@@ -81,6 +81,10 @@ def test_a_toy_operator_rise_and_variant_are_one_row_each_and_carry_out_a_run(tm
     whole = log[-1]["parameters"]
     assert sparsity == [[pytest.approx(round(share * whole) / whole)] for share in (0.125, 0.25, 0.375, 0.5)]
     assert "encoder.0" in (tmp_path / "run" / "model" / "layers.txt").read_text()
+    files = {event["file"]: event["path"] for event in log if event["event"] == "saved"}
+    assert files["layers"] == "model/layers.txt"
+    again = commands.aecompress("prune", "--resume", tmp_path / "run", "--quiet", "--json")
+    assert files == {file["kind"]: f"model/{Path(file['path']).name}" for file in json.loads(again.stdout)["files"]}
     assert "layers.txt names" in (tmp_path / "run" / "model" / "verification.json").read_text()
 
 

@@ -149,11 +149,16 @@ class VariantRow:
     """Its function, a :data:`aecompress.deploy.variants.Writer`."""
     opset: int = 1
     """The first opset that has its operators."""
+    smaller: str = ""
+    """Of one with a smaller autoencoder file: its function from a chain and export.values to a
+    :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""
 
 
 VARIANTS: dict[str, VariantRow] = {
-    "packed": VariantRow(write="aecompress.deploy.variants:packed", opset=18),
-    "fp16": VariantRow(write="aecompress.deploy.variants:fp16"),
+    "packed": VariantRow(
+        write="aecompress.deploy.variants:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+    ),
+    "fp16": VariantRow(write="aecompress.deploy.variants:fp16", smaller="aecompress.deploy.graph:halves"),
     "int8": VariantRow(write="aecompress.deploy.variants:int8"),
     "scorer": VariantRow(write="aecompress.deploy.variants:scorer"),
     "sparse": VariantRow(write="aecompress.deploy.variants:sparse"),

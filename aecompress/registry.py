@@ -1,4 +1,4 @@
-"""What a spec can name: evolution rules, operators, schedules, variants. A new one is its function and one row here.
+"""What a spec can name: data, evolution rules, operators, schedules, variants. A new one is its code and one row here.
 
 A row has the facts that the rest of the package needs, and names its code as an entry point does, ``module:name``.
 :func:`pkgutil.resolve_name` imports it when a run needs it, so that neither ``--help`` nor the check of a spec imports
@@ -10,6 +10,77 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+FILE = ":FILE"
+"""How the usage of a source ends whose argument is a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """A source of rows that is named instead of being a file of a known ending."""
+
+    usage: str
+    """How it is written; what follows its first colon is its argument."""
+    read: str
+    """Its function, from a :class:`aecompress.data.base.Request` to a :class:`aecompress.data.base.Raw`; it raises
+    DataError that begins with the source."""
+    kind: str = "aecompress.data.arrays:ROWS"
+    """What its rows are kept as, and what is done with them, a :class:`aecompress.data.kinds.Kind`."""
+    about: str = ""
+    """What the help adds to the usage."""
+    own_splits: bool = False
+    """Whether it brings its own three splits."""
+
+
+SOURCES: dict[str, SourceRow] = {
+    "digits": SourceRow(usage="digits", read="aecompress.data.sources.digits:read_digits"),
+    "binary-clusters": SourceRow(
+        usage="binary-clusters:CxRxD", read="aecompress.data.sources.clusters:read_clusters", own_splits=True
+    ),
+    "interactions": SourceRow(
+        usage="interactions" + FILE,
+        read="aecompress.data.sources.interactions:read_interactions",
+        kind="aecompress.data.interactions:INTERACTIONS",
+        about="(CSV of user,item pairs)",
+    ),
+    "-": SourceRow(usage="-", read="aecompress.data.sources.stdin:read_stdin", about="for stdin"),
+}
+"""Sources by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatRow:
+    """A format of files of rows."""
+
+    parse: str
+    """Its function: (name for messages, file, what to take) -> rows ``[N, ...]``; it raises DataError that begins with
+    the name."""
+    keys: bool = False
+    """A file holds several arrays, one of which a key chooses."""
+    columns: bool = False
+    """Columns can be chosen."""
+
+
+FORMATS: dict[str, FormatRow] = {
+    ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),
+    ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
+    ".csv": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
+    ".csv.gz": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
+}
+"""Formats by the ending of a file's name."""
+
+
+def find_source(source: str) -> SourceRow | None:
+    """Return the row of a source that is named; None where ``source`` is a file."""
+    name, colon, _ = source.partition(":")
+    row = SOURCES.get(name)
+    return row if row is not None and (not colon or ":" in row.usage) else None
+
+
+def data_usage() -> str:
+    """Return how data are named, for the help: each source, then a file of each format."""
+    files = (f"FILE{ending}" + (":key" if row.keys else "") for ending, row in FORMATS.items())
+    return ", ".join([*(f"{row.usage} {row.about}".rstrip() for row in SOURCES.values()), *files])
 
 
 @dataclass(frozen=True, kw_only=True)

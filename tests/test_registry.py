@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, listed, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, SOURCES, VARIANTS, RuleRow, listed, rules_of
 from aecompress.spec.fields import RunSpec
 from tests import commands, toys
 
@@ -25,7 +25,14 @@ def test_a_rule_names_a_function_of_the_contract(rule: RuleRow) -> None:
 
 REFERENCES = {
     f"{row} {role}": reference
-    for table, role in ((OPERATORS, "score"), (OPERATORS, "published"), (SCHEDULES, "build"), (VARIANTS, "write"))
+    for table, role in (
+        (SOURCES, "read"),
+        (OPERATORS, "score"),
+        (OPERATORS, "published"),
+        (SCHEDULES, "build"),
+        (VARIANTS, "write"),
+        (VARIANTS, "smaller"),
+    )
     for row, facts in table.items()
     if (reference := getattr(facts, role))
 }

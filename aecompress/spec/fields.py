@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aecompress import plugins
 from aecompress.layers.names import ActivationName, HiddenActivationName
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
@@ -49,11 +49,7 @@ class _Part(BaseModel):
 class DataSpec(_Part):
     """Where the rows come from and how they are split and scaled."""
 
-    source: str = Field(
-        "digits",
-        description="digits, binary-clusters:CxRxD, a .npy, .npz[:key], .csv or .csv.gz file, - for stdin, or "
-        "interactions:FILE, a CSV file of user,item pairs",
-    )
+    source: str = Field("digits", description=data_usage())
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
     columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
     header: Literal["auto", "yes", "no"] = Field(

@@ -150,6 +150,8 @@ RULES: dict[str, RuleRow] = {
 
 Level = Literal["weight", "unit"]
 Needs = Literal["nothing", "stats", "guide", "rows"]
+PROBABILITY = 0.5
+"""p of the schedules, where neither a spec nor the operator's row has another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,8 @@ class OperatorRow:
     """What is collected for it: activation statistics, guide rows, training rows."""
     published: str = ""
     """Its function from evidence to masks in the form of the paper, which a probability drives; empty: it has none."""
+    probability: float = PROBABILITY
+    """p of the schedules, where a spec has none."""
 
 
 OPERATORS: dict[str, OperatorRow] = {
@@ -180,6 +184,7 @@ OPERATORS: dict[str, OperatorRow] = {
         level="unit",
         needs="stats",
         published="aecompress.evolve.operators:variance_published",
+        probability=0.1,
     ),
     "conjunctive": OperatorRow(
         score="aecompress.evolve.operators:conjunctive",
@@ -188,6 +193,17 @@ OPERATORS: dict[str, OperatorRow] = {
         published="aecompress.evolve.operators:conjunctive_published",
     ),
 }
+
+
+def probability_of(operator: str) -> float:
+    """Return p of the schedules for an operator, which may be a plug-in's."""
+    return OPERATORS[operator].probability if operator in OPERATORS else PROBABILITY
+
+
+def probabilities() -> str:
+    """Return p of each operator in words: ``0.1 for variance, else 0.5``."""
+    own = [f"{row.probability} for {name}" for name, row in OPERATORS.items() if row.probability != PROBABILITY]
+    return ", ".join([*own, f"else {PROBABILITY}"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ import json
 import pkgutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, SOURCES, VARIANTS, RuleRow, listed, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, SOURCES, VARIANTS, RuleRow, listed, probabilities, rules_of
 from aecompress.spec.fields import RunSpec
 from tests import commands, toys
 
@@ -107,6 +108,15 @@ def test_the_facts_of_a_toy_row_are_those_that_a_spec_is_checked_by(tmp_path: Pa
     ):
         refused = commands.aecompress("prune", *WORDS, *words, "-o", tmp_path / "other")
         assert refused.returncode == 2 and fault in refused.stderr, refused.stderr
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_toy_operator_has_its_own_probability(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for probability in (0.5, 0.25):
+        monkeypatch.setitem(OPERATORS, "order", replace(toys.ORDER, probability=probability))
+        done = commands.aecompress("spec", *WORDS[:-1], "--schedule", "fixed", "--set", "prune.drive=probability")
+        assert f"\nprobability = {probability}" in done.stdout, done.stderr
+        assert probabilities() == f"0.1 for variance, {'' if probability == 0.5 else '0.25 for order, '}else 0.5"
 
 
 @pytest.mark.usefixtures("rows")

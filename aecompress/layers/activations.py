@@ -7,7 +7,6 @@ names of all three equal, and equal to those of :mod:`aecompress.layers.names`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +23,18 @@ class Activation(NamedTuple):
     """``value(pre)`` in NumPy; ``emit(draft, name, source, result)`` writes its nodes under the prefix ``name``."""
 
     value: Callable[[Values], Any]
+    op: str
+    """The ONNX operator that it is read from; empty: none is."""
     emit: Callable[[Draft, str, str, str], None]
 
 
-def one_node(op: str, attributes: dict[str, Any], draft: Draft, name: str, source: str, result: str) -> None:
-    """Write an activation that ONNX has as one operator."""
-    draft.add(op, [source], result, name=name, **attributes)
+def of_one_node(value: Callable[[Values], Any], op: str, **attributes: Any) -> Activation:
+    """Return an activation that ONNX has as one operator at every opset."""
+
+    def emit(draft: Draft, name: str, source: str, result: str) -> None:
+        draft.add(op, [source], result, name=name, **attributes)
+
+    return Activation(value, op, emit)
 
 
 def nothing(draft: Draft, name: str, source: str, result: str) -> None:
@@ -55,12 +60,12 @@ def gelu(draft: Draft, name: str, source: str, result: str) -> None:
 
 IDENTITY = "identity"
 ACTIVATIONS: dict[str, Activation] = {
-    IDENTITY: Activation(lambda x: x, nothing),
-    "relu": Activation(lambda x: np.maximum(x, 0), partial(one_node, "Relu", {})),
-    "leaky-relu": Activation(lambda x: np.where(x > 0, x, 0.01 * x), partial(one_node, "LeakyRelu", {"alpha": 0.01})),
-    "gelu": Activation(lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))), gelu),
-    "tanh": Activation(np.tanh, partial(one_node, "Tanh", {})),
-    "sigmoid": Activation(expit, partial(one_node, "Sigmoid", {})),
+    IDENTITY: Activation(lambda x: x, "", nothing),
+    "relu": of_one_node(lambda x: np.maximum(x, 0), "Relu"),
+    "leaky-relu": of_one_node(lambda x: np.where(x > 0, x, 0.01 * x), "LeakyRelu", alpha=0.01),
+    "gelu": Activation(lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))), "Gelu", gelu),
+    "tanh": of_one_node(np.tanh, "Tanh"),
+    "sigmoid": of_one_node(expit, "Sigmoid"),
 }
 
 

@@ -60,14 +60,15 @@ def _sparsity_for_bytes(spec: RunSpec, net: Autoencoder, lowest: float) -> float
     """Return the lowest sparsity, ``lowest`` or above, at which the smallest file has at most budget.max_bytes."""
     limit, units = spec.budget.max_bytes, spec.prune.granularity == "unit"
 
-    def fits(sparsity: float, variants: tuple[str, ...] = spec.export.variants) -> bool:
-        export = spec.export.model_copy(update={"variants": variants})
+    def fits(sparsity: float, export: ExportSpec = spec.export) -> bool:
         return bytes_at(sparsity, net.encoder, net.decoder, export, units=units) <= limit
 
     high = _highest_sparsity(spec, net)
     if not fits(high):
-        smaller = [name for name, row in VARIANTS.items() if row.smaller and fits(high, (name,))]
-        cure = f"choose --variants {smaller[0]}" if smaller else "allow more"
+        opset, values = spec.export.opset, spec.export.values
+        smaller = (ExportSpec(opset=opset, values=values, variants=(name,)) for name in VARIANTS)
+        cures = [f"choose --variants {export.variants[0]}" for export in smaller if fits(high, export)]
+        cure = next(iter(cures), "allow more")
         raise SpecError(f"budget.max_bytes = {limit}: not even {high:.1%} zeros bring this network there; {cure}")
     if fits(lowest):
         return lowest

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aecompress import plugins
 from aecompress.layers.names import ActivationName, HiddenActivationName
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
@@ -184,7 +184,7 @@ class PruneSpec(_Part):
     target_sparsity: Auto | Sparsity = Field(
         "auto", description="share of all weights and biases that are zero at the end; auto: 0.8"
     )
-    probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
+    probability: Auto | Share = Field("auto", description=f"p of the schedules; auto: {probabilities()}")
     granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
     masks: Literal["fixed", "free"] = Field(
         "fixed", description="fixed: pruned weights stay pruned; free: training may change them again, as published"

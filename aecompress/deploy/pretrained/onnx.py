@@ -19,7 +19,7 @@ from aecompress.layers.activations import ACTIVATIONS
 
 Constants = Mapping[str, NDArray[Any]]
 """Stored tensors by name."""
-ACTIVATION_OPS = {"Relu": "relu", "Gelu": "gelu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky-relu"}
+ACTIVATION_OPS = {activation.op: name for name, activation in ACTIVATIONS.items() if activation.op}
 ARITHMETIC = {"Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add}
 """The operators that exporters write GELU with."""
 LONGEST_GELU = 5

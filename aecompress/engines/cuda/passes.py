@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import Work
-from aecompress.engines.cuda.records import Batches, Cells, Net, home_of, rule_of
+from aecompress.engines.cuda.records import ACTIVATIONS, Batches, Cells, Net, home_of, rule_of
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.training import Training, steps_per_generation
 from aecompress.errors import DeviceError
@@ -19,7 +19,6 @@ from aecompress.population.stats import ActivationStats
 
 WIDEST, LARGEST_BATCH, MOST_PARTS = 64, 64, 64
 """Units of a layer between the ends, rows of a batch, blocks of a cell."""
-ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
 STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
 PLAIN, SHORT = "ieee", "tf32x3"

@@ -18,6 +18,9 @@ from torch import Tensor
 from aecompress.engines.training import Training
 from aecompress.population.state import Population
 
+ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
+"""Those that :mod:`aecompress.engines.cuda.pieces` has: their gradient follows from what they give."""
+
 
 class Cells(NamedTuple):
     """Individuals and what training changes of them."""

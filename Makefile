@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all campaign check hooks dist format fixture screenshots clean
+.PHONY: demo test test-all campaign lint check hooks dist format fixture screenshots clean
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aecompress needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -32,12 +32,13 @@ test-all: .venv/installed-dev
 campaign: .venv/installed-dev
 	$(BIN)/python -m tests.campaign --cases 1000
 
-check: .venv/installed-dev
+lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test
 
 # Format, lint, types and import floors before each commit.
 hooks: .venv/installed-dev

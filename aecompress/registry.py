@@ -1,4 +1,4 @@
-"""What a spec can name: evolution rules, operators, schedules, variants. A new one is its function and one row here.
+"""What a spec can name: data, evolution rules, operators, schedules, variants. A new one is its code and one row here.
 
 A row has the facts that the rest of the package needs, and names its code as an entry point does, ``module:name``.
 :func:`pkgutil.resolve_name` imports it when a run needs it, so that neither ``--help`` nor the check of a spec imports
@@ -10,6 +10,77 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+FILE = ":FILE"
+"""How the usage of a source ends whose argument is a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """A source of rows that is named instead of being a file of a known ending."""
+
+    usage: str
+    """How it is written; what follows its first colon is its argument."""
+    read: str
+    """Its function, from a :class:`aecompress.data.base.Request` to a :class:`aecompress.data.base.Raw`; it raises
+    DataError that begins with the source."""
+    kind: str = "aecompress.data.arrays:ROWS"
+    """What its rows are kept as, and what is done with them, a :class:`aecompress.data.kinds.Kind`."""
+    about: str = ""
+    """What the help adds to the usage."""
+    own_splits: bool = False
+    """Whether it brings its own three splits."""
+
+
+SOURCES: dict[str, SourceRow] = {
+    "digits": SourceRow(usage="digits", read="aecompress.data.sources.digits:read_digits"),
+    "binary-clusters": SourceRow(
+        usage="binary-clusters:CxRxD", read="aecompress.data.sources.clusters:read_clusters", own_splits=True
+    ),
+    "interactions": SourceRow(
+        usage="interactions" + FILE,
+        read="aecompress.data.sources.interactions:read_interactions",
+        kind="aecompress.data.interactions:INTERACTIONS",
+        about="(CSV of user,item pairs)",
+    ),
+    "-": SourceRow(usage="-", read="aecompress.data.sources.stdin:read_stdin", about="for stdin"),
+}
+"""Sources by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatRow:
+    """A format of files of rows."""
+
+    parse: str
+    """Its function: (name for messages, file, what to take) -> rows ``[N, ...]``; it raises DataError that begins with
+    the name."""
+    keys: bool = False
+    """A file holds several arrays, one of which a key chooses."""
+    columns: bool = False
+    """Columns can be chosen."""
+
+
+FORMATS: dict[str, FormatRow] = {
+    ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),
+    ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
+    ".csv": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
+    ".csv.gz": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
+}
+"""Formats by the ending of a file's name."""
+
+
+def find_source(source: str) -> SourceRow | None:
+    """Return the row of a source that is named; None where ``source`` is a file."""
+    name, colon, _ = source.partition(":")
+    row = SOURCES.get(name)
+    return row if row is not None and (not colon or ":" in row.usage) else None
+
+
+def data_usage() -> str:
+    """Return how data are named, for the help: each source, then a file of each format."""
+    files = (f"FILE{ending}" + (":key" if row.keys else "") for ending, row in FORMATS.items())
+    return ", ".join([*(f"{row.usage} {row.about}".rstrip() for row in SOURCES.values()), *files])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +150,8 @@ RULES: dict[str, RuleRow] = {
 
 Level = Literal["weight", "unit"]
 Needs = Literal["nothing", "stats", "guide", "rows"]
+PROBABILITY = 0.5
+"""p of the schedules, where neither a spec nor the operator's row has another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +166,8 @@ class OperatorRow:
     """What is collected for it: activation statistics, guide rows, training rows."""
     published: str = ""
     """Its function from evidence to masks in the form of the paper, which a probability drives; empty: it has none."""
+    probability: float = PROBABILITY
+    """p of the schedules, where a spec has none."""
 
 
 OPERATORS: dict[str, OperatorRow] = {
@@ -109,6 +184,7 @@ OPERATORS: dict[str, OperatorRow] = {
         level="unit",
         needs="stats",
         published="aecompress.evolve.operators:variance_published",
+        probability=0.1,
     ),
     "conjunctive": OperatorRow(
         score="aecompress.evolve.operators:conjunctive",
@@ -117,6 +193,17 @@ OPERATORS: dict[str, OperatorRow] = {
         published="aecompress.evolve.operators:conjunctive_published",
     ),
 }
+
+
+def probability_of(operator: str) -> float:
+    """Return p of the schedules for an operator, which may be a plug-in's."""
+    return OPERATORS[operator].probability if operator in OPERATORS else PROBABILITY
+
+
+def probabilities() -> str:
+    """Return p of each operator in words: ``0.1 for variance, else 0.5``."""
+    own = [f"{row.probability} for {name}" for name, row in OPERATORS.items() if row.probability != PROBABILITY]
+    return ", ".join([*own, f"else {PROBABILITY}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +236,16 @@ class VariantRow:
     """Its function, a :data:`aecompress.deploy.variants.Writer`."""
     opset: int = 1
     """The first opset that has its operators."""
+    smaller: str = ""
+    """Of one with a smaller autoencoder file: its function from a chain and export.values to a
+    :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""
 
 
 VARIANTS: dict[str, VariantRow] = {
-    "packed": VariantRow(write="aecompress.deploy.variants:packed", opset=18),
-    "fp16": VariantRow(write="aecompress.deploy.variants:fp16"),
+    "packed": VariantRow(
+        write="aecompress.deploy.variants:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+    ),
+    "fp16": VariantRow(write="aecompress.deploy.variants:fp16", smaller="aecompress.deploy.graph:halves"),
     "int8": VariantRow(write="aecompress.deploy.variants:int8"),
     "scorer": VariantRow(write="aecompress.deploy.variants:scorer"),
     "sparse": VariantRow(write="aecompress.deploy.variants:sparse"),

@@ -43,9 +43,10 @@ def refused(operator: str, granularity: str, drive: str) -> str:
     return "has no published form" if drive == "probability" and operator_of(operator).published is None else ""
 
 
-def test_the_table_has_every_operator() -> None:
+def test_what_is_refused_follows_from_the_rows() -> None:
     table = [(o, g, d) for o in OPERATORS for g in ("weight", "unit") for d in DRIVES]
-    assert len(table) == 56 and sum(bool(refused(*line)) for line in table) == 11
+    without = sum(not row.published for row in OPERATORS.values())
+    assert sum(bool(refused(*line)) for line in table) == without + len(OPERATORS)
 
 
 @pytest.mark.parametrize("drive", DRIVES)

@@ -7,11 +7,12 @@ import json
 import pkgutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, listed, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, SOURCES, VARIANTS, RuleRow, listed, probabilities, rules_of
 from aecompress.spec.fields import RunSpec
 from tests import commands, toys
 
@@ -25,7 +26,14 @@ def test_a_rule_names_a_function_of_the_contract(rule: RuleRow) -> None:
 
 REFERENCES = {
     f"{row} {role}": reference
-    for table, role in ((OPERATORS, "score"), (OPERATORS, "published"), (SCHEDULES, "build"), (VARIANTS, "write"))
+    for table, role in (
+        (SOURCES, "read"),
+        (OPERATORS, "score"),
+        (OPERATORS, "published"),
+        (SCHEDULES, "build"),
+        (VARIANTS, "write"),
+        (VARIANTS, "smaller"),
+    )
     for row, facts in table.items()
     if (reference := getattr(facts, role))
 }
@@ -81,6 +89,10 @@ def test_a_toy_operator_rise_and_variant_are_one_row_each_and_carry_out_a_run(tm
     whole = log[-1]["parameters"]
     assert sparsity == [[pytest.approx(round(share * whole) / whole)] for share in (0.125, 0.25, 0.375, 0.5)]
     assert "encoder.0" in (tmp_path / "run" / "model" / "layers.txt").read_text()
+    files = {event["file"]: event["path"] for event in log if event["event"] == "saved"}
+    assert files["layers"] == "model/layers.txt"
+    again = commands.aecompress("prune", "--resume", tmp_path / "run", "--quiet", "--json")
+    assert files == {file["kind"]: f"model/{Path(file['path']).name}" for file in json.loads(again.stdout)["files"]}
     assert "layers.txt names" in (tmp_path / "run" / "model" / "verification.json").read_text()
 
 
@@ -96,6 +108,15 @@ def test_the_facts_of_a_toy_row_are_those_that_a_spec_is_checked_by(tmp_path: Pa
     ):
         refused = commands.aecompress("prune", *WORDS, *words, "-o", tmp_path / "other")
         assert refused.returncode == 2 and fault in refused.stderr, refused.stderr
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_toy_operator_has_its_own_probability(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for probability in (0.5, 0.25):
+        monkeypatch.setitem(OPERATORS, "order", replace(toys.ORDER, probability=probability))
+        done = commands.aecompress("spec", *WORDS[:-1], "--schedule", "fixed", "--set", "prune.drive=probability")
+        assert f"\nprobability = {probability}" in done.stdout, done.stderr
+        assert probabilities() == f"0.1 for variance, {'' if probability == 0.5 else '0.25 for order, '}else 0.5"
 
 
 @pytest.mark.usefixtures("rows")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aecompress.flags import FLAGS, SWITCH, Flag, parsed
+from aecompress.registry import data_usage
 
 if TYPE_CHECKING:
     from aecompress.spec.resolve import Resolved
@@ -21,7 +22,7 @@ _SOURCE = Annotated[
     str | None,
     typer.Argument(
         metavar="DATA",
-        help="digits, binary-clusters:CxRxD, FILE.npy, FILE.npz:key, FILE.csv(.gz), - for stdin. \\[default: digits]",
+        help=f"{data_usage()}. \\[default: digits]",
         show_default=False,
     ),
 ]

@@ -37,7 +37,7 @@ class Request:
     """The rows to load, and how to split and scale them."""
 
     source: str = "digits"
-    """A name of :data:`~aecompress.data.sources.registry.SOURCES`, or ``FILE[:key]``."""
+    """A name of :data:`~aecompress.registry.SOURCES`, or ``FILE[:key]``."""
     key: str = ""
     columns: str = ""
     header: str = "auto"

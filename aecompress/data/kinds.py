@@ -1,6 +1,6 @@
 """What a kind of data is: how its rows are split, scaled, described and measured.
 
-The kinds are those that the rows of :data:`aecompress.data.sources.registry.SOURCES` name.
+The kinds are those that the rows of :data:`aecompress.registry.SOURCES` name.
 """
 
 from __future__ import annotations

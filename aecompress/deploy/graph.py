@@ -75,6 +75,11 @@ def gemm(store: Store) -> Product:
     return write
 
 
+def halves(chain: Chain, values: str) -> Product:
+    """Return the float32 product of tensors stored as float16, whatever the ``chain`` and export.values."""
+    return gemm(half)
+
+
 @dataclass(frozen=True)
 class Affine:
     """The scaling of rows: ``(raw - offset) / divisor``, each a number or one per input."""

@@ -24,7 +24,7 @@ from onnx.reference import ReferenceEvaluator
 from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
-from aecompress.deploy.graph import Draft, Store
+from aecompress.deploy.graph import Draft, Product, Store, gemm
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import input_shape, load, outputs, session
 from aecompress.digests import check_listed, read_sums
@@ -210,6 +210,11 @@ def pack_all(chain: Chain, values: str, grids: Mapping[str, Grid] | None = None)
 def stored(forms: Mapping[str, Packed]) -> Store:
     """Store each tensor in the form it has there."""
     return lambda draft, name, tensor: write(draft, name, forms[name])
+
+
+def about_packed(chain: Chain, values: str) -> Product:
+    """Return the product of the packed tensors of ``chain``; export.values chosen by their loss count as int8."""
+    return gemm(stored(pack_all(chain, "int8" if values == "smallest" else values)))
 
 
 def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:

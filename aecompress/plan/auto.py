@@ -17,6 +17,7 @@ from aecompress.plan.engine import choose_engine, workload_of
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
+from aecompress.registry import probability_of
 from aecompress.spec.fields import FIELDS, LossName, RunSpec, regrowth_possible, rule_facts, rule_of
 from aecompress.spec.resolve import Resolved
 from aecompress.spec.rules import contradictions, dominance_possible
@@ -209,7 +210,7 @@ RECIPE: tuple[Row, ...] = (
     Row(
         "prune.probability",
         ("prune.operator",),
-        lambda draft, facts, net: (0.1 if draft.prune.operator == "variance" else 0.5, FROM_DATA),
+        lambda draft, facts, net: (probability_of(draft.prune.operator), FROM_DATA),
     ),
     Row("prune.regrowth", (*_REGROWTH, "prune.granularity"), _regrowth),
     Row("prune.regrowth_end", (), lambda draft, facts, net: (0.75, FROM_DATA)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import pkgutil
 from collections.abc import Mapping
 
 import numpy as np
 
 from aecompress import rng
-from aecompress.deploy import graph, pack
+from aecompress.deploy import graph
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import chain_of, compact
 from aecompress.errors import SpecError
@@ -16,6 +17,7 @@ from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.units import columns_of, rows_of
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.registry import VARIANTS
 from aecompress.spec.fields import ExportSpec, RunSpec
 
 METADATA_BYTES = 200
@@ -58,12 +60,15 @@ def _sparsity_for_bytes(spec: RunSpec, net: Autoencoder, lowest: float) -> float
     """Return the lowest sparsity, ``lowest`` or above, at which the smallest file has at most budget.max_bytes."""
     limit, units = spec.budget.max_bytes, spec.prune.granularity == "unit"
 
-    def fits(sparsity: float) -> bool:
-        return bytes_at(sparsity, net.encoder, net.decoder, spec.export, units=units) <= limit
+    def fits(sparsity: float, export: ExportSpec = spec.export) -> bool:
+        return bytes_at(sparsity, net.encoder, net.decoder, export, units=units) <= limit
 
     high = _highest_sparsity(spec, net)
     if not fits(high):
-        cure = "choose --variants packed" if "packed" not in spec.export.variants else "allow more"
+        opset, values = spec.export.opset, spec.export.values
+        smaller = (ExportSpec(opset=opset, values=values, variants=(name,)) for name in VARIANTS)
+        cures = [f"choose --variants {export.variants[0]}" for export in smaller if fits(high, export)]
+        cure = next(iter(cures), "allow more")
         raise SpecError(f"budget.max_bytes = {limit}: not met even at a sparsity of {high:.1%}; {cure}")
     if fits(lowest):
         return lowest
@@ -100,13 +105,10 @@ def bytes_at(
 def file_bytes(
     layers: tuple[BoundLayer, ...], tensors: Mapping[str, Floats], opset: int, variants: tuple[str, ...], values: str
 ) -> int:
-    """Return about the bytes of the smallest autoencoder file; packed values chosen by their loss count as int8."""
+    """Return about the bytes of the smallest autoencoder file, plain or of a variant."""
     chain = compact(chain_of(layers, tensors))
-    products = [graph.gemm(graph.plain)]
-    if "fp16" in variants:
-        products.append(graph.gemm(graph.half))
-    if "packed" in variants:
-        products.append(graph.gemm(pack.stored(pack.pack_all(chain, "int8" if values == "smallest" else values))))
+    smaller = [VARIANTS[name].smaller for name in variants if VARIANTS[name].smaller]
+    products = [graph.gemm(graph.plain), *(pkgutil.resolve_name(name)(chain, values) for name in smaller)]
     files = [graph.build(chain, "autoencoder", opset, {}, product=product) for product in products]
     return min(len(file.SerializeToString()) for file in files) + METADATA_BYTES
 

@@ -26,22 +26,11 @@ REPORT_FILES = {"verification": "verification.json", "card": "README.md", "check
 """File names by kind, besides those of variants, which stand between the two."""
 
 
-SPARSE = "model.sparse.safetensors"
-"""The variant whose kind is not its name."""
-
-
-def files_in(model: Path) -> dict[str, Path]:
-    """Return the listed files of a model folder by kind, those of variants between the others."""
+def files_in(model: Path, variants: dict[str, str]) -> dict[str, Path]:
+    """Return the listed files of a model folder by kind, ``variants`` (kind -> name) between the others."""
     listed = {*read_sums(model), SUMS}
-    known = MODEL_FILES | REPORT_FILES
-    variants = sorted(listed - set(known.values()))
-    kinds = MODEL_FILES | {kind_of(name): name for name in variants} | REPORT_FILES
+    kinds = MODEL_FILES | variants | REPORT_FILES
     return {kind: model / name for kind, name in kinds.items() if name in listed}
-
-
-def kind_of(name: str) -> str:
-    """Return the kind of a variant's file: ``autoencoder-packed`` of ``autoencoder.packed.onnx``."""
-    return "sparse-weights" if name == SPARSE else name.removesuffix(".onnx").replace(".", "-")
 
 
 def held(run: Path, log: Sequence[Event]) -> list[Event]:
@@ -65,12 +54,13 @@ def held(run: Path, log: Sequence[Event]) -> list[Event]:
             max_difference=float(report["max_difference"]),
             tolerance=report["tolerance"],
         )
+        files = files_in(model, report["files"])
     except (KeyError, TypeError, ValueError) as fault:
         raise DataError(f"{model}: lacks {quoted(fault)}; remove the folder and export the model again") from fault
     others = [event for event in log if not isinstance(event, Saved | Verified | Finished)]
     saved = [
         Saved(at=end.at, file=kind, path=str(path.relative_to(run)), bytes=path.stat().st_size)
-        for kind, path in files_in(model).items()
+        for kind, path in files.items()
     ]
     return [*others, verified, *saved, end]
 

@@ -195,7 +195,11 @@ def verified(
         )
         outcome = variants.write(folder, export.variants, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
-    report = verification.to_json() | {"variant_loss": export.variant_loss, "notes": outcome.notes}
+    report = verification.to_json() | {
+        "variant_loss": export.variant_loss,
+        "files": outcome.files,
+        "notes": outcome.notes,
+    }
     path = folder / "verification.json" if verification.passed else run / "verification-failed.json"
     write_text(path, json.dumps(report, indent=1) + "\n")
     if not verification.passed:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aecompress import plugins
 from aecompress.layers.names import ActivationName, HiddenActivationName
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, rules_of
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
 
@@ -49,11 +49,7 @@ class _Part(BaseModel):
 class DataSpec(_Part):
     """Where the rows come from and how they are split and scaled."""
 
-    source: str = Field(
-        "digits",
-        description="digits, binary-clusters:CxRxD, a .npy, .npz[:key], .csv or .csv.gz file, - for stdin, or "
-        "interactions:FILE, a CSV file of user,item pairs",
-    )
+    source: str = Field("digits", description=data_usage())
     key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
     columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
     header: Literal["auto", "yes", "no"] = Field(
@@ -188,7 +184,7 @@ class PruneSpec(_Part):
     target_sparsity: Auto | Sparsity = Field(
         "auto", description="share of all weights and biases that are zero at the end; auto: 0.8"
     )
-    probability: Auto | Share = Field("auto", description="p of the schedules; auto: 0.1 for variance, else 0.5")
+    probability: Auto | Share = Field("auto", description=f"p of the schedules; auto: {probabilities()}")
     granularity: Literal["weight", "unit"] = Field("weight", description="prune single weights or whole hidden units")
     masks: Literal["fixed", "free"] = Field(
         "fixed", description="fixed: pruned weights stay pruned; free: training may change them again, as published"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, listed
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, find_source, listed
 from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
 
 
@@ -401,7 +401,7 @@ IGNORED: tuple[Ignored, ...] = (
     ),
     Ignored(
         ("data.split",),
-        lambda spec: spec.data.source.startswith("binary-clusters"),
+        lambda spec: (source := find_source(spec.data.source)) is not None and source.own_splits,
         "{data.source} brings its own three splits; leave it out",
         {"data.source": "binary-clusters:4x10x30"},
     ),

@@ -9,7 +9,7 @@ import numpy as np
 from aecompress.data.arrays import ROWS
 from aecompress.data.base import Array, Raw, Request, Splits
 from aecompress.data.chosen import Chosen
-from aecompress.data.sources.registry import Source
+from aecompress.registry import SourceRow
 
 
 def read_ordered(request: Request) -> Raw[Array]:
@@ -29,15 +29,12 @@ def drift(net: object, weights: object, rows: Array, seed: int, poll: object) ->
     return {"drift": float(np.abs(rows[-1] - rows[0]).max())}
 
 
-ROW = Source(
-    "ordered:FILE",
-    read_ordered,
-    dataclasses.replace(
-        ROWS,
-        name="ordered",
-        split=split_ordered,
-        metrics="tests.data.ordered:drift",
-        only={"val": ("",), "test": ("",)},
-        why_only="ordered rows are cut where the shares end",
-    ),
+ORDERED = dataclasses.replace(
+    ROWS,
+    name="ordered",
+    split=split_ordered,
+    metrics="tests.data.ordered:drift",
+    only={"val": ("",), "test": ("",)},
+    why_only="ordered rows are cut where the shares end",
 )
+ROW = SourceRow(usage="ordered:FILE", read="tests.data.ordered:read_ordered", kind="tests.data.ordered:ORDERED")

@@ -16,9 +16,10 @@ from aecompress.data.base import Request
 from aecompress.data.dataset import load, write_npz
 from aecompress.data.describe import describe
 from aecompress.data.kinds import check_installed
-from aecompress.data.sources.registry import SOURCES
+from aecompress.data.sources.registry import kind_of
 from aecompress.data.sparse import few
 from aecompress.errors import DataError
+from aecompress.registry import SOURCES
 from aecompress.spec.fields import DataSpec
 from tests.commands import aecompress
 from tests.data import ordered
@@ -26,7 +27,7 @@ from tests.data.test_interactions import SMALL
 
 EXAMPLES = {"rows": "digits", "interactions": f"interactions:{SMALL}"}
 """A source of each kind: a new kind needs one here."""
-KINDS = {row.kind.name: row.kind for row in SOURCES.values()}
+KINDS = {kind.name: kind for kind in (kind_of(name) for name in SOURCES)}
 
 
 def test_every_kind_has_a_source_and_an_example_here() -> None:

@@ -1,6 +1,13 @@
-"""The choice of an int8 file, from times that are given. The files themselves are tested with the package."""
+"""Every variant of the registry, written, verified and listed; the choice of an int8 file, from times that are given.
+
+What the files hold is tested with the package.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +16,43 @@ from aecompress.deploy.latency import Times
 from aecompress.deploy.quantize import METHODS
 from aecompress.deploy.variants import faster_method
 from aecompress.intervals import BUSY
+from aecompress.registry import VARIANTS
+from tests.commands import aecompress
 
 BOTH = ["static", "dynamic"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("variants") / "run"
+    words = ["binary-clusters:2x5x20", "--mode", "canonical", "--epochs", "2", "--quiet"]
+    done = aecompress("prune", *words, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def printed(*words: object) -> list[dict[str, Any]]:
+    """Return the files that a command prints."""
+    done = aecompress(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    files: list[dict[str, Any]] = json.loads(done.stdout)["files"]
+    return [file | {"path": Path(file["path"]).name} for file in files]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_written_verified_and_listed_under_its_kinds(finished: Path, name: str) -> None:
+    model = finished / "model"
+    plain = {"encoder.onnx", "decoder.onnx", "autoencoder.onnx", "model.safetensors", "rows.safetensors"}
+    files = printed("export", finished, "--variants", name)
+    added = {path.name for path in model.iterdir() if path.suffix in (".onnx", ".safetensors")} - plain
+    assert added <= {file["path"] for file in files}
+    notes = json.loads((model / "verification.json").read_text())["notes"]
+    assert added or "not kept" in " ".join(notes)
+    for path in sorted(added):
+        if path.endswith(".onnx"):
+            done = aecompress("verify", model / path, model)
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert printed("prune", "--resume", finished, "--quiet") == files
 
 
 def times(*gains: float, noise: float = 0.001) -> Times:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +19,7 @@ from aecompress.api.load import load
 from aecompress.deploy import compact, graph, reference, verify
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
-from aecompress.engines.cuda import records
+from aecompress.engines.cuda import records as on_cuda
 from aecompress.engines.numba import activations as compiled
 from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, per_unit, removed_units
 from aecompress.layers import activations, kinds
@@ -298,4 +299,12 @@ def test_every_table_of_activations_has_the_same_names() -> None:
     names = set(activations.ACTIVATIONS)
     assert names == set(nets.ACTIVATIONS) == set(compiled.ACTIVATIONS) == set(get_args(ActivationName))
     assert set(get_args(HiddenActivationName)) < names
-    assert set(records.ACTIVATIONS) < names
+
+
+def test_the_kernels_have_a_branch_both_ways_for_each_activation_of_their_list() -> None:
+    ours = set(on_cuda.ACTIVATIONS)
+    assert ours < set(activations.ACTIVATIONS)
+    source = Path(on_cuda.__file__).with_name("pieces.py").read_text()  # to import it takes triton
+    for function in ("activated", "activation_backward"):
+        body = source.partition(f"def {function}(")[2].partition("\n\n\n")[0]
+        assert {*re.findall(r'NAME == "([^"]+)":', body), "identity"} == ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, RunError, SpecError
 from aecompress.plan.budget import bytes_at, likeness, rising_budgets
 from aecompress.plan.network import network_of
+from aecompress.registry import VARIANTS
 from aecompress.runs.job import Job, prepare, prepare_resume
 from aecompress.runs.run import run
 from aecompress.spec.fields import ExportSpec, ModelSpec
@@ -100,7 +102,7 @@ def test_training_goes_on_from_the_model(trained: tuple[Path, nn.Module, Path], 
         ({"model__init": "m.pt", "train__epochs": 0, "prune__operator": "variance"}, SpecError, "no training to watch"),
         ({"budget__max_params": 100, "prune__operator": "none"}, SpecError, "met by pruning to a target"),
         ({"budget__min_sparsity": 0.5}, SpecError, "give that too"),
-        ({"budget__max_bytes": 1000}, SpecError, "--variants packed"),
+        ({"budget__max_bytes": 1750}, SpecError, "choose --variants packed"),
         ({"budget__max_bytes": 100, "export__variants": ["packed"]}, SpecError, "allow more"),
     ],
 )
@@ -132,6 +134,23 @@ def test_a_likeness_has_the_share_of_zeros(units: bool) -> None:
     zeros = sum(int((tensor == 0).sum()) for name, tensor in tensors.items() if name.endswith("weight"))
     weights = sum(tensor.size for name, tensor in tensors.items() if name.endswith("weight"))
     assert zeros / weights == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_smaller_variant_counts_and_is_offered_by_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(VARIANTS, "thin", replace(VARIANTS["packed"], opset=1))
+    monkeypatch.delitem(VARIANTS, "packed")
+    net = network_of(ModelSpec(hidden=(64,), latent=16, latent_activation="identity", output="sigmoid"), (100,))
+    plain, thin = (
+        bytes_at(0.5, net.encoder, net.decoder, ExportSpec(variants=variants), units=False)
+        for variants in ((), ("thin",))
+    )
+    assert thin < 0.5 * plain
+    with pytest.raises(SpecError, match="choose --variants thin"):
+        job(tmp_path / "run", budget__max_bytes=1750)
+    with pytest.raises(SpecError, match="allow more"):
+        job(tmp_path / "run", budget__max_bytes=100)
 
 
 def test_most_parameters_is_met_to_the_weight(tmp_path: Path) -> None:

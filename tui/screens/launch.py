@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, Select, Static
 
 from aecompress.errors import printable
+from aecompress.registry import data_usage
 from aecompress.steering import new_folder
 
 from .. import process
@@ -39,7 +40,7 @@ class LaunchScreen(Screen[None]):
         with VerticalScroll(id="form"):
             with Horizontal(classes="line"):
                 yield Label("data")
-                yield Input("digits", placeholder="digits, binary-clusters:CxRxD, FILE.npy, FILE.csv", id="data")
+                yield Input("digits", placeholder=data_usage(), id="data")
             with Horizontal(classes="line"):
                 yield Label("preset")
                 yield Select([(name, name) for name in PRESET_NAMES], value="default", allow_blank=False, id="preset")

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from aecompress.cli.main import app
 from aecompress.data.base import Part, Request
 from aecompress.data.dataset import load
-from aecompress.data.sources.formats import FORMATS, Format, file_and_key, read_array
+from aecompress.data.sources.formats import file_and_key, read_array
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.errors import DataError
+from aecompress.registry import FORMATS, FormatRow
 from tests.data.sources.files import ROWS, folder, npy, npz, truncated, written, zipped
 
 
@@ -181,7 +182,7 @@ def test_a_new_format_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     arguments = ["data", str(path), "--json"]
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 2 and "not a data source; name a .npy, .npz, .csv or .csv.gz file" in refused.stderr
-    monkeypatch.setitem(FORMATS, ".bits", Format(parse_bits))
+    monkeypatch.setitem(FORMATS, ".bits", FormatRow(parse="tests.data.sources.test_formats:parse_bits"))
     described = json.loads(CliRunner().invoke(app, arguments).stdout)
     assert (described["name"], described["inputs"], described["values"]) == ("rows", 4, "0/1")
     assert load(Request(source=str(path), split=(1, 0, 0))).train[:3].tolist() == [

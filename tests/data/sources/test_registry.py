@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from aecompress.data.arrays import ROWS
 from aecompress.data.base import Array, Raw, Request
 from aecompress.data.dataset import load
-from aecompress.data.sources.registry import SOURCES, Source, file_of, find_source, kind_of, read
+from aecompress.data.sources.registry import file_of, kind_of, read
 from aecompress.errors import DataError
+from aecompress.registry import FORMATS, SOURCES, SourceRow, data_usage, find_source
+from tests.commands import aecompress
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -17,7 +22,7 @@ def test_a_source_is_found_by_its_name(name: str) -> None:
     row = SOURCES[name]
     assert row.usage.partition(":")[0] == name
     assert find_source(row.usage) is find_source(name) is row
-    assert kind_of(row.usage) is row.kind
+    assert kind_of(row.usage) is pkgutil.resolve_name(row.kind)
     other = f"{name}s:x"
     assert find_source(other) is None and kind_of(other) is ROWS
 
@@ -39,11 +44,33 @@ def test_built_in_sets_have_no_parts(name: str) -> None:
             read(Request(source=name, **part))
 
 
-def test_a_new_source_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_ramp(request: Request) -> Raw[Array]:
-        count = int(request.source.partition(":")[2])
-        return Raw(name="ramp", train=np.arange(2.0 * count).reshape(count, 2))
+def read_ramp(request: Request) -> Raw[Array]:
+    """Return rows that count up."""
+    count = int(request.source.partition(":")[2])
+    return Raw(name="ramp", train=np.arange(2.0 * count).reshape(count, 2))
 
-    monkeypatch.setitem(SOURCES, "ramp", Source("ramp:N", read_ramp))
+
+RAMP = SourceRow(usage="ramp:N", read="tests.data.sources.test_registry:read_ramp")
+
+
+def test_a_new_source_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "ramp", RAMP)
     dataset = load(Request(source="ramp:5", split=(1, 0, 0), scaling="none"))
     assert (dataset.name, dataset.kind, dataset.train[:, 0].tolist()) == ("ramp", ROWS, [0, 2, 4, 6, 8])
+
+
+def test_a_new_source_that_brings_its_splits_says_so_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    for own_splits in (False, True):
+        monkeypatch.setitem(SOURCES, "ramp", replace(RAMP, own_splits=own_splits))
+        done = aecompress("spec", "ramp:20", "--split", "0.5,0.25,0.25")
+        assert (done.returncode == 2) == own_splits
+        assert ("ramp:20 brings its own three splits" in done.stderr) == own_splits
+    file = aecompress("spec", "binary-clusters.csv", "--split", "0.5,0.25,0.25")
+    assert file.stderr == "aecompress: binary-clusters.csv: no such file; check the path\n"
+
+
+def test_the_help_names_every_source_and_format() -> None:
+    usage = data_usage()
+    assert all(row.usage in usage for row in SOURCES.values()) and all(f"FILE{ending}" in usage for ending in FORMATS)
+    shown = " ".join(aecompress("spec", "--help").stdout.replace("│", " ").split())
+    assert usage.replace("-", "") in shown.replace("-", "").replace("- ", "")

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pkgutil
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -23,12 +24,14 @@ _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 CACHED_WORDS = 1 << 14
 """Words of a draw that are made at once on a CPU."""
-FUSED: dict[str, Callable[[int, Tensor, int, torch.dtype], Tensor | None]] = {}
-"""By type of device: draws in one launch, where it has them; engines enter theirs.
-
-``(key, cells [P], size, int64 or float32)`` to words or uniform numbers ``[P, size]``, the same as here, or None.
-"""
+Fused = Callable[[int, Tensor, int, torch.dtype], Tensor | None]
+"""``(key, cells [P], size, int64 or float32)`` to words or uniform numbers ``[P, size]``, the same as here, or None."""
+FUSED: dict[str, str] = {"cuda": "aecompress.engines.cuda.available:fused_draws"}
+"""By type of device: the :data:`Fused` that draws in one launch, ``module:name``; imported by the first draw there."""
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+_resolved: Callable[[str], Fused] = cache(pkgutil.resolve_name)
 
 
 @lru_cache(maxsize=256)
@@ -85,7 +88,7 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
 def _fused(key: int, cells: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> Tensor | None:
     """Draw in one launch, where the device has it."""
     fused = FUSED.get(cells.device.type)
-    found = None if fused is None else fused(key, cells, math.prod(shape), kind)
+    found = None if fused is None else _resolved(fused)(key, cells, math.prod(shape), kind)
     return None if found is None else found.view(cells.shape[0], *shape)
 
 

@@ -245,9 +245,9 @@ def one_generation(bench: Bench, name: str) -> None:
     places = [(str(bench.device), "auto"), ("cpu", "on"), ("cpu", "off")][: PLACES.get(name, 3) if bench.gpu else 3]
     for device, compile in places:
         job = job_of(preset, {**fields, "device": device, "compile": compile})
-        plan, rows = job.plan, rows_of(job.spec, job.dataset, job.device)
+        plan, rows = job.plan, rows_of(job.sampling, job.dataset, job.device)
         torch.set_num_threads(plan.blocks.threads or len(os.sched_getaffinity(0)))
-        population = first_population(job.spec, job.net, job.dataset, job.device)
+        population = first_population(job.first, job.net, job.dataset, job.device)
         population.generation = plan.training.generations // 3
         plan.engine.prepare(lambda: None)
         make = functools.partial(generation, plan, population, rows, lambda: None)
@@ -294,8 +294,8 @@ def memory(bench: Bench) -> None:
         "train.epochs": 10, "train.batch": 64, "prune.target_sparsity": 0.5, "device": str(bench.device),
     }  # fmt: skip
     job = job_of("default", fields if bench.gpu else fields | TINY | {"model.hidden": [16], "model.latent": 4})
-    plan, rows = job.plan, rows_of(job.spec, job.dataset, job.device)
-    population = first_population(job.spec, job.net, job.dataset, job.device)
+    plan, rows = job.plan, rows_of(job.sampling, job.dataset, job.device)
+    population = first_population(job.first, job.net, job.dataset, job.device)
     population.generation = 4
     count = population.weights.numel()
     work = Work(

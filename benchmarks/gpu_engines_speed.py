@@ -160,10 +160,10 @@ def trial(bench: Bench) -> None:
     fields = CLUSTERS if bench.gpu else {**CLUSTERS, "data.source": "binary-clusters:2x5x20", "evolve.cells": 4}
     for preset in ("paper-coevo-sync", "paper-coevo"):
         job = job_of(preset, {**fields, "device": str(bench.device), "compile": "off"})
-        rows = rows_of(job.spec, job.dataset, job.device)
+        rows = rows_of(job.sampling, job.dataset, job.device)
         for name in (PASSES, GRAPHS):
             mine = with_engine(job, name)
-            population = first_population(job.spec, job.net, job.dataset, job.device)
+            population = first_population(job.first, job.net, job.dataset, job.device)
             population.generation = mine.plan.training.generations // 3
             make = functools.partial(generation, mine.plan, population, rows, lambda: None)
             try:

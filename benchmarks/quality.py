@@ -29,11 +29,10 @@ import torch
 from sklearn.decomposition import PCA
 
 from aecompress.data.dataset import Dataset
-from aecompress.engines.eager import layer_zeros
 from aecompress.engines.workers import no_denormals
 from aecompress.evolve.archive import archive
 from aecompress.evolve.generation import generation
-from aecompress.nets.autoencoder import reconstruction_loss
+from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
 from aecompress.nets.layers import forward
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
@@ -105,8 +104,8 @@ def evolved(flags: dict[str, Any], seed: int) -> tuple[Job, Any, Any, tuple[floa
     job = prepare(resolve(requested), NEVER)
     threads = torch.get_num_threads()
     torch.set_num_threads(job.plan.blocks.threads or threads)
-    rows = rows_of(job.spec, job.dataset, job.device)
-    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
+    rows = rows_of(job.sampling, job.dataset, job.device)
+    population = first_population(job.first, job.net, job.dataset, job.device)
     job.plan.engine.prepare(lambda: None)
     start = time.perf_counter()
     with no_denormals():

@@ -63,8 +63,8 @@ def trained(job: Job, plan: Plan, averaged: float) -> torch.Tensor:
     Args:
         averaged: share of the generations that the mean is of; 0: the last one alone.
     """
-    rows = rows_of(job.spec, job.dataset, job.device)
-    population = first_population(job.spec, job.net, job.dataset, job.device)
+    rows = rows_of(job.sampling, job.dataset, job.device)
+    population = first_population(job.first, job.net, job.dataset, job.device)
     plan.engine.prepare(lambda: None)
     torch.set_num_threads(plan.blocks.threads or torch.get_num_threads())
     generations, kept = plan.training.generations, []
@@ -83,7 +83,7 @@ def losses(work: dict[str, Any], path: str, value: Any, seed: int) -> tuple[floa
     factor = flags.pop("train.batch", ("", 1.0))[1]
     job = prepare(resolve(flags), NEVER)
     if factor != 1:
-        flags["train.batch"] = ("benchmark", int(job.spec.train.batch * factor))
+        flags["train.batch"] = ("benchmark", int(job.plan.training.batch * factor))
         job = prepare(resolve(flags), NEVER)
     plan = raised(job.plan, value) if path.startswith("(rate") else job.plan
     weights = trained(job, plan, value if path.startswith("(weights") else 0.0)

@@ -109,6 +109,22 @@ def test_a_file_keeps_to_the_sizes_and_the_vocabulary(path: Path) -> None:
     assert not words
 
 
+CARRIED_OUT = [path for path in (ROOT / "aecompress/runs").glob("*.py") if path.name != "job.py"]
+
+
+@pytest.mark.parametrize("path", CARRIED_OUT, ids=lambda path: path.name)
+def test_configuration_ends_in_the_job_of_a_run(path: Path) -> None:
+    assert "trip.py" in {each.name for each in CARRIED_OUT}
+    read = [node.lineno for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if reads_a_spec(node)]
+    assert not read, f"{path.name} reads fields of a spec in lines {read}; give the job what it needs"
+
+
+def reads_a_spec(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "spec") or (
+        isinstance(node, ast.Name) and node.id in ("spec", "RunSpec")
+    )
+
+
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").rglob("*.md")),

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import aecompress
 from aecompress import plugins
 from aecompress.deploy.checkpoint import load_model, save_model
+from aecompress.deploy.reference import reconstruct
 from aecompress.errors import DataError, SpecError
 from aecompress.events import Finished
 from aecompress.evolve.operators import operator_of
@@ -92,6 +95,9 @@ def test_a_run_has_a_layer_kind_of_a_plug_in(tmp_path: Path) -> None:
     assert [layer.kind for layer in model.layers] == ["shift", "dense", "dense"]
     config = json.loads((tmp_path / "r" / "model" / "config.json").read_text())
     assert config["encoder"][0] == {"in": 30, **SHIFT, "activation": "relu"}
+    rows = np.random.default_rng(0).random((5, 30), dtype=np.float32)
+    given = aecompress.load(tmp_path / "r")(torch.from_numpy(rows)).detach()
+    np.testing.assert_allclose(given, reconstruct(model, rows)[1], rtol=1e-4, atol=1e-5)
     assert model.zeros == round(0.4 * model.parameters)
 
 
@@ -108,6 +114,7 @@ def test_our_own_layer_kinds_are_not_replaced() -> None:
         ({"kind": "missing"}, "layer 0: kind = 'missing': example_plugin_that_is_not_there:X cannot be loaded"),
         ({"kind": "nothing"}, "layer 0: kind = 'nothing': its package brings 'not an operator', .* no layer kind"),
         ({"kind": "renamed"}, "layer 0: kind = 'renamed': .* no layer kind of that name; ask its author"),
+        ({"kind": "thawed"}, "layer 0: kind = 'thawed': .*Thawed'>, which is not a frozen dataclass; ask its author"),
         ({"kind": "swirl"}, "layer 0: kind = 'swirl': choose one of dense, lame, missing, nothing, renamed, shift"),
         ({"kind": "shift"}, "layer 0: a shift layer needs 'by', a list of whole numbers; add it"),
         ({"kind": "shift", "by": 2}, "layer 0: by = 2: a shift layer takes a list of whole numbers there; correct it"),
@@ -133,7 +140,7 @@ def test_a_model_of_a_kind_that_is_not_installed_is_refused_by_its_name(
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(PACKAGE))
         job = prepare(spec_of(SHIFT))
-        row = first_population(job.spec, job.net, job.dataset, job.device).weights[0]
+        row = first_population(job.first, job.net, job.dataset, job.device).weights[0]
         save_model(tmp_path, model_of(job, row, {}))
     with pytest.raises(DataError, match=r"kind = 'shift': choose one of dense"):
         load_model(tmp_path)

@@ -26,7 +26,7 @@ from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL, Ratio, milliseconds_text
 from aecompress.machine import gib, memory_bytes
 from aecompress.parsing import quoted
-from aecompress.polling import Poll
+from aecompress.polling import Poll, no_poll
 
 BATCHES = (1, 16, 64, 256)
 LOADS = 3
@@ -84,7 +84,7 @@ def bench_files(
     batches: Sequence[int] = BATCHES,
     threads: Sequence[int] = (1, 0),
     seconds: float = 0.2,
-    poll: Poll = lambda: None,
+    poll: Poll = no_poll,
 ) -> list[Benched]:
     """Load and call every file, the files taking turns, and compare each with the first one.
 

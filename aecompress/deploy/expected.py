@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine
 from aecompress.layers.base import Shape
+from aecompress.polling import Poll, no_poll
 
 PROBES = 64
 
@@ -40,7 +41,7 @@ Expectations = Mapping[str, Sequence[Expected]]
 """By part."""
 
 
-def expectations(model: Model, rows: Floats, poll: Callable[[], None] = lambda: None) -> dict[str, list[Expected]]:
+def expectations(model: Model, rows: Floats, poll: Poll = no_poll) -> dict[str, list[Expected]]:
     """Return what the reference gives for scaled ``rows`` ``[N, *shape]`` and for random probes."""
     found: dict[str, list[Expected]] = {part: [] for part in PARTS}
     for name, given in (("rows", rows), ("probes", probes(rows, model.shape))):

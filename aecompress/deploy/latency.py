@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aecompress import rng
 from aecompress.intervals import Ratio
-from aecompress.polling import Poll
+from aecompress.polling import Poll, no_poll
 
 Times = NDArray[np.float64]
 """Median seconds of a call in each turn, ``[rounds, files]``."""
@@ -64,7 +64,7 @@ def values_beyond(count: int) -> int:
     return heads
 
 
-def take_turns(calls: Sequence[Callable[[], float]], seconds: float, poll: Poll = lambda: None) -> Times:
+def take_turns(calls: Sequence[Callable[[], float]], seconds: float, poll: Poll = no_poll) -> Times:
     """Call each in turns until the ratios to the first are known well, or their time is spent.
 
     All have the same number of calls in a turn, so that those that are equally fast are treated alike.

@@ -159,7 +159,9 @@ def encode(tensor: Floats, index: str, values: str, grid: Grid | None = None) ->
     symbols = to_gaps(places, LONGEST[index]) if index in LONGEST else np.zeros(0, np.uint8)
     if index in LONGEST:
         arrays["index"] = nibbles(symbols) if index == "gaps4" else symbols
-    return Packed(tensor.shape, index, values, arrays, len(places), len(symbols))
+    return Packed(
+        shape=tensor.shape, places=index, values=values, arrays=arrays, stored=len(places), symbols=len(symbols)
+    )
 
 
 def codebook_of(flat: Floats) -> Floats:

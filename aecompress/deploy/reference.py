@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.layers.activations import ACTIVATIONS
 from aecompress.layers.base import BoundLayer
+from aecompress.polling import Poll, no_poll
 
 Doubles = NDArray[np.float64]
 CHUNK_VALUES = 1 << 22
@@ -37,7 +38,7 @@ def run(
     tensors: Mapping[str, Floats],
     rows: Floats | Doubles,
     dtype: type[np.floating[Any]] = np.float64,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
 ) -> Doubles:
     """Compute the output on ``rows`` ``[N, *given]`` in ``dtype``; ``poll``, called often, may raise to stop."""
     cast = [
@@ -66,7 +67,7 @@ def reconstruct(
     model: Model,
     rows: Floats,
     dtype: type[np.floating[Any]] = np.float64,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
 ) -> tuple[Doubles, Doubles]:
     """Return latent codes and reconstructions of ``rows`` ``[N, *shape]``, computed in ``dtype``."""
     latent = run(model.encoder, model.tensors, rows, dtype, poll)

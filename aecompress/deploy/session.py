@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.reading import read_onnx
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
+from aecompress.polling import Poll, no_poll
 
 SMALL_BATCH_ROWS = 1024
 """Rows that the small batches are tried on."""
@@ -103,9 +103,7 @@ def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> l
     return found
 
 
-def attempt(
-    runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
-) -> Floats | str:
+def attempt(runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Poll = no_poll) -> Floats | str:
     """Run the model on all ``rows`` ``[N, in]``, ``batch`` rows a call: its output, or how it fails.
 
     Args:
@@ -123,7 +121,7 @@ def attempt(
 
 
 def run_batches(
-    path: Path, runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Callable[[], None] = lambda: None
+    path: Path, runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll: Poll = no_poll
 ) -> Floats:
     """Return what :func:`attempt` gives of a file that passed its checks.
 

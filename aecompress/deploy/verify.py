@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -24,6 +24,7 @@ from aecompress.digests import check_listed
 from aecompress.errors import DataError
 from aecompress.files import read_own
 from aecompress.parsing import parse_json, quoted
+from aecompress.polling import Poll, no_poll
 
 TOLERANCE = 1e-5
 """Allowed difference by default."""
@@ -141,7 +142,7 @@ def verify_file(
     model: Model,
     expected: Expectations,
     tolerance: float,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
     wanted: str | None = None,
 ) -> list[Check]:
     """Compare one ONNX file with what ``model`` is ``expected`` to give.
@@ -180,7 +181,7 @@ def rounded_file(
     path: Path,
     expected: Expectations,
     tolerance: float,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
     wanted: str | None = None,
 ) -> list[Check]:
     """Check a file in rounded arithmetic: valid, loadable, named, shaped, and the same wherever it runs."""
@@ -218,7 +219,7 @@ def everywhere(
     runner: onnxruntime.InferenceSession,
     case: Expected,
     tolerance: float,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
 ) -> list[Check]:
     """Check for the same values at every level of graph optimisation and in onnx's evaluator, on a few rows."""
     rows = case.fed[:FEW_ROWS]
@@ -245,7 +246,7 @@ def everywhere(
     return [*checks, compare(name, evaluated, usual.astype(np.float64), tolerance, case.noise)]
 
 
-def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Callable[[], None] = lambda: None) -> float:
+def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Poll = no_poll) -> float:
     """Return the mean loss of reconstructing scaled ``rows`` ``[N, *shape]`` with a file as a part of the model.
 
     The parts that the file is not are computed by the reference.
@@ -309,7 +310,7 @@ def verify_set(
     losses: Mapping[str, float],
     loss_tolerance: float,
     *,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
     expected: Expectations | None = None,
 ) -> Verification:
     """Verify the three files of a model folder on ``rows`` and against the training side's ``losses``.
@@ -347,7 +348,7 @@ def verify_set(
     return Verification(tuple(checks), tolerance)
 
 
-def _given(path: Path, rows: Floats, poll: Callable[[], None]) -> Floats:
+def _given(path: Path, rows: Floats, poll: Poll) -> Floats:
     return run_batches(path, session(path, 1), rows, LARGEST_BATCH, poll)
 
 

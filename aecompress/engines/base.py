@@ -65,7 +65,7 @@ class Work:
     steps: range
     """Which batches of the pass; a pass may be cut in parts."""
     poll: Poll
-    """Called before every piece of the work, which may be a batch, some of them or a whole launch."""
+    """Called at least once, and before each part that cannot be stopped: a batch, or as many as take a moment."""
 
     @property
     def cells(self) -> Tensor:
@@ -121,6 +121,15 @@ class Runner(Protocol):
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, in place; return what the layers gave on the batch before it."""
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return the bytes of its own buffers, beside those that every engine needs (:mod:`aecompress.plan.device`).
+
+        Args:
+            parameters: of all individuals together.
+            value: bytes of one of them.
+            moments: Adam's, for each of them.
+        """
 
 
 class Engine(Runner, Protocol):

@@ -71,3 +71,13 @@ class CudaGraphs:
         """Make one update of some pairs, as the eager engine does."""
         with rounding(work.training):
             return eager.train_pairs(work)
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return the bytes of the graphs' buffers: weights, moments, masks, a gradient and masks as numbers.
+
+        Those of a ring's waves are held beside each other, but no more than some bytes of them.
+        """
+        from aecompress.engines.cuda.graphs import HELD, HELD_BYTES
+
+        block = parameters * (value * (3 + moments) + 1)
+        return max(block, min(HELD * block, HELD_BYTES))

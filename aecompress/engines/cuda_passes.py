@@ -74,3 +74,7 @@ class CudaPasses:
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
         return eager.train_pairs(work)
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return 0: it has no large buffers of its own."""
+        return 0

@@ -13,14 +13,21 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from aecompress import rng
 from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
 from aecompress.engines.cuda.costs import eager_seconds
-from aecompress.engines.training import Training, draw_noise, rounding, step_size, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, gradient, reconstruction_loss
+from aecompress.engines.training import (
+    Training,
+    batch_of,
+    draw_noise,
+    rounding,
+    row_order,
+    step_size,
+    steps_per_generation,
+)
+from aecompress.nets.autoencoder import Autoencoder, gradient, layer_zeros, reconstruction_loss
 from aecompress.nets.layers import Trace
-from aecompress.nets.rows import RowSet, gather
+from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 
@@ -110,10 +117,10 @@ def train(work: Work, update: Update = masked_update, gradient: Gradient = gradi
     generation, rows = block.generation, work.rows
     loss = training.loss(generation)
     count = steps_per_generation(rows.shape[0], training.batch)
-    order = rng.permutation(training.seed, "batches", generation, work.cells, 0, rows.shape[0])
+    order = row_order(training, generation, work.cells, rows)
     for step in work.steps:
         work.poll()
-        batch = gather(rows, order[:, step * training.batch : (step + 1) * training.batch])  # [P, B, D]
+        batch = batch_of(training, rows, order, step)  # [P, B, D]
         noise = draw_noise(net, training, generation, work.cells, step, batch)
         trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss=loss)
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
@@ -159,16 +166,6 @@ def evaluate(
         for part in parts
     ]
     return Evaluation(losses, layer_zeros(net, weights, cells))
-
-
-def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = EVALUATED_CELLS) -> Tensor:
-    """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``."""
-    found = []
-    for group in torch.split(weights, cells):
-        zero = (group[:, : net.model_size] == 0).view(torch.uint8)
-        parts = torch.split(zero, net.layer_sizes, dim=1)
-        found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
-    return torch.cat(found)
 
 
 STEP_SECONDS = 3e-4
@@ -228,3 +225,7 @@ class Eager:
         """Make one update of some pairs: :func:`train_pairs`."""
         with rounding(work.training):
             return train_pairs(work)
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return 0: it has no large buffers of its own."""
+        return 0

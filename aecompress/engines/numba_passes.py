@@ -75,3 +75,7 @@ class NumbaPasses:
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
         return eager.train_pairs(work)
+
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return 0: it has no large buffers of its own."""
+        return 0

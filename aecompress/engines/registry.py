@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from aecompress import rng
 from aecompress.engines.base import Engine
-from aecompress.engines.cuda.available import fused_draws
 from aecompress.engines.cuda_graphs import CudaGraphs
 from aecompress.engines.cuda_passes import CudaPasses
 from aecompress.engines.eager import Eager
@@ -18,4 +16,3 @@ ENGINES: dict[str, Engine] = {
     "cuda-graphs": CudaGraphs(),
     "cuda-passes": CudaPasses(),
 }
-rng.FUSED["cuda"] = fused_draws

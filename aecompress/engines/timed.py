@@ -81,6 +81,10 @@ class Timed:
         with self.clock(TRAINING):
             return self.engine.train_pairs(work)
 
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return the bytes of the engine beneath."""
+        return self.engine.scratch_bytes(parameters, value, moments)
+
 
 def timed(engine: Runner, clock: Callable[[str], AbstractContextManager[None]]) -> Runner:
     """Return the engine with its time added to ``clock``, for example a :class:`Clock`."""

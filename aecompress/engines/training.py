@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.rows import RowSet, gather
 from aecompress.population.state import Population
 
 Rate = Callable[[float], float]
@@ -67,6 +68,20 @@ def rounding(training: Training) -> Iterator[None]:
 def steps_per_generation(rows: int, batch: int) -> int:
     """Return the batches of one pass over ``rows`` training rows; the last batch may be smaller."""
     return -(-rows // batch)
+
+
+def row_order(training: Training, generation: int, keys: Tensor, rows: RowSet) -> Tensor:
+    """Draw the order in which each of K passes over ``rows`` ``[N, D]`` takes them, int64 ``[K, N]``.
+
+    Args:
+        keys: int64 ``[K]``: the cells of the passes, or the numbers of their pairs.
+    """
+    return rng.permutation(training.seed, "batches", generation, keys, 0, rows.shape[0])
+
+
+def batch_of(training: Training, rows: RowSet, order: Tensor, step: int) -> Tensor:
+    """Return batch ``step`` of passes in ``order`` ``[K, N]`` over ``rows`` ``[N, D]``: dense ``[K, B, D]``."""
+    return gather(rows, order[:, step * training.batch : (step + 1) * training.batch])
 
 
 def step_size(training: Training, step: int, steps: int) -> tuple[float, float]:

@@ -40,6 +40,10 @@ class Untrained:
         """Refuse: rules that train pairs are ways of training."""
         raise NotImplementedError("a run without training trains no pairs")
 
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        """Return 0: it trains nothing."""
+        return 0
+
 
 def untrained_blocks(blocks: Blocks, load: Workload) -> Blocks:
     """Return an engine's blocks for a run without training, in which the cores have no cells to share out."""

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.engines.eager import layer_zeros
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import wanda
 from aecompress.evolve.pruning import Pruning, cut, evidence_of
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.autoencoder import reconstruction_loss
+from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
 from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import picked
 from aecompress.polling import Poll

@@ -14,7 +14,7 @@ from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
 from aecompress.nets.rows import RowSet, gather
-from aecompress.polling import Poll
+from aecompress.polling import Poll, no_poll
 
 
 def selection_batches(plan: Plan, generation: int, cells: Tensor, rows: RowSet) -> Tensor:
@@ -31,7 +31,7 @@ def ring_losses(
     batches: Tensor,
     topology: Topology,
     metric: str,
-    poll: Poll = lambda: None,
+    poll: Poll = no_poll,
 ) -> Tensor:
     """Return the losses of all encoder x decoder pairs in every cell's neighbourhood, ``[P, n, n]``, encoder first.
 
@@ -82,7 +82,7 @@ def neighbour_losses(
     members: Tensor,
     batches: Tensor,
     metric: str,
-    poll: Poll = lambda: None,
+    poll: Poll = no_poll,
 ) -> Tensor:
     """Return the losses of all encoder x decoder pairs in K neighbourhoods, ``[K, n, n]``, encoder first.
 

@@ -25,11 +25,18 @@ class Activation(NamedTuple):
 
     value: Callable[[Values], Any]
     emit: Callable[[Draft, str, str, str], None]
+    op: str = ""
+    """The ONNX operator that is the activation, by which files from elsewhere are read; "" where there is none."""
 
 
 def one_node(op: str, attributes: dict[str, Any], draft: Draft, name: str, source: str, result: str) -> None:
     """Write an activation that ONNX has as one operator."""
     draft.add(op, [source], result, name=name, **attributes)
+
+
+def operator(op: str, value: Callable[[Values], Any], **attributes: Any) -> Activation:
+    """Return the activation that every opset of ONNX has as the operator ``op``."""
+    return Activation(value, partial(one_node, op, attributes), op)
 
 
 def nothing(draft: Draft, name: str, source: str, result: str) -> None:
@@ -56,11 +63,11 @@ def gelu(draft: Draft, name: str, source: str, result: str) -> None:
 IDENTITY = "identity"
 ACTIVATIONS: dict[str, Activation] = {
     IDENTITY: Activation(lambda x: x, nothing),
-    "relu": Activation(lambda x: np.maximum(x, 0), partial(one_node, "Relu", {})),
-    "leaky-relu": Activation(lambda x: np.where(x > 0, x, 0.01 * x), partial(one_node, "LeakyRelu", {"alpha": 0.01})),
-    "gelu": Activation(lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))), gelu),
-    "tanh": Activation(np.tanh, partial(one_node, "Tanh", {})),
-    "sigmoid": Activation(expit, partial(one_node, "Sigmoid", {})),
+    "relu": operator("Relu", lambda x: np.maximum(x, 0)),
+    "leaky-relu": operator("LeakyRelu", lambda x: np.where(x > 0, x, 0.01 * x), alpha=0.01),
+    "gelu": Activation(lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))), gelu, "Gelu"),
+    "tanh": operator("Tanh", np.tanh),
+    "sigmoid": operator("Sigmoid", expit),
 }
 
 

@@ -18,8 +18,6 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.errors import SpecError
-
 Shape = tuple[int, ...]
 """Shape of one row's values, without the batch; where it has several axes, the last one counts units."""
 Values = NDArray[np.floating[Any]]
@@ -219,8 +217,3 @@ def bind(layers: Sequence[Layer], shape: Shape) -> tuple[BoundLayer, ...]:
         chain.append(BoundLayer(layer, shape))
         shape = chain[-1].gives
     return tuple(chain)
-
-
-def mismatch(layer: Layer, of: Shape, wanted: str) -> SpecError:
-    """Return the error of a layer that is given rows of a shape it cannot take."""
-    return SpecError(f"model: layer {layer.name} ({layer.kind}) takes {wanted}, and is given rows of shape {list(of)}")

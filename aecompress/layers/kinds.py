@@ -31,7 +31,16 @@ def kind_of(name: str) -> type[Layer]:
         raise SpecError(
             f"kind = {name!r}: its package brings {found!r}, which is no layer kind of that name; ask its author"
         )
+    if not is_frozen(found):
+        raise SpecError(
+            f"kind = {name!r}: its package brings {found!r}, which is not a frozen dataclass; ask its author"
+        )
     return cast(type[Layer], found)
+
+
+def is_frozen(kind: type) -> bool:
+    """Return whether a dataclass is frozen: networks are the keys of caches, so their layers must not change."""
+    return bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 
 
 def to_json(layer: Layer) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +25,7 @@ from aecompress.nets.layers import (
 )
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
+from aecompress.polling import Poll, no_poll
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def reconstruction_loss(
     weights: Mapping[str, Tensor],
     rows: RowSet,
     metric: str,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = no_poll,
 ) -> Tensor:
     """Return the mean ``metric`` over all ``rows`` ``[N, D]`` of every individual: ``[P]``.
 
@@ -199,6 +200,23 @@ def reconstruction_loss(
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
         total += mean_loss(metric, as_rows(out), part) * (part.shape[0] / rows.shape[0])
     return total
+
+
+COUNTED_CELLS = 16
+"""Cells whose zeros are counted at a time."""
+
+
+def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = COUNTED_CELLS) -> Tensor:
+    """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``.
+
+    Some ``cells`` at a time, so that memory stays bounded.
+    """
+    found = []
+    for group in torch.split(weights, cells):
+        zero = (group[:, : net.model_size] == 0).view(torch.uint8)
+        parts = torch.split(zero, net.layer_sizes, dim=1)
+        found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
+    return torch.cat(found)
 
 
 def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, variational: bool = False) -> Autoencoder:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from aecompress import plugins, rng
@@ -124,10 +124,13 @@ class Kind(NamedTuple):
         forward: ``(layer, weight [P, fan_in, columns], bias [P, 1, columns], below [P, B, *given])`` to the values
             before the activation, ``[P, B, *gives]``.
         backward: :func:`backward_layer` for the kind, by hand; None: autograd does it.
+        module: makes torch's own module of the kind, from rows ``[N, D]`` to rows, with ``weight`` in the layout of
+            ``to_torch`` and ``bias``; None: a model that is loaded has ``forward`` as a module.
     """
 
     forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
     backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Tensor, Tensor, bool], Tensor | None] | None = None
+    module: Callable[[BoundLayer], nn.Module] | None = None
 
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
@@ -149,7 +152,12 @@ def dense_backward(
     return product(delta, weight.transpose(1, 2)).view_as(below) if needed else None
 
 
-KINDS: dict[str, Kind] = {"dense": Kind(dense_forward, dense_backward)}
+def dense_module(layer: BoundLayer) -> nn.Module:
+    """Return ``nn.Linear``."""
+    return nn.Linear(layer.inputs, layer.outputs)
+
+
+KINDS: dict[str, Kind] = {"dense": Kind(dense_forward, dense_backward, dense_module)}
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 
 
@@ -218,12 +226,12 @@ def backward_layer(
         The gradient at its input, where that is ``needed``.
     """
     names = (layer.name + ".weight", layer.name + ".bias")
-    forward_of, by_hand = kind_of(layer)
-    if by_hand is not None:
-        return by_hand(layer, weights[names[0]], gradients, below, delta, needed)
+    kind = kind_of(layer)
+    if kind.backward is not None:
+        return kind.backward(layer, weights[names[0]], gradients, below, delta, needed)
     leaves = [tensor.detach().requires_grad_() for tensor in (weights[names[0]], weights[names[1]], below)]
     with torch.enable_grad():  # the forward pass is computed again
-        pre = forward_of(layer, *leaves)
+        pre = kind.forward(layer, *leaves)
         weight, bias, at_input = torch.autograd.grad(pre, leaves, delta)
     gradients[names[0]].copy_(weight)
     gradients[names[1]].copy_(bias)

@@ -10,30 +10,66 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aecompress.nets.layers import ACTIVATIONS
+from aecompress.layers.base import BoundLayer
+from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
 
-LayerSizes = tuple[int, int, str]
-"""Inputs, outputs, activation."""
+Tensors = Mapping[str, NDArray[np.float32]]
+"""Weights ``[fan_in, columns]`` and biases ``[columns]``, by names such as ``encoder.0.weight``."""
+
+
+class LayerModule(nn.Module):
+    """A layer of a kind without a torch module of its own: the kind's forward pass for a population of one."""
+
+    def __init__(self, layer: BoundLayer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight = nn.Parameter(torch.empty(layer.inputs, layer.outputs))
+        self.bias = nn.Parameter(torch.empty(layer.outputs))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return what the layer gives before its activation, ``[N, D]`` -> ``[N, D']``."""
+        below = as_given(self.layer, rows[None])
+        pre = kind_of(self.layer).forward(self.layer, self.weight[None], self.bias[None, None], below)
+        return as_rows(pre)[0].clone()  # the activation overwrites it, and autograd may need it
+
+
+def module_of(layer: BoundLayer, tensors: Tensors) -> nn.Module:
+    """Return the module of a layer with its weights.
+
+    Raises:
+        SpecError: the layer's kind has no torch side.
+    """
+    weight, bias = (tensors[f"{layer.name}.{name}"] for name in ("weight", "bias"))
+    make = kind_of(layer).module
+    module = LayerModule(layer) if make is None else make(layer)
+    own = weight if make is None else layer.layer.to_torch(layer.given, weight)
+    module.load_state_dict(
+        {name: torch.from_numpy(np.array(tensor)) for name, tensor in (("weight", own), ("bias", bias))}
+    )
+    return module
 
 
 class AutoencoderModule(nn.Module):
-    """Encoder and decoder of ``nn.Linear`` layers; the state dict has the names of ``model.safetensors``."""
+    """Encoder and decoder, a module for each layer: ``nn.Linear`` for dense ones.
+
+    The state dict has the names of ``model.safetensors``, and its tensors where the kind has a torch module of its own.
+    """
 
     offset: Tensor
     divisor: Tensor
 
     def __init__(
         self,
-        encoder: Sequence[LayerSizes],
-        decoder: Sequence[LayerSizes],
-        tensors: Mapping[str, NDArray[np.float32]],
+        encoder: Sequence[BoundLayer],
+        decoder: Sequence[BoundLayer],
+        tensors: Tensors,
         scaling: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList([nn.Linear(inputs, outputs) for inputs, outputs, _ in encoder])
-        self.decoder = nn.ModuleList([nn.Linear(inputs, outputs) for inputs, outputs, _ in decoder])
-        self.activations = [[layer[2] for layer in part] for part in (encoder, decoder)]
-        self.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
+        self.encoder, self.decoder = (
+            nn.ModuleList([module_of(layer, tensors) for layer in part]) for part in (encoder, decoder)
+        )
+        self.activations = [[layer.activation for layer in part] for part in (encoder, decoder)]
         for name in ("offset", "divisor"):
             value = torch.as_tensor(scaling[name], dtype=torch.float32)
             self.register_buffer(name, value, persistent=False)

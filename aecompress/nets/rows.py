@@ -67,7 +67,7 @@ class SparseTensor:
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
         within = torch.arange(int(starts[-1]), device=self.device) - starts[:-1].repeat_interleave(counts)
         places = self.places[self.starts[index].repeat_interleave(counts) + within]
-        return SparseTensor(starts, places, self.inputs, self.dtype, self.longest)
+        return SparseTensor(starts=starts, places=places, inputs=self.inputs, dtype=self.dtype, longest=self.longest)
 
 
 RowSet = Tensor | SparseTensor

@@ -270,21 +270,44 @@ def complete(resolved: Resolved, facts: RunFacts, rows: Sequence[Row] = TABLE) -
         DataError: the pretrained model does not fit the rows.
         SpecError: the spec contradicts itself, or requests what these rows and this network cannot give.
     """
+    return checked(filled(resolved, facts, rows), with_requested(resolved.spec, facts))
+
+
+def filled(resolved: Resolved, facts: RunFacts, rows: Sequence[Row] = TABLE) -> Resolved:
+    """Fill the "auto" fields of ``rows`` by the default recipe, without checking the draft that comes of it.
+
+    Raises:
+        DataError: the pretrained model does not fit the rows.
+        SpecError: layers do not fit together.
+    """
     check_pretrained(resolved.spec, facts)
-    values = flatten(resolved.spec.model_dump())
-    requested = frozenset(path for path, value in values.items() if not _open(path, value))
-    facts = dataclasses.replace(facts, requested=requested)
+    facts = with_requested(resolved.spec, facts)
     draft, sources = resolved.spec, dict(resolved.sources)
     for row in rows:
-        filled = fill(draft, row, facts)
-        if filled is not None:
-            draft, sources[row.field] = with_value(draft, row.field, filled[0]), filled[1]
-    spec = RunSpec.model_validate(draft.model_dump())
+        found = fill(draft, row, facts)
+        if found is not None:
+            draft, sources[row.field] = with_value(draft, row.field, found[0]), found[1]
+    return Resolved(draft, sources)
+
+
+def checked(draft: Resolved, facts: RunFacts) -> Resolved:
+    """Return a filled draft as a complete spec.
+
+    Raises:
+        SpecError: it contradicts itself, or requests what these rows and this network cannot give.
+    """
+    spec = RunSpec.model_validate(draft.spec.model_dump())
     faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
     network_of(spec.model, facts.data.row_shape)
-    return Resolved(spec, sources)
+    return Resolved(spec, draft.sources)
+
+
+def with_requested(spec: RunSpec, facts: RunFacts) -> RunFacts:
+    """Return the facts with the fields that a spec requests: those that are not open to be filled."""
+    values = flatten(spec.model_dump())
+    return dataclasses.replace(facts, requested=frozenset(path for path in values if not _open(path, values[path])))
 
 
 def fill(draft: RunSpec, row: Row, facts: RunFacts) -> Filled:

@@ -122,6 +122,7 @@ def likeness(
         removed = round(share * layer.units) if units and layer.name not in ends else 0
         kept, shape = np.arange(layer.units) >= removed, (layer.outputs, layer.inputs)
         columns = columns_of(layer.matrix, kept)
+        # Drawn a column after another: in the order of the matrix, the sparsity that a budget comes to would change.
         mask = rows_of(layer.matrix, below) & columns if units else (draws.random(shape) >= share).T
         tensors[layer.name + ".weight"] = (draws.standard_normal(shape).T * mask).astype(np.float32)
         tensors[layer.name + ".bias"] = (draws.standard_normal(layer.outputs) * columns).astype(np.float32)

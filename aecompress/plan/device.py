@@ -10,7 +10,6 @@ from importlib.util import find_spec
 import torch
 
 from aecompress.data.dataset import Dataset
-from aecompress.engines.cuda.graphs import HELD, HELD_BYTES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.evolve.base import Plan
 from aecompress.evolve.visit import PRUNED_ON_DEVICE
@@ -105,10 +104,10 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
     individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
     scratch = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.blocks.cells, cells))
+    every = cells * plan.net.layout.size
     if device.type == "cuda":
-        every = cells * plan.net.layout.size
         scratch = max(scratch, PRUNE_BYTES * min(every, max(PRUNED_ON_DEVICE, plan.net.layout.size)))
-        scratch += graph_bytes(every, value, moments) if plan.engine.name == "cuda-graphs" else 0
+    scratch += plan.engine.scratch_bytes(every, value, moments)
     copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
     needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()
@@ -118,12 +117,3 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
             f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
             f"{device} {free.format(gib(available))}; choose smaller layers, fewer cells or fewer rows"
         )
-
-
-def graph_bytes(parameters: int, value: int, moments: int) -> int:
-    """Return the bytes of the graphs' own buffers: weights, moments, masks, a gradient and masks as numbers.
-
-    Those of a ring's waves are held beside each other, but no more than some bytes of them.
-    """
-    block = parameters * (value * (3 + moments) + 1)
-    return max(block, min(HELD * block, HELD_BYTES))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DataError
@@ -27,47 +29,72 @@ MEAN_BIAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 """The output bias under which a network without weights gives the mean row."""
 
 
-def first_population(
-    spec: RunSpec,
-    net: Autoencoder,
-    dataset: Dataset,
-    device: torch.device,
-    init: Mapping[str, np.ndarray] | None = None,
-) -> Population:
-    """Return the individuals before generation 0: drawn, or copies of the model with the tensors ``init``.
+@dataclass(frozen=True)
+class First:
+    """How the individuals before generation 0 are made."""
 
-    Under model.initial = "scaled" a drawn model begins by giving the mean training row, as far as biases can.
+    seed: int
+    cells: int
+    """Individuals of the population."""
+    learning_rate: float
+    has_moments: bool
+    """Whether the optimizer's moments are kept from generation to generation."""
+    dtype: torch.dtype
+    """Number format of the weights."""
+    stats_batch: int
+    """Rows per step that activation statistics are kept for; 0: the operator needs none."""
+    scaled: bool
+    """Whether a drawn model begins by giving the mean training row, as far as biases can."""
+    init: str
+    """The file of the pretrained model that they are copies of; empty: they are drawn."""
+    tensors: Mapping[str, NDArray[np.float32]] | None = None
+    """Of that model by our names, weights ``[in, out]``."""
 
-    Args:
-        init: tensors by our names, weights ``[in, out]``.
+
+def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = None) -> First:
+    """Return how a complete spec begins, with the ``tensors`` of the pretrained model that it names."""
+    needs_stats = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"
+    return First(
+        seed=spec.seed,
+        cells=cells_of(spec),
+        learning_rate=float(spec.train.learning_rate),
+        has_moments=spec.train.optimizer == "adam",
+        dtype=DTYPES[spec.precision],
+        stats_batch=int(spec.train.batch) if needs_stats else 0,
+        scaled=spec.model.initial == "scaled",
+        init=spec.model.init,
+        tensors=tensors,
+    )
+
+
+def first_population(first: First, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
+    """Return the individuals before generation 0: drawn, or copies of a pretrained model.
 
     Raises:
-        DataError: they have other shapes than the network's.
+        DataError: its tensors have other shapes than the network's.
     """
-    scaled = spec.model.initial == "scaled"
-    needs_stats = spec.prune.operator != "none" and operator_of(spec.prune.operator).needs == "stats"
     population = new_population(
         net,
-        cells_of(spec),
-        spec.seed,
-        float(spec.train.learning_rate),
-        spec.train.optimizer == "adam",
+        first.cells,
+        first.seed,
+        first.learning_rate,
+        first.has_moments,
         device,
-        dtype=DTYPES[spec.precision],
-        stats_batch=min(int(spec.train.batch), len(dataset.train)) if needs_stats else 0,
-        gain=3**0.5 if scaled else 1.0,
+        dtype=first.dtype,
+        stats_batch=min(first.stats_batch, len(dataset.train)),
+        gain=3**0.5 if first.scaled else 1.0,
     )
     views = net.layout.views(population.weights)
     last = net.decoder[-1]
     bias = views[last.name + ".bias"]
-    if scaled and last.activation in MEAN_BIAS and bias.shape[-1] == dataset.train.shape[1]:
+    if first.scaled and last.activation in MEAN_BIAS and bias.shape[-1] == dataset.train.shape[1]:
         mean = torch.from_numpy(dataset.train.mean(0, dtype=np.float64))
         bias.copy_(MEAN_BIAS[last.activation](mean))
-    for name, tensor in (init or {}).items():
+    for name, tensor in (first.tensors or {}).items():
         given = np.atleast_2d(tensor)
         if given.shape != views[name].shape[1:]:
             raise DataError(
-                f"{spec.model.init}: {name} has shape {given.shape}, the network's {tuple(views[name].shape[1:])}; "
+                f"{first.init}: {name} has shape {given.shape}, the network's {tuple(views[name].shape[1:])}; "
                 "give the model that the spec describes"
             )
         views[name].copy_(torch.from_numpy(given.copy()))

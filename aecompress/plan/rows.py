@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -18,23 +20,36 @@ SAMPLE_ROWS = 64, 10_000
 """The fewest and the most rows that a generation is evaluated on; between them, a tenth of the rows given."""
 
 
-def rows_of(spec: RunSpec, dataset: Dataset, device: torch.device) -> Rows:
-    """Return the rows that evolution sees, moved to the device once.
+@dataclass(frozen=True)
+class Sampling:
+    """Which rows evolution sees, and in which number format."""
 
-    Guide rows come from the split the spec names, or the nearest one that has rows.
-    """
+    seed: int
+    """Of the samples that a generation is evaluated on."""
+    dtype: torch.dtype
+    guide_split: str
+    """The split that guide rows come from; where it has none, the nearest one that has rows."""
+
+
+def sampling_of(spec: RunSpec) -> Sampling:
+    """Return which rows evolution sees under a complete spec."""
+    return Sampling(seed=spec.seed, dtype=DTYPES[spec.precision], guide_split=spec.prune.guide_split)
+
+
+def rows_of(sampling: Sampling, dataset: Dataset, device: torch.device) -> Rows:
+    """Return the rows that evolution sees, moved to the device once."""
 
     def moved(rows: DataRows) -> RowSet:
-        return on_device(rows, device, DTYPES[spec.precision])
+        return on_device(rows, device, sampling.dtype)
 
     splits = dataset.splits
     train = moved(dataset.train)
-    sample = sampled(train, len(train), spec.seed, "measure-train")
+    sample = sampled(train, len(train), sampling.seed, "measure-train")
     validation, validation_sample = sample, sample
     if "validation" in splits:
         validation = moved(dataset.validation)
-        validation_sample = sampled(validation, len(train) // 2, spec.seed, "measure-validation")
-    guide = moved(dataset.test) if spec.prune.guide_split == "test" and "test" in splits else validation
+        validation_sample = sampled(validation, len(train) // 2, sampling.seed, "measure-validation")
+    guide = moved(dataset.test) if sampling.guide_split == "test" and "test" in splits else validation
     return Rows(train=train, sample=sample, validation=validation, validation_sample=validation_sample, guide=guide)
 
 
@@ -42,7 +57,8 @@ def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSe
     """Return rows as tensors on a device; sparse ones stay sparse."""
     if isinstance(rows, SparseRows):
         starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
-        return SparseTensor(starts, places, rows.inputs, dtype, int(np.diff(rows.starts).max(initial=0)))
+        longest = int(np.diff(rows.starts).max(initial=0))
+        return SparseTensor(starts=starts, places=places, inputs=rows.inputs, dtype=dtype, longest=longest)
     return torch.from_numpy(rows).to(device, dtype)
 
 

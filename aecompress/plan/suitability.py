@@ -79,73 +79,75 @@ _PRETRAINED = RunFacts(
 
 UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
-        "model.init",
-        lambda spec, facts: facts.pretrained is not None and spec.model.family == "variational",
-        "model.init: brings no variance head; choose model.family = 'plain' or 'denoising'",
-        {"model.init": "model.onnx", "model.family": "variational"},
-        _PRETRAINED,
+        field="model.init",
+        broken=lambda spec, facts: facts.pretrained is not None and spec.model.family == "variational",
+        sentence="model.init: brings no variance head; choose model.family = 'plain' or 'denoising'",
+        example={"model.init": "model.onnx", "model.family": "variational"},
+        facts=_PRETRAINED,
     ),
     Unsuitable(
-        "model.encoder",
-        lambda spec, facts: (
+        field="model.encoder",
+        broken=lambda spec, facts: (
             facts.pretrained is not None and spec.model.encoder != pretrained_encoder(spec.model, facts)
         ),
-        "model.encoder: {model.init} has other layers ({pretrained_encoder}); leave it out",
-        {
+        sentence="model.encoder: {model.init} has other layers ({pretrained_encoder}); leave it out",
+        example={
             "model.init": "model.onnx",
             "model.encoder": [{"out": 3}, {"out": 2, "activation": "identity"}],
             "model.decoder": [{"out": 4}, {"out": 8, "activation": "sigmoid"}],
         },
-        _PRETRAINED,
+        facts=_PRETRAINED,
     ),
     Unsuitable(
-        "model.decoder",
-        lambda spec, facts: (
+        field="model.decoder",
+        broken=lambda spec, facts: (
             facts.pretrained is not None and spec.model.decoder != pretrained_decoder(spec.model, facts)
         ),
-        "model.decoder: {model.init} has other layers ({pretrained_decoder}); leave it out",
-        {
+        sentence="model.decoder: {model.init} has other layers ({pretrained_decoder}); leave it out",
+        example={
             "model.init": "model.onnx",
             "model.encoder": [{"out": 4}, {"out": 2, "activation": "identity"}],
             "model.decoder": [{"out": 3}, {"out": 8, "activation": "sigmoid"}],
         },
-        _PRETRAINED,
+        facts=_PRETRAINED,
     ),
     Unsuitable(
-        "model.hidden",
-        lambda spec, facts: facts.pretrained is not None and (spec.model.hidden, spec.model.latent) != ("auto", "auto"),
-        "model.hidden and model.latent: come from model.init; leave them out",
-        {"model.init": "model.onnx", "model.latent": 2},
-        _PRETRAINED,
+        field="model.hidden",
+        broken=lambda spec, facts: (
+            facts.pretrained is not None and (spec.model.hidden, spec.model.latent) != ("auto", "auto")
+        ),
+        sentence="model.hidden and model.latent: come from model.init; leave them out",
+        example={"model.init": "model.onnx", "model.latent": 2},
+        facts=_PRETRAINED,
     ),
     Unsuitable(
-        "model.latent",
-        lambda spec, facts: _latent(spec) > facts.data.inputs,
-        "model.latent = {latent}: the rows have only {inputs} inputs; choose at most {inputs}",
-        {"model.latent": 9},
-        _ROWS,
+        field="model.latent",
+        broken=lambda spec, facts: _latent(spec) > facts.data.inputs,
+        sentence="model.latent = {latent}: the rows have only {inputs} inputs; choose at most {inputs}",
+        example={"model.latent": 9},
+        facts=_ROWS,
     ),
     Unsuitable(
-        "prune.per_generation",
-        lambda spec, facts: int(spec.prune.per_generation) > facts.steps(int(spec.train.batch)),
-        "prune.per_generation = {prune.per_generation}: a pass has {steps} steps; choose at most as many",
-        {"prune.per_generation": 200, "train.batch": 10},
-        _ROWS,
+        field="prune.per_generation",
+        broken=lambda spec, facts: int(spec.prune.per_generation) > facts.steps(int(spec.train.batch)),
+        sentence="prune.per_generation = {prune.per_generation}: a pass has {steps} steps; choose at most as many",
+        example={"prune.per_generation": 200, "train.batch": 10},
+        facts=_ROWS,
     ),
     Unsuitable(
-        "train.loss",
-        lambda spec, facts: spec.train.loss in ("bce", "bce-then-l1") and not facts.data.unit,
-        "train.loss = {train.loss!r}: cross-entropy needs rows in [0, 1]; choose data.scaling = 'minmax' or train.loss "
-        "= 'mse'",
-        {"train.loss": "bce", "model.output": "sigmoid"},
-        _WIDE_ROWS,
+        field="train.loss",
+        broken=lambda spec, facts: spec.train.loss in ("bce", "bce-then-l1") and not facts.data.unit,
+        sentence="train.loss = {train.loss!r}: cross-entropy needs rows in [0, 1]; choose data.scaling = 'minmax' "
+        "or train.loss = 'mse'",
+        example={"train.loss": "bce", "model.output": "sigmoid"},
+        facts=_WIDE_ROWS,
     ),
     Unsuitable(
-        "budget.max_loss_increase",
-        lambda spec, facts: spec.budget.max_loss_increase > 0 and "validation" not in facts.splits,
-        "budget.max_loss_increase = {budget.max_loss_increase}: is kept on validation rows, and there are none; give "
-        "data.split a share for them, or --val",
-        {"budget.max_loss_increase": 0.05},
-        _NO_VALIDATION,
+        field="budget.max_loss_increase",
+        broken=lambda spec, facts: spec.budget.max_loss_increase > 0 and "validation" not in facts.splits,
+        sentence="budget.max_loss_increase = {budget.max_loss_increase}: is kept on validation rows, and there are "
+        "none; give data.split a share for them, or --val",
+        example={"budget.max_loss_increase": 0.05},
+        facts=_NO_VALIDATION,
     ),
 )

@@ -12,22 +12,19 @@ from numpy.typing import NDArray
 
 from aecompress.data.base import Request
 from aecompress.data.chosen import Chosen
-from aecompress.data.dataset import Dataset, load, read_rows
+from aecompress.data.dataset import Dataset, read_rows
 from aecompress.data.scaling import Scaling
-from aecompress.data.sources.formats import read_array
-from aecompress.data.sources.stdin import STDIN
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, OutputError
 from aecompress.files import standing
 from aecompress.plan.budget import file_bytes
-from aecompress.plan.data import request_of
-from aecompress.plan.export import Export, export_of
+from aecompress.plan.export import Export
+from aecompress.polling import no_poll
 from aecompress.runs import folder, front
+from aecompress.runs.job import prepare_export
 from aecompress.runs.metrics import with_metrics
 from aecompress.runs.package import Package, TooLargeError, export_model
 from aecompress.runs.restore import restored
-from aecompress.spec.resolve import resolve
-from aecompress.steering import fingerprint_of
 
 
 def export_again(
@@ -44,24 +41,18 @@ def export_again(
     Raises:
         AecompressError: the run has no model, a flag is wrong, the rows are gone, or a file does not verify.
     """
-    _, status = folder.started_with(run)
-    spec = resolve(flags, file=run / "spec.toml").spec
     if output is not None:
         folder.check_output(output, False)
         if Path.cwd().is_relative_to(output.resolve()):  # it is replaced, and whoever works in it would be nowhere
             raise OutputError(f"{output}: is the working folder, or holds it; name another folder with -o")
-    stdin = read_array(run / "data.npy") if spec.data.source == STDIN else None
-    dataset = load(request_of(spec.data, spec.seed, Path(str(status.get("directory", "")))), stdin)
-    if dataset.fingerprint != fingerprint_of(run, status):
-        raise DataError(f"{spec.data.source}: its rows are not those the run in {run} was trained on; restore them")
-    export = export_of(spec)
+    dataset, export = prepare_export(run, flags)
     if pick is not None:
         return export_picked(run, pick, export, dataset, output, dense)
     where = standing(run / "model")
     if where.is_dir():
-        return export_model(run, load_model(where), dataset, export, lambda: None, final=output, compacted=not dense)
+        return export_model(run, load_model(where), dataset, export, no_poll, final=output, compacted=not dense)
     model, note = restored(run)
-    package = export_model(run, model, dataset, export, lambda: None, final=output, compacted=not dense)
+    package = export_model(run, model, dataset, export, no_poll, final=output, compacted=not dense)
     return replace(package, compared=replace(package.compared, notes=(note, *package.compared.notes)))
 
 
@@ -81,9 +72,7 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
         member = front.pick(members, pick, size_of)
         model, final = with_metrics(load_model(standing(member.path)), export, dataset), output or member.path
         try:
-            return export_model(
-                run, model, dataset, export, lambda: None, final=final, compacted=not dense, most_bytes=most
-            )
+            return export_model(run, model, dataset, export, no_poll, final=final, compacted=not dense, most_bytes=most)
         except TooLargeError as fault:
             sizes[member.path] = fault.size  # more than was estimated: pick again
 

@@ -23,7 +23,6 @@ from aecompress.data.sources.stdin import STDIN
 from aecompress.digests import SUMS, read_sums
 from aecompress.errors import DataError, OutputError, SpecError
 from aecompress.files import append_own, aside, open_own, recover, standing, write_text
-from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import read_toml
 from aecompress.steering import read_status
 
@@ -252,20 +251,3 @@ def own_spec(folder: Path) -> Path:
     if size > LARGEST_SPEC:
         raise DataError(f"{path}: has {size} bytes, more than a run's spec; {cure}")
     return path
-
-
-def started_with(folder: Path) -> tuple[Resolved, dict[str, Any]]:
-    """Return the spec that the run in ``folder`` was started with, and its status.
-
-    Raises:
-        DataError: there is no run, or its ``spec.toml`` cannot be read or was changed since.
-        SpecError: ``spec.toml`` is not a spec.
-    """
-    status = read_status(folder)
-    resolved = resolve(file=own_spec(folder))
-    if resolved.spec.hash != status.get("spec_hash"):
-        raise DataError(
-            f"{folder / 'spec.toml'}: is not the spec that the run was started with, whose hash run.json has; "
-            "restore it, or start another run with `aecompress prune --spec`"
-        )
-    return Resolved(resolved.spec, dict(status.get("sources", resolved.sources))), status

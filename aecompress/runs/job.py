@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.sources.formats import file_and_key, read_array
@@ -22,19 +19,21 @@ from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.auto import complete
+from aecompress.plan.auto import complete, filled
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
+from aecompress.plan.first import First, first_of
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
+from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved
-from aecompress.steering import fingerprint_of, new_folder
+from aecompress.spec.resolve import Resolved, resolve
+from aecompress.steering import fingerprint_of, new_folder, read_status
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,14 @@ class Job:
     """A run that is known to be possible: nothing has been written yet."""
 
     resolved: Resolved
+    """The complete spec, as it is written down; the other fields have what the run needs of it."""
     dataset: Dataset
     net: Autoencoder
     plan: Plan
     goal: Goal
     export: Export
+    first: First
+    sampling: Sampling
     checkpoint_every: int
     """Generations between two checkpoints."""
     device: torch.device
@@ -56,13 +58,11 @@ class Job:
     resumed: bool = False
     moved: str = ""
     """In one sentence, that it is resumed on another device than it was begun on."""
-    init: Mapping[str, NDArray[np.float32]] | None = None
-    """Tensors of the pretrained model to start from, by torch's names."""
 
     @property
-    def spec(self) -> RunSpec:
-        """Return the complete spec."""
-        return self.resolved.spec
+    def values(self) -> dict[str, Any]:
+        """Return the complete spec as plain values, for the first event."""
+        return self.resolved.spec.model_dump(mode="json")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -99,18 +99,61 @@ def prepare_resume(where: Path) -> Job:
     Raises:
         AecompressError: there is no such run, or its data are gone or have changed.
     """
-    resolved, status = folder.started_with(where)
+    resolved, status = started_with(where)
     devices = devices_to_resume(resolved.spec.device)
-    stdin = read_array(where / "data.npy") if resolved.spec.data.source == STDIN else None
-    directory = Path(str(status.get("directory", "")))
-    dataset = load(request_of(resolved.spec.data, resolved.spec.seed, directory), stdin)
-    if dataset.fingerprint != fingerprint_of(where, status):
-        raise DataError(
-            f"{resolved.spec.data.source}: its rows are not those the run in {where} was started with; restore them"
-        )
-    job = _job(resolved, dataset, devices, where, directory, resumed=True)
+    dataset = rows_again(resolved.spec, where, status)
+    job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True)
     check_states(where / "checkpoint", job.identity)
     return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
+
+
+def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Dataset, Export]:
+    """Return the rows of the run in ``run``, and what it exports under other flags.
+
+    Args:
+        flags: dotted path -> (the flag as the user wrote it, value) of export fields.
+
+    Raises:
+        AecompressError: there is no such run, a flag is wrong, or its data are gone or have changed.
+    """
+    _, status = started_with(run)
+    spec = resolve(flags, file=run / "spec.toml").spec
+    return rows_again(spec, run, status), export_of(spec)
+
+
+def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:
+    """Return the spec that the run in ``where`` was started with, and its status.
+
+    Raises:
+        DataError: there is no run, or its ``spec.toml`` cannot be read or was changed since.
+        SpecError: ``spec.toml`` is not a spec.
+    """
+    status = read_status(where)
+    resolved = resolve(file=folder.own_spec(where))
+    if resolved.spec.hash != status.get("spec_hash"):
+        raise DataError(
+            f"{where / 'spec.toml'}: is not the spec that the run was started with, whose hash run.json has; "
+            "restore it, or start another run with `aecompress prune --spec`"
+        )
+    return Resolved(resolved.spec, dict(status.get("sources", resolved.sources))), status
+
+
+def directory_of(status: dict[str, Any]) -> Path:
+    """Return where relative paths of a run's spec start."""
+    return Path(str(status.get("directory", "")))
+
+
+def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
+    """Return the rows that the run in ``where`` was started with.
+
+    Raises:
+        DataError: they are gone or have changed.
+    """
+    stdin = read_array(where / "data.npy") if spec.data.source == STDIN else None
+    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin)
+    if dataset.fingerprint != fingerprint_of(where, status):
+        raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
+    return dataset
 
 
 def _job(
@@ -122,10 +165,10 @@ def _job(
     resumed: bool = False,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
-    init, pretrained = None, None
+    tensors, pretrained = None, None
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)
-        init, pretrained = found.tensors, adopt(found)
+        tensors, pretrained = found.tensors, adopt(found)
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
@@ -142,18 +185,22 @@ def _job(
         plan=plan,
         goal=goal_of(resolved.spec),
         export=export_of(resolved.spec),
+        first=first_of(resolved.spec, tensors),
+        sampling=sampling_of(resolved.spec),
         checkpoint_every=resolved.spec.checkpoint_every,
         device=device,
         folder=where,
         directory=directory,
         resumed=resumed,
-        init=init,
     )
 
 
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
-    """Return the device, of several, on which the run is expected to take the least time."""
-    spec = complete(resolved, facts).spec
+    """Return the device, of several, on which the run is expected to take the least time.
+
+    Of a draft: the complete spec, which depends on the device, is the one that is checked.
+    """
+    spec = filled(resolved, facts).spec
     net = network_of(spec.model, facts.data.row_shape)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 

@@ -14,12 +14,12 @@ from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import few
 from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
-from aecompress.engines.eager import evaluate, layer_zeros
+from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
-from aecompress.nets.autoencoder import Autoencoder, reconstruction_loss
+from aecompress.nets.autoencoder import Autoencoder, layer_zeros, reconstruction_loss
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
-from aecompress.polling import Poll
+from aecompress.polling import Poll, no_poll
 from aecompress.population.state import Population
 from aecompress.registry import RULES
 from aecompress.runs.job import Job
@@ -53,7 +53,7 @@ def with_metrics(model: Model, export: Export, dataset: Dataset) -> Model:
     """Return a saved member of the front with the metrics that do not need the population."""
     net = Autoencoder(model.encoder, model.decoder)
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
-    metrics = split_metrics(net, dataset, export, row, lambda: None)
+    metrics = split_metrics(net, dataset, export, row, no_poll)
     metrics |= detection_metrics(model, dataset, export.metric)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 
@@ -97,7 +97,8 @@ def kind_metrics(
 def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Population, poll: Poll) -> dict[str, float]:
     """Return both counts of ALGORITHMS A7 for the chosen individual and, in a ring, for the cells with their losses.
 
-    ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now.
+    ``capacity`` is the share of the parameters not zero at the last prune, ``nonzero`` the share not zero now. Losses
+    are the eager engine's, whichever one trained, so that how they are rounded depends on the device alone.
     """
     nonzero = 1 - layer_zeros(job.net, population.weights).sum(1) / job.net.model_size
     zeros = int(layer_zeros(job.net, chosen.weights).sum())

@@ -38,7 +38,11 @@ def save_front(job: Job, archive: Archive, poll: Poll) -> None:
 
 
 def front_models(job: Job, archive: Archive, poll: Poll) -> list[Model]:
-    """Return the front's models with their losses on validation and test rows."""
+    """Return the front's models with their losses on validation and test rows.
+
+    On validation rows they are those that filled the front; on test rows they are the eager engine's, whichever one
+    trained.
+    """
     losses = {"validation" if "validation" in job.dataset.splits else "train": archive.losses}
     if "test" in job.dataset.splits:
         test = on_device(job.dataset.test, job.device, archive.members.weights.dtype)

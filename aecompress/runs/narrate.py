@@ -14,7 +14,6 @@ from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
 from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import LOSSES
-from aecompress.plan.counts import cells_of
 from aecompress.population.state import Population
 from aecompress.runs.choose import best_cell
 from aecompress.runs.job import Job
@@ -39,9 +38,9 @@ def started(job: Job) -> events.Started:
         at=time.time(),
         version=events.VERSION,
         run=job.folder.name,
-        spec=job.spec.model_dump(mode="json"),
+        spec=job.values,
         parameters=job.net.model_size,
-        cells=cells_of(job.spec),
+        cells=job.first.cells,
         generations=job.plan.training.generations,
         layers=tuple(layer.name for layer in job.net.layers),
         rows={name: len(part) for name, part in job.dataset.splits.items()},

@@ -40,7 +40,7 @@ def last_population(job: Job) -> tuple[Population, list[str]]:
 
     Without one it is that of before generation 0.
     """
-    population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
+    population = first_population(job.first, job.net, job.dataset, job.device)
     last, arrays, notes = checkpoint.load_state(job.folder / "checkpoint", job.identity)
     if arrays:
         load_tensors(population, {name: torch.from_numpy(array) for name, array in arrays.items()}, last)

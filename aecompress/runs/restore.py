@@ -12,6 +12,7 @@ from aecompress.evolve.archive import Archive, archive
 from aecompress.files import standing
 from aecompress.plan.goal import Goal
 from aecompress.plan.rows import rows_of
+from aecompress.polling import no_poll
 from aecompress.runs.choose import choose
 from aecompress.runs.job import prepare_resume
 from aecompress.runs.metrics import evaluated
@@ -40,15 +41,15 @@ def restored(run: Path) -> tuple[Model, str]:
             raise DataError(
                 f"{run}: has neither a model nor a whole checkpoint; `aecompress prune --resume {run}` carries it out"
             )
-        rows = rows_of(job.spec, job.dataset, job.device)
-        job.plan.engine.prepare(lambda: None)
+        rows = rows_of(job.sampling, job.dataset, job.device)
+        job.plan.engine.prepare(no_poll)
         with no_denormals():
-            front = archive(job.plan, population, rows, lambda: None)
+            front = archive(job.plan, population, rows, no_poll)
         if last < generations:
             job = dataclasses.replace(job, goal=reached(job.goal, front, job.net.model_size))
         elif not standing(run / "front").exists():
-            save_front(job, front, lambda: None)
-        model = evaluated(job, population, rows, front.members, choose(job, population, front), lambda: None)
+            save_front(job, front, no_poll)
+        model = evaluated(job, population, rows, front.members, choose(job, population, front), no_poll)
     return model, f"exported from the checkpoint of epoch {last} of {generations}"
 
 

@@ -38,7 +38,7 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
     """
     clock, began = Clock(), time.perf_counter()
     with clock("setting up"):
-        rows = rows_of(job.spec, job.dataset, job.device)
+        rows = rows_of(job.sampling, job.dataset, job.device)
         start = yield from start_or_resume(job, control, progress)
         job.plan.engine.prepare(control.poll)
     population = start
@@ -68,7 +68,7 @@ def start_or_resume(job: Job, control: Control, progress: Progress) -> Generator
             at=time.time(), generation=population.generation, note="; ".join([*notes, *filter(None, [job.moved])])
         )
     else:
-        population = first_population(job.spec, job.net, job.dataset, job.device, job.init)
+        population = first_population(job.first, job.net, job.dataset, job.device)
     if not job.resumed or not narrate.has_started(job.folder):
         yield narrate.started(job)
     progress.population = population

@@ -260,6 +260,9 @@ class Toy:
     def train_pairs(self, work: PairWork) -> Trace:
         return eager.train_pairs(work)
 
+    def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
+        return 1000 * parameters
+
 
 def test_a_toy_engine_is_one_row_and_carries_out_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = {"data.source": "binary-clusters:2x5x20", "train.epochs": 2, "seed": 3}

@@ -9,9 +9,9 @@ import torch
 
 from aecompress import rng
 from aecompress.engines.registry import ENGINES
-from aecompress.engines.training import walk_rates
+from aecompress.engines.training import batch_of, row_order, steps_per_generation, walk_rates
 from tests.engines.cuda.cases import Case, work_of
-from tests.engines.test_eager import TRAINING, population
+from tests.engines.test_eager import ROWS, TRAINING, population
 
 
 def test_a_walk_adds_one_normal_draw_per_cell_and_generation_within_its_bounds() -> None:
@@ -24,6 +24,14 @@ def test_a_walk_adds_one_normal_draw_per_cell_and_generation_within_its_bounds()
     before = new.learning_rate.clone()
     walk_rates(TRAINING, new)
     assert torch.equal(new.learning_rate, before)
+
+
+def test_the_batches_of_a_pass_have_every_row_once() -> None:
+    order = row_order(TRAINING, 3, torch.tensor([0, 4]), ROWS)
+    assert torch.equal(order, rng.permutation(5, "batches", 3, torch.tensor([0, 4]), 0, 23))
+    batches = [batch_of(TRAINING, ROWS, order, step) for step in range(steps_per_generation(23, 5))]
+    assert [batch.shape for batch in batches] == [(2, 5, 12)] * 4 + [(2, 3, 12)]
+    assert torch.equal(torch.cat(batches, 1), ROWS[order])
 
 
 @pytest.mark.parametrize("name", ["eager", "cuda-graphs"])

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values, mismatch
+from aecompress.errors import SpecError
+from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values
 from aecompress.nets.layers import Kind
 
 
@@ -25,7 +26,9 @@ class Gain:
 
     def shape(self, of: Shape) -> Shape:
         if len(of) != 1:
-            raise mismatch(self, of, "rows of one axis")
+            raise SpecError(
+                f"model: layer {self.name} (gain) takes rows of one axis, and is given rows of shape {list(of)}"
+            )
         return of
 
     def matrix(self, of: Shape) -> Matrix:

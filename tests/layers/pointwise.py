@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values, mismatch
+from aecompress.errors import SpecError
+from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values
 from aecompress.nets.layers import Kind
 
 
@@ -27,7 +28,10 @@ class Pointwise:
 
     def shape(self, of: Shape) -> Shape:
         if len(of) < 2:
-            raise mismatch(self, of, "rows of places and channels")
+            raise SpecError(
+                f"model: layer {self.name} (pointwise) takes rows of places and channels, "
+                f"and is given rows of shape {list(of)}"
+            )
         return (*of[:-1], self.out)
 
     def matrix(self, of: Shape) -> Matrix:

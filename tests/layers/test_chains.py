@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from aecompress.api.load import load
 from aecompress.deploy import verify
 from aecompress.deploy.checkpoint import load_model, save_model
+from aecompress.deploy.reference import reconstruct
 from aecompress.errors import SpecError
 from aecompress.evolve.generation import generation
 from aecompress.layers import kinds
@@ -125,8 +127,8 @@ def test_it_trains_and_its_model_is_saved_loaded_verified_and_begun_from(
         return
     encoder, decoder = written(kind, place)
     job = job_of(source, model__encoder=encoder, model__decoder=decoder, model__family=family)
-    first = first_population(job.spec, job.net, job.dataset, job.device)
-    population, report = generation(job.plan, first, rows_of(job.spec, job.dataset, job.device), lambda: None)
+    first = first_population(job.first, job.net, job.dataset, job.device)
+    population, report = generation(job.plan, first, rows_of(job.sampling, job.dataset, job.device), lambda: None)
     assert bool(report.train_loss.isfinite().all()) and not torch.equal(population.weights, first.weights)
 
     model = model_of(job, population.weights[1], {})
@@ -139,6 +141,9 @@ def test_it_trains_and_its_model_is_saved_loaded_verified_and_begun_from(
         rows = job.dataset.test.reshape(-1, *again.shape)
         verification = verify.verify_set(tmp_path, again, rows, 1e-5, {}, 1e-5)
         assert verification.passed, verification.first_failure
+        module, flat = load(tmp_path), rows.reshape(len(rows), -1)
+        right = reconstruct(again, rows)[1].reshape(flat.shape)
+        np.testing.assert_allclose(module(torch.from_numpy(flat)).detach(), right, rtol=1e-4, atol=1e-5)
 
     begun = {"model__init": str(tmp_path / "model.safetensors"), "train__epochs": 0, "model__family": family}
     if family == "variational":
@@ -147,6 +152,6 @@ def test_it_trains_and_its_model_is_saved_loaded_verified_and_begun_from(
         return
     new = job_of(source, **begun)
     assert new.net.layers == job.net.layers
-    started = first_population(new.spec, new.net, new.dataset, new.device, new.init)
+    started = first_population(new.first, new.net, new.dataset, new.device)
     for cell in started.weights:
         assert torch.equal(cell, population.weights[1][: job.net.model_size])

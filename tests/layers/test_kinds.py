@@ -18,8 +18,8 @@ from aecompress.api.load import load
 from aecompress.deploy import compact, graph, reference, verify
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
+from aecompress.engines.cuda import records
 from aecompress.engines.numba import activations as compiled
-from aecompress.errors import DataError
 from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, per_unit, removed_units
 from aecompress.layers import activations, kinds
 from aecompress.layers.base import BoundLayer, Layer, bind
@@ -250,10 +250,18 @@ def test_compaction_keeps_the_function_of_a_chain_that_begins_with_the_kind(kind
         np.testing.assert_allclose(compact.run(small, given), right, rtol=1e-4, atol=1e-4)
 
 
-def test_a_kind_without_a_torch_module_is_refused_by_name_where_one_is_needed(tmp_path: Path) -> None:
-    save_model(tmp_path, model_of(net_of("maxout"), 0))
-    with pytest.raises(DataError, match=r"encoder.1 is of kind maxout"):
-        load(tmp_path)
+@ALL
+def test_a_saved_model_loads_as_a_torch_module_that_can_be_trained(kind: str, tmp_path: Path) -> None:
+    model, rows = model_of(net_of(kind, ends=True), 0), rows_of()
+    save_model(tmp_path, model)
+    module = load(tmp_path)
+    assert set(module.state_dict()) == set(model.tensors) and not module.training
+    latent = reference.run(model.encoder, model.tensors, rows)
+    np.testing.assert_allclose(module.encode(torch.from_numpy(rows)).detach(), latent, rtol=1e-4, atol=1e-5)
+    out = module(torch.from_numpy(rows))
+    np.testing.assert_allclose(out.detach(), reference.reconstruct(model, rows)[1], rtol=1e-4, atol=1e-5)
+    out.sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
 
 
 @ALL
@@ -290,3 +298,4 @@ def test_every_table_of_activations_has_the_same_names() -> None:
     names = set(activations.ACTIVATIONS)
     assert names == set(nets.ACTIVATIONS) == set(compiled.ACTIVATIONS) == set(get_args(ActivationName))
     assert set(get_args(HiddenActivationName)) < names
+    assert set(records.ACTIVATIONS) < names

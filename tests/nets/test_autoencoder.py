@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from aecompress.nets.autoencoder import build, gradient, reconstruction_loss, tensors_of
+from aecompress.nets.autoencoder import build, gradient, layer_zeros, reconstruction_loss, tensors_of
 from aecompress.nets.layers import initial
 from tests.modules import Plain, dense_layers, mirrored, row_of, small_net
 
@@ -93,3 +93,11 @@ def test_the_tensors_of_a_row_load_into_torch_modules_and_back() -> None:
     row = initial(net.layers, net.layout, 1, CELLS)[1]
     assert tensors_of(net, row)["encoder.0.weight"].shape == (12, 7)
     assert torch.equal(row_of(Plain(net, row)), row)
+
+
+def test_zeros_are_counted_by_layer_however_many_cells_at_a_time() -> None:
+    net = small_net("tanh")
+    flat = initial(net.layers, net.layout, 1, CELLS)
+    flat[:, ::3] = 0
+    wanted = [[int((part == 0).sum()) for part in row.split(net.layer_sizes)] for row in flat[:, : net.model_size]]
+    assert layer_zeros(net, flat).tolist() == layer_zeros(net, flat, 2).tolist() == wanted

@@ -11,7 +11,13 @@ from aecompress.nets.rows import SparseTensor, chunks, picked
 def sparse(dense: torch.Tensor) -> SparseTensor:
     owners, places = dense.nonzero(as_tuple=True)
     starts = torch.searchsorted(owners, torch.arange(len(dense) + 1))
-    return SparseTensor(starts, places.to(torch.int32), dense.shape[1], dense.dtype, int(dense.count_nonzero(1).max()))
+    return SparseTensor(
+        starts=starts,
+        places=places.to(torch.int32),
+        inputs=dense.shape[1],
+        dtype=dense.dtype,
+        longest=int(dense.count_nonzero(1).max()),
+    )
 
 
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(0, 99))

@@ -9,10 +9,10 @@ import torch
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.plan import device as device_module
-from aecompress.plan.counts import cells_of
 from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
+from tests.engines.test_registry import Toy
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
@@ -61,7 +61,7 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
             middle = (low + high) // 2
             monkeypatch.setattr(device_module, "memory_bytes", lambda middle=middle: middle)
             try:
-                check_memory(job.plan, job.spec, job.dataset, job.device)
+                check_memory(job.plan, job.resolved.spec, job.dataset, job.device)
                 high = middle
             except SpecError as fault:
                 assert "choose smaller layers, fewer cells or fewer rows" in str(fault)
@@ -76,22 +76,24 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
     """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
     job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
     parameters, rows = (
-        cells_of(job.spec) * job.net.layout.size,
+        job.first.cells * job.net.layout.size,
         4 * sum(part.size for part in job.dataset.splits.values()),
     )
     gpu, needed = torch.device("cuda:0"), {}
-    for engine in ("eager", "cuda-graphs"):
+    monkeypatch.setitem(ENGINES, "toy", Toy())
+    for engine in ("eager", "cuda-graphs", "toy"):
         plan = dataclasses.replace(job.plan, engine=ENGINES[engine])
         low, high = 0, 1 << 40
         while high - low > 1:
             middle = (low + high) // 2
             monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, middle=middle: (middle, 1 << 50))
             try:
-                check_memory(plan, job.spec, job.dataset, gpu)
+                check_memory(plan, job.resolved.spec, job.dataset, gpu)
                 high = middle
             except SpecError as fault:
                 assert "cuda:0 has" in str(fault) and "GiB free; choose smaller layers" in str(fault)
                 low = middle
         needed[engine] = high - rows
     assert needed["eager"] == parameters * (26 + 28)
+    assert needed["toy"] == needed["eager"] + 1000 * parameters
     assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30)

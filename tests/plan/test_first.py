@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,16 @@ from aecompress.spec.resolve import resolve
 
 def test_a_scaled_model_begins_at_the_mean_row_and_tensors_replace_drawn_weights(tmp_path: Path) -> None:
     job = prepare(resolve({"device": ("test", "cpu")}), tmp_path / "run")
-    assert job.spec.model.initial == "scaled"
-    drawn = first_population(job.spec, job.net, job.dataset, job.device)
+    assert job.first.scaled
+    drawn = first_population(job.first, job.net, job.dataset, job.device)
     last = job.net.decoder[-1].name
     bias = job.net.layout.views(drawn.weights)[last + ".bias"]
     mean = torch.from_numpy(job.dataset.train.mean(0)).clamp(1e-3, 1 - 1e-3)
     torch.testing.assert_close(torch.sigmoid(bias[0, 0]), mean)
     tensor = np.arange(64 * 32, dtype=np.float32).reshape(32, 64)
-    given = first_population(job.spec, job.net, job.dataset, job.device, {last + ".weight": tensor})
+    given = first_population(
+        dataclasses.replace(job.first, tensors={last + ".weight": tensor}), job.net, job.dataset, job.device
+    )
     views = job.net.layout.views(given.weights)
     assert all(torch.equal(weight, torch.from_numpy(tensor)) for weight in views[last + ".weight"])
     rows = torch.from_numpy(job.dataset.validation)

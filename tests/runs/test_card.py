@@ -38,7 +38,9 @@ def test_the_card_of_a_run(tmp_path: Path) -> None:
     assert lines[head] == "| " + " | ".join(compared.table()[0]) + " |"
     assert set(lines[head + 1]) == {"|", "-"} and lines[head + 1].count("|") == len(compared.table()[0]) + 1
     assert lines[head + 2] == "| " + " | ".join(compared.table()[1]) + " |"
-    assert not re.search(r"{{|{%|\n\n\n", text) and text.endswith(f"spec {job.spec.hash}, seed {job.spec.seed}.\n")
+    assert not re.search(r"{{|{%|\n\n\n", text) and text.endswith(
+        f"spec {job.export.spec_hash}, seed {job.export.seed}.\n"
+    )
 
 
 def test_a_name_of_others_stays_text_in_the_card(tmp_path: Path) -> None:

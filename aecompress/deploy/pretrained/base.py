@@ -30,9 +30,9 @@ class Linear(NamedTuple):
 
     name: str
     weight: NDArray[Any]
-    """``[out, in]``."""
+    """``[fan_in, columns]``."""
     bias: NDArray[Any]
-    """``[out]``."""
+    """``[columns]``."""
     activation: str
     """What follows the layer; :data:`UNKNOWN` where the file has none."""
 
@@ -89,7 +89,7 @@ def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
             raise DataError(
                 f"{path}: the bias of {name} has shape {bias.shape}, not {weight.shape[:1]}; correct the file"
             )
-        layers.append(Linear(name, weight, bias, UNKNOWN))
+        layers.append(Linear(name, weight.T, bias, UNKNOWN))
     others = sorted(tensors.keys() - set(weights) - set(map(_bias_of, weights)))
     if others or not layers:
         fault = f"{others[0]} is not a weight or bias of a linear layer" if others else "holds no linear layer"
@@ -121,22 +121,23 @@ def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:
     shapes, tensors = list[LayerShape](), dict[str, Floats]()
     for index, layer in enumerate(layers):
         name = f"encoder.{index}" if index < split else f"decoder.{index - split}"
-        shapes.append(LayerShape(name, layer.weight.shape[1], len(layer.weight), layer.activation))
-        tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight.T)
+        inputs, outputs = layer.weight.shape
+        shapes.append(LayerShape(name=name, inputs=inputs, outputs=outputs, activation=layer.activation))
+        tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight)
         tensors[f"{name}.bias"] = _as_float32(path, layer.name, layer.bias)
     return Pretrained(
-        inputs=layers[0].weight.shape[1], encoder=tuple(shapes[:split]), decoder=tuple(shapes[split:]), tensors=tensors
+        inputs=len(layers[0].weight), encoder=tuple(shapes[:split]), decoder=tuple(shapes[split:]), tensors=tensors
     )
 
 
 def _check_chain(path: Path, layers: Sequence[Linear]) -> None:
     for layer, after in pairwise(layers):
-        if len(layer.weight) != after.weight.shape[1]:
+        if layer.weight.shape[1] != len(after.weight):
             raise DataError(
-                f"{path}: {layer.name} has {len(layer.weight)} outputs, {after.name} {after.weight.shape[1]} inputs; "
+                f"{path}: {layer.name} has {layer.weight.shape[1]} outputs, {after.name} {len(after.weight)} inputs; "
                 "layers must follow each other"
             )
-    inputs, outputs = layers[0].weight.shape[1], len(layers[-1].weight)
+    inputs, outputs = len(layers[0].weight), layers[-1].weight.shape[1]
     if len(layers) < 2 or outputs != inputs:
         raise DataError(
             f"{path}: goes from {inputs} to {outputs} values in {len(layers)} layer(s); "
@@ -147,7 +148,7 @@ def _check_chain(path: Path, layers: Sequence[Linear]) -> None:
 def _decoder_start(layers: Sequence[Linear]) -> int:
     """Return the index of the decoder's first layer: by name, or after the narrowest layer."""
     named = [index for index, layer in enumerate(layers) if "decoder" in layer.name.lower()]
-    widths = [len(layer.weight) for layer in layers[:-1]]
+    widths = [layer.weight.shape[1] for layer in layers[:-1]]
     return named[0] if named and named[0] > 0 else int(np.argmin(widths)) + 1
 
 

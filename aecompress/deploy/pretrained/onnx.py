@@ -19,7 +19,7 @@ from aecompress.layers.activations import ACTIVATIONS
 
 Constants = Mapping[str, NDArray[Any]]
 """Stored tensors by name."""
-ACTIVATION_OPS = {"Relu": "relu", "Gelu": "gelu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky-relu"}
+ACTIVATION_OPS = {activation.op: name for name, activation in ACTIVATIONS.items() if activation.op}
 ARITHMETIC = {"Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add}
 """The operators that exporters write GELU with."""
 LONGEST_GELU = 5
@@ -60,7 +60,7 @@ def _layers(path: Path, graph: onnx.GraphProto) -> list[Linear]:
             raise _not_a_chain(path, node, "does not follow the node before it")
         if node.op_type in ("Gemm", "MatMul"):
             weight, bias = _product(path, node, constants, source)
-            layers.append(Linear(node.name or node.output[0], weight.T, bias, "identity"))
+            layers.append(Linear(node.name or node.output[0], weight, bias, "identity"))
         elif node.op_type == "Add":
             _add_bias(path, node, constants, layers)
         elif count := _gelu_nodes(nodes[place : place + LONGEST_GELU], source, constants):
@@ -102,7 +102,7 @@ def _without_constants(
 
 
 def _product(path: Path, node: NodeProto, constants: Constants, source: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the weight ``[in, out]`` and bias ``[out]`` of a Gemm or MatMul."""
+    """Return the weight ``[fan_in, columns]`` and bias ``[columns]`` of a Gemm or MatMul."""
     about = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     weight = constants.get(node.input[1])
     if node.input[0] != source or weight is None or weight.ndim != 2 or about.get("transA"):
@@ -122,7 +122,7 @@ def _add_bias(path: Path, node: NodeProto, constants: Constants, layers: list[Li
     if len(added) != 1 or not layers or layers[-1].activation != "identity":
         raise _not_a_chain(path, node, "adds something else than a bias")
     last = layers[-1]
-    layers[-1] = last._replace(bias=last.bias + _vector(added[0], len(last.weight)))
+    layers[-1] = last._replace(bias=last.bias + _vector(added[0], len(last.bias)))
 
 
 def _vector(bias: NDArray[Any], width: int) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.cuda.available import kernels_on
 from aecompress.engines.cuda.passes import in_narrow_steps
+from aecompress.engines.cuda.records import ACTIVATIONS
 from aecompress.engines.cuda.steps import Buffers, Pieces, Update, empty, fill, new_buffers, step, torch_gradient
 from aecompress.population.state import Population
 
@@ -88,7 +89,7 @@ def pieces_for(work: Work) -> Pieces:
     """Return what a step is made of: few kernels where there is triton and a GPU, else torch's operations."""
     if not in_kernels(work):
         return TORCH
-    from aecompress.engines.cuda.step_kernels import ACTIVATIONS, fused_gradient
+    from aecompress.engines.cuda.step_kernels import fused_gradient
     from aecompress.engines.cuda.update_kernel import fused_update
 
     layers = work.net.layers

@@ -183,7 +183,7 @@ def narrow_step(buffers: Buffers, loss: str) -> None:
     form = step_form(buffers.net, min(training.batch, rows.shape[0]), len(block))
     net = net_of(buffers.net, form, training, loss, block.stats)._replace(precision=PLAIN)
     between = buffers.counter, buffers.now, *scratch_of(net, len(block), rows.device)
-    data = Batches(rows, buffers.order, rows.shape[0], buffers.tables, between)
+    data = Batches(rows=rows, order=buffers.order, row_count=rows.shape[0], tables=buffers.tables, between=between)
     grid, cells = (len(block) * form.parts,), cells_of(block)
     silent = net._replace(loss="", stats_batch=0, units=0)  # one kernel for all losses
     up_kernel[grid](cells, data, NET=silent, num_warps=form.warps)

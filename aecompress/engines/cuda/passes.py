@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import Work
-from aecompress.engines.cuda.records import Batches, Cells, Net, home_of, rule_of
+from aecompress.engines.cuda.records import ACTIVATIONS, Batches, Cells, Net, home_of, rule_of
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.training import Training, steps_per_generation
 from aecompress.errors import DeviceError
@@ -19,7 +19,6 @@ from aecompress.population.stats import ActivationStats
 
 WIDEST, LARGEST_BATCH, MOST_PARTS = 64, 64, 64
 """Units of a layer between the ends, rows of a batch, blocks of a cell."""
-ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
 STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
 PLAIN, SHORT = "ieee", "tf32x3"
@@ -192,7 +191,8 @@ def launch_of(work: Work, form: Form) -> Launch:
     tables = step_tables(training, block.generation, of, work.steps, block.weights)
     cells, place = home_of(block)
     net = net_of(work.net, form, training, training.loss(block.generation), block.stats)
-    return Launch(cells, Batches(rows, order, count, tables, ()), place, net, form.warps)
+    data = Batches(rows=rows, order=order, row_count=count, tables=tables, between=())
+    return Launch(cells=cells, data=data, place=place, net=net, warps=form.warps)
 
 
 def train(work: Work) -> None:

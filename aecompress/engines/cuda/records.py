@@ -18,6 +18,9 @@ from torch import Tensor
 from aecompress.engines.training import Training
 from aecompress.population.state import Population
 
+ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
+"""Those of the kernels, whose gradient follows from what they give; :mod:`aecompress.engines.cuda.pieces` has them."""
+
 
 class Cells(NamedTuple):
     """Individuals and what training changes of them."""

@@ -20,8 +20,6 @@ from aecompress.nets.layers import Trace, product
 
 STRETCH, COLUMNS, ROWS = 1024, 64, 16
 """Values of a block; columns of a block and rows of its turns, where it sums over the rows."""
-ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
-"""Those whose gradient follows from what they give."""
 
 
 class Noise(NamedTuple):
@@ -190,7 +188,8 @@ def kind_of(layer: BoundLayer, loss: str) -> Kind:
 def fused_gradient(buffers: Buffers, loss: str, size: int) -> Trace:
     """Do the work of :func:`aecompress.engines.cuda.steps.torch_gradient`, to rounding.
 
-    Of the plain and the denoising family, with layers of :data:`ACTIVATIONS`, on dense rows.
+    Of the plain and the denoising family, on dense rows, with layers of
+    :data:`aecompress.engines.cuda.records.ACTIVATIONS`.
     """
     net, own, n = buffers.net, buffers.own, buffers.own.weights.shape[1]
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)

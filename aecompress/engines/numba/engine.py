@@ -74,7 +74,14 @@ def train(work: Work) -> None:
             if not shared and not hasattr(own, "buffers"):
                 own.buffers = aligned(6 if large else 4, floats)
             buffers = shared[cell] if shared else own.buffers
-            batches = Batches(rows, order[cell, taken], batch, sizes[part], epsilons[part], loss)
+            batches = Batches(
+                rows=rows,
+                order=order[cell, taken],
+                size=batch,
+                steps=sizes[part],
+                epsilons=epsilons[part],
+                loss=loss,
+            )
             if large:
                 workspace = Workspace(buffers[:4], buffers[4:], gates[cell])
                 train_shared(layers, workspace, cells[cell], batches, rule, stats[cell])
@@ -89,7 +96,10 @@ def cells_of(block: Population) -> list[Cell]:
     weights, masks, rates = block.weights.numpy(), block.masks.numpy(), block.learning_rate.numpy()
     none = np.zeros((len(weights), 1), np.float32)
     first, second = (none, none) if block.moments is None else (moment.numpy() for moment in block.moments)
-    return [Cell(*rows) for rows in zip(weights, masks, first, second, rates, strict=True)]
+    return [
+        Cell(weights=row, mask=mask, first=one, second=two, rate=rate)
+        for row, mask, one, two, rate in zip(weights, masks, first, second, rates, strict=True)
+    ]
 
 
 def stats_of(block: Population) -> list[Stats]:
@@ -139,10 +149,11 @@ def warm() -> None:
     layers, floats = layer_table([(2, 1, "relu"), (1, 2, "sigmoid")])
     row, rows, mask, one = np.zeros(7, np.float32), np.zeros((1, 2), np.float32), np.ones(7, np.bool_), np.float32(0.5)
     steps, order = np.ones(1, np.float32), np.zeros(1, np.int64)
+    rule = Rule(fresh=True, persistent=False, rest1=one, beta2=one, rest2=one)
     work = (
-        Cell(row, mask, row, row, one),
-        Batches(rows, order, 1, steps, steps, L1),
-        Rule(True, False, one, one, one),
+        Cell(weights=row, mask=mask, first=row, second=row, rate=one),
+        Batches(rows=rows, order=order, size=1, steps=steps, epsilons=steps, loss=L1),
+        rule,
         Stats(False, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1)),
     )
     train_cell(layers, aligned(4, floats), *work)
@@ -150,7 +161,7 @@ def warm() -> None:
     sort_places(order, order.copy())
     evaluate_cell(layers, aligned(1, floats)[0], rows, L1)
     load_row(layers, row, aligned(1, floats)[0])
-    block, rule = np.zeros((1, 7), np.float32), Rule(True, False, one, one, one)
+    block = np.zeros((1, 7), np.float32)
     for line, coded in ((block, rows), (np.zeros((1, 7), np.int16), np.zeros((1, 2), np.int16))):
         update_cells(Weights(block, mask[None], block, block), Slopes(line, line), rule, steps, one)
         add_bias_and_activate(RELU, coded, coded, coded)

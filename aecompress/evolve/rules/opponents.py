@@ -11,11 +11,10 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import PairWork, Work
-from aecompress.engines.training import Step, steps_per_generation
+from aecompress.engines.training import Step, batch_of, row_order, steps_per_generation
 from aecompress.evolve.base import Plan, Rows, Visited
 from aecompress.evolve.rules.pair import Selected, visit_selected
 from aecompress.evolve.visit import Trainer
-from aecompress.nets.rows import gather
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 
@@ -63,10 +62,10 @@ def train_with_opponents(plan: Plan, opponents: Opponents, work: Work) -> None:
     count = steps_per_generation(work.rows.shape[0], training.batch)
     bare = dataclasses.replace(block, stats=None)
     members.put(opponents.selected, bare)  # as pruned since the last part
-    order = rng.permutation(training.seed, "batches", block.generation, cells, 0, work.rows.shape[0])
+    order = row_order(training, block.generation, cells, work.rows)
     for step in work.steps:
         work.poll()
-        batch = gather(work.rows, order[:, step * training.batch : (step + 1) * training.batch])  # [K, B, D]
+        batch = batch_of(training, work.rows, order, step)  # [K, B, D]
         drawn = rng.integers(training.seed, "opponents", block.generation, cells, step, (2,), high=opponents.size)
         decoder, encoder = (block.places[:, None] * opponents.size + drawn).unbind(1)
         for turn, pair in enumerate(((opponents.selected, decoder), (encoder, opponents.selected))):

@@ -6,10 +6,9 @@ import dataclasses
 
 from aecompress import rng
 from aecompress.engines.base import PairWork
-from aecompress.engines.training import Step, steps_per_generation
+from aecompress.engines.training import Step, batch_of, row_order, steps_per_generation
 from aecompress.evolve.base import Plan, Rows, Visited
 from aecompress.evolve.visit import prune
-from aecompress.nets.rows import gather
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.transfer import on_device
@@ -43,10 +42,10 @@ def train_all_pairs(plan: Plan, new: Population, rows: Rows, poll: Poll) -> list
         encoders = on_device([order[turn] for turn in turns], device)
         decoders = on_device([diagonal - turn for turn in turns], device)
         keys = encoders * size + decoders
-        shuffled = rng.permutation(training.seed, "batches", new.generation, keys, 0, rows.train.shape[0])
+        shuffled = row_order(training, new.generation, keys, rows.train)
         for step in range(count):
             poll()
-            batch = gather(rows.train, shuffled[:, step * training.batch : (step + 1) * training.batch])
+            batch = batch_of(training, rows.train, shuffled, step)
             for turn in (0, 1):
                 work = PairWork(
                     net=plan.net,

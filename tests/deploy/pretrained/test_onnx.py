@@ -17,11 +17,12 @@ from torch import nn
 from aecompress.deploy import graph, reference
 from aecompress.deploy.pretrained import onnx as onnx_format
 from aecompress.errors import DataError
+from aecompress.layers.activations import ACTIVATIONS
 from tests.deploy.models import tiny_model, tiny_rows, write_onnx
 from tests.deploy.pretrained.modules import Plain, filled, same_function, shapes
 
 
-@pytest.mark.parametrize("activation", ["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("opset", [18, 21])
 def test_our_onnx_files_come_back_whole(tmp_path: Path, activation: str, opset: int) -> None:
     model = tiny_model(activation)

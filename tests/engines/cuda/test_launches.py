@@ -103,11 +103,9 @@ def test_launches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_interpreter
 def test_launches_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many steps: words and the order that they sort to, the tables, counters at 0, and one kernel."""
-    from aecompress.engines.cuda import draw_kernels
-
     passes.fault_flag(torch.device("cpu"))
     works = [work_of(dataclasses.replace(PAPER, rows=rows)) for rows in (15, 40)]
-    monkeypatch.setitem(rng.FUSED, "cpu", draw_kernels.drawn)
+    monkeypatch.setitem(rng.FUSED, "cpu", "aecompress.engines.cuda.draw_kernels:drawn")
     passed = [counted(lambda work=work: passes.train(work), monkeypatch) for work in works]  # type: ignore[misc]
     assert passed[0].found == passed[1].found and passed[0].allocations == passed[1].allocations
     for seen in passed:

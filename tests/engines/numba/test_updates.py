@@ -47,7 +47,9 @@ for kind in (np.float32, np.int16):
     slopes = slopes if kind == np.float32 else (slopes.view(np.int32) >> 16).astype(np.int16)
     copy, second, mask = slopes.copy(), first * first, draws.random(5000) > 0.3
     size, epsilon, rest1, beta2, rest2 = (np.float32(number) for number in (0.1, 1e-8, 0.1, 0.999, 0.001))
-    row, rule = Weights(weights, mask, first, second), Rule(False, True, rest1, beta2, rest2)
+    row, rule = Weights(weights, mask, first, second), Rule(
+        fresh=False, persistent=True, rest1=rest1, beta2=beta2, rest2=rest2
+    )
     update_row(row, Slopes(slopes, copy), rule, StepSize(size, epsilon))
     print(hashlib.sha256(weights.tobytes() + first.tobytes() + second.tobytes() + copy.tobytes()).hexdigest())
 """

@@ -34,7 +34,9 @@ PACKAGE = Path(__file__).parent / "fixtures" / "plugin"
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the package in reach, as one that no test has loaded yet."""
     monkeypatch.syspath_prepend(str(PACKAGE))
+    monkeypatch.delitem(sys.modules, "example_plugin", raising=False)
 
 
 @pytest.mark.usefixtures("installed")
@@ -44,7 +46,6 @@ def test_an_installed_package_is_found_and_loaded_only_when_named() -> None:
     assert "example_plugin" not in sys.modules
     assert operator_of("signed").level == "weight"
     assert [schedule("halfway", Shape(0.5, 4))(t) for t in range(4)] == [0.0, 0.0, 0.5, 0.5]
-    sys.modules.pop("example_plugin")
 
 
 @pytest.mark.usefixtures("installed")

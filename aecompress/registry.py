@@ -233,7 +233,7 @@ class VariantRow:
     """A file, or one for each part, beside the three plain ones."""
 
     write: str
-    """Its function, a :data:`aecompress.deploy.variants.Writer`."""
+    """Its function, a :data:`aecompress.deploy.variants.base.Writer`."""
     opset: int = 1
     """The first opset that has its operators."""
     smaller: str = ""
@@ -243,12 +243,12 @@ class VariantRow:
 
 VARIANTS: dict[str, VariantRow] = {
     "packed": VariantRow(
-        write="aecompress.deploy.variants:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+        write="aecompress.deploy.variants.packed:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
     ),
-    "fp16": VariantRow(write="aecompress.deploy.variants:fp16", smaller="aecompress.deploy.graph:halves"),
-    "int8": VariantRow(write="aecompress.deploy.variants:int8"),
-    "scorer": VariantRow(write="aecompress.deploy.variants:scorer"),
-    "sparse": VariantRow(write="aecompress.deploy.variants:sparse"),
+    "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
+    "int8": VariantRow(write="aecompress.deploy.variants.int8:int8"),
+    "scorer": VariantRow(write="aecompress.deploy.variants.scorer:scorer"),
+    "sparse": VariantRow(write="aecompress.deploy.variants.sparse:sparse"),
 }
 """In the order in which they are written."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aecompress.deploy.variants import Outcome, Request, Source
+from aecompress.deploy.variants.base import Outcome, Request, Source
 from aecompress.deploy.verify import Check
 from aecompress.evolve.evidence import Evidence
 from aecompress.evolve.schedules import Curve, Schedule, Shape

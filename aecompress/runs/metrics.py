@@ -12,8 +12,8 @@ import torch
 
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import few
-from aecompress.deploy import variants
 from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.variants import scorer
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import Autoencoder, layer_zeros, reconstruction_loss
@@ -134,7 +134,7 @@ def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, fl
         return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    errors = variants.row_errors(model, few(dataset.test), variants.score_metric(name))
+    errors = scorer.row_errors(model, few(dataset.test), scorer.score_metric(name))
     return {
         "test_auroc": float(roc_auc_score(dataset.labels, errors)),
         "test_average_precision": float(average_precision_score(dataset.labels, errors)),

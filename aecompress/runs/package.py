@@ -16,9 +16,10 @@ import numpy as np
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import Rows, few
-from aecompress.deploy import bench, checkpoint, expected, graph, variants, verify
+from aecompress.deploy import bench, checkpoint, expected, graph, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
+from aecompress.deploy.variants import base as variants
 from aecompress.digests import write_sums
 from aecompress.errors import VerifyError
 from aecompress.files import write_bytes, write_text

@@ -14,7 +14,7 @@ import pytest
 
 from aecompress.deploy.latency import Times
 from aecompress.deploy.quantize import METHODS
-from aecompress.deploy.variants import faster_method
+from aecompress.deploy.variants.int8 import faster_method
 from aecompress.intervals import BUSY
 from aecompress.registry import VARIANTS
 from tests.commands import aecompress

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress import events
-from aecompress.deploy import graph, variants, verify
+from aecompress.deploy import bench, graph, pack, verify
 from aecompress.deploy.checkpoint import load_model, load_rows, torch_tensors
 from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
@@ -267,15 +267,15 @@ def test_a_variant_that_loses_too_much_is_not_kept(finished: tuple[Path, list[ev
 def test_a_wrong_variant_leaves_no_model(
     finished: tuple[Path, list[events.Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variants.pack, "stored", lambda forms: _stored(wrong_forms(forms)))
+    monkeypatch.setattr(pack, "stored", lambda forms: _stored(wrong_forms(forms)))
 
-    def wrong_forms(forms: dict[str, variants.pack.Packed]) -> dict[str, variants.pack.Packed]:
+    def wrong_forms(forms: dict[str, pack.Packed]) -> dict[str, pack.Packed]:
         name = next(name for name in forms if name.endswith("weight"))
         arrays = forms[name].arrays
         return {**forms, name: forms[name]._replace(arrays=arrays | {"values": np.roll(arrays["values"], 1)})}
 
-    def _stored(forms: dict[str, variants.pack.Packed]) -> object:
-        return lambda draft, name, tensor: variants.pack.write(draft, name, forms[name])
+    def _stored(forms: dict[str, pack.Packed]) -> object:
+        return lambda draft, name, tensor: pack.write(draft, name, forms[name])
 
     with pytest.raises(VerifyError, match=r"packed\.onnx values"):
         export_again(finished[0], {"export.variants": ("--variants", ["packed"])}, tmp_path / "wrong", False)
@@ -291,7 +291,7 @@ def test_int8_is_kept_only_where_it_is_faster(
             seconds = np.array([factor if "int8" in path.name else 1.0 for path in paths])
             return {(batch, 1): np.tile(seconds, (50, 1)) for batch in batches}
 
-        monkeypatch.setattr(variants.bench, "rounds", given)
+        monkeypatch.setattr(bench, "rounds", given)
         flags = {"export.variants": ("--variants", ["int8"])}
         package = export_again(finished[0], flags, tmp_path / f"{factor}", False)
         assert any("int8" in kind for kind in package.files) == kept

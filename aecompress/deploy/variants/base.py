@@ -1,0 +1,124 @@
+"""What every variant is made from, and how its files are written; each is kept only where it pays.
+
+A variant that loses more than allowed, or an int8 file that is not faster here, is not kept, and a note says why.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from aecompress.deploy import expected, graph, reference, verify
+from aecompress.deploy.checkpoint import Floats, Model
+from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.expected import Expectations
+from aecompress.deploy.graph import Affine
+from aecompress.deploy.verify import Check
+from aecompress.files import write_bytes
+from aecompress.polling import Poll
+from aecompress.registry import VARIANTS
+
+CALIBRATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be written, and how well it must agree."""
+
+    opset: int
+    metadata: Mapping[str, str]
+    metric: str
+    values: str
+    """One of pack.VALUES, or smallest: that loses no more than allowed."""
+    allowed: float
+    """Largest rise of the loss by rounding, as a share."""
+    tolerance: float
+    scaling: Affine | None
+    """Put into the graphs; None: files take scaled rows."""
+    quantile: float
+    """Share of training rows whose error lies below the scorer's threshold."""
+
+
+@dataclass
+class Outcome:
+    """What was written and what was not."""
+
+    checks: list[Check] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """Kind -> file name, of those kept."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each choice."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every variant is made from."""
+
+    model: Model
+    chains: Mapping[str, Chain]
+    expected: Expectations
+    """Of the model on scaled rows."""
+    rows: Floats
+    """Scaled rows ``[N, *shape]`` that losses are evaluated on."""
+    training: Floats
+    """Scaled training rows, for calibration and the threshold."""
+
+
+Writer = Callable[[Path, Source, Request, Outcome, Poll], None]
+"""Writes a variant into a folder and verifies it; adds its files and checks, or why it is not kept, to the outcome."""
+
+
+def write(folder: Path, requested: tuple[str, ...], source: Source, request: Request, poll: Poll) -> Outcome:
+    """Write the ``requested`` variants into ``folder``, beside the plain files, verify them, keep what is worth it."""
+    outcome = Outcome()
+    for name, row in VARIANTS.items():
+        if name in requested:
+            poll()
+            writer: Writer = pkgutil.resolve_name(row.write)
+            writer(folder, source, request, outcome, poll)
+    return outcome
+
+
+def loss_with(source: Source, part: str, chain: Chain, name: str) -> float:
+    """Return the mean loss of reconstruction when ``part`` of the model is ``chain``."""
+    rows = source.rows
+    if part == "encoder":
+        out = reference.run(source.model.decoder, source.model.tensors, run(chain, rows))
+    elif part == "decoder":
+        out = run(chain, reference.run(source.model.encoder, source.model.tensors, rows).astype(np.float32))
+    else:
+        out = run(chain, rows)
+    return float(reference.LOSSES[name](out, rows.astype(np.float64)).mean())
+
+
+def fed(source: Source, part: str) -> Floats:
+    """Return some training rows, or their latent codes, as ``part`` gets them."""
+    sample = source.training[:: max(1, len(source.training) // CALIBRATION_ROWS)]
+    if part != "decoder":
+        return sample
+    return reference.run(source.model.encoder, source.model.tensors, sample).astype(np.float32)
+
+
+def put(path: Path, chain: Chain, part: str, request: Request, product: graph.Product, values: str) -> Path:
+    """Write one file with rounded ``values``, which its metadata name; return its path."""
+    about = dict(request.metadata) | ({graph.ROUNDED_KEY: values} if values != "float32" else {})
+    proto = graph.build(chain, part, request.opset, about, product=product, scaling=request.scaling)
+    write_bytes(path, proto.SerializeToString(deterministic=True))
+    return path
+
+
+def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str, poll: Poll) -> list[Check]:
+    """Check a float32 graph whose tensors are those of ``chain``."""
+    cases = expected.rounded({part: source.expected[part]}, {part: chain})
+    if request.scaling is not None:
+        cases = expected.unscaled(cases, request.scaling)
+    return verify.verify_file(path, replace(source.model, tensors={}), cases, request.tolerance, poll, part)
+
+
+def too_much(name: str, worse: float, request: Request) -> str:
+    """Return why a rounded variant is not kept."""
+    return f"{name}: not kept, the loss changes {worse:+.2%}, allowed +{request.allowed:.2%}"

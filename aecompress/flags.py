@@ -47,6 +47,7 @@ FLAGS = (
     Flag("--epochs", "train.epochs", "Passes over the training rows.", metavar=NUMBER, panel="Training"),
     Flag("--batch", "train.batch", "Rows per step.", metavar=NUMBER, panel="Training"),
     Flag("--lr", "train.learning_rate", "Learning rate.", metavar=NUMBER, panel="Training"),
+    Flag("--bits", "train.bits", "Bits of a weight, 1 to 8: trained with rounding.", metavar=NUMBER, panel="Training"),
     Flag("--cells", "evolve.cells", "Cells on the ring.", metavar=NUMBER, panel="Evolution"),
     Flag("--topology", "evolve.topology", "ring, von-neumann or moore.", panel="Evolution"),
     Flag("--radius", "evolve.radius", "Neighbours on each side.", metavar=NUMBER, panel="Evolution"),

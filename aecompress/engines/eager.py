@@ -105,13 +105,18 @@ Gradient = Callable[..., Trace]
 """Like :func:`aecompress.nets.autoencoder.gradient`."""
 
 
-def train(work: Work, update: Update = masked_update, gradient: Gradient = gradient) -> None:
+def train(
+    work: Work, update: Update = masked_update, gradient: Gradient = gradient, products: Products | None = None
+) -> None:
     """Train every cell of a block on some batches of its own shuffled pass over the rows.
 
     Updates the block's weights, moments and activation statistics in place.
+
+    Args:
+        products: what the products read and write, where ``update`` keeps it up to date; None: :func:`products_of`.
     """
     net, training, block = work.net, work.training, work.block
-    own = products_of(block, training)
+    own = products or products_of(block, training)
     weights, gradients = net.layout.views(own.weights), net.layout.views(own.gradient)
     kept = block.masks.to(block.weights.dtype) if training.persistent_masks else None
     generation, rows = block.generation, work.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -9,6 +10,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from aecompress.engines.base import Blocks, Runner
+from aecompress.engines.quantized import Quantized
 from aecompress.engines.training import Training
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.topology import Topology
@@ -34,6 +36,16 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """When and to how many values weights are rounded."""
+
+    bits: tuple[int, ...]
+    """Of each layer: a weight that is not zero takes one of 2^bits values."""
+    start: int
+    """The generation from which on training sees rounded weights."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything about an evolution that does not change while it runs."""
 
@@ -50,6 +62,14 @@ class Plan:
     """How blocks are trained and evaluated."""
     blocks: Blocks
     """How the cells are divided for it."""
+    quantization: Quantization | None = None
+    """None: weights stay as exact as their number format."""
+
+    def at(self, generation: int) -> Plan:
+        """Return the plan from ``generation`` on: with an engine that rounds weights, where it is time to."""
+        if self.quantization is None or generation < self.quantization.start:
+            return self
+        return dataclasses.replace(self, engine=Quantized(self.engine, self.quantization.bits))
 
 
 @dataclass(frozen=True)

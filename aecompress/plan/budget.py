@@ -58,10 +58,10 @@ def sparsity_within(spec: RunSpec, net: Autoencoder) -> float:
 
 def _sparsity_for_bytes(spec: RunSpec, net: Autoencoder, lowest: float) -> float:
     """Return the lowest sparsity, ``lowest`` or above, at which the smallest file has at most budget.max_bytes."""
-    limit, units = spec.budget.max_bytes, spec.prune.granularity == "unit"
+    limit, units, bits = spec.budget.max_bytes, spec.prune.granularity == "unit", spec.train.bits
 
     def fits(sparsity: float, export: ExportSpec = spec.export) -> bool:
-        return bytes_at(sparsity, net.encoder, net.decoder, export, units=units) <= limit
+        return bytes_at(sparsity, net.encoder, net.decoder, export, units=units, bits=bits) <= limit
 
     high = _highest_sparsity(spec, net)
     if not fits(high):
@@ -86,10 +86,14 @@ def bytes_at(
     export: ExportSpec,
     *,
     units: bool,
+    bits: int = 0,
 ) -> int:
     """Return about the bytes of the smallest autoencoder file that is exported, at some sparsity.
 
     Random weights with zeros spread evenly stand for the model: any other distribution has less entropy.
+
+    Args:
+        bits: of a weight, where training rounds them; else 0.
     """
     tensors = likeness(sparsity, encoder, decoder, units=units)
     size = sum(tensor.size for tensor in tensors.values())
@@ -99,7 +103,19 @@ def bytes_at(
         tensors = likeness(share, encoder, decoder, units=units)
         zeros = size - sum(int(np.count_nonzero(tensor)) for tensor in tensors.values())
         low, high = (share, high) if zeros < sparsity * size else (low, share)
+    if bits:
+        tensors = {name: in_few_values(tensor, bits) for name, tensor in tensors.items()}
     return file_bytes(encoder + decoder, tensors, export.opset, export.variants, export.values)
+
+
+def in_few_values(tensor: Floats, bits: int) -> Floats:
+    """Return a matrix in 2^bits values beside 0, a bias in those of float16."""
+    if tensor.ndim < 2:
+        return tensor.astype(np.float16).astype(np.float32)
+    step = np.float32(8 / (1 << bits))  # nearly all draws lie within four deviations
+    code = np.clip(np.floor(tensor / step), -(1 << bits) // 2, (1 << bits) // 2 - 1)
+    result: Floats = np.where(tensor != 0, (code + np.float32(0.5)) * step, np.float32(0)).astype(np.float32)
+    return result
 
 
 def file_bytes(

@@ -107,7 +107,7 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     every = cells * plan.net.layout.size
     if device.type == "cuda":
         scratch = max(scratch, PRUNE_BYTES * min(every, max(PRUNED_ON_DEVICE, plan.net.layout.size)))
-    scratch += plan.engine.scratch_bytes(every, value, moments)
+    scratch += plan.at(plan.training.generations).engine.scratch_bytes(every, value, moments)
     copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
     needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()

@@ -34,6 +34,8 @@ class Export:
     """Whether the files take raw rows."""
     quantile: float
     """Share of training rows below the scorer's threshold."""
+    bits: int
+    """Of the weights, where training rounds them; else 0."""
 
 
 def export_of(spec: RunSpec) -> Export:
@@ -43,6 +45,7 @@ def export_of(spec: RunSpec) -> Export:
         seed=spec.seed,
         metric=metric_of(spec.train.loss),
         losses=("l1", "mse", *EXTRA_LOSSES.get(spec.train.loss, ())),
+        bits=spec.train.bits,
         **spec.export.model_dump(),
     )
 

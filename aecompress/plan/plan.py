@@ -9,12 +9,15 @@ import torch
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.training import Training
 from aecompress.engines.untrained import Untrained, untrained_blocks
-from aecompress.evolve.base import Neighbourhood, Plan
+from aecompress.evolve.base import Neighbourhood, Plan, Quantization
 from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.plan.counts import generations_of
 from aecompress.plan.pruning import pruning_of
 from aecompress.plan.training import loss_of, rate_of
 from aecompress.spec.fields import RunSpec, metric_of, rule_of
+
+QUANTIZED_SHARE = 0.2
+"""Share of the run in which training rounds weights, where bits are given: masks have come to rest by then."""
 
 
 def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
@@ -58,4 +61,14 @@ def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
         metric=metric_of(learn.loss),
         engine=engine if learn.epochs else Untrained(engine),
         blocks=blocks if learn.epochs else untrained_blocks(blocks, load),
+        quantization=quantization_of(spec, load),
     )
+
+
+def quantization_of(spec: RunSpec, load: Workload) -> Quantization | None:
+    """Return when and to how many values a complete spec rounds weights; None where it does not."""
+    if not spec.train.bits:
+        return None
+    generations = generations_of(spec)
+    start = generations - max(round(QUANTIZED_SHARE * generations), 1)
+    return Quantization(bits=(spec.train.bits,) * len(load.net.layers), start=start)

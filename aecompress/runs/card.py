@@ -7,6 +7,7 @@ import re
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aecompress import events
@@ -57,8 +58,15 @@ def model_card(
             "version": metadata.version("aecompress"),
             "spec_hash": export.spec_hash,
             "seed": export.seed,
+            "bits": export.bits if few_values(model, 1 << export.bits) else 0,
         }
     )
+
+
+def few_values(model: Model, count: int) -> bool:
+    """Return whether the weights of each layer take no more than ``count`` values beside 0."""
+    weights = (model.tensors[layer.name + ".weight"] for layer in model.layers)
+    return all(len(np.unique(weight[weight != 0])) <= count for weight in weights)
 
 
 def in_markdown(text: str) -> str:

@@ -79,8 +79,9 @@ def generations(
     job: Job, population: Population, rows: Rows, control: Control, clock: Clock
 ) -> Iterator[tuple[Population, Report, float]]:
     """Yield each new population with its report and the seconds it took."""
-    plan = dataclasses.replace(job.plan, engine=timed(job.plan.engine, clock))
-    while population.generation < plan.training.generations:
+    while population.generation < job.plan.training.generations:
+        plan = job.plan.at(population.generation)
+        plan = dataclasses.replace(plan, engine=timed(plan.engine, clock))
         before = clock.seconds["evolving"]
         with clock("evolving"), no_denormals():
             population, report = generation(plan, population, rows, control.poll)

@@ -136,6 +136,11 @@ class TrainSpec(_Part):
     )
     loss: Auto | LossName = Field("auto", description="auto: bce-then-l1 for 0/1 rows, else mse")
     bce_share: Share = Field(0.5, description="share of the run on bce, under bce-then-l1")
+    bits: Annotated[int, Field(ge=0, le=8)] = Field(
+        0,
+        description="bits of a weight: in the last fifth of the run training rounds the weights of each layer to 2^bits "
+        "values, which the model keeps (quantization-aware training); 0: float32",
+    )
 
 
 class EvolveSpec(_Part):

@@ -168,6 +168,26 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         {"train.epochs": 0, "model.init": "model.onnx", "prune.operator": "variance"},
     ),
     Contradiction(
+        "train.bits",
+        lambda spec: spec.train.bits > 0 and spec.train.epochs == 0,
+        "train.bits = {train.bits}: rounds weights while they are trained, and train.epochs is 0; give epochs, or round "
+        "packed files with export.values",
+        {"train.bits": 4, "train.epochs": 0, "model.init": "model.onnx"},
+    ),
+    Contradiction(
+        "train.bits",
+        lambda spec: spec.train.bits > 0 and spec.prune.masks == "free",
+        "train.bits = {train.bits}: needs weights that stay pruned; set prune.masks to 'fixed'",
+        {"train.bits": 4, "prune.masks": "free"},
+    ),
+    Contradiction(
+        "train.bits",
+        lambda spec: spec.train.bits > 0 and _rule(spec).changes_partners,
+        "train.bits = {train.bits}: rounds pairs that stay together, and under evolve.rule = {evolve.rule!r} they "
+        "change partners; choose 'pair'",
+        {"train.bits": 4, "evolve.rule": "opponents"},
+    ),
+    Contradiction(
         "budget",
         lambda spec: (
             bool(spec.budget.max_params or spec.budget.max_bytes or spec.budget.max_loss_increase)

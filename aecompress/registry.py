@@ -243,7 +243,7 @@ class VariantRow:
 
 VARIANTS: dict[str, VariantRow] = {
     "packed": VariantRow(
-        write="aecompress.deploy.variants.packed:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+        write="aecompress.deploy.variants.packed:packed", smaller="aecompress.deploy.pack:about_packed"
     ),
     "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
     "int8": VariantRow(write="aecompress.deploy.variants.int8:int8"),

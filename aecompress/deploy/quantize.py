@@ -17,7 +17,7 @@ from onnx import TensorProto
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain, Weighted
 from aecompress.deploy.graph import Draft, Product, gemm, plain
-from aecompress.deploy.pack import Grid
+from aecompress.deploy.grid import Grid
 from aecompress.layers.activations import ACTIVATIONS
 
 TINY = 1e-12

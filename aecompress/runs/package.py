@@ -45,6 +45,8 @@ class Package:
     files: dict[str, Path]
     """By kind."""
     compared: events.Compared
+    missing: Mapping[str, list[str]]
+    """Requested variant -> why files of it were not kept."""
 
     @property
     def smallest(self) -> Path:
@@ -100,7 +102,6 @@ class Source:
         """Return the metadata of the graphs."""
         about = {
             "aecompress.version": metadata.version("aecompress"),
-            "aecompress.spec_hash": self.export.spec_hash,
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
@@ -145,7 +146,7 @@ def export_model(
         write_sums(folder)
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Package(verification, files, compared)
+    return Package(verification, files, compared, outcome.missing)
 
 
 def write_weights(folder: Path, source: Source) -> None:

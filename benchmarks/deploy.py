@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from aecompress import api, event_log, events
+import aecompress
+from aecompress import event_log, events
 from aecompress.deploy import bench, graph, session
 from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
@@ -41,7 +42,7 @@ BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 def trained(folder: Path, fields: Mapping[str, Any]) -> Path:
     """The run in ``folder``, made where it is not there."""
     if not (folder / "model" / "autoencoder.onnx").exists():
-        for _ in api.run(fields, folder, force=True):
+        for _ in aecompress.run(fields, folder, force=True):
             pass
     return folder
 
@@ -376,7 +377,7 @@ def clusters(keep: Path) -> dict[str, Any]:
     after = {"model.init": str(runs["units"] / "model" / "model.safetensors"), "model.latent_activation": "relu"}
     del fields["model.network"]
     runs["units, then weights"] = trained(keep / "clusters-both", fields | after)
-    rates = api.prepare(api.resolve(file=runs["weights"] / "spec.toml"), keep / "unused").dataset.notes
+    rates = prepare(resolve(file=runs["weights"] / "spec.toml"), keep / "unused").dataset.notes
     out: dict[str, Any] = {"flip": rates}
     dense = keep / "clusters-dense.onnx"
     from aecompress.runs.package import dense_model

@@ -35,14 +35,17 @@ class Kept:
     sizes: Tensor
     """int64 ``[C]``: values of each codebook."""
     reach: Tensor
-    """float64 ``[C]``: a power of two that no weight of the codebook is above."""
+    """float64 ``[C]``: a power of two that no weight of the codebook is above; where one is not finite, nor is it."""
     width: int
     """Values of the largest codebook."""
 
     def scaled(self, weights: Tensor) -> Tensor:
-        """Return the weights among ``weights`` ``[P, n]`` as shares of their reach, float64 ``[K]``."""
+        """Return the weights among ``weights`` ``[P, n]`` as shares of their reach, float64 ``[K]``.
+
+        Weights of a matrix with any that is not finite are 0, and so in the way of no others.
+        """
         scaled: Tensor = weights.reshape(-1)[self.places].double() / self.reach[self.owners]
-        return scaled.clamp_(-1, 1)
+        return scaled.nan_to_num_(0.0).clamp_(-1, 1)
 
 
 def kept_weights(net: Autoencoder, weights: Tensor, keep: Tensor, bits: Sequence[int]) -> Kept:

@@ -1,9 +1,9 @@
 """The graph that rebuilds packed tensors, from operators that opset 13 has and every runtime computes alike.
 
-All bits of a file lie in one tensor of bytes, all float16 in another and all int8 in a third; each is taken apart by one
-Split. Bits are isolated by Mul, Floor and Sub in float32, which holds a byte exactly: BitShift is wrong in OpenVINO, and
-integer Div in some converters. Sums are int32, with a Cast after CumSum, which some runtimes widen. onnxruntime folds all
-of it when it loads the file; NonZero and DequantizeLinear it does not.
+All bits of a file lie in one tensor of bytes, all float16 in another and all int8 in a third; each is taken apart by
+one Split. Bits are isolated by Mul, Floor and Sub in float32, which holds a byte exactly: BitShift is wrong in
+OpenVINO, and integer Div in some converters. Sums are int32, with a Cast after CumSum, which some runtimes widen.
+onnxruntime folds all of it when it loads the file; NonZero and DequantizeLinear it does not.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ class Writer:
 
     draft: Draft
     numbers: count[int] = field(default_factory=count)
+    constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
+    """By type, shape and content."""
 
     def name(self) -> str:
         """Return a new name, which begins as the part does."""
         return f"{self.draft.part[:1]}{next(self.numbers)}"
 
     def keep(self, array: NDArray[Any]) -> str:
-        """Store an array under a new name."""
-        return self.draft.keep(self.name(), array)
-
-    def shared(self, key: str, array: NDArray[Any]) -> str:
-        """Store a constant once for all that ask for ``key``."""
-        return self.draft.keep(f"{self.draft.part[:1]}{key}", array)
+        """Store an array under a new name, or return that of an equal one."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.constants:
+            self.constants[key] = self.draft.keep(self.name(), array)
+        return self.constants[key]
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node with one output, and return the output's name."""
@@ -50,7 +51,7 @@ class Writer:
 
     def flat(self, source: str, output: str = "") -> str:
         """Reshape to one axis."""
-        return self.op("Reshape", source, self.shared("flat", np.array([-1], np.int64)), output=output)
+        return self.op("Reshape", source, self.keep(np.array([-1], np.int64)), output=output)
 
     def split(self, source: str, sizes: Sequence[int], outputs: Sequence[str] = ()) -> list[str]:
         """Take a vector apart; ``outputs`` names the parts that need a name of theirs."""
@@ -119,21 +120,25 @@ def unpacked(writer: Writer, fields: Mapping[int, Parts]) -> dict[Key, str]:
     if sum(sizes) % 8:
         sizes.append(-sum(sizes) % 8)
     data = writer.keep(np.packbits(np.concatenate(streams), bitorder="little")[:, None])
-    byte = writer.op("Cast", data, to=TensorProto.FLOAT)
-    shifted = writer.op("Mul", byte, writer.shared("by", 0.5 ** np.arange(8, dtype=np.float32)))
-    upper = writer.op("Floor", shifted)
-    half = writer.op("Mul", upper, writer.shared("half", np.array([0.5], np.float32)))
-    above = writer.op("Floor", half)
-    bits = writer.op("Sub", upper, writer.op("Add", above, above))
     found = {}
-    for part, (width, parts) in zip(writer.split(writer.flat(bits), sizes), fields.items(), strict=False):
+    bits = writer.flat(isolated(writer, data))
+    for part, (width, parts) in zip(writer.split(bits, sizes), fields.items(), strict=False):
         number = part
         if width > 1:
-            rows = writer.op("Reshape", part, writer.shared(f"rows{width}", np.array([-1, width], np.int64)))
-            number = writer.op("MatMul", rows, writer.shared(f"powers{width}", 2.0 ** np.arange(width, dtype="f4")))
+            rows = writer.op("Reshape", part, writer.keep(np.array([-1, width], np.int64)))
+            number = writer.op("MatMul", rows, writer.keep(2.0 ** np.arange(width, dtype="f4")))
         whole = writer.op("Cast", number, to=TensorProto.INT32)
         found |= dict(zip(parts, writer.split(whole, [len(array) for array in parts.values()]), strict=True))
     return found
+
+
+def isolated(writer: Writer, data: str) -> str:
+    """Write what makes of bytes ``[n, 1]`` their bits, float32 ``[n, 8]``, the lowest first."""
+    byte = writer.op("Cast", data, to=TensorProto.FLOAT)
+    halved = writer.op("Mul", byte, writer.keep(0.5 ** np.arange(8, dtype=np.float32)))
+    upper = writer.op("Floor", halved)
+    above = writer.op("Floor", writer.op("Mul", upper, writer.keep(np.array([0.5], np.float32))))
+    return writer.op("Sub", upper, writer.op("Add", above, above))
 
 
 def bits_of(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
@@ -174,9 +179,7 @@ def is_done(form: Packed) -> bool:
     return form.low == DENSE and len(form.shape) == 1 and form.grid is None
 
 
-def values_of(
-    writer: Writer, name: str, form: Packed, integers: Mapping[Key, str], floats: Mapping[Key, str]
-) -> str:
+def values_of(writer: Writer, name: str, form: Packed, integers: Mapping[Key, str], floats: Mapping[Key, str]) -> str:
     """Return the stored values of a tensor as a float32 vector."""
 
     if form.values == "codes":
@@ -194,8 +197,8 @@ def spread(
 ) -> dict[str, str]:
     """Put the values of sparse tensors between zeros; return the flat float32 vector of each."""
     sizes = [form.size for form in forms.values()]
-    axis = writer.shared("axis", np.array(0, np.int32))
-    zero = writer.shared("zero", np.zeros(1, np.float32))
+    axis = writer.keep(np.array(0, np.int32))
+    zero = writer.keep(np.zeros(1, np.float32))
 
     def summed(source: str) -> str:
         return writer.op("Cast", writer.op("CumSum", source, axis), to=TensorProto.INT32)
@@ -206,7 +209,7 @@ def spread(
     if low > 0:
         whole = writer.keep(np.array([1 << low], np.int32))
         moves = writer.op("Sub", whole, writer.op("Gather", integers["short", low], nth))
-        places = writer.op("Sub", summed(moves), writer.shared("one", np.ones(1, np.int32)))
+        places = writer.op("Sub", summed(moves), writer.keep(np.ones(1, np.int32)))
         blank = writer.op("Expand", zero, writer.keep(np.array([sum(sizes)], np.int64)))
         flat = writer.op("ScatterElements", blank, places, flat)
     outputs = [name if len(form.shape) == 1 and form.grid is None else "" for name, form in forms.items()]
@@ -217,7 +220,7 @@ def finish(writer: Writer, name: str, form: Packed, flat: str, floats: Mapping[K
     """Give the flat vector of a tensor its shape, its scale and its name."""
     if flat == name:
         return
-    shape = writer.shared("s" + "x".join(map(str, form.shape)), np.array(form.shape, np.int64))
+    shape = writer.keep(np.array(form.shape, np.int64))
     if form.grid is None or (form.grid.scale == 1).all():
         writer.op("Reshape", flat, shape, output=name)
     else:

@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from aecompress.deploy import graph, pack, quantize
+from aecompress.deploy import graph, quantize
 from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.grid import Grid, grid_of
 from tests.deploy.models import weighted
 
 each = pytest.mark.parametrize("method", quantize.METHODS)
@@ -36,8 +37,8 @@ def chain_like(activation: str = "relu") -> Chain:
 ROWS = np.random.default_rng(1).random((300, 40), dtype=np.float32)
 
 
-def grids_of(chain: Chain) -> dict[str, pack.Grid]:
-    found = {f"{layer.name}.weight": pack.grid_of(layer.weight, "int7") for layer in chain.layers}
+def grids_of(chain: Chain) -> dict[str, Grid]:
+    found = {f"{layer.name}.weight": grid_of(layer.weight, "int7") for layer in chain.layers}
     return {name: grid for name, grid in found.items() if grid is not None}
 
 

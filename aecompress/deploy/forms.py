@@ -15,6 +15,8 @@ DENSE = -1
 """Instead of the low bits of a gap: no places, because all elements are stored."""
 MOST_LOW = 16
 """Most low bits that a gap has; 0 is one bit per element."""
+FLOATS = ("float32", "float16")
+"""Values that are stored by themselves."""
 FORM_BYTES = {"float32": 40, "float16": 60, "int8": 120, "codes": 250}
 """About what the operators of one tensor take, by how its values are stored."""
 
@@ -61,7 +63,8 @@ class Packed(NamedTuple):
 
 def encode(tensor: Floats, values: str, low: int, grid: Grid | None = None) -> Packed:
     """Pack ``tensor`` with its values as ``values``, on ``grid``, and its non-zero places by ``low``."""
-    grid = grid or grid_of(tensor, values)
+    if grid is None and values not in FLOATS:
+        grid = grid_of(tensor, values)
     kept, flat = tensor != 0, tensor.reshape(-1)
     codes = np.zeros(0, np.int64)
     if grid is not None:

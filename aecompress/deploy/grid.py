@@ -19,6 +19,10 @@ CODE_BITS = {name: int(name.removeprefix("int")) for name in VALUES[3:]}
 LLOYD_STEPS, QUANTILES = 60, 1024
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
+MOST_LEVELS = 256
+"""Of a grid: a code has eight bits."""
+LEAST_SHARED = 4
+"""Weights for each value from which on a tensor's own values are worth a codebook."""
 
 
 class Grid(NamedTuple):
@@ -57,7 +61,13 @@ class Grid(NamedTuple):
 
 
 def grid_of(tensor: Floats, values: str) -> Grid | None:
-    """Return the levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself."""
+    """Return the levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself.
+
+    They are its own values where these are few, as after training with ``train.bits``, and no finer than ``values``.
+    """
+    own = own_grid(tensor) if tensor.ndim > 1 and values in VALUES else None
+    if own is not None and own.bits <= CODE_BITS.get(values, 8):
+        return own
     if (values not in STEPS and values not in CODE_BITS) or tensor.ndim < 2:
         return None
     along = 0 if np.count_nonzero(tensor) >= SHARED * tensor.shape[1] else None
@@ -69,6 +79,17 @@ def grid_of(tensor: Floats, values: str) -> Grid | None:
     scale = up16(np.sqrt(np.square(tensor, dtype=np.float64).sum(axis=along) / count).reshape(-1))
     scaled = tensor / scale.astype(np.float32)
     return Grid(scale, codebook_of(scaled[tensor != 0], 1 << CODE_BITS[values]))
+
+
+def own_grid(tensor: Floats) -> Grid | None:
+    """Return the grid of the values that a tensor takes beside 0; None where they are too many, or too near."""
+    found = tensor[tensor != 0]
+    most = min(MOST_LEVELS, len(found) // LEAST_SHARED)
+    if len(np.unique(found[: 4 * MOST_LEVELS])) > most:
+        return None
+    grid = Grid(np.ones(1, np.float16), np.unique(found))
+    few = 1 < len(grid.levels) <= most
+    return grid if few and np.array_equal(grid.value(grid.codes(found)), found) else None
 
 
 def up16(scale: NDArray[Any]) -> NDArray[np.float16]:

@@ -37,7 +37,7 @@ def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int,
     A vector, which is small and weighs much in the error, keeps float16 where less is requested.
     """
     grid = grid or grid_of(tensor, values)
-    exact = VALUES[: VALUES.index(values) + 1][:2] if grid is None else VALUES[:2]
+    exact = VALUES[: 1 if values == "float32" and not is_half(tensor) else 2]
     kinds: list[tuple[str, Grid | None]] = [*((kind, None) for kind in exact), *([] if grid is None else [("", grid)])]
     found: dict[int, Packed] = {}
     sizes: dict[int, int] = {}
@@ -52,6 +52,12 @@ def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int,
         kinds = kinds[:-1]  # no level is zero
     dense = [encode(tensor, kind, DENSE, levels) for kind, levels in kinds]
     return {DENSE: min(dense, key=lambda form: form.bytes)} | found
+
+
+def is_half(tensor: Floats) -> bool:
+    """Return whether float16 has every value of a tensor."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(tensor.astype(np.float16), tensor)
 
 
 def pack(tensor: Floats, values: str, grid: Grid | None = None) -> Packed:

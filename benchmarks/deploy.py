@@ -30,6 +30,8 @@ from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
 from aecompress.runs.again import export_again
+from aecompress.runs.job import prepare
+from aecompress.spec.resolve import resolve
 
 RATE = 8e-3
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)

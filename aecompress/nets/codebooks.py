@@ -1,8 +1,8 @@
 """Weights that take few values: each matrix has a codebook, whose values are the means of the weights nearest to them.
 
 Weight sharing is that of Han, Mao and Dally ("Deep Compression", ICLR 2016, section 3), the fit Lloyd's method (1982).
-Zeros stay zeros and are in no codebook. Means are taken of whole numbers, so that neither the order of a sum, and with it
-the device and its threads, nor the block that an individual is in changes a bit.
+Zeros stay zeros and are in no codebook. Means are of whole numbers, so that no bit depends on the order of a sum, and so
+on the device, its threads, or the block that an individual is in.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ class TrainSpec(_Part):
     bce_share: Share = Field(0.5, description="share of the run on bce, under bce-then-l1")
     bits: Annotated[int, Field(ge=0, le=8)] = Field(
         0,
-        description="bits of a weight: in the last fifth of the run training rounds the weights of each layer to 2^bits "
-        "values, which the model keeps (quantization-aware training); 0: float32",
+        description="bits of a weight: in the last fifth of the run, training rounds the weights of each layer to "
+        "2^bits values, which the model keeps (quantization-aware training); 0: float32",
     )
 
 

@@ -157,8 +157,8 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     Contradiction(
         "train.bits",
         lambda spec: spec.train.bits > 0 and spec.train.epochs == 0,
-        "train.bits = {train.bits}: rounds weights while they are trained, and train.epochs is 0; give epochs, or round "
-        "packed files with export.values",
+        "train.bits = {train.bits}: rounds weights in training, and train.epochs is 0; give epochs, or round packed "
+        "files by export.values",
         {"train.bits": 4, "train.epochs": 0, "model.init": "model.onnx"},
     ),
     Contradiction(

@@ -54,6 +54,21 @@ def test_bits_follow_from_the_number_of_levels(levels: object, bits: int, whole:
     assert (found.bits, found.whole) == (bits, whole)
 
 
+@pytest.mark.parametrize(("values", "exact"), [("float32", True), ("int8", True), ("int3", True), ("int2", False)])
+def test_a_matrix_of_few_values_has_them_as_its_levels(values: str, exact: bool) -> None:
+    few = np.random.default_rng(1).normal(size=7).astype(np.float32)
+    weight = few[np.random.default_rng(2).integers(0, 7, (40, 30))] * (sparse((40, 30), 0.3) != 0)
+    levels = grid.grid_of(weight, values)
+    assert (
+        levels is not None
+        and np.array_equal(levels.value(levels.codes(weight))[weight != 0], weight[weight != 0]) == exact
+    )
+    if exact:
+        assert levels.bits == 3 and np.array_equal(levels.levels, np.sort(few))
+    near = np.array([1 + 2.0**-23, 1 + 2.0**-22] * 8, np.float32).reshape(4, 4)
+    assert grid.grid_of(near, "float32") is None  # no middle between them tells them apart
+
+
 @pytest.mark.parametrize("values", ["float32", "float16", "int8", "int4"])
 def test_vectors_and_floats_have_no_grid(values: str) -> None:
     assert grid.grid_of(np.ones(5, np.float32), values) is None

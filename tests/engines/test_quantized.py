@@ -68,7 +68,10 @@ def test_a_pass_is_adam_on_the_gradient_at_the_rounded_weights() -> None:
         kept = [(linear.bias != 0).float() for linear in linears]
         flat = [linear.weight.detach().double().numpy() for linear in linears]
         books = [Book(weights, 2**bits) for weights, bits in zip(flat, BITS, strict=True)]
-        near = [np.where(w != 0, b.values[np.abs(w[..., None] - b.values).argmin(-1)], 0) for w, b in zip(flat, books, strict=True)]
+        near = [
+            np.where(w != 0, b.values[np.abs(w[..., None] - b.values).argmin(-1)], 0)
+            for w, b in zip(flat, books, strict=True)
+        ]
         adam = torch.optim.Adam(module.parameters(), lr=0.01, betas=(0.9, 0.999))
         for step, index in enumerate(rng.permutation(5, "batches", 0, torch.tensor([cell]), 0, 23)[0].split(5)):
             adam.param_groups[0]["lr"] = 0.01 * (1 - step / 10 / 2)

@@ -54,7 +54,9 @@ def test_the_values_are_those_of_lloyds_method_in_a_loop() -> None:
             book = np.array([ordered[int((i + 0.5) / 2**bits * len(ordered))] for i in range(2**bits)])
             for _ in range(40):
                 nearest = np.abs(ordered[:, None] - book).argmin(1)
-                book = np.array([ordered[nearest == i].mean() if (nearest == i).any() else book[i] for i in range(2**bits)])
+                book = np.array(
+                    [ordered[nearest == i].mean() if (nearest == i).any() else book[i] for i in range(2**bits)]
+                )
             np.testing.assert_allclose(values[cell * 4 + number, : 2**bits].numpy(), book, rtol=1e-9)
 
 

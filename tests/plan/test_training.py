@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from aecompress.engines.quantized import Quantized
+from aecompress.evolve.base import Quantization
 from aecompress.plan.training import loss_of, rate_of, warmup_cosine
+from aecompress.runs.job import prepare
 from aecompress.spec.fields import RunSpec, TrainSpec
+from aecompress.spec.resolve import resolve
 
 
 def test_warmup_and_cosine_by_hand() -> None:
@@ -37,3 +43,11 @@ def test_cross_entropy_gives_way_to_l1() -> None:
     loss = loss_of("bce-then-l1", 3)
     assert [loss(generation) for generation in range(5)] == ["bce", "bce", "bce", "l1", "l1"]
     assert loss_of("mse", 3)(4) == "mse"
+
+
+def test_rounding_begins_in_the_last_fifth_of_a_run(tmp_path: Path) -> None:
+    for epochs, start in ((30, 24), (10, 8), (3, 2), (1, 0)):
+        fields = {"train.epochs": epochs, "train.bits": 3, "mode": "canonical"}
+        plan = prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run").plan
+        assert plan.quantization == Quantization(bits=(3,) * 4, start=start)
+        assert plan.at(start - 1) is plan and isinstance(plan.at(start).engine, Quantized)

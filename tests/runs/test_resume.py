@@ -48,6 +48,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"evolve.budgets": [0.0, 0.5, 0.9, 0.95], "prune.granularity": "weight", "prune.operator": "wanda"},
     {"mode": "canonical", "prune.operator": "taylor", "prune.granularity": "unit", "prune.regrowth": 0.3},
     {"compile": "on"},
+    {"train.bits": 3},
+    {"mode": "canonical", "train.bits": 2, "model.family": "variational"},
     {"compile": "on", "evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "prune.operator": "variance"},
     {"compile": "on", "model.family": "denoising", "evolve.cells": 3},
 ]

@@ -73,6 +73,32 @@ def test_zeros_in_the_file_are_exactly_the_target(tmp_path: Path, operator: str,
     assert all(np.count_nonzero(model.tensors[layer.name + ".weight"]) for layer in model.layers)
 
 
+@pytest.mark.parametrize("mode", ["canonical", "coevo"])
+def test_weights_of_so_many_bits_are_the_model_in_every_file(tmp_path: Path, mode: str) -> None:
+    """Float, packed and sparse files hold the same rounded weights, and the reported loss is theirs."""
+    flags = {"train__bits": 2, "export__variants": ["packed", "sparse"], "export__values": "float32"}
+    log = done(tmp_path / "r", mode=mode, model__hidden=[40], **flags)
+    model = load_model(tmp_path / "r" / "model")
+    for layer in model.layers:
+        weight, bias = model.tensors[layer.name + ".weight"], model.tensors[layer.name + ".bias"]
+        assert len(np.unique(weight[weight != 0])) <= 4 < np.count_nonzero(weight)
+        assert np.array_equal(bias, bias.astype(np.float16))
+    last = [event for event in log if isinstance(event, events.Generation)][-1]
+    reported = last.validation_loss if mode == "canonical" else one(log, events.Front).losses
+    assert min(abs(one(log, events.Finished).metrics["validation_l1"] - loss) for loss in reported) < 1e-6
+    compared, saved = one(log, events.Compared), {event.file for event in log if isinstance(event, events.Saved)}
+    assert {"autoencoder-packed", "sparse-weights"} <= saved
+    assert compared.losses[2] == pytest.approx(compared.losses[1], rel=1e-6)
+    assert compared.bytes[2] < compared.bytes[1] / 2
+    rounded = "The weights of each layer take 4 values, 2 bits each: training rounded them."
+    assert rounded in (tmp_path / "r" / "model" / "README.md").read_text()
+    if mode == "coevo":  # every member of the front too
+        for path in (tmp_path / "r" / "front").glob("*/model.safetensors"):
+            other = load_model(path.parent)
+            weights = [other.tensors[layer.name + ".weight"] for layer in other.layers]
+            assert all(len(np.unique(weight[weight != 0])) <= 4 for weight in weights)
+
+
 def test_same_spec_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         done(tmp_path / name, seed=seed)

@@ -35,6 +35,10 @@ from aecompress.spec.resolve import resolve
 
 RATE = 8e-3
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+TRAINED = ((0.85, 2), (0.87, 2), (0.88, 3), (0.9, 3), (0.92, 2), (0.93, 2), (0.94, 2), (0.94, 3))
+"""Sparsity and bits of the runs in which training rounds weights."""
+LIMITS = (0.0036, 0.0051)
+"""Errors of which the smallest file is named."""
 OTHERS = (0.3, 0.4, 0.5, 0.6, 0.7)
 SEEDS = 0.02
 """What another seed moves an error by: errors so near to each other are equal."""
@@ -160,11 +164,11 @@ def entropy_bytes(tensors: Mapping[str, Floats], value_bits: int) -> float:
     return bits / 8
 
 
-def entropy_ratio(run: Path, path: Path, values: str) -> float:
+def entropy_ratio(run: Path, path: Path, value_bits: int) -> float:
     """Bytes of a packed file over the bound for its non-zeros."""
     chain = graph.chains(load_model(run / "model"))["autoencoder"]
     tensors = {name: tensor for layer in chain.layers for name, tensor in layer.tensors.items()}
-    return path.stat().st_size / entropy_bytes(tensors, BITS[values])
+    return path.stat().st_size / entropy_bytes(tensors, value_bits)
 
 
 def forms(run: Path, values: tuple[str, ...], allowed: float) -> dict[str, Path]:
@@ -211,9 +215,23 @@ def curve(data: Path, passes: int, keep: Path, rows: np.ndarray) -> tuple[dict[s
                     "values": form,
                     "bytes": path.stat().st_size,
                     "mse": mse_of(path, rows),
-                    "entropy": entropy_ratio(run, path, form),
+                    "entropy": entropy_ratio(run, path, BITS[form]),
                 }
             )
+    for share, bits in TRAINED:
+        run = trained(
+            keep / f"bits-{bits}-{share}", mnist(data, passes, prune__target_sparsity=share, train__bits=bits)
+        )
+        path = forms(run, ("float32",), 0.0)["float32"]
+        found.append(
+            {
+                "zeros": share,
+                "values": f"{bits} bits, trained",
+                "bytes": path.stat().st_size,
+                "mse": mse_of(path, rows),
+                "entropy": entropy_ratio(run, path, bits),
+            }
+        )
     print(f"\n## Bytes (dense: {before:,})\n")
     print(
         table(
@@ -231,11 +249,13 @@ def curve(data: Path, passes: int, keep: Path, rows: np.ndarray) -> tuple[dict[s
             ],
         )
     )
-    good = [one for one in found if one["mse"] <= 0.0058 and one.get("entropy", 9) <= 1.5]
-    best = min(good, key=lambda one: one["bytes"], default=None)
-    if best is not None:
+    for limit in LIMITS:
+        good = [one for one in found if one["mse"] <= limit]
+        if not good:
+            continue
+        best = min(good, key=lambda one: int(one["bytes"]))
         print(
-            f"\nSmallest at mse <= 0.0058 and 1.5x the entropy bound: {best['bytes']:,} bytes, "
+            f"\nSmallest at mse <= {limit}: {best['bytes']:,} bytes, {best['values']} at {best['zeros']:.0%} sparsity, "
             f"1/{before / best['bytes']:.1f} of dense, mse {best['mse']:.5f} (dense {found[0]['mse']:.5f})"
         )
     return {"curve": found}, dense
@@ -316,7 +336,8 @@ def picture(found: Mapping[str, Any], out: Path) -> None:
     from matplotlib.ticker import NullFormatter
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    for form, mark in (("float32", "o"), ("int8", "s"), ("int4", "^")):
+    marks = {f"{bits} bits, trained": "_vDP"[bits - 1] for _, bits in TRAINED}
+    for form, mark in {"float32": "o", "int8": "s", "int4": "^", **marks}.items():
         dots = [one for one in found["curve"] if one["values"] == form]
         left.plot(
             [one["bytes"] / 1e3 for one in dots], [one["mse"] for one in dots], mark + "-", label=f"packed, {form}"

@@ -1,7 +1,7 @@
 """Weights that take few values: each matrix has a codebook, whose values are the means of the weights nearest to them.
 
 Weight sharing is that of Han, Mao and Dally ("Deep Compression", ICLR 2016, section 3), the fit Lloyd's method (1982).
-Zeros stay zeros and are in no codebook. Means are of whole numbers, so that no bit depends on the order of a sum, and so
+Zeros stay zeros and are in no codebook. Means are of whole numbers, so that no bit depends on the order of a sum, nor
 on the device, its threads, or the block that an individual is in.
 """
 

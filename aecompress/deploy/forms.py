@@ -15,7 +15,7 @@ DENSE = -1
 """Instead of the low bits of a gap: no places, because all elements are stored."""
 MOST_LOW = 16
 """Most low bits that a gap has; 0 is one bit per element."""
-FORM_BYTES = {"float32": 40, "float16": 60, "int8": 120, "codes": 250}
+FORM_BYTES = {"float32": 40, "float16": 90, "int8": 150, "codes": 240}
 """About what the operators of one tensor take, by how its values are stored."""
 
 

@@ -40,7 +40,7 @@ def make(folder: Path) -> None:
     same = pack.restored(chain, packed)
     write(folder / "plain.onnx", graph.build(same, "autoencoder", 13, {}))
     usual = rebuild.isolated
-    for name, isolated in {"float": usual, "int32": by_division, "bits": by_shifts}.items():
+    for name, isolated in {"int32": usual, "float": by_floats, "bits": by_shifts}.items():
         rebuild.isolated = isolated
         product = graph.gemm(pack.stored(packed))
         write(
@@ -56,23 +56,25 @@ def write(path: Path, proto: Any) -> None:
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def by_division(writer: Any, data: str) -> str:
-    """Isolate bits by integer Div and Mod."""
+def by_floats(writer: Any, data: str, base: int) -> str:
+    """Isolate digits in float32, which holds a byte exactly, by Mul, Floor and Sub."""
     from onnx import TensorProto
 
-    byte = writer.op("Cast", data, to=TensorProto.INT32)
-    upper = writer.op("Div", byte, writer.keep(2 ** np.arange(8, dtype=np.int32)))
-    bits = writer.op("Mod", upper, writer.keep(np.array([2], np.int32)))
-    return str(writer.op("Cast", bits, to=TensorProto.FLOAT))
+    byte = writer.op("Cast", data, to=TensorProto.FLOAT)
+    scaled = writer.op("Mul", byte, writer.keep(0.5 ** np.arange(0, 8, base, dtype=np.float32)))
+    upper = writer.op("Floor", scaled)
+    above = writer.op("Floor", writer.op("Mul", upper, writer.keep(np.array([0.5**base], np.float32))))
+    digits = writer.op("Sub", upper, writer.op("Mul", above, writer.keep(np.array([2.0**base], np.float32))))
+    return str(writer.op("Cast", digits, to=TensorProto.INT32))
 
 
-def by_shifts(writer: Any, data: str) -> str:
-    """Isolate bits by BitShift and BitwiseAnd, which opset 18 has."""
+def by_shifts(writer: Any, data: str, base: int) -> str:
+    """Isolate digits by BitShift and BitwiseAnd, which opset 18 has."""
     from onnx import TensorProto
 
-    upper = writer.op("BitShift", data, writer.keep(np.arange(8, dtype=np.uint8)), direction="RIGHT")
-    bits = writer.op("BitwiseAnd", upper, writer.keep(np.array([1], np.uint8)))
-    return str(writer.op("Cast", bits, to=TensorProto.FLOAT))
+    upper = writer.op("BitShift", data, writer.keep(np.arange(0, 8, base, dtype=np.uint8)), direction="RIGHT")
+    bits = writer.op("BitwiseAnd", upper, writer.keep(np.array([2**base - 1], np.uint8)))
+    return str(writer.op("Cast", bits, to=TensorProto.INT32))
 
 
 def check(folder: Path) -> None:

@@ -17,7 +17,7 @@ MOST_LOW = 16
 """Most low bits that a gap has; 0 is one bit per element."""
 FLOATS = ("float32", "float16")
 """Values that are stored by themselves."""
-FORM_BYTES = {"float32": 40, "float16": 60, "int8": 120, "codes": 250}
+FORM_BYTES = {"float32": 40, "float16": 90, "int8": 150, "codes": 240}
 """About what the operators of one tensor take, by how its values are stored."""
 
 

@@ -23,9 +23,9 @@ from aecompress.deploy.grid import VALUES, Grid, grid_of
 
 MOST_GROUPS = 3
 """Most different low bits in a file: each has operators of its own."""
-GROUP_BYTES = {DENSE: 0, 0: 330}
+GROUP_BYTES = {DENSE: 0, 0: 430}
 """About what the operators take that rebuild all tensors of the same low bits; :data:`GAP_BYTES` where above 0."""
-GAP_BYTES = 620
+GAP_BYTES = 920
 
 
 def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int, Packed]:

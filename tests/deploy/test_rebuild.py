@@ -21,7 +21,7 @@ from tests.deploy.models import METADATA, build_all, packed_layer, sparse, tiny_
 
 LEVELS = onnxruntime.GraphOptimizationLevel
 OPERATORS = {
-    *("Add", "Cast", "Concat", "CumSum", "Expand", "Floor", "Gather", "Gemm", "MatMul", "Mul", "Reshape"),
+    *("Add", "Cast", "Concat", "CumSum", "Div", "Expand", "Gather", "Gemm", "Mod", "Mul", "Reshape"),
     *("ScatterElements", "Split", "Sub"),
 }
 """All that a packed file may need; all have been there since opset 13."""
@@ -105,7 +105,7 @@ def test_everything_has_a_name_of_its_part_and_is_stored_once() -> None:
     values = {name for node in proto.graph.node for name in node.output} - {"latent"}
     assert all(name.startswith("e") for name in [*names, *tensors, *values] if name != "latent")
     stored = [(tensor.data_type, tuple(tensor.dims), tensor.raw_data) for tensor in proto.graph.initializer]
-    assert sum(tensor.data_type == onnx.TensorProto.UINT8 for tensor in proto.graph.initializer) == 1
+    assert sum(tensor.data_type == onnx.TensorProto.UINT8 for tensor in proto.graph.initializer) == 2
     assert len(set(stored)) == len(stored)
 
 
@@ -132,9 +132,17 @@ def halves(chain: Chain) -> dict[str, forms.Packed]:
     return {name: forms.encode(tensor, "float16", 1) for name, tensor in tensors.items()}
 
 
-def test_bits_are_the_binary_digits_lowest_first() -> None:
-    numbers = np.array([5, 0, 7, 2])
-    assert "".join(map(str, rebuild.bits_of(numbers, 3))) == "".join(f"{number:03b}"[::-1] for number in numbers)
+@pytest.mark.parametrize("width", range(1, 13))
+def test_numbers_are_the_sum_of_their_digits(width: int) -> None:
+    digits = rebuild.digits_of(width)
+    assert [shift for _, shift in digits] == [sum(base for base, _ in digits[:at]) for at in range(len(digits))]
+    assert sum(base for base, _ in digits) == width
+    assert {base for base, _ in digits} <= {1, 4}
+
+
+def test_bytes_hold_the_first_digit_in_their_lowest_bits() -> None:
+    assert rebuild.in_bytes(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], np.uint8), 1).tolist() == [0b00001101, 1]
+    assert rebuild.in_bytes(np.array([3, 15, 7], np.uint8), 4).tolist() == [0xF3, 0x07]
 
 
 def test_one_vector_alone_comes_back() -> None:

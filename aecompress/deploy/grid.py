@@ -63,10 +63,11 @@ class Grid(NamedTuple):
 def grid_of(tensor: Floats, values: str) -> Grid | None:
     """Return the levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself.
 
-    They are its own values where these are few, as after training with ``train.bits``, and no finer than ``values``.
+    They are its own values where these are few, as after training with ``train.bits``, and no finer than ``values``; a
+    vector has no others.
     """
-    own = own_grid(tensor) if tensor.ndim > 1 and values in VALUES else None
-    if own is not None and own.bits <= CODE_BITS.get(values, 8):
+    own = own_grid(tensor) if values in VALUES else None
+    if own is not None and (own.bits <= CODE_BITS.get(values, 8) or tensor.ndim < 2):
         return own
     if (values not in STEPS and values not in CODE_BITS) or tensor.ndim < 2:
         return None

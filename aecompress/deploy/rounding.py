@@ -34,7 +34,8 @@ def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[st
         grid = grid_of(layer.weight, values)
         near = layer
         if grid is not None:
-            weight = carried(layer.weight, given, grid) if layer.product else grid.value(grid.codes(layer.weight))
+            rounded = grid.value(grid.codes(layer.weight)) * (layer.weight != 0)
+            weight = carried(layer.weight, given, grid) if layer.product else rounded
             near = replace(layer, weight=weight)
             grids[f"{layer.name}.weight"] = grid
         wanted, got = layer.before(exact), near.before(given)

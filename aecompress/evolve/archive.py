@@ -17,14 +17,12 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.engines.quantized import Quantized
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import wanda
 from aecompress.evolve.pruning import Pruning, cut, evidence_of
 from aecompress.evolve.select import keep_units, keep_weights, per_unit
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
-from aecompress.nets.codebooks import rounded
 from aecompress.nets.losses import finite_or_inf
 from aecompress.nets.rows import picked
 from aecompress.polling import Poll
@@ -69,12 +67,11 @@ class Candidate(NamedTuple):
 def archive(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Archive:
     """Return the non-dominated pairs of a ring whose generations are complete; with own budgets, filled up.
 
-    Where training rounded weights by then, the members' are rounded.
+    Members whose weights are rounded are not interpolated between: rounding takes longer than a short fine-tuning.
     """
-    plan = plan.at(population.generation)
-    if isinstance(plan.engine, Quantized):
-        population = dataclasses.replace(population, weights=rounded(plan.net, population.weights, plan.engine.bits))
-    interpolated = interpolate(plan, population, rows, poll) if RULES[plan.rule].own_budgets else None
+    population = dataclasses.replace(population, weights=plan.seen(population))
+    filled = RULES[plan.rule].own_budgets and plan.quantization is None
+    interpolated = interpolate(plan, population, rows, poll) if filled else None
     found = candidates(plan, population, list(range(len(population))), rows, poll)
     members = population
     if interpolated is not None:

@@ -10,11 +10,12 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from aecompress.engines.base import Blocks, Runner
-from aecompress.engines.quantized import Quantized
+from aecompress.engines.quantized import Quantization, Quantized
 from aecompress.engines.training import Training
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.topology import Topology
 from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.codebooks import rounded
 from aecompress.nets.rows import RowSet
 from aecompress.polling import Poll
 from aecompress.population.state import Population
@@ -33,16 +34,6 @@ class Neighbourhood:
     """How a member's fitness follows from its losses with all others."""
     shared_batch: bool
     """One selection batch for the whole ring, or one per cell."""
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """When and to how many values weights are rounded."""
-
-    bits: tuple[int, ...]
-    """Of each layer: a weight that is not zero takes one of 2^bits values."""
-    start: int
-    """The generation from which on training sees rounded weights."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,14 @@ class Plan:
         """Return the plan from ``generation`` on: with an engine that rounds weights, where it is time to."""
         if self.quantization is None or generation < self.quantization.start:
             return self
-        return dataclasses.replace(self, engine=Quantized(self.engine, self.quantization.bits))
+        return dataclasses.replace(self, engine=Quantized(self.engine, self.quantization))
+
+    def seen(self, population: Population) -> Tensor:
+        """Return the weights ``[P, n]`` by which individuals are judged: rounded ones, once the rounding has begun."""
+        quantization = self.quantization
+        if quantization is None or population.generation <= quantization.start or population.levels is None:
+            return population.weights
+        return rounded(self.net, population.weights, population.levels, quantization.values)
 
 
 @dataclass(frozen=True)

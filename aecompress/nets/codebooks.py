@@ -1,8 +1,8 @@
-"""Weights that take few values: each matrix has a codebook, whose values are the means of the weights nearest to them.
+"""Weights that take few values: each matrix has a codebook, and every weight that is not zero takes its nearest value.
 
 Weight sharing is that of Han, Mao and Dally ("Deep Compression", ICLR 2016, section 3), the fit Lloyd's method (1982).
-Zeros stay zeros and are in no codebook. Means are of whole numbers, so that no bit depends on the order of a sum, nor
-on the device, its threads, or the block that an individual is in.
+Means are of whole numbers, so that no bit depends on the order of a sum, nor on the device, its threads, or the block that
+an individual is in.
 """
 
 from __future__ import annotations
@@ -16,132 +16,147 @@ from torch import Tensor
 from aecompress.nets.autoencoder import Autoencoder
 
 LLOYD_STEPS = 40
-REACH = 4.0
-"""How many times as large as the largest weight others may become; beyond, they count as that large."""
 UNIT = 1 << 40
-"""Whole numbers in the reach of a codebook: sums over 2^22 weights fit 63 bits."""
-LARGEST_BIAS = 65504.0
-"""Of float16, in which biases are rounded."""
+"""Whole numbers in the reach of a codebook: sums over 2^23 weights fit 63 bits."""
+BIAS_VALUES = 64
+"""Values of the biases of a large layer."""
+LARGE_LAYER = 256
+"""Units from which on a layer's biases take few values; those of others are rounded to float16."""
+LARGEST_HALF = 65504.0
+"""Of float16."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The K weights of P individuals that are rounded, those in matrices of encoder and decoder, with C codebooks."""
+    """The K parameters of P individuals that are rounded, each to the nearest value of one of C codebooks."""
 
     places: Tensor
     """int64 ``[K]``, in ``[P, n]`` taken as one row."""
     owners: Tensor
-    """int64 ``[K]``: the codebook of each."""
+    """int64 ``[K]``: the codebook of each, individual after individual."""
     sizes: Tensor
     """int64 ``[C]``: values of each codebook."""
-    reach: Tensor
-    """float64 ``[C]``: a power of two that no weight of the codebook is above; where one is not finite, nor is it."""
     width: int
     """Values of the largest codebook."""
 
-    def scaled(self, weights: Tensor) -> Tensor:
-        """Return the weights among ``weights`` ``[P, n]`` as shares of their reach, float64 ``[K]``.
-
-        Weights of a matrix with any that is not finite are 0, and so in the way of no others.
-        """
-        scaled: Tensor = weights.reshape(-1)[self.places].double() / self.reach[self.owners]
-        return scaled.nan_to_num_(0.0).clamp_(-1, 1)
+    def of(self, values: Tensor) -> Tensor:
+        """Return the parameters among ``values`` ``[P, n]``, ``[K]``."""
+        found: Tensor = values.reshape(-1)[self.places]
+        return found
 
 
-def kept_weights(net: Autoencoder, weights: Tensor, keep: Tensor, bits: Sequence[int]) -> Kept:
-    """Return which of ``weights`` ``[P, n]`` are rounded: those of matrices that are in ``keep`` ``[P, n]``.
+def kept_tensors(net: Autoencoder, keep: Tensor, values: Sequence[int], kind: str = "weight") -> Kept:
+    """Return which parameters are rounded: those of a kind, "weight" or "bias", that are in ``keep`` ``[P, n]``.
 
     Args:
-        bits: of each layer; its codebook has 2^bits values.
+        values: of each layer; 0 leaves it as it is.
     """
-    matrix = torch.full((net.layout.size,), -1, device=weights.device)
-    for number, layer in enumerate(net.layers):
-        slot = net.layout.slots[layer.name + ".weight"]
-        matrix[slot.offset : slot.offset + slot.size] = number
-    places = (keep & (matrix >= 0)).view(-1).nonzero()[:, 0]
-    individual, column = places // net.layout.size, places % net.layout.size
-    owners = individual * len(bits) + matrix[column]
-    largest = torch.zeros(len(weights) * len(bits), dtype=torch.float64, device=weights.device)
-    largest.scatter_reduce_(0, owners, weights.reshape(-1)[places].double().abs(), "amax")
-    reach = torch.exp2((largest * REACH).clamp_min(1e-30).log2().ceil())
-    sizes = torch.tensor([1 << count for count in bits], device=weights.device).repeat(len(weights))
-    return Kept(places, owners, sizes, reach, 1 << max(bits))
+    tensor = torch.full((net.layout.size,), -1, device=keep.device)
+    for number, (layer, count) in enumerate(zip(net.layers, values, strict=True)):
+        slot = net.layout.slots[f"{layer.name}.{kind}"]
+        tensor[slot.offset : slot.offset + slot.size] = number if count else -1
+    places = (keep & (tensor >= 0)).view(-1).nonzero()[:, 0]
+    owners = places // net.layout.size * len(values) + tensor[places % net.layout.size]
+    sizes = torch.tensor(values, device=keep.device).repeat(len(keep))
+    return Kept(places, owners, sizes, max(values))
 
 
-def assigned(kept: Kept, values: Tensor, scaled: Tensor) -> Tensor:
-    """Return the nearest of the ``values`` ``[C, width]`` to each weight, int64 ``[K]``, in ``values`` as one row."""
-    middles = (values[:, 1:] + values[:, :-1]) / 2
-    last = torch.arange(kept.width - 1, device=values.device) >= kept.sizes[:, None] - 1
-    first = torch.arange(len(values), device=values.device) * 4.0  # codebooks one after the other on one line
-    edges = (middles.masked_fill_(last, 2.0) + first[:, None]).view(-1)
-    found = torch.searchsorted(edges, scaled + first[kept.owners])
-    code = (found - kept.owners * (kept.width - 1)).clamp_(0, kept.width - 1)
-    return code + kept.owners * kept.width
+def reach_of(kept: Kept, found: Tensor) -> Tensor:
+    """Return a power of two above every parameter ``[K]`` of a codebook, float64 ``[C]``; of one not finite, not so."""
+    largest = torch.zeros(len(kept.sizes), dtype=torch.float64, device=found.device)
+    largest.scatter_reduce_(0, kept.owners, found.double().abs(), "amax")
+    return torch.exp2(largest.clamp_min(1e-30).log2().floor() + 1)
 
 
-def refitted(values: Tensor, scaled: Tensor, codes: Tensor) -> Tensor:
-    """Return ``values`` ``[C, width]`` with each that stands for weights at their mean: a step of Lloyd's method."""
-    numbers = (scaled * UNIT).round_().long()
-    sums = torch.zeros(values.numel(), dtype=torch.int64, device=values.device)
+def nearest(kept: Kept, levels: Tensor, found: Tensor) -> Tensor:
+    """Return the nearest of the ``levels`` ``[C, width]`` to each parameter ``[K]``, int64, in ``levels`` as one row."""
+    levels = levels.double()
+    largest = levels.abs().amax(1).nan_to_num(1.0).clamp(1e-30, 1e300)
+    scaled = (found.double() / largest[kept.owners]).nan_to_num(0.0).clamp(-1, 1)
+    middles = ((levels[:, 1:] + levels[:, :-1]) / 2 / largest[:, None]).nan_to_num(2.0)
+    unused = torch.arange(kept.width - 1, device=found.device) >= kept.sizes[:, None] - 1
+    first = torch.arange(len(levels), device=found.device) * 4.0  # codebooks one after the other on one line
+    edges = (middles.masked_fill_(unused, 2.0) + first[:, None]).view(-1)
+    code = torch.searchsorted(edges, scaled + first[kept.owners]) - kept.owners * (kept.width - 1)
+    return code.clamp_(0, kept.width - 1) + kept.owners * kept.width
+
+
+def refitted(levels: Tensor, scaled: Tensor, codes: Tensor) -> Tensor:
+    """Return ``levels`` ``[C, width]`` with each at the mean of what it stands for: a step of Lloyd's method.
+
+    Args:
+        scaled: parameters as shares of their reach, float64 ``[K]``.
+        codes: int64 ``[K]``, of :func:`nearest`.
+    """
+    sums = torch.zeros(levels.numel(), dtype=torch.int64, device=levels.device)
     counts = torch.zeros_like(sums).index_add_(0, codes, torch.ones_like(codes))
-    sums.index_add_(0, codes, numbers)
+    sums.index_add_(0, codes, (scaled * UNIT).round_().long())
     means = sums.double() / (counts.clamp(min=1) * UNIT)
-    return torch.where(counts > 0, means, values.view(-1)).view_as(values)
+    return torch.where(counts > 0, means, levels.view(-1)).view_as(levels)
 
 
-def ordered(kept: Kept, weights: Tensor) -> Tensor:
-    """Return the order of the weights by codebook and value, int64 ``[K]``."""
-    order = weights.reshape(-1)[kept.places].argsort(stable=True)
+def codebooks(kept: Kept, found: Tensor) -> Tensor:
+    """Return rising levels with a small squared error on the parameters ``[K]``: Lloyd's method from their quantiles.
+
+    float32 ``[C, width]``, of which a codebook has its first ``sizes``; 0 where it stands for nothing.
+    """
+    if not len(found):
+        return torch.zeros((len(kept.sizes), kept.width), device=found.device)
+    reach = reach_of(kept, found)
+    scaled = (found.double() / reach[kept.owners]).nan_to_num(0.0).clamp(-1, 1)
+    counts = torch.zeros_like(kept.sizes).index_add_(0, kept.owners, torch.ones_like(kept.owners))
+    share = (torch.arange(kept.width, device=found.device) + 0.5) / kept.sizes[:, None]
+    rank = (share.double() * counts[:, None]).long().minimum(counts[:, None] - 1).clamp_min(0)
+    at = (counts.cumsum(0) - counts)[:, None] + rank
+    levels = scaled[ordered(kept, scaled)][at.clamp(max=len(scaled) - 1)]
+    for _ in range(LLOYD_STEPS):
+        levels = refitted(levels, scaled, nearest(kept, levels, scaled))
+    levels = torch.where(counts[:, None] > 0, levels * reach[:, None], 0.0)
+    return levels.float()
+
+
+def ordered(kept: Kept, found: Tensor) -> Tensor:
+    """Return the order of the parameters ``[K]`` by codebook and value, int64 ``[K]``."""
+    order = found.argsort(stable=True)
     return order[kept.owners[order].argsort(stable=True)]
 
 
-def codebooks(kept: Kept, weights: Tensor) -> Tensor:
-    """Return rising values with a small squared error on ``weights`` ``[P, n]``, as shares of the reach.
-
-    Lloyd's method from their quantiles; float64 ``[C, width]``, of which a codebook has its first ``sizes``.
-    """
-    scaled = kept.scaled(weights)
-    counts = torch.zeros_like(kept.sizes).index_add_(0, kept.owners, torch.ones_like(kept.owners))
-    share = (torch.arange(kept.width, device=weights.device) + 0.5) / kept.sizes[:, None]
-    rank = (share.double() * counts[:, None]).long().minimum(counts[:, None] - 1)
-    at = (counts.cumsum(0) - counts)[:, None] + rank.clamp_min(0)
-    values = scaled[ordered(kept, weights)][at.clamp(max=len(scaled) - 1)]
-    for _ in range(LLOYD_STEPS):
-        values = refitted(values, scaled, assigned(kept, values, scaled))
-    return values
-
-
-def put(kept: Kept, values: Tensor, codes: Tensor, into: Tensor) -> None:
-    """Write what the codes ``[K]`` stand for into ``into`` ``[P, n]``, as float32 numbers, in place."""
-    found = values.view(-1)[codes] * kept.reach[kept.owners]
-    into.view(-1)[kept.places] = found.float().to(into.dtype)
-
-
-def rounded(net: Autoencoder, weights: Tensor, bits: Sequence[int]) -> Tensor:
-    """Return individuals ``[P, n]`` with their matrices rounded to codebooks and their biases to float16.
-
-    A matrix with no more values than its codebook has stays as it is.
-    """
-    result = weights.clone()
-    for layer in net.layers:
-        slot = net.layout.slots[layer.name + ".bias"]
-        bias = result[:, slot.offset : slot.offset + slot.size]
-        bias.copy_(bias.clamp(-LARGEST_BIAS, LARGEST_BIAS).half())
-    kept = kept_weights(net, weights, weights != 0, bits)
-    if not len(kept.places):
-        return result
-    values = codebooks(kept, weights)
-    put(kept, values, assigned(kept, values, kept.scaled(weights)), result)
-    few = (distinct(kept, weights) <= kept.sizes)[kept.owners]
-    same = kept.places[few]
-    result.view(-1)[same] = weights.reshape(-1)[same]
-    return result
-
-
-def distinct(kept: Kept, weights: Tensor) -> Tensor:
-    """Count the different values of the weights of each codebook, int64 ``[C]``."""
-    order = ordered(kept, weights)
-    value, owner = weights.reshape(-1)[kept.places][order], kept.owners[order]
+def distinct(kept: Kept, found: Tensor) -> Tensor:
+    """Count the different values among the parameters ``[K]`` of each codebook, int64 ``[C]``."""
+    order = ordered(kept, found)
+    value, owner = found[order], kept.owners[order]
     fresh = torch.ones_like(owner)
     fresh[1:] = ((value[1:] != value[:-1]) | (owner[1:] != owner[:-1])).long()
     return torch.zeros_like(kept.sizes).index_add_(0, owner, fresh)
+
+
+def put(kept: Kept, levels: Tensor, codes: Tensor, into: Tensor) -> None:
+    """Write what the codes ``[K]`` stand for into ``into`` ``[P, n]``, in place."""
+    into.view(-1)[kept.places] = levels.reshape(-1)[codes].to(into.dtype)
+
+
+def rounded(net: Autoencoder, weights: Tensor, levels: Tensor, values: Sequence[int]) -> Tensor:
+    """Return individuals ``[P, n]`` with matrices rounded to the ``levels`` ``[P, layers, width]`` of their codebooks.
+
+    Biases of large layers take :data:`BIAS_VALUES` values, others those of float16. Zeros stay zeros.
+
+    Args:
+        values: of each layer's codebook.
+    """
+    result = weights.clone()
+    kept = kept_tensors(net, weights != 0, values)
+    mine = levels.flatten(0, 1)
+    put(kept, mine, nearest(kept, mine, kept.of(weights)), result)
+    for layer in net.layers:
+        slot = net.layout.slots[layer.name + ".bias"]
+        bias = result[:, slot.offset : slot.offset + slot.size]
+        bias.copy_(bias.clamp(-LARGEST_HALF, LARGEST_HALF).half())
+    large = [BIAS_VALUES if layer.outputs >= LARGE_LAYER else 0 for layer in net.layers]
+    if any(large):
+        kept = kept_tensors(net, result != 0, large, "bias")
+        found = kept.of(result)
+        books = codebooks(kept, found).half().float()
+        near = books.view(-1)[nearest(kept, books, found)].to(found.dtype)
+        few = (distinct(kept, found) <= kept.sizes)[kept.owners]
+        result.view(-1)[kept.places] = torch.where(few, found, near)
+    return result

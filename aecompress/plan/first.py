@@ -14,7 +14,7 @@ from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.plan.counts import cells_of
-from aecompress.plan.training import DTYPES
+from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec
 
@@ -47,6 +47,8 @@ class First:
     """Whether a drawn model begins by giving the mean training row, as far as biases can."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
+    values: int
+    """That a matrix will be rounded to; 0: weights stay exact."""
     tensors: Mapping[str, NDArray[np.float32]] | None = None
     """Of that model by our names, weights ``[in, out]``."""
 
@@ -63,6 +65,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         stats_batch=int(spec.train.batch) if needs_stats else 0,
         scaled=spec.model.initial == "scaled",
         init=spec.model.init,
+        values=values_of(spec.train.bits),
         tensors=tensors,
     )
 
@@ -83,6 +86,7 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         dtype=first.dtype,
         stats_batch=min(first.stats_batch, len(dataset.train)),
         gain=3**0.5 if first.scaled else 1.0,
+        values=first.values,
     )
     views = net.layout.views(population.weights)
     last = net.decoder[-1]

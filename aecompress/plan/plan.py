@@ -7,13 +7,14 @@ from typing import cast
 import torch
 
 from aecompress.engines.base import Engine, Workload
+from aecompress.engines.quantized import Quantization
 from aecompress.engines.training import Training
 from aecompress.engines.untrained import Untrained, untrained_blocks
-from aecompress.evolve.base import Neighbourhood, Plan, Quantization
+from aecompress.evolve.base import Neighbourhood, Plan
 from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.plan.counts import generations_of
 from aecompress.plan.pruning import pruning_of
-from aecompress.plan.training import loss_of, rate_of
+from aecompress.plan.training import loss_of, rate_of, values_of
 from aecompress.spec.fields import RunSpec, metric_of, rule_of
 
 QUANTIZED_SHARE = 0.2
@@ -71,4 +72,4 @@ def quantization_of(spec: RunSpec, load: Workload) -> Quantization | None:
         return None
     generations = generations_of(spec)
     start = generations - max(round(QUANTIZED_SHARE * generations), 1)
-    return Quantization(bits=(spec.train.bits,) * len(load.net.layers), start=start)
+    return Quantization(values=(values_of(spec.train.bits),) * len(load.net.layers), start=start)

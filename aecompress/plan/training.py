@@ -14,6 +14,11 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.floa
 """Number format of the weights."""
 
 
+def values_of(bits: int) -> int:
+    """Return how many values weights of so many bits take beside 0; 0 where they stay exact."""
+    return 1 << bits if bits else 0
+
+
 def loss_of(name: str, switch: int) -> Callable[[int], str]:
     """Return the training loss by generation; bce-then-l1 changes to l1 at generation ``switch``."""
     if name == "bce-then-l1":

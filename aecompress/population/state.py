@@ -43,6 +43,8 @@ class Population:
     """Activations since the last prune; None where the operator does not look at them."""
     generation: int
     """Completed generations."""
+    levels: Tensor | None = None
+    """``[P, layers, values]``: the values that each matrix is rounded to, 0 before; None where weights stay exact."""
 
     def __len__(self) -> int:
         return self.weights.shape[0]
@@ -71,6 +73,7 @@ class Population:
             capacity=self.capacity[parents],
             stats=None if self.stats is None else self.stats.take(parents),
             generation=self.generation,
+            levels=None if self.levels is None else self.levels[parents],
         )
 
     def copy(self) -> Population:
@@ -94,6 +97,7 @@ class Population:
             capacity=self.capacity[here],
             stats=None if self.stats is None else self.stats.part(first, last),
             generation=self.generation,
+            levels=None if self.levels is None else self.levels[here],
         )
 
     def put(self, places: Tensor, block: Population) -> None:
@@ -113,10 +117,15 @@ class Population:
         for name in PER_PARAMETER:
             if name in mine:
                 mine[name][:, place] = theirs[name][:, place]
+        if new.levels is not None and mates.levels is not None:
+            new.levels[:, len(net.encoder) :] = mates.levels[:, len(net.encoder) :]
         return new
 
     def put_pair(self, encoders: Tensor, decoders: Tensor, pair: Population, net: Autoencoder) -> None:
-        """Write K individuals made by :meth:`pair` back where they came from, in place; no encoder or decoder twice."""
+        """Write K individuals made by :meth:`pair` back where they came from, in place; no encoder or decoder twice.
+
+        Without the values that matrices are rounded to: pairs that change partners have none.
+        """
         place = slice(net.encoder_size, net.model_size)
         rest = [slice(0, net.encoder_size), slice(net.model_size, None)]
         mine, theirs = self.tensors(), pair.tensors()
@@ -137,6 +146,8 @@ class Population:
         }
         if self.moments is not None:
             named |= {"first_moment": self.moments[0], "second_moment": self.moments[1]}
+        if self.levels is not None:
+            named["levels"] = self.levels
         if self.stats is not None:
             named |= {
                 "stats_total": self.stats.total,
@@ -157,6 +168,7 @@ def new_population(
     dtype: torch.dtype = torch.float32,
     stats_batch: int = 0,
     gain: float = 1.0,
+    values: int = 0,
 ) -> Population:
     """Return ``size`` freshly initialised individuals with full masks, before generation 0; cells 0 to ``size - 1``.
 
@@ -164,6 +176,7 @@ def new_population(
         moments: whether Adam's state is kept.
         stats_batch: batch positions of the activation statistics; 0 keeps none.
         gain: of the first weights (:func:`aecompress.nets.layers.initial`).
+        values: that a matrix will be rounded to; 0: weights stay exact.
     """
     heads = (net.log_variance,) if net.log_variance else ()
     weights = torch.empty((size, net.layout.size), device=device, dtype=dtype)
@@ -180,6 +193,7 @@ def new_population(
         capacity=torch.ones((size,), device=device, dtype=dtype),
         stats=no_stats(net, size, stats_batch, device) if stats_batch else None,
         generation=0,
+        levels=torch.zeros((size, len(net.layers), values), device=device) if values else None,
     )
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from aecompress.nets.autoencoder import Autoencoder
-from aecompress.nets.codebooks import codebooks, distinct, kept_weights, rounded
+from aecompress.nets.codebooks import BIAS_VALUES, LARGE_LAYER, codebooks, distinct, kept_tensors, nearest, rounded
 from tests.modules import mirrored, small_net
 
 NET = small_net()
-BITS = (1, 2, 3, 2)
+VALUES = (2, 4, 8, 4)
 
 
 def individuals(net: Autoencoder = NET, count: int = 3) -> Tensor:
@@ -22,6 +22,12 @@ def individuals(net: Autoencoder = NET, count: int = 3) -> Tensor:
     draws = torch.Generator().manual_seed(1)
     weights = torch.randn(count, net.layout.size, generator=draws) * torch.tensor([[1e-4], [1.0], [300.0]])[:count]
     return weights * (torch.rand(weights.shape, generator=draws) > 0.4)
+
+
+def fitted(net: Autoencoder, weights: Tensor, values: tuple[int, ...] = VALUES) -> Tensor:
+    """The codebooks [P, layers, width] of the weights."""
+    kept = kept_tensors(net, weights != 0, values)
+    return codebooks(kept, kept.of(weights)).view(len(weights), len(values), -1)
 
 
 def matrices(net: Autoencoder, weights: Tensor) -> list[list[Tensor]]:
@@ -37,7 +43,8 @@ def test_the_values_are_the_best_there_are_where_weights_lie_in_clumps() -> None
     slot = NET.layout.slots["encoder.0.weight"]
     given = (clumps.repeat_interleave(4) + 0.02 * torch.randn(16, generator=draws))[torch.randperm(16, generator=draws)]
     weights[0, slot.offset : slot.offset + 16] = given
-    got = rounded(NET, weights, (2, 2, 2, 2))[0, slot.offset : slot.offset + 16].double()
+    near = rounded(NET, weights, fitted(NET, weights, (4,) * 4), (4,) * 4)
+    got = near[0, slot.offset : slot.offset + 16].double()
     ordered = np.sort(given.double().numpy())
     parts = (np.split(ordered, cuts) for cuts in itertools.combinations(range(1, 16), 3))
     best = min(sum(((part - part.mean()) ** 2).sum() for part in some) for some in parts)
@@ -46,43 +53,65 @@ def test_the_values_are_the_best_there_are_where_weights_lie_in_clumps() -> None
 
 def test_the_values_are_those_of_lloyds_method_in_a_loop() -> None:
     weights = individuals()
-    kept = kept_weights(NET, weights, weights != 0, BITS)
-    values = codebooks(kept, weights) * kept.reach[:, None]
+    levels = fitted(NET, weights)
+    kept = kept_tensors(NET, weights != 0, VALUES)
+    codes = iter(nearest(kept, levels.flatten(0, 1), kept.of(weights)).tolist())
     for cell, own in enumerate(matrices(NET, weights)):
-        for number, (flat, bits) in enumerate(zip(own, BITS, strict=True)):
-            ordered = np.sort(flat[flat != 0].double().numpy())
-            book = np.array([ordered[int((i + 0.5) / 2**bits * len(ordered))] for i in range(2**bits)])
+        for number, (flat, count) in enumerate(zip(own, VALUES, strict=True)):
+            found = flat[flat != 0].double().numpy()
+            ordered = np.sort(found)
+            book = np.array([ordered[int((i + 0.5) / count * len(ordered))] for i in range(count)])
             for _ in range(40):
-                nearest = np.abs(ordered[:, None] - book).argmin(1)
-                book = np.array(
-                    [ordered[nearest == i].mean() if (nearest == i).any() else book[i] for i in range(2**bits)]
-                )
-            np.testing.assert_allclose(values[cell * 4 + number, : 2**bits].numpy(), book, rtol=1e-9)
+                near = np.abs(ordered[:, None] - book).argmin(1)
+                book = np.array([ordered[near == i].mean() if (near == i).any() else book[i] for i in range(count)])
+            np.testing.assert_allclose(levels[cell, number, :count].numpy(), book, rtol=1e-6)
+            first = (cell * 4 + number) * max(VALUES)
+            expected = first + np.abs(found[:, None] - levels[cell, number, :count].double().numpy()).argmin(1)
+            assert [next(codes) for _ in found] == expected.tolist()
 
 
 def test_rounding_leaves_zeros_takes_few_values_and_is_the_same_a_second_time() -> None:
     net = mirrored((7,), 3, 12, variational=True)
     weights = individuals(net)
-    near = rounded(net, weights, BITS)
+    levels = fitted(net, weights)
+    near = rounded(net, weights, levels, VALUES)
     assert torch.equal(near == 0, weights == 0)
     for own, exact in zip(matrices(net, near), matrices(net, weights), strict=True):
-        for flat, before, bits in zip(own, exact, BITS, strict=True):
-            assert len(flat[flat != 0].unique()) == 2**bits < len(before.unique())
+        for flat, before, count in zip(own, exact, VALUES, strict=True):
+            assert len(flat[flat != 0].unique()) == count < len(before.unique())
     for layer in net.layers:
         slot = net.layout.slots[layer.name + ".bias"]
         here = slice(slot.offset, slot.offset + slot.size)
         assert torch.equal(near[:, here], weights[:, here].half().float())
     assert torch.equal(near[:, net.model_size :], weights[:, net.model_size :])
-    assert torch.equal(rounded(net, near, BITS), near)
-    kept = kept_weights(net, near, near != 0, BITS)
-    assert torch.equal(distinct(kept, near), torch.tensor([2, 4, 8, 4] * 3))
+    assert torch.equal(rounded(net, near, levels, VALUES), near)
+
+
+def test_biases_of_a_large_layer_take_few_values_too() -> None:
+    net = mirrored((3,), 2, LARGE_LAYER)
+    weights = individuals(net, 2)
+    levels = fitted(net, weights)
+    near = rounded(net, weights, levels, VALUES)
+    biases = net.layout.views(near)["decoder.1.bias"].flatten(1)
+    exact = net.layout.views(weights)["decoder.1.bias"].flatten(1)
+    for cell in range(2):
+        assert len(biases[cell].unique()) <= BIAS_VALUES + 1 < len(exact[cell].unique())
+    assert float(((biases - exact).norm(dim=1) / exact.norm(dim=1)).max()) < 0.04
+    assert torch.equal(rounded(net, near, levels, VALUES), near)
+    kept = kept_tensors(net, near != 0, (0, 0, 0, BIAS_VALUES), "bias")
+    assert int(distinct(kept, kept.of(near)).max()) <= BIAS_VALUES
 
 
 def test_an_individual_is_rounded_as_alone_whatever_becomes_of_others() -> None:
     weights = individuals()
-    alone = torch.cat([rounded(NET, weights[cell : cell + 1], BITS) for cell in range(3)])
-    assert torch.equal(rounded(NET, weights, BITS), alone)
-    weights[1] = torch.nan
-    assert torch.equal(rounded(NET, weights, BITS)[::2], alone[::2])
-    assert bool(rounded(NET, weights, BITS)[1, :10].isnan().any())
-    assert torch.equal(rounded(NET, torch.zeros_like(weights), BITS), torch.zeros_like(weights))
+
+    def near(some: Tensor) -> Tensor:
+        return rounded(NET, some, fitted(NET, some), VALUES)
+
+    alone = torch.cat([near(weights[cell : cell + 1]) for cell in range(3)])
+    assert torch.equal(near(weights), alone)
+    for lost in (torch.nan, torch.inf):
+        weights[1, ::2] = lost
+        assert torch.equal(near(weights)[::2], alone[::2])
+        assert not bool(near(weights)[1].isfinite().all())
+    assert torch.equal(near(torch.zeros_like(weights)), torch.zeros_like(weights))

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aecompress.engines.quantized import Quantized
-from aecompress.evolve.base import Quantization
+from aecompress.engines.quantized import Quantization, Quantized
 from aecompress.plan.training import loss_of, rate_of, warmup_cosine
 from aecompress.runs.job import prepare
 from aecompress.spec.fields import RunSpec, TrainSpec
@@ -49,5 +48,5 @@ def test_rounding_begins_in_the_last_fifth_of_a_run(tmp_path: Path) -> None:
     for epochs, start in ((30, 24), (10, 8), (3, 2), (1, 0)):
         fields = {"train.epochs": epochs, "train.bits": 3, "mode": "canonical"}
         plan = prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run").plan
-        assert plan.quantization == Quantization(bits=(3,) * 4, start=start)
+        assert plan.quantization == Quantization(values=(8,) * 4, start=start)
         assert plan.at(start - 1) is plan and isinstance(plan.at(start).engine, Quantized)

@@ -2,10 +2,10 @@
 
 Two parts. In the first, more and more weights are set to their nearest value and stay there, those with the smallest
 error first, while the others go on learning (incremental network quantization, Zhou et al., ICLR 2017). In the second,
-products see rounded weights, and the gradient there moves the weights behind them, as if rounding were the identity: the
-straight-through estimator (Bengio, Léonard and Courville 2013; BinaryConnect, Courbariaux et al. 2015). Its rate is low,
-because a weight between two values jumps from one to the other. Codebooks are fitted once: fitted again at each step,
-their values wander together.
+products see rounded weights, and the gradient there moves the weights behind them as if rounding were the identity: the
+straight-through estimator (Bengio, Léonard and Courville 2013; BinaryConnect, Courbariaux et al. 2015). Its rate is
+low, because a weight between two values jumps from one to the other. Codebooks are fitted once: fitted again at each
+step, their values wander together.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Quantization:
 def train(work: Work, quantization: Quantization) -> None:
     """Train every cell of a block on some batches of its own pass, its weights more and more rounded.
 
-    Updates the block's weights, moments, statistics and, at the start, codebooks in place. The last step of a run leaves
-    the rounded weights.
+    Updates the block's weights, moments, statistics and, at the start, codebooks in place. The last step of a run
+    leaves the rounded weights.
     """
     net, training, block = work.net, work.training, work.block
     levels = block.levels

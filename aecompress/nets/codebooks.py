@@ -1,8 +1,8 @@
 """Weights that take few values: each matrix has a codebook, and every weight that is not zero takes its nearest value.
 
 Weight sharing is that of Han, Mao and Dally ("Deep Compression", ICLR 2016, section 3), the fit Lloyd's method (1982).
-Means are of whole numbers, so that no bit depends on the order of a sum, nor on the device, its threads, or the block that
-an individual is in.
+Means are of whole numbers, so that no bit depends on the order of a sum, nor on the device, its threads, or the block
+that an individual is in.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def reach_of(kept: Kept, found: Tensor) -> Tensor:
 
 
 def nearest(kept: Kept, levels: Tensor, found: Tensor) -> Tensor:
-    """Return the nearest of the ``levels`` ``[C, width]`` to each parameter ``[K]``, int64, in ``levels`` as one row."""
+    """Return the nearest of the ``levels`` ``[C, width]`` to each parameter, int64 ``[K]``: places in one row of them."""
     levels = levels.double()
     largest = levels.abs().amax(1).nan_to_num(1.0).clamp(1e-30, 1e300)
     scaled = (found.double() / largest[kept.owners]).nan_to_num(0.0).clamp(-1, 1)

@@ -69,7 +69,7 @@ def reach_of(kept: Kept, found: Tensor) -> Tensor:
 
 
 def nearest(kept: Kept, levels: Tensor, found: Tensor) -> Tensor:
-    """Return the nearest of the ``levels`` ``[C, width]`` to each parameter, int64 ``[K]``: places in one row of them."""
+    """Return the nearest of the ``levels`` ``[C, width]`` to each parameter ``[K]``, int64, as a place in one row."""
     levels = levels.double()
     largest = levels.abs().amax(1).nan_to_num(1.0).clamp(1e-30, 1e300)
     scaled = (found.double() / largest[kept.owners]).nan_to_num(0.0).clamp(-1, 1)

@@ -107,7 +107,7 @@ def test_weights_are_set_the_nearest_first_and_stay_while_others_learn() -> None
     before, after = kept.of(parts[0].weights), kept.of(parts[1].weights)
     set_before = (values == before[:, None]).any(1)
     assert torch.equal(before[set_before], after[set_before])
-    assert float((before != after)[~set_before].double().mean()) > 0.9
+    assert float((before != after)[~set_before].double().mean()) > 0.8
     assert parts[0].moments is not None
     assert all(not kept.of(moment)[set_before].any() for moment in parts[0].moments)
 

@@ -4,8 +4,8 @@
     python benchmarks/packed_forms.py check FOLDER          # any Python with numpy and a runtime, old ones too
 
 ``make`` writes 784-256-64-256-784 with random zeros, int8 and int4, in each form. ``check`` compares what each file
-gives with the plain file of the same tensors, in onnxruntime, onnx's evaluator and OpenVINO, whichever are installed; in
-onnxruntime it also loads each file eleven times and compares what is left after optimisation with the plain file's.
+gives with the plain file of the same tensors, in onnxruntime, onnx's evaluator and OpenVINO, whichever are installed.
+In onnxruntime it also loads each file eleven times, and compares what is left after optimisation with the plain file's.
 """
 
 from __future__ import annotations

@@ -120,14 +120,12 @@ def build(
     """
     draft, write = Draft(opset, part), product or gemm(plain)
     first, last = PARTS[part]
-    current = first
-    unscale = scaling is not None and last == "reconstruction" and scorer is None
+    current, unscale = first, scaling is not None and last == "reconstruction" and scorer is None
     if scaling is not None:
-        offset = draft.keep(f"{part}.offset", scaling.offset)
-        divisor = draft.keep(f"{part}.divisor", scaling.divisor)
+        offset, divisor = draft.keep(f"{part}.offset", scaling.offset), draft.keep(f"{part}.divisor", scaling.divisor)
         if first == "input":
-            shifted = draft.add("Sub", [current, offset], f"{part}.shifted")
-            current = draft.add("Div", [shifted, divisor], f"{part}.scaled")
+            moved = draft.add("Sub", [current, offset], f"{part}.moved")
+            current = draft.add("Div", [moved, divisor], f"{part}.scaled")
     scaled = current
     if chain.reads is not None:
         current = draft.add("Gather", [current, draft.keep(f"{part}.reads", chain.reads)], f"{part}.read", axis=1)

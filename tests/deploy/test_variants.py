@@ -6,15 +6,18 @@ What the files hold is tested with the package.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from aecompress.deploy.grid import VALUES
 from aecompress.deploy.latency import Times
 from aecompress.deploy.quantize import METHODS
 from aecompress.deploy.variants.int8 import faster_method
+from aecompress.deploy.variants.packed import coarsest
 from aecompress.intervals import BUSY
 from aecompress.registry import VARIANTS
 from tests.commands import aecompress
@@ -34,8 +37,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def printed(*words: object) -> list[dict[str, Any]]:
     """Return the files that a command prints."""
     done = aecompress(*words, "--json")
-    assert done.returncode == 0, done.stderr
-    files: list[dict[str, Any]] = json.loads(done.stdout)["files"]
+    found = json.loads(done.stdout)
+    assert done.returncode == bool(found.get("missing")), done.stderr
+    files: list[dict[str, Any]] = found["files"]
     return [file | {"path": Path(file["path"]).name} for file in files]
 
 
@@ -105,3 +109,27 @@ def test_two_that_could_not_be_told_apart_give_static() -> None:
 def test_one_candidate_is_compared_with_float32_alone() -> None:
     assert faster_method(["dynamic"], {1: times(2.0), 64: times(2.0)})[0] == "dynamic"
     assert list(METHODS) == BOTH, "static first: it is kept where the order is not known"
+
+
+@pytest.mark.parametrize("last", VALUES)
+def test_the_coarsest_values_that_are_allowed_are_found_in_few_tries(last: str) -> None:
+    tried = []
+
+    def allowed(values: str) -> bool:
+        tried.append(values)
+        return VALUES.index(values) <= VALUES.index(last)
+
+    assert coarsest(allowed) == last
+    assert len(tried) == len(set(tried)) <= 3
+    assert "float32" not in tried
+
+
+def test_a_packed_file_that_is_not_smaller_is_not_kept(finished: Path) -> None:
+    done = aecompress("export", finished, "--variants", "packed", "--json")
+    files = {file["kind"]: file["bytes"] for file in json.loads(done.stdout)["files"]}
+    found = {kind.removesuffix("-packed") for kind in files if kind.endswith("-packed")}
+    assert all(files[f"{part}-packed"] < files[part] for part in found)
+    missing = json.loads(done.stdout)["missing"]
+    assert missing and done.returncode == 1
+    assert {line.split(".")[0] for line in missing} == {"encoder", "decoder", "autoencoder"} - found
+    assert all(re.search(r"packed\.onnx: not kept, [\d,]+ bytes; \w+\.onnx has [\d,]+$", line) for line in missing)

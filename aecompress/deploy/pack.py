@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
+
 from aecompress.deploy import rebuild
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import onnx
@@ -101,8 +101,7 @@ class Affine:
 
     def scale(self, raw: NDArray[Real]) -> NDArray[Real]:
         """Return raw rows ``[N, *shape]`` scaled, in their own precision: of float32 as the graph computes it."""
-        scaled: NDArray[Real] = (raw - self.offset) / self.divisor
-        return scaled
+        return cast(NDArray[Real], (raw - self.offset) / self.divisor)
 
     def raw(self, scaled: NDArray[np.floating[Any]]) -> Floats:
         """Return scaled rows ``[N, *shape]`` as raw ones in float32."""

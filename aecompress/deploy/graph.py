@@ -21,7 +21,7 @@ SCALING_KEY = "aecompress.scaling"
 SCALING_TENSORS = ("offset", "divisor")
 """Its tensors, the fields of :class:`Affine`."""
 ROWS_KEY = "aecompress.rows"
-"""Metadata that says which rows a file takes and gives: raw or scaled."""
+"""Metadata that says which rows a file takes and gives, raw or scaled, and the shape of one, such as 8x8."""
 ROUNDED_KEY = "aecompress.rounded"
 """Metadata of a file whose values or arithmetic are rounded, and how."""
 Real = TypeVar("Real", bound=np.floating[Any])

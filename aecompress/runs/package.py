@@ -124,8 +124,8 @@ class Source:
             "aecompress.version": metadata.version("aecompress"),
             "aecompress.spec_hash": self.export.spec_hash,
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
-            graph.ROWS_KEY: self.takes,
-            **described(Scaling(**self.model.scaling), self.inputs, self.dataset.shape),
+            graph.ROWS_KEY: f"{self.takes} {'x'.join(map(str, self.dataset.shape))}",
+            **described(Scaling(**self.model.scaling), self.inputs),
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
 

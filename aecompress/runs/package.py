@@ -275,7 +275,8 @@ def dense_model(model: Model, scaling: graph.Affine | None = None) -> bytes:
         key: (draws.standard_normal(tensor.shape) / max(tensor.shape[-1], 1) ** 0.5).astype(np.float32)
         for key, tensor in model.tensors.items()
     }
-    proto = graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}, scaling=scaling)
+    about = {} if scaling is None else {graph.SCALING_KEY: str(model.scaling["kind"])}
+    proto = graph.build(chain_of(model.layers, tensors), "autoencoder", 18, about, scaling=scaling)
     return bytes(proto.SerializeToString())
 
 

@@ -106,7 +106,7 @@ def described(scaling: Scaling, names: Sequence[str]) -> dict[str, str]:
     """
     values: dict[str, object] = {"aecompress.inputs": list(names)} if names else {}
     if not scaling.identity:
-        values |= {"aecompress.offset": scaling.offset, "aecompress.divisor": scaling.divisor}
+        values |= {"aecompress.offset": _nine(scaling.offset), "aecompress.divisor": _nine(scaling.divisor)}
     return {key: _short(value) for key, value in values.items()}
 
 
@@ -115,6 +115,11 @@ def described_bytes(scaling: Scaling, names: Sequence[str]) -> int:
     about = described(scaling, names)
     tensors = 0 if scaling.identity else 8 * np.size(scaling.offset) + 300
     return tensors + sum(len(key) + len(text) + 8 for key, text in about.items())
+
+
+def _nine(values: float | list[float]) -> float | list[float]:
+    """Return numbers to the nine digits that tell float32 values apart."""
+    return [float(f"{one:.9g}") for one in values] if isinstance(values, list) else float(f"{values:.9g}")
 
 
 def _short(value: object) -> str:

@@ -25,7 +25,7 @@ from aecompress.deploy.inspection import thresholds
 from aecompress.deploy.reconstruction import loss_of
 from aecompress.deploy.variants import base as variants
 from aecompress.digests import write_sums
-from aecompress.errors import VerifyError
+from aecompress.errors import VerifyError, printable
 from aecompress.files import write_bytes, write_text
 from aecompress.plan.export import Export
 from aecompress.plan.goal import Goal
@@ -189,7 +189,7 @@ def write_weights(folder: Path, source: Source) -> None:
         raw = None if source.scaling is None else source.scaling.raw(rows)
         checkpoint.save_rows(folder / "rows.safetensors", rows, raw)
     if source.dataset.inputs:
-        names = (name.replace("\r", "\\r").replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
+        names = (printable(name).replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
         write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in names))
 
 

@@ -166,8 +166,8 @@ def test_names_shape_scaling_and_threshold_are_in_the_config_and_in_the_files(ye
     assert len(about) == 7
     for own in about.values():
         assert json.loads(own["aecompress.inputs"]) == names
-        assert json.loads(own["aecompress.offset"]) == config["scaling"]["offset"]
-        assert json.loads(own["aecompress.divisor"]) == config["scaling"]["divisor"]
+        for name in ("offset", "divisor"):
+            assert json.loads(own[f"aecompress.{name}"]) == pytest.approx(config["scaling"][name], rel=1e-8)
         assert (own["aecompress.rows"], own["aecompress.scaling"]) == ("raw 7", "standard")
     assert config["thresholds"] == {"scorer.onnx": float(about["scorer.onnx"]["aecompress.threshold"])}
     assert "Columns, in order: year, a, b, c, d, e, f." in (folder / "README.md").read_text()

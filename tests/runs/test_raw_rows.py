@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -204,5 +205,6 @@ def test_names_of_standard_input_are_those_of_its_header(tmp_path: Path, monkeyp
         monkeypatch.setattr("sys.stdin", file)
         fields = FIELDS | {"data.source": "-", "train.epochs": 1}
         list(run(prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")))
+    shutil.rmtree(tmp_path / "run/model")
     package = export_again(tmp_path / "run", {"export.opset": ("--opset", 17)}, tmp_path / "again", False)
     assert json.loads(package.files["config"].read_text())["inputs"] == ["latitude", *"abcdef"]

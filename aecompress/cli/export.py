@@ -37,7 +37,7 @@ VariantLoss = Annotated[
     ),
 ]
 EmbedScaling = Annotated[
-    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
+    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows, or scaled ones.")
 ]
 Opset = Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")]
 Pick = Annotated[

@@ -4,8 +4,8 @@ Two parts. In the first, more and more weights are set to their nearest value an
 error first, while the others continue to learn (incremental network quantization, Zhou et al., ICLR 2017). In the
 second, products see rounded weights, and the gradient there moves the weights behind them as if rounding were the
 identity: the straight-through estimator (Bengio, Léonard and Courville 2013; BinaryConnect, Courbariaux et al. 2015).
-Its rate is low, because a weight between two values jumps from one to the other. Codebooks are fitted once: fitted again
-at each step, their values wander together.
+Its rate is low, because a weight between two values jumps from one to the other. Codebooks are fitted once: when they
+are fitted again at each step, their values wander together.
 """
 
 from __future__ import annotations

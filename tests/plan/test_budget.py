@@ -203,3 +203,13 @@ def test_a_run_from_a_model_is_resumed_to_the_same_bits(trained: tuple[Path, nn.
     list(run(prepare_resume(tmp_path / "cut")))
     weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "cut")]
     assert weights[0] == weights[1]
+
+
+def test_the_estimated_bytes_are_of_weights_in_few_values_where_training_rounds_them() -> None:
+    net = network_of(ModelSpec(hidden=(64,), latent=16, output="sigmoid", latent_activation="identity"), (200,))
+    export = ExportSpec(variants=("packed",), values="float32")
+    sizes = [bytes_at(0.9, net.encoder, net.decoder, export, units=False, bits=bits) for bits in (0, 8, 4, 2)]
+    nonzeros = 0.1 * net.model_size
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[2] - sizes[3] == pytest.approx(nonzeros * 2 / 8, rel=0.25)
+    assert sizes[0] - sizes[2] == pytest.approx(nonzeros * 28 / 8, rel=0.25)

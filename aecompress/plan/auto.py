@@ -178,7 +178,7 @@ _DOMINANCE = ("evolve.order", "prune.operator", "prune.target_sparsity", *_REGRO
 """What decides whether cells can differ in their budgets."""
 _LIMITS = ("budget.max_params", "budget.max_bytes")
 """What sets the target sparsity where none is requested."""
-_EXPORT = ("export.opset", "export.variants", "export.values")
+_EXPORT = ("train.bits", "export.opset", "export.variants", "export.values")
 """What decides the bytes of a file."""
 _ENGINE = (
     "precision", "mode", "data.source", "model.family", "evolve.rule", "evolve.cells", "budget.max_loss_increase",

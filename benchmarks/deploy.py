@@ -35,7 +35,7 @@ from aecompress.spec.resolve import resolve
 
 RATE = 8e-3
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
-TRAINED = ((0.85, 2), (0.87, 2), (0.88, 3), (0.9, 3), (0.92, 2), (0.93, 2), (0.94, 2), (0.94, 3))
+TRAINED = ((0.87, 4), (0.89, 5), (0.93, 4), (0.94, 4), (0.945, 5))
 """Sparsity and bits of the runs in which training rounds weights."""
 LIMITS = (0.0036, 0.0051)
 """Errors of which the smallest file is named."""
@@ -337,7 +337,7 @@ def picture(found: Mapping[str, Any], out: Path) -> None:
     from matplotlib.ticker import NullFormatter
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    marks = {f"{bits} bits, trained": "_vDP"[bits - 1] for _, bits in TRAINED}
+    marks = {f"{bits} bits, trained": "_vDPX*hp"[bits - 1] for _, bits in TRAINED}
     for form, mark in {"float32": "o", "int8": "s", "int4": "^", **marks}.items():
         dots = [one for one in found["curve"] if one["values"] == form]
         left.plot(

@@ -17,10 +17,10 @@ weight in 16 bits, which 2 x 255 x 64 still fits."""
 CODE_BITS = {name: int(name.removeprefix("int")) for name in VALUES[3:]}
 """Bits of a code of those that have a codebook."""
 LLOYD_STEPS, QUANTILES = 60, 1024
-MOST_ABOVE = 8
-"""Root mean squares that the largest value of a vector may have for int8 to be enough."""
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
+MOST_ABOVE = 8
+"""Root mean squares that the largest value of a vector may have for int8 to be enough."""
 
 
 class Grid(NamedTuple):
@@ -73,20 +73,6 @@ def grid_of(tensor: Floats, values: str) -> Grid | None:
     return Grid(scale, codebook_of(scaled[tensor != 0], 1 << CODE_BITS[values]))
 
 
-def vector_grid(tensor: Floats, values: str) -> Grid | None:
-    """Return levels of int8 for a vector, where ``values`` are no finer; None where its largest value is an outlier.
-
-    The error is then below 2 % of the vector's root mean square; on biases of MNIST it moves the loss by 0.05 %.
-    """
-    if values not in VALUES[2:] or tensor.ndim != 1 or not tensor.any():
-        return None
-    largest = np.abs(tensor).max()
-    if largest > MOST_ABOVE * np.sqrt(np.square(tensor, dtype=np.float64).mean()):
-        return None
-    most = STEPS["int8"]
-    return Grid(up16(largest.reshape(1) / most), np.arange(-most, most + 1, dtype=np.float32))
-
-
 def up16(scale: NDArray[Any]) -> NDArray[np.float16]:
     """Return a positive float16 no smaller than ``scale``, so that the largest value stays on the grid."""
     rounded = np.clip(scale, 2.0**-14, 65000).astype(np.float16)
@@ -114,3 +100,17 @@ def codebook_of(flat: Floats, count: int) -> Floats:
         counts = np.diff(edges)
         book = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), book)
     return np.sort(book).astype(np.float16).astype(np.float32)
+
+
+def vector_grid(tensor: Floats, values: str) -> Grid | None:
+    """Return levels of int8 for a vector, where ``values`` are no finer; None where its largest value is an outlier.
+
+    The error is then below 2 % of the vector's root mean square; on biases of MNIST it moves the loss by 0.05 %.
+    """
+    if values not in VALUES[2:] or tensor.ndim != 1 or not tensor.any():
+        return None
+    largest = np.abs(tensor).max()
+    if largest > MOST_ABOVE * np.sqrt(np.square(tensor, dtype=np.float64).mean()):
+        return None
+    most = STEPS["int8"]
+    return Grid(up16(largest.reshape(1) / most), np.arange(-most, most + 1, dtype=np.float32))

@@ -11,14 +11,14 @@ from aecompress.deploy.checkpoint import Floats
 
 VALUES = ("float32", "float16", "int8", "int6", "int5", "int4", "int3", "int2")
 """How values may be stored, the exact one first; from int6 on by codes of so many bits, into a codebook per tensor."""
+MOST_ABOVE = 8
+"""Root mean squares that the largest value of a vector may have for int8 to be enough."""
 STEPS = {"int8": 127, "int7": 64}
 """Levels on each side of 0. int7 is for integer arithmetic: processors without VNNI add two products of a byte and a
 weight in 16 bits, which 2 x 255 x 64 still fits."""
 CODE_BITS = {name: int(name.removeprefix("int")) for name in VALUES[3:]}
 """Bits of a code of those that have a codebook."""
 LLOYD_STEPS, QUANTILES = 60, 1024
-MOST_ABOVE = 8
-"""Root mean squares that the largest value of a vector may have for int8 to be enough."""
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
 MOST_LEVELS = 256
@@ -95,20 +95,6 @@ def own_grid(tensor: Floats) -> Grid | None:
     return grid if few and np.array_equal(grid.value(grid.codes(found)), found) else None
 
 
-def vector_grid(tensor: Floats, values: str) -> Grid | None:
-    """Return levels of int8 for a vector, where ``values`` are no finer; None where its largest value is an outlier.
-
-    The error is then below 2 % of the vector's root mean square; on biases of MNIST it moves the loss by 0.05 %.
-    """
-    if values not in VALUES[2:] or tensor.ndim != 1 or not tensor.any():
-        return None
-    largest = np.abs(tensor).max()
-    if largest > MOST_ABOVE * np.sqrt(np.square(tensor, dtype=np.float64).mean()):
-        return None
-    most = STEPS["int8"]
-    return Grid(up16(largest.reshape(1) / most), np.arange(-most, most + 1, dtype=np.float32))
-
-
 def up16(scale: NDArray[Any]) -> NDArray[np.float16]:
     """Return a positive float16 no smaller than ``scale``, so that the largest value stays on the grid."""
     rounded = np.clip(scale, 2.0**-14, 65000).astype(np.float16)
@@ -136,3 +122,17 @@ def codebook_of(flat: Floats, count: int) -> Floats:
         counts = np.diff(edges)
         book = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), book)
     return np.sort(book).astype(np.float16).astype(np.float32)
+
+
+def vector_grid(tensor: Floats, values: str) -> Grid | None:
+    """Return levels of int8 for a vector, where ``values`` are no finer; None where its largest value is an outlier.
+
+    The error is then below 2 % of the vector's root mean square; on biases of MNIST it moves the loss by 0.05 %.
+    """
+    if values not in VALUES[2:] or tensor.ndim != 1 or not tensor.any():
+        return None
+    largest = np.abs(tensor).max()
+    if largest > MOST_ABOVE * np.sqrt(np.square(tensor, dtype=np.float64).mean()):
+        return None
+    most = STEPS["int8"]
+    return Grid(up16(largest.reshape(1) / most), np.arange(-most, most + 1, dtype=np.float32))

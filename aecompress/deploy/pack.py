@@ -39,9 +39,11 @@ def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int,
     A vector, which is small and weighs much in the error, keeps float16, or eight bits where they are enough, where
     less is requested.
     """
-    grid = grid or grid_of(tensor, values) or vector_grid(tensor, values)
+    grid = grid or grid_of(tensor, values)
     exact = VALUES[: 1 if values == "float32" and not is_half(tensor) else 2]
     kinds: list[tuple[str, Grid | None]] = [*((kind, None) for kind in exact), *([] if grid is None else [("", grid)])]
+    if grid is None and (whole := vector_grid(tensor, values)) is not None:
+        kinds.append(("", whole))
     found: dict[int, Packed] = {}
     sizes: dict[int, int] = {}
     for kind, levels in kinds:

@@ -239,6 +239,11 @@ class VariantRow:
     smaller: str = ""
     """Of one with a smaller autoencoder file: its function from a chain and export.values to a
     :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""
+    ends: tuple[str, str] | None = None
+    """Input and output of its graph, where they are not those of one of the three parts; ``verify`` knows it by them."""
+    expects: str = ""
+    """Of one with such a graph: its function from what the three parts give, and the reported metric, to the list of
+    :class:`aecompress.deploy.expected.Expected` that it gives on scaled rows."""
 
 
 VARIANTS: dict[str, VariantRow] = {
@@ -246,8 +251,12 @@ VARIANTS: dict[str, VariantRow] = {
         write="aecompress.deploy.variants.packed:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
     ),
     "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
-    "int8": VariantRow(write="aecompress.deploy.variants.int8:int8"),
-    "scorer": VariantRow(write="aecompress.deploy.variants.scorer:scorer"),
+    "int8": VariantRow(write="aecompress.deploy.variants.int8:int8", opset=13),
+    "scorer": VariantRow(
+        write="aecompress.deploy.variants.scorer:scorer",
+        ends=("input", "score"),
+        expects="aecompress.deploy.expected:scored",
+    ),
     "sparse": VariantRow(write="aecompress.deploy.variants.sparse:sparse"),
 }
 """In the order in which they are written."""

@@ -30,6 +30,10 @@ Variants = Annotated[
 Values = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of packed files: smallest, float32, float16, int8, int4.")
 ]
+Int8 = Annotated[
+    str | None,
+    typer.Option("--int8", metavar="WHEN", help="Keep int8 files where measured to be faster here, always or never."),
+]
 EmbedScaling = Annotated[
     bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
 ]
@@ -49,6 +53,7 @@ def export(
     output: Output = None,
     variants: Variants = None,
     values: Values = None,
+    int8: Int8 = None,
     embed_scaling: EmbedScaling = None,
     opset: Opset = None,
     pick: Pick = None,
@@ -67,6 +72,7 @@ def export(
         flags = {
             "export.variants": ("--variants", variants and parsed(variants, WORDS)),
             "export.values": ("--values", values),
+            "export.int8": ("--int8", int8),
             "export.embed_scaling": ("--embed-scaling", embed_scaling),
             "export.opset": ("--opset", opset and parsed(opset, NUMBER)),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine
 from aecompress.layers.base import Shape
 from aecompress.polling import Poll, no_poll
+from aecompress.registry import VARIANTS
 
 PROBES = 64
 
@@ -24,21 +26,34 @@ ROUNDING = 4.0
 """Multiple of what float32 costs NumPy that onnxruntime, which adds in another order, is allowed on top."""
 
 
-ENDS = {**PARTS, "scorer": ("input", "score")}
-"""Names of each part's input and output."""
+STEPS = 256
+"""Of eight-bit arithmetic over the range of its values."""
+
+
+def ends() -> dict[str, tuple[str, str]]:
+    """Return the names of the input and output of each part, and of each variant that has others."""
+    return PARTS | {name: row.ends for name, row in VARIANTS.items() if row.ends is not None}
 
 
 class Expected(NamedTuple):
-    """What one part of the model gives on some rows, and how far float32 arithmetic alone moves it."""
+    """What one part of the model gives on some rows, and how far arithmetic alone moves it."""
 
     name: str
     fed: Floats
     right: NDArray[np.float64]
     noise: float
+    """How far float32 arithmetic moves it."""
+    step: float
+    """How far it moves where eight-bit kernels round a half to either side."""
 
 
 Expectations = Mapping[str, Sequence[Expected]]
 """By part."""
+
+
+def expected_of(name: str, fed: Floats, right: NDArray[np.float64], noise: float = 0.0) -> Expected:
+    """Return what a part gives, with the step of its values."""
+    return Expected(name, fed, right, noise, float(np.ptp(right)) / STEPS if right.size else 0.0)
 
 
 def expectations(model: Model, rows: Floats, poll: Poll = no_poll) -> dict[str, list[Expected]]:
@@ -50,9 +65,9 @@ def expectations(model: Model, rows: Floats, poll: Poll = no_poll) -> dict[str, 
         exact = reference.reconstruct(model, given, np.float64, poll)
         single = reference.reconstruct(model, given, np.float32, poll)
         latent, whole = (ROUNDING * float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True))
-        found["encoder"].append(Expected(name, given, exact[0], latent))
-        found["decoder"].append(Expected(name, exact[0].astype(np.float32), exact[1], whole))
-        found["autoencoder"].append(Expected(name, given, exact[1], whole))
+        found["encoder"].append(expected_of(name, given, exact[0], latent))
+        found["decoder"].append(expected_of(name, exact[0].astype(np.float32), exact[1], whole))
+        found["autoencoder"].append(expected_of(name, given, exact[1], whole))
     return found
 
 
@@ -60,7 +75,7 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
     """Return the same rows through ``chains``, whose stored tensors are not the trained ones."""
     return {
         part: [
-            Expected(
+            expected_of(
                 one.name,
                 one.fed,
                 right,
@@ -74,32 +89,55 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
     }
 
 
+def raw(rows: Floats, scaling: Affine) -> Floats:
+    """Return scaled rows ``[N, *shape]`` as they were before."""
+    exact = rows * scaling.divisor.astype(np.float64) + scaling.offset.astype(np.float64)
+    result: Floats = exact.astype(np.float32)
+    return result
+
+
 def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected]]:
     """Return the same for files that take raw rows and give raw reconstructions."""
     offset, divisor = scaling.offset.astype(np.float64), scaling.divisor.astype(np.float64)
     found: dict[str, list[Expected]] = {}
     for part, cases in expected.items():
         found[part] = []
+        source, result = ends()[part]
         for one in cases:
-            fed, right, noise = one.fed, one.right, one.noise
-            if ENDS[part][0] == "input":
+            fed, right, noise, step = one.fed, one.right, one.noise, one.step
+            if source == "input":
                 # What scaling in float32 loses reaches the output no more than the rows' own rounding does there.
-                fed = (one.fed * divisor + offset).astype(np.float32)
+                fed = raw(one.fed, scaling)
                 noise += ROUNDING * float(np.abs((fed - offset) / divisor - one.fed).max())
-            if ENDS[part][1] == "reconstruction":
-                right, noise = right * divisor + offset, noise * float(np.abs(divisor).max())
-            found[part].append(Expected(one.name, fed, right, noise))
+            if result == "reconstruction":
+                most = float(np.abs(divisor).max())
+                right, noise, step = right * divisor + offset, noise * most, step * most
+            found[part].append(Expected(one.name, fed, right, noise, step))
     return found
 
 
-def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
-    """Return what a scorer gives: the mean error of each row."""
-    return {
-        "scorer": [
-            Expected(one.name, one.fed, reference.row_losses(metric, one.right, one.fed), 4 * one.noise)
-            for one in expected["autoencoder"]
-        ]
-    }
+def score_metric(name: str) -> str:
+    """Return the metric that a scorer reports: the run's where it is l1, else mse."""
+    return "l1" if name == "l1" else "mse"
+
+
+def scored(expected: Expectations, metric: str) -> list[Expected]:
+    """Return what the scorer of a run with this ``metric`` gives: the mean error of each row.
+
+    A step of s moves a row's l1 by s at most, its mse of m by 2 s sqrt(m) + s^2 (Cauchy and Schwarz).
+    """
+    kind, found = score_metric(metric), []
+    for one in expected["autoencoder"]:
+        right = reference.row_losses(kind, one.right, one.fed)
+        most = 2 * one.step * float(np.sqrt(right.max(initial=0.0))) + one.step**2
+        found.append(Expected(one.name, one.fed, right, 4 * one.noise, one.step if kind == "l1" else most))
+    return found
+
+
+def of_variants(expected: Expectations, metric: str) -> dict[str, Sequence[Expected]]:
+    """Return the same and, of each variant with other ends than the three parts, what it gives."""
+    others = {name: row.expects for name, row in VARIANTS.items() if row.ends is not None}
+    return {**expected, **{name: pkgutil.resolve_name(path)(expected, metric) for name, path in others.items()}}
 
 
 def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:

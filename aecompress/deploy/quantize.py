@@ -1,8 +1,8 @@
 """int8 ONNX: eight-bit weights with one scale per output, and activations quantised by ranges seen or on the fly.
 
 ``static`` writes QuantizeLinear/DequantizeLinear pairs with ranges calibrated on training rows, so a row's result does
-not depend on the rows beside it. ``dynamic`` takes the range of each call's values, which needs no rows. Which of them
-is faster than float32, and whether either is, depends on the machine: :mod:`bench` decides.
+not depend on the rows beside it. ``dynamic`` takes the range of each call's values, so it does. All operators are those
+of opset 13, the first with a scale per output.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from aecompress.deploy.pack import Grid
 from aecompress.layers.activations import ACTIVATIONS
 
 TINY = 1e-12
-MIN_OPSET = 19
-"""onnx's evaluator knows no DequantizeLinear of opset 13 to 18."""
 Range = tuple[float, float]
+Keep = Callable[[Draft, str, NDArray[np.int8], NDArray[np.float32]], tuple[str, str]]
+"""Stores a weight ``[in, out]`` and the scale ``[out]`` of each output; the names of the two to read them by."""
 
 
 def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
@@ -37,10 +37,11 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
 
 
 def quantised(layer: Weighted, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
-    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int7 grid."""
+    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's grid."""
     grid = grids[f"{layer.name}.weight"]
     scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
-    return (grid.codes(layer.weight) - len(grid.levels) // 2).astype(np.int8), np.ascontiguousarray(scale)
+    numbers = np.where(layer.weight == 0, 0, grid.levels[grid.codes(layer.weight)])
+    return numbers.astype(np.int8), np.ascontiguousarray(scale)
 
 
 def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
@@ -64,31 +65,24 @@ def write_dynamic(draft: Draft, layer: Weighted, grids: Mapping[str, Grid], sour
     draft.add("Add", [scaled, draft.keep(names[1], layer.bias)], result)
 
 
-def static(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
+def as_they_are(draft: Draft, name: str, weight: NDArray[np.int8], scale: NDArray[np.float32]) -> tuple[str, str]:
+    """Store a weight and its scale as they are."""
+    return draft.keep(name + ".int8", weight), draft.keep(name + ".scale", scale)
+
+
+def static(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep = as_they_are) -> Product:
     """Return a product in int8 with the input's range fixed, in quantise-dequantise pairs that onnxruntime fuses."""
 
     def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
         weight, scale = quantised(layer, grids)
-        low, high = seen[layer.name]
-        step = np.float32(max(high - low, TINY) / 255)
-        zero = np.uint8(np.clip(round(-low / step), 0, 255))
+        step, zero = step_and_zero(*seen[layer.name])
         names = list(layer.tensors)
-        pair = [
-            draft.keep(f"{layer.name}.in.scale", np.array(step)),
-            draft.keep(f"{layer.name}.in.zero", np.array(zero)),
-        ]
+        pair = [draft.keep(f"{layer.name}.in.scale", step), draft.keep(f"{layer.name}.in.zero", zero)]
         q = draft.add("QuantizeLinear", [source, *pair], f"{layer.name}.q")
         x = draft.add("DequantizeLinear", [q, *pair], f"{layer.name}.in")
-        w = draft.add(
-            "DequantizeLinear",
-            [
-                draft.keep(names[0] + ".int8", weight),
-                draft.keep(names[0] + ".scale", scale),
-                draft.keep(names[0] + ".zero", np.zeros(len(scale), np.int8)),
-            ],
-            names[0],
-            axis=1,
-        )
+        stored, scales = keep(draft, names[0], weight, scale)
+        zeros = draft.keep(names[0] + ".zero", np.zeros(len(scale), np.int8))
+        w = draft.add("DequantizeLinear", [stored, scales, zeros], names[0], axis=1)
         steps = (step * scale).astype(np.float32)
         bias = np.clip(np.rint(layer.bias.astype(np.float64) / np.maximum(steps, TINY)), -(2**31), 2**31 - 1)
         b = draft.add(
@@ -104,6 +98,12 @@ def static(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
         draft.add("Gemm", [x, w, b], result, name=layer.name)
 
     return write
+
+
+def step_and_zero(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the step and the zero point of values from ``low``, 0 or less, to ``high``, as arrays of one number."""
+    step = np.float32(max(high - low, TINY) / 255)
+    return np.array(step), np.array(np.uint8(np.clip(round(-low / step), 0, 255)))
 
 
 def _node(op: str, inputs: list[str], outputs: list[str]) -> Any:

@@ -29,7 +29,7 @@ from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.ended import MODEL_FILES, REPORT_FILES
 from aecompress.runs.folder import staged
-from aecompress.runs.metrics import VERIFIED, verified_split
+from aecompress.runs.metrics import VERIFIED, detection, verified_split, with_scorers
 
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
@@ -45,6 +45,8 @@ class Package:
     files: dict[str, Path]
     """By kind."""
     compared: events.Compared
+    model: Model
+    """With all metrics in ``about``."""
 
     @property
     def smallest(self) -> Path:
@@ -86,6 +88,14 @@ class Source:
     def training(self) -> Floats:
         """Return some scaled training rows ``[N, *shape]``."""
         return self._shaped(self.dataset.train)
+
+    @property
+    def labelled(self) -> variants.Labelled | None:
+        """Return the test rows with labels, where there are some."""
+        labels = self.dataset.labels
+        if labels is None:
+            return None
+        return variants.Labelled(self._shaped(self.dataset.test), lambda scores: detection(labels, scores))
 
     def _shaped(self, rows: Rows) -> Floats:
         return few(rows).reshape(-1, *self.model.shape)
@@ -134,9 +144,10 @@ def export_model(
     # A kill between the renaming and the end of the run leaves a model behind, which a resumed run writes again.
     with staged(final) as folder:
         chains = graph.chains(model, compacted)
-        write_weights(folder, source)
         write_graphs(folder, source, chains)
         verification, outcome = verified(folder, source, chains, run)
+        model = with_scorers(model, outcome.metrics)
+        write_weights(folder, replace(source, model=model))
         size = min(path.stat().st_size for path in folder.glob("autoencoder*.onnx"))
         if size > most_bytes:
             raise TooLargeError(size)
@@ -145,7 +156,7 @@ def export_model(
         write_sums(folder)
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Package(verification, files, compared)
+    return Package(verification, files, compared, model)
 
 
 def write_weights(folder: Path, source: Source) -> None:
@@ -184,17 +195,24 @@ def verified(
         request = variants.Request(
             opset=export.opset,
             metadata=source.about,
+            variants=export.variants,
             metric=source.export.metric,
             values=export.values,
+            int8=export.int8,
             allowed=export.variant_loss,
             tolerance=export.tolerance,
             scaling=source.scaling,
             quantile=export.quantile,
         )
         written_from = variants.Source(
-            model=model, chains=chains, expected=cases, rows=source.rows, training=source.training
+            model=model,
+            chains=chains,
+            expected=cases,
+            rows=source.rows,
+            training=source.training,
+            labelled=source.labelled,
         )
-        outcome = variants.write(folder, export.variants, written_from, request, poll)
+        outcome = variants.write(folder, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
     report = verification.to_json() | {
         "variant_loss": export.variant_loss,

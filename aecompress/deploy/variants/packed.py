@@ -7,6 +7,7 @@ from pathlib import Path
 from aecompress.deploy import graph, pack, rounding
 from aecompress.deploy.graph import PARTS
 from aecompress.deploy.variants.base import Outcome, Request, Source, agreed, fed, loss_with, put, too_much
+from aecompress.deploy.variants.scorer import Form, scorer_of
 from aecompress.polling import Poll
 
 
@@ -34,3 +35,5 @@ def packed(folder: Path, source: Source, request: Request, outcome: Outcome, pol
         outcome.checks += agreed(path, chains[part], source, request, part, poll)
         outcome.files[f"{part}-packed"] = name
     outcome.notes.append(f"packed: values {form}, the loss changes {worst:+.2%}")
+    whole, product = source.chains["autoencoder"], graph.gemm(pack.stored(forms["autoencoder"]))
+    scorer_of(folder, Form("packed", form, whole, product, chains["autoencoder"]), source, request, outcome, poll)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset

@@ -124,7 +124,7 @@ def chosen(
     within = {method: [part for part, trial in each.items() if trial.loss.passed] for method, each in trials.items()}
     best = max(within, key=lambda method: len(within[method]))
     if request.int8 == "always":
-        return best, {part: f"{best}, kept untimed, because export.int8 is always" for part in within[best]}
+        return best, dict.fromkeys(within[best], f"{best}, kept untimed, because export.int8 is always")
     methods = [method for method, parts in within.items() if parts == within[best]]
     times = {}
     for part in within[best]:

@@ -240,7 +240,7 @@ class VariantRow:
     """Of one with a smaller autoencoder file: its function from a chain and export.values to a
     :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""
     ends: tuple[str, str] | None = None
-    """Input and output of its graph, where they are not those of one of the three parts; ``verify`` knows it by them."""
+    """Input and output of its graph, where they are not those of a part; ``verify`` knows it by them."""
     expects: str = ""
     """Of one with such a graph: its function from what the three parts give, and the reported metric, to the list of
     :class:`aecompress.deploy.expected.Expected` that it gives on scaled rows."""
@@ -248,7 +248,7 @@ class VariantRow:
 
 VARIANTS: dict[str, VariantRow] = {
     "packed": VariantRow(
-        write="aecompress.deploy.variants.packed:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+        write="aecompress.deploy.variants.packed:packed", smaller="aecompress.deploy.pack:about_packed"
     ),
     "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
     "int8": VariantRow(write="aecompress.deploy.variants.int8:int8", opset=13),

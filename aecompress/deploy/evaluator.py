@@ -20,9 +20,13 @@ class DequantizeLinear(OpRun):
     op_domain = ""
 
     def _run(
-        self, x: NDArray[Any], scale: Floats, zero: NDArray[Any] | None = None, axis: int = 1
+        self, x: NDArray[Any], scale: Floats, zero: NDArray[Any] | None = None, axis: int = 1, **newer: Any
     ) -> tuple[NDArray[np.float32]]:
-        """Return float32 values of the shape of ``x``; scale and zero point are one number, or lie along ``axis``."""
+        """Return float32 values of the shape of ``x``; scale and zero point are one number, or lie along ``axis``.
+
+        Args:
+            newer: attributes of later opsets, which the evaluator passes with their defaults.
+        """
         along = [1] * x.ndim
         if scale.ndim:
             along[axis] = -1

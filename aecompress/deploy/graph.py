@@ -32,12 +32,14 @@ class Draft:
     """A graph while it is written."""
 
     opset: int
+    part: str
+    """A key of :data:`PARTS`: the prefix of names that are not a layer's, so that two graphs can become one."""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add one node with one output, and return the output's name."""
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        """Add one node with one output, whose name it gets where ``attributes`` has none, and return that name."""
+        self.nodes.append(helper.make_node(op, inputs, [output], **{"name": output} | attributes))
         return output
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
@@ -116,18 +118,20 @@ def build(
         scaling: put into the graph, so that it takes raw rows and gives raw reconstructions.
         scorer: make the output ``score`` ``[batch]``, the error between scaled input and reconstruction.
     """
-    draft, write = Draft(opset), product or gemm(plain)
+    draft, write = Draft(opset, part), product or gemm(plain)
     first, last = PARTS[part]
     current = first
     unscale = scaling is not None and last == "reconstruction" and scorer is None
     if scaling is not None:
-        offset, divisor = draft.keep("offset", scaling.offset), draft.keep("divisor", scaling.divisor)
+        offset = draft.keep(f"{part}.offset", scaling.offset)
+        divisor = draft.keep(f"{part}.divisor", scaling.divisor)
         if first == "input":
-            current = draft.add("Div", [draft.add("Sub", [current, offset], "shifted"), divisor], "scaled")
+            shifted = draft.add("Sub", [current, offset], f"{part}.shifted")
+            current = draft.add("Div", [shifted, divisor], f"{part}.scaled")
     scaled = current
     if chain.reads is not None:
-        current = draft.add("Gather", [current, draft.keep("reads", chain.reads)], "read", axis=1)
-    end = "scaled.reconstruction" if unscale or scorer is not None else last
+        current = draft.add("Gather", [current, draft.keep(f"{part}.reads", chain.reads)], f"{part}.read", axis=1)
+    end = f"{part}.scaled.reconstruction" if unscale or scorer is not None else last
     for layer in chain.layers:
         result = end if layer is chain.layers[-1] else f"{layer.name}.out"
         before = result if layer.activation == IDENTITY else f"{layer.name}.pre"
@@ -136,7 +140,7 @@ def build(
             ACTIVATIONS[layer.activation].emit(draft, f"{layer.name}.{layer.activation}", before, result)
         current = result
     if unscale:
-        draft.add("Add", [draft.add("Mul", [current, divisor], "stretched"), offset], last)
+        draft.add("Add", [draft.add("Mul", [current, divisor], f"{part}.stretched"), offset], last)
     if scorer is not None:
         last = score(draft, scaled, current, scorer, len(chain.shape))
     gives: list[str | int | None] = ["batch"] if scorer else ["batch", *chain.layers[-1].bound.gives]

@@ -47,6 +47,8 @@ class Package:
     compared: events.Compared
     model: Model
     """With all metrics in ``about``."""
+    missing: Mapping[str, list[str]]
+    """Requested variant -> why files of it were not kept."""
 
     @property
     def smallest(self) -> Path:
@@ -110,7 +112,6 @@ class Source:
         """Return the metadata of the graphs."""
         about = {
             "aecompress.version": metadata.version("aecompress"),
-            "aecompress.spec_hash": self.export.spec_hash,
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
@@ -156,7 +157,7 @@ def export_model(
         write_sums(folder)
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Package(verification, files, compared, model)
+    return Package(verification, files, compared, model, outcome.missing)
 
 
 def write_weights(folder: Path, source: Source) -> None:

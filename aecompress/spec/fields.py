@@ -245,7 +245,7 @@ class ExportSpec(_Part):
     variants: tuple[VariantName, ...] = Field(
         (), description=f"files beside the three plain ones: {', '.join(VARIANTS)}"
     )
-    values: Literal["smallest", "float32", "float16", "int8", "int4"] = Field(
+    values: Literal["smallest", "float32", "float16", "int8", "int6", "int5", "int4", "int3", "int2"] = Field(
         "smallest", description="of packed files; smallest: whose loss rises no more than variant_loss"
     )
     int8: Literal["measured", "always", "never"] = Field(

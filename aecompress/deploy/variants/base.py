@@ -5,6 +5,7 @@ A variant that loses more than allowed, or an int8 file that is not faster here,
 
 from __future__ import annotations
 
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ class Request:
     metadata: Mapping[str, str]
     metric: str
     values: str
-    """One of pack.VALUES, or smallest: that loses no more than allowed."""
+    """One of grid.VALUES, or smallest: that loses no more than allowed."""
     int8: str
     """measured: kept where faster here; always: kept, untimed; never: left out."""
     allowed: float
@@ -60,6 +61,13 @@ class Outcome:
     """A sentence for each choice."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of variants' scorers on labelled rows: ``auroc_int8`` and the like."""
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    """Variant -> why files of it were not kept."""
+
+    def leave_out(self, variant: str, why: str) -> None:
+        """Note why a file of a variant is not kept."""
+        self.notes.append(why)
+        self.missing.setdefault(variant, []).append(why)
 
 
 class Labelled(NamedTuple):
@@ -98,7 +106,10 @@ def write(folder: Path, source: Source, request: Request, poll: Poll) -> Outcome
         if name in request.variants:
             poll()
             writer: Writer = pkgutil.resolve_name(row.write)
+            files, notes = set(outcome.files), len(outcome.notes)
             writer(folder, source, request, outcome, poll)
+            if set(outcome.files) == files and name not in outcome.missing:
+                outcome.missing[name] = outcome.notes[notes:] or [f"{name}: no file was written"]
     return outcome
 
 
@@ -142,6 +153,13 @@ def agreed(path: Path, chain: Chain, source: Source, request: Request, part: str
     return verify.verify_file(path, replace(source.model, tensors={}), cases, request.tolerance, poll, part)
 
 
-def too_much(name: str, worse: float, request: Request) -> str:
-    """Return why a rounded variant is not kept."""
-    return f"{name}: not kept, the loss changes {worse:+.2%}, allowed +{request.allowed:.2%}"
+def too_much(name: str, worse: float, request: Request, cure: bool = False) -> str:
+    """Return why a rounded variant is not kept.
+
+    Args:
+        cure: also name the flag that would keep it.
+    """
+    why = f"{name}: not kept, the loss changes {worse:+.2%}, allowed +{request.allowed:.2%}"
+    if not cure or not math.isfinite(worse):
+        return why
+    return f"{why}; `aecompress export RUN --variant-loss {math.ceil(worse * 100) / 100:g}` writes it"

@@ -33,7 +33,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         right = loss_with(source, part, chain, request.metric)
         worst = max(worst, loss_with(source, part, chains[part], request.metric) / max(right, 1e-12) - 1)
     if not worst <= request.allowed:
-        outcome.notes.append(too_much("fp16", worst, request))
+        outcome.leave_out("fp16", too_much("fp16", worst, request, cure=True))
         return
     for part, chain in source.chains.items():
         name = f"{part}.fp16.onnx"

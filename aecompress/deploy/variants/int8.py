@@ -1,4 +1,4 @@
-"""``PART.int8.onnx``: eight-bit arithmetic, where it is faster; and the same in few bytes, ``PART.int8.packed.onnx``.
+"""``PART.int8.onnx``: eight-bit arithmetic, where it is faster.
 
 All parts are of one kind. It is static, with which a row's result is its own, unless static files lose too much or are
 not known to be faster than float32 where dynamic ones are, or dynamic ones are clearly faster.
@@ -7,18 +7,13 @@ not known to be faster than float32 where dynamic ones are, or dynamic ones are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from aecompress.deploy import bench, expected, quantize, rounding, verify
-from aecompress.deploy.compact import Chain
-from aecompress.deploy.graph import Product
+from aecompress.deploy import bench, quantize
 from aecompress.deploy.latency import Times, ratio
-from aecompress.deploy.pack import Grid
-from aecompress.deploy.variants.base import Outcome, Request, Source, fed, loss_with, put
-from aecompress.deploy.variants.scorer import Form, scorer_of
-from aecompress.deploy.verify import Check
+from aecompress.deploy.variants.base import Outcome, Request, Source
+from aecompress.deploy.variants.eight import NOT, Task, Trial, eight, keep, keep_scorer, tried
+from aecompress.deploy.variants.int8_packed import int8_packed
 from aecompress.intervals import BUSY, Ratio, mean
 from aecompress.polling import Poll
 
@@ -28,108 +23,50 @@ TIMED_SECONDS = 0.1
 CLEARLY = 1.25
 """How many times as fast as static files dynamic ones must be, at least, to be taken."""
 DEPENDENT = "with dynamic ranges a row's result depends on the rows of its call"
-NOT = "not kept"
-GainsOf = Mapping[int, Ratio]
-"""By rows of a call: how many times as fast as float32."""
-
-
-class Eight(NamedTuple):
-    """A part whose weights lie on grids of whole numbers."""
-
-    chain: Chain
-    grids: Mapping[str, Grid]
-    seen: Mapping[str, quantize.Range]
-    """What each layer reads on training rows."""
-
-    def product(self, method: str) -> Product:
-        """Return the product of a method of :data:`quantize.METHODS`."""
-        return quantize.METHODS[method](self.seen, self.grids)
-
-
-class Trial(NamedTuple):
-    """A file that was written, and whether it loses no more than allowed."""
-
-    path: Path
-    loss: Check
 
 
 def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """Write ``PART.int8.onnx`` where it pays, and its scorer."""
+    """Write ``PART.int8.onnx`` where it pays, its scorer, and both in few bytes where packed files are requested."""
     if request.int8 == "never":
         outcome.notes.append("int8: left out, because export.int8 is never")
         return
+    task = Task(folder=folder, source=source, request=request, outcome=outcome, poll=poll)
     eights = {part: eight(source, part, "int7") for part in source.chains}
     methods = ["static"] if request.int8 == "always" else list(quantize.METHODS)
-    trials = {method: tried(folder, source, request, eights, method, poll) for method in methods}
+    trials = {
+        method: {part: tried(task, part, own, own.product(method), method) for part, own in eights.items()}
+        for method in methods
+    }
     for method, each in trials.items():
         for part, trial in each.items():
             if not trial.loss.passed:
-                outcome.notes.append(f"{part}.int8.onnx, {method}: {NOT}, {trial.loss.detail}")
-    method, notes = chosen(folder, trials, request, poll)
-    for part, trial in trials[method].items():
-        if part not in notes:
+                outcome.leave_out("int8", f"{part}.int8.onnx, {method}: {NOT}, {trial.loss.detail}")
+    method, notes = chosen(task, trials)
+    for part, note in notes.items():
+        if note.startswith(NOT):
+            outcome.leave_out("int8", f"{part}.int8.onnx: {note}")
             continue
-        outcome.notes.append(f"{part}.int8.onnx: {notes[part]}")
-        if not notes[part].startswith(NOT):
-            keep(trial, part, source, request, outcome, poll)
+        outcome.notes.append(f"{part}.int8.onnx: {note}")
+        keep(task, part, trials[method][part], "int8")
     for each in trials.values():
         for trial in each.values():
             trial.path.unlink(missing_ok=True)
-    if "autoencoder-int8" in outcome.files:
-        own = eights["autoencoder"]
-        form = Form("int8", f"int8 {method}", own.chain, own.product(method), None)
-        scorer_of(folder, form, source, request, outcome, poll)
+    keep_scorer(task, eights["autoencoder"], eights["autoencoder"].product(method), "int8", method)
+    if "packed" in request.variants:
+        int8_packed(task, method)
 
 
-def eight(source: Source, part: str, values: str) -> Eight:
-    """Return a part with its weights on the grids of ``values``."""
-    sample = fed(source, part)
-    near, grids = rounding.compensated(source.chains[part], sample, values)
-    return Eight(near, grids, quantize.ranges(near, sample))
-
-
-def tried(
-    folder: Path, source: Source, request: Request, eights: Mapping[str, Eight], method: str, poll: Poll
-) -> dict[str, Trial]:
-    """Write each part by a ``method``, under a name that says so, and compare its loss."""
-    found = {}
-    for part, own in eights.items():
-        poll()
-        path = folder / f"{part}.int8-{method}.onnx"
-        put(path, own.chain, part, request, own.product(method), f"int8 {method}")
-        right = loss_with(source, part, source.chains[part], request.metric)
-        found[part] = Trial(
-            path, verify.no_worse(path, source.model, source.rows, request.metric, request.allowed, right)
-        )
-    return found
-
-
-def keep(trial: Trial, part: str, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """Give a file its name, and verify it."""
-    final = trial.path.replace(trial.path.with_name(f"{part}.int8.onnx"))
-    cases = source.expected if request.scaling is None else expected.unscaled(source.expected, request.scaling)
-    outcome.checks += [
-        replace(trial.loss, name=f"{final.name} loss"),
-        *verify.rounded_file(final, cases, request.tolerance, poll, part),
-    ]
-    outcome.files[f"{part}-int8"] = final.name
-
-
-def chosen(
-    folder: Path, trials: Mapping[str, Mapping[str, Trial]], request: Request, poll: Poll
-) -> tuple[str, dict[str, str]]:
-    """Return the method of all parts, and a note for each that loses no more than allowed: how fast it is, or why it
-    is not kept.
-    """
+def chosen(task: Task, trials: Mapping[str, Mapping[str, Trial]]) -> tuple[str, dict[str, str]]:
+    """Return the method of all parts, and a note for each that loses no more than allowed: speed, or why it goes."""
     within = {method: [part for part, trial in each.items() if trial.loss.passed] for method, each in trials.items()}
     best = max(within, key=lambda method: len(within[method]))
-    if request.int8 == "always":
+    if task.request.int8 == "always":
         return best, dict.fromkeys(within[best], f"{best}, kept untimed, because export.int8 is always")
     methods = [method for method, parts in within.items() if parts == within[best]]
     times = {}
     for part in within[best]:
-        paths = [folder / f"{part}.onnx", *(trials[method][part].path for method in methods)]
-        rounds = bench.rounds(paths, TIMED_BATCHES, (1,), TIMED_SECONDS, poll)
+        paths = [task.folder / f"{part}.onnx", *(trials[method][part].path for method in methods)]
+        rounds = bench.rounds(paths, TIMED_BATCHES, (1,), TIMED_SECONDS, task.poll)
         times[part] = {batch: found for (batch, _), found in rounds.items()}
     if not times:
         return best, {}
@@ -163,8 +100,8 @@ def method_for_all(methods: Sequence[str], times: Sequence[Mapping[int, Times]])
     return "static", ""
 
 
-def note_of(method: str, gains: GainsOf) -> str:
-    """Return how fast a file is; it begins with :data:`NOT` where it is not known to be faster than float32."""
+def note_of(method: str, gains: Mapping[int, Ratio]) -> str:
+    """Return how fast a file is, from its ``gains`` by rows of a call; it begins with :data:`NOT` where it is not known to be faster than float32."""
     over_all = mean(list(gains.values()))
     if over_all.verdict == "busy":
         return f"{NOT}, {BUSY}; `aecompress export RUN --variants int8` times it again, `--int8 always` keeps it"

@@ -50,9 +50,10 @@ def scorer(folder: Path, source: Source, request: Request, outcome: Outcome, pol
 
 
 def scorer_of(folder: Path, form: Form, source: Source, request: Request, outcome: Outcome, poll: Poll) -> None:
-    """Write the scorer of a variant, ``scorer.NAME.onnx``, where scorers are requested and it loses no more than allowed.
+    """Write the scorer of a variant, ``scorer.NAME.onnx``, where scorers are requested and it loses no more than is
+    allowed.
 
-    Its thresholds are of its own errors on training rows, and its figures of its own scores.
+    Its threshold is of its own errors on training rows, and its figures of its own scores.
     """
     if "scorer" not in request.variants:
         return

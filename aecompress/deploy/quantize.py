@@ -29,20 +29,21 @@ Range = tuple[float, float]
 class Keep(NamedTuple):
     """How a graph has its constants; each gives the names that they are read by."""
 
-    weight: Callable[[Draft, str, NDArray[np.int8], NDArray[np.float32]], tuple[str, str]]
-    """A weight ``[in, out]`` and the scale ``[out]`` of each output, as ``NAME.int8`` and ``NAME.scale``."""
-    zeros: Callable[[Draft, str, int, type[np.signedinteger[Any]]], str]
-    """So many zeros of a type, as ``NAME.zero``."""
+    weight: Callable[[Draft, str, NDArray[np.int8], NDArray[np.float32]], tuple[str, str, str]]
+    """A weight ``[in, out]``, and the scale and the zero point ``[out]`` of each output.
+
+    onnxruntime below 1.21 computes nothing without a zero point, and later ones do not fuse the product.
+    """
     steps: Callable[[Draft, str, NDArray[np.float32], str, str], str]
-    """The product of two other constants, whose names end the arguments, as ``NAME.scale``."""
+    """The scale of a bias: the product of two other constants, whose names end the arguments."""
 
 
 AS_THEY_ARE = Keep(
     weight=lambda draft, name, weight, scale: (
         draft.keep(name + ".int8", weight),
         draft.keep(name + ".scale", scale),
+        draft.keep(name + ".zero", np.zeros(len(scale), np.int8)),
     ),
-    zeros=lambda draft, name, count, kind: draft.keep(name + ".zero", np.zeros(count, kind)),
     steps=lambda draft, name, steps, one, other: draft.keep(name + ".scale", steps),
 )
 """Every constant stored whole."""
@@ -74,8 +75,7 @@ def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) ->
         names = list(layer.tensors)
         q, q_scale, q_zero = (f"{layer.name}.{part}" for part in ("q", "q.scale", "q.zero"))
         draft.nodes.append(helper.make_node("DynamicQuantizeLinear", [source], [q, q_scale, q_zero], name=q))
-        stored, scales = keep.weight(draft, names[0], weight, scale)
-        zero = keep.zeros(draft, names[0], len(scale), np.int8)
+        stored, scales, zero = keep.weight(draft, names[0], weight, scale)
         product = draft.add("MatMulInteger", [q, stored, q_zero, zero], f"{layer.name}.product")
         cast = draft.add("Cast", [product], f"{layer.name}.float", to=TensorProto.FLOAT)
         both = draft.add("Mul", [q_scale, scales], f"{layer.name}.scales")
@@ -95,15 +95,13 @@ def static(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) -> 
         pair = [draft.keep(f"{layer.name}.in.scale", step), draft.keep(f"{layer.name}.in.zero", zero)]
         q = draft.add("QuantizeLinear", [source, *pair], f"{layer.name}.q")
         x = draft.add("DequantizeLinear", [q, *pair], f"{layer.name}.in")
-        stored, scales = keep.weight(draft, names[0], weight, scale)
-        zeros = keep.zeros(draft, names[0], len(scale), np.int8)
+        stored, scales, zeros = keep.weight(draft, names[0], weight, scale)
         w = draft.add("DequantizeLinear", [stored, scales, zeros], names[0], axis=1)
         steps = (step * scale).astype(np.float32)
         bias = np.clip(np.rint(layer.bias.astype(np.float64) / np.maximum(steps, TINY)), -(2**31), 2**31 - 1)
         whole = draft.keep(names[1] + ".int32", bias.astype(np.int32))
         both = keep.steps(draft, names[1], steps, pair[0], scales)
-        zeros = keep.zeros(draft, names[1], len(scale), np.int32)
-        b = draft.add("DequantizeLinear", [whole, both, zeros], names[1], axis=0)
+        b = draft.add("DequantizeLinear", [whole, both], names[1], axis=0)
         draft.add("Gemm", [x, w, b], result, name=layer.name)
 
     return write
@@ -163,16 +161,22 @@ def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packe
 def computed(store: Store) -> Keep:
     """Return constants that the graph computes from few bytes."""
 
-    def weight(draft: Draft, name: str, values: NDArray[np.int8], scale: NDArray[np.float32]) -> tuple[str, str]:
+    def weight(draft: Draft, name: str, values: NDArray[np.int8], scale: NDArray[np.float32]) -> tuple[str, str, str]:
         number = store(draft, name + ".number", values.astype(np.float32))
-        return draft.add("Cast", [number], name + ".int8", to=TensorProto.INT8), store(draft, name + ".scale", scale)
+        whole = draft.add("Cast", [number], short(draft, f"w{len(draft.nodes)}"), to=TensorProto.INT8)
+        return whole, store(draft, name + ".scale", scale), zeros(draft, len(scale))
 
-    def zeros(draft: Draft, name: str, count: int, kind: type[np.signedinteger[Any]]) -> str:
-        shape = draft.keep(f"{draft.part}.length{count}", np.array([count], np.int64))
-        value = numpy_helper.from_array(np.zeros(1, kind))
-        return draft.add("ConstantOfShape", [shape], name + ".zero", value=value)
+    def zeros(draft: Draft, count: int) -> str:
+        name = short(draft, f"zero{count}")
+        if not any(name in node.output for node in draft.nodes):
+            shape = draft.keep(short(draft, f"length{count}"), np.array([count], np.int64))
+            draft.add("ConstantOfShape", [shape], name, value=numpy_helper.from_array(np.zeros(1, np.int8)))
+        return name
 
     def steps(draft: Draft, name: str, values: NDArray[np.float32], one: str, other: str) -> str:
-        return draft.add("Mul", [one, other], name + ".scale")
+        return draft.add("Mul", [one, other], short(draft, f"s{len(draft.nodes)}"))
 
-    return Keep(weight, zeros, steps)
+    def short(draft: Draft, name: str) -> str:
+        return f"{draft.part[:1]}.{name}"
+
+    return Keep(weight, steps)

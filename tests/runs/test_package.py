@@ -214,17 +214,34 @@ def test_anomalies_are_detected_by_their_error(tmp_path: Path) -> None:
         data__test=str(tmp_path / "test.npy"),
         data__labels=str(tmp_path / "labels.npy"),
         train__epochs=30,
-        model__hidden=[16],
+        model__hidden=[96],
         model__latent=3,
-        export__variants=["scorer"],
+        export__variants=["scorer", "fp16", "int8", "packed"],
+        export__int8="always",
+        export__values="int4",
+        export__variant_loss=0.5,
     )
     (end,) = (event for event in log if isinstance(event, events.Finished))
     job = prepare(resolve(file=tmp_path / "run/spec.toml"), tmp_path / "unused")
-    scores = output(tmp_path / "run/model/scorer.onnx", job.dataset.test)
-    auroc = mannwhitneyu(scores[100:], scores[:100]).statistic / (100 * 40)
-    assert end.metrics["test_auroc"] == pytest.approx(auroc, abs=1e-3)
-    assert end.metrics["test_auroc"] > 0.9 and end.metrics["test_average_precision"] > 0.8
-    assert "AUROC" in (tmp_path / "run/model/README.md").read_text()
+    (compared,) = (event for event in log if isinstance(event, events.Compared))
+    card, thresholds = (tmp_path / "run/model/README.md").read_text(), set()
+    for kind in ("", ".fp16", ".packed", ".int8", ".int8.packed"):
+        path = tmp_path / f"run/model/scorer{kind}.onnx"
+        scores = output(path, job.dataset.test)
+        auroc = mannwhitneyu(scores[100:], scores[:100]).statistic / (100 * 40)
+        metrics = [end.metrics[f"test_{name}{kind.replace('.', '_')}"] for name in ("auroc", "average_precision")]
+        assert metrics[0] == pytest.approx(auroc, abs=1e-3)
+        assert metrics[0] > 0.9 and metrics[1] > 0.8
+        threshold = float(next(entry.value for entry in onnx.load(path).metadata_props if entry.key.endswith("hold")))
+        assert threshold == pytest.approx(np.quantile(output(path, job.dataset.train), 0.99), rel=1e-6)
+        thresholds.add(threshold)
+        (note,) = (note for note in compared.notes if note.startswith(path.name))
+        assert note in card and (kind == "") != (f"auroc {metrics[0]:.4f}; average precision {metrics[1]:.4f}" in note)
+    assert len(thresholds) == 5 and "AUROC" in card
+    assert load_model(tmp_path / "run/model").about["metrics"] == end.metrics
+    package = export_again(tmp_path / "run", {"export.variants": ("--variants", ["fp16"])}, tmp_path / "again", False)
+    others = {name: value for name, value in end.metrics.items() if "fp16" not in name and not name.endswith("packed")}
+    assert package.model.about["metrics"] == {name: value for name, value in others.items() if "int8" not in name}
 
 
 @pytest.mark.parametrize(

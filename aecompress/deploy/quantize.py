@@ -145,7 +145,7 @@ def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packe
 
     Whole numbers are packed as values on a grid of scale 1; what stays in float32 as it is.
     """
-    forms = {}
+    forms: dict[str, dict[int, Packed]] = {}
     for layer in chain.layers:
         names = list(layer.tensors)
         if not layer.product:

@@ -138,7 +138,7 @@ def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, fl
     return {f"test_{name}": value for name, value in found.items()}
 
 
-def detection(labels: NDArray[np.int8], errors: NDArray[np.floating[Any]]) -> dict[str, float]:
+def detection(labels: NDArray[Any], errors: NDArray[np.floating[Any]]) -> dict[str, float]:
     """Return AUROC and average precision of ``errors`` ``[N]`` for ``labels`` ``[N]``, where 1 is an anomaly."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 

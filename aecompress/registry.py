@@ -234,8 +234,6 @@ class VariantRow:
 
     write: str
     """Its function, a :data:`aecompress.deploy.variants.base.Writer`."""
-    opset: int = 1
-    """The first opset that has its operators."""
     smaller: str = ""
     """Of one with a smaller autoencoder file: its function from a chain and export.values to a
     :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""

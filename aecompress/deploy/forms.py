@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,9 @@ from aecompress.deploy.grid import Grid, grid_of
 
 DENSE = -1
 """Instead of the low bits of a gap: no places, because all elements are stored."""
-LOWS = range(17)
-"""Low bits that a gap may have; 0 is one bit per element."""
-FORM_BYTES = {"float32": 40, "float16": 60, "int8": 120, "codes": 250}
+MOST_LOW = 16
+"""Most low bits that a gap has; 0 is one bit per element."""
+FORM_BYTES = {"float32": 40, "float16": 90, "int8": 150, "codes": 240}
 """About what the operators of one tensor take, by how its values are stored."""
 
 
@@ -46,13 +47,16 @@ class Packed(NamedTuple):
     @property
     def bytes(self) -> int:
         """Return about what it takes in a file, apart from the operators that tensors of the same low bits share."""
-        bits = len(self.stored) * self.code_bits
-        if self.low != DENSE:
-            bits += place_bits(self.places, self.size, self.low)
+        places = 0 if self.low == DENSE else place_bits(self.places, self.size, (self.low,))[self.low]
+        return self.value_bytes + -(-places // 8)
+
+    @property
+    def value_bytes(self) -> int:
+        """Return the part of :attr:`bytes` that places do not take."""
         beside = 0
         if self.grid is not None:
             beside = self.grid.scale.nbytes + (len(self.grid.levels) * 2 if self.values == "codes" else 0)
-        return -(-bits // 8) + beside + FORM_BYTES[self.values]
+        return -(-len(self.stored) * self.code_bits // 8) + beside + FORM_BYTES[self.values]
 
 
 def encode(tensor: Floats, values: str, low: int, grid: Grid | None = None) -> Packed:
@@ -99,8 +103,12 @@ def gaps_of(places: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.diff(places, prepend=-1) - 1
 
 
-def place_bits(places: NDArray[np.int64], size: int, low: int) -> int:
-    """Return the bits that rising places take: one per element, or a Golomb-Rice code of each gap."""
-    if low == 0:
-        return size
-    return len(places) * (low + 1) + int((gaps_of(places) >> low).sum())
+def place_bits(places: NDArray[np.int64], size: int, lows: Iterable[int]) -> dict[int, int]:
+    """Return the bits that rising places take by low bits: one per element, or a Golomb-Rice code of each gap."""
+    gaps = gaps_of(places)
+    return {low: len(places) * (low + 1) + int((gaps >> low).sum()) if low else size for low in lows}
+
+
+def useful_lows(places: NDArray[np.int64], size: int) -> range:
+    """Return the low bits that may be the best for these places, or nearly so."""
+    return range(min((size // len(places)).bit_length() + 1, MOST_LOW) + 1)

@@ -18,7 +18,7 @@ WHOLE_BITS = {f"whole{bits}": bits for bits in range(2, 7)}
 """Bits of a code of those that have a codebook of whole numbers, for integer arithmetic in few bytes."""
 CODE_BITS = {name: int(name.removeprefix("int")) for name in VALUES[3:]}
 """Bits of a code of those that have a codebook."""
-LLOYD_STEPS = 60
+LLOYD_STEPS, QUANTILES = 60, 1024
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
 
@@ -60,7 +60,11 @@ class Grid(NamedTuple):
 
 def grid_of(tensor: Floats, values: str) -> Grid | None:
     """Return the levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself."""
+<<<<<<< HEAD
     if values not in (*STEPS, *CODE_BITS, *WHOLE_BITS) or tensor.ndim < 2:
+=======
+    if (values not in STEPS and values not in CODE_BITS) or tensor.ndim < 2:
+>>>>>>> pack
         return None
     if values in WHOLE_BITS:
         return whole_grid(tensor, 1 << WHOLE_BITS[values])
@@ -97,15 +101,19 @@ def up16(scale: NDArray[Any]) -> NDArray[np.float16]:
 
 
 def codebook_of(flat: Floats, count: int) -> Floats:
-    """Return so many rising values with a small squared error on ``flat``: Lloyd's method from its quantiles.
+    """Return so many rising values with a small squared error on ``flat``: Lloyd's method.
 
-    They are float16 numbers, as they are stored.
+    It starts with levels as dense as the cube root of the density of values, which is the best for many levels (Panter
+    and Dite 1951). They are float16 numbers, as they are stored.
     """
     if not len(flat):
         return np.arange(count, dtype=np.float32)
     ordered = np.sort(flat.astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    book = np.quantile(ordered, (np.arange(count) + 0.5) / count)
+    quantiles = np.quantile(ordered, np.linspace(0, 1, min(len(ordered), QUANTILES) + 1))
+    widths = np.diff(quantiles) ** (2 / 3)
+    shares = np.cumsum(np.append(0, widths + 1e-6 * (widths.mean() or 1)))
+    book = np.interp((np.arange(count) + 0.5) / count, shares / shares[-1], quantiles)
     for _ in range(LLOYD_STEPS):
         cuts = np.searchsorted(ordered, (book[1:] + book[:-1]) / 2)
         edges = np.concatenate([[0], cuts, [len(ordered)]])

@@ -12,18 +12,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
+
 from aecompress.deploy import rebuild
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
-from aecompress.deploy.forms import DENSE, LOWS, Packed, decode, encode
+from aecompress.deploy.forms import DENSE, Packed, decode, encode, place_bits, useful_lows
 from aecompress.deploy.graph import Draft, Product, Store, gemm
 from aecompress.deploy.grid import VALUES, Grid, grid_of
 
 MOST_GROUPS = 3
 """Most different low bits in a file: each has operators of its own."""
-GROUP_BYTES = {DENSE: 0, 0: 330}
+GROUP_BYTES = {DENSE: 0, 0: 430}
 """About what the operators take that rebuild all tensors of the same low bits; :data:`GAP_BYTES` where above 0."""
+<<<<<<< HEAD
 GAP_BYTES = 620
+=======
+GAP_BYTES = 920
+>>>>>>> pack
 
 
 def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int, Packed]:
@@ -37,11 +43,18 @@ def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int,
     grid = grid or grid_of(tensor, values)
     exact = VALUES[: VALUES.index(values) + 1][:2] if grid is None else VALUES[:2]
     kinds: list[tuple[str, Grid | None]] = [*((kind, None) for kind in exact), *([] if grid is None else [("", grid)])]
-    sparse = [encode(tensor, kind, 0, levels) for kind, levels in kinds]
+    found: dict[int, Packed] = {}
+    sizes: dict[int, int] = {}
+    for kind, levels in kinds:
+        form = encode(tensor, kind, 0, levels)
+        lows = useful_lows(form.places, form.size)
+        for low, bits in place_bits(form.places, form.size, lows).items():
+            size = form.value_bytes + -(-bits // 8)
+            if size < sizes.get(low, size + 1):
+                sizes[low], found[low] = size, form._replace(low=low)
     if grid is not None and not tensor.all() and not (grid.levels == 0).any():
         kinds = kinds[:-1]  # no level is zero
     dense = [encode(tensor, kind, DENSE, levels) for kind, levels in kinds]
-    found = {low: min((form._replace(low=low) for form in sparse), key=lambda form: form.bytes) for low in LOWS}
     return {DENSE: min(dense, key=lambda form: form.bytes)} | found
 
 
@@ -58,17 +71,20 @@ def pack_all(chain: Chain, values: str, grids: Mapping[str, Grid] | None = None)
 
 def smallest(forms: Mapping[str, Mapping[int, Packed]]) -> dict[str, Packed]:
     """Choose a form of each tensor: tensors whose gaps have the same low bits share operators."""
-    bytes_of = {name: {low: form.bytes for low, form in each.items()} for name, each in forms.items()}
-    alone = {min(LOWS, key=each.__getitem__) for each in bytes_of.values()}
-    alone |= {0, min(LOWS, key=lambda low: sum(each[low] for each in bytes_of.values()))}
+    sizes = {name: {low: form.bytes for low, form in each.items()} for name, each in forms.items()}
+    alone = {min((low for low in each if low != DENSE), key=each.__getitem__) for each in sizes.values()}
+    middle = round(float(np.mean(list(alone))))
+
+    def least(name: str, lows: tuple[int, ...]) -> int:
+        return min((low for low in (DENSE, *lows) if low in sizes[name]), key=sizes[name].__getitem__)
 
     def total(lows: tuple[int, ...]) -> int:
         shared = sum(GROUP_BYTES.get(low, GAP_BYTES) for low in lows)
-        return shared + sum(min(each[low] for low in (DENSE, *lows)) for each in bytes_of.values())
+        return shared + sum(each[least(name, lows)] for name, each in sizes.items())
 
-    choices = (lows for count in range(MOST_GROUPS + 1) for lows in combinations(sorted(alone), count))
-    lows = (DENSE, *min(choices, key=total))
-    return {name: each[min(lows, key=bytes_of[name].__getitem__)] for name, each in forms.items()}
+    some = sorted(alone | {0, middle})
+    best = min((lows for count in range(MOST_GROUPS + 1) for lows in combinations(some, count)), key=total)
+    return {name: each[least(name, best)] for name, each in forms.items()}
 
 
 def stored(forms: Mapping[str, Packed]) -> Store:

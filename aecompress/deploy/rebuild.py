@@ -1,9 +1,9 @@
 """The graph that rebuilds packed tensors, from operators that opset 13 has and every runtime computes alike.
 
-All bits of a file lie in one tensor of bytes, all float16 in another and all int8 in a third; each is taken apart by one
-Split. Bits are isolated by Mul, Floor and Sub in float32, which holds a byte exactly: BitShift is wrong in OpenVINO, and
-integer Div in some converters. Sums are int32, with a Cast after CumSum, which some runtimes widen. onnxruntime folds all
-of it when it loads the file; NonZero and DequantizeLinear it does not.
+All single bits of a file lie in one tensor of bytes, all half bytes in another, all float16 in a third and all int8 in
+a fourth; each is taken apart by one Split. Bits are isolated by integer Div and Mod, because OpenVINO computes BitShift
+wrongly; docs/deploy.md has the table that it was chosen by. Sums are int32, with a Cast after CumSum, which some
+runtimes widen. onnxruntime folds all of it when it loads the file; NonZero and DequantizeLinear it does not.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from aecompress.deploy.graph import Draft
 Key = tuple[str, str | int]
 """What a part of a shared tensor is, and whose."""
 Parts = dict[Key, NDArray[Any]]
+Digit = tuple[int, int]
+"""Numbers of so many bits, and the bits below the digit."""
 
 
 @dataclass
@@ -31,18 +33,19 @@ class Writer:
 
     draft: Draft
     numbers: count[int] = field(default_factory=count)
+    constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
+    """By type, shape and content."""
 
     def name(self) -> str:
         """Return a new name, which begins as the part does."""
         return f"{self.draft.part[:1]}{next(self.numbers)}"
 
     def keep(self, array: NDArray[Any]) -> str:
-        """Store an array under a new name."""
-        return self.draft.keep(self.name(), array)
-
-    def shared(self, key: str, array: NDArray[Any]) -> str:
-        """Store a constant once for all that ask for ``key``."""
-        return self.draft.keep(f"{self.draft.part[:1]}{key}", array)
+        """Store an array under a new name, or return that of an equal one."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.constants:
+            self.constants[key] = self.draft.keep(self.name(), array)
+        return self.constants[key]
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node with one output, and return the output's name."""
@@ -50,7 +53,7 @@ class Writer:
 
     def flat(self, source: str, output: str = "") -> str:
         """Reshape to one axis."""
-        return self.op("Reshape", source, self.shared("flat", np.array([-1], np.int64)), output=output)
+        return self.op("Reshape", source, self.keep(np.array([-1], np.int64)), output=output)
 
     def split(self, source: str, sizes: Sequence[int], outputs: Sequence[str] = ()) -> list[str]:
         """Take a vector apart; ``outputs`` names the parts that need a name of theirs."""
@@ -111,35 +114,46 @@ def joined_places(forms: Sequence[Packed]) -> NDArray[np.int64]:
 
 
 def unpacked(writer: Writer, fields: Mapping[int, Parts]) -> dict[Key, str]:
-    """Write the bits of all fields, and what isolates them; return the int32 vector of each."""
-    if not fields:
-        return {}
-    streams = [bits_of(np.concatenate(list(parts.values())), width) for width, parts in fields.items()]
-    sizes = [len(stream) for stream in streams]
-    if sum(sizes) % 8:
-        sizes.append(-sum(sizes) % 8)
-    data = writer.keep(np.packbits(np.concatenate(streams), bitorder="little")[:, None])
-    byte = writer.op("Cast", data, to=TensorProto.FLOAT)
-    shifted = writer.op("Mul", byte, writer.shared("by", 0.5 ** np.arange(8, dtype=np.float32)))
-    upper = writer.op("Floor", shifted)
-    half = writer.op("Mul", upper, writer.shared("half", np.array([0.5], np.float32)))
-    above = writer.op("Floor", half)
-    bits = writer.op("Sub", upper, writer.op("Add", above, above))
-    found = {}
-    for part, (width, parts) in zip(writer.split(writer.flat(bits), sizes), fields.items(), strict=False):
-        number = part
-        if width > 1:
-            rows = writer.op("Reshape", part, writer.shared(f"rows{width}", np.array([-1, width], np.int64)))
-            number = writer.op("MatMul", rows, writer.shared(f"powers{width}", 2.0 ** np.arange(width, dtype="f4")))
-        whole = writer.op("Cast", number, to=TensorProto.INT32)
-        found |= dict(zip(parts, writer.split(whole, [len(array) for array in parts.values()]), strict=True))
+    """Write all fields, and the operators that take their numbers apart; return the int32 vector of each."""
+    digits: dict[int, dict[Digit, NDArray[np.uint8]]] = {}
+    for width, parts in fields.items():
+        numbers = np.concatenate(list(parts.values())).astype(np.int64)
+        for base, shift in digits_of(width):
+            digits.setdefault(base, {})[width, shift] = (numbers >> shift & ((1 << base) - 1)).astype(np.uint8)
+    vectors: dict[Digit, str] = {}
+    for base, streams in digits.items():
+        data = writer.keep(in_bytes(np.concatenate(list(streams.values())), base)[:, None])
+        sizes = [len(stream) for stream in streams.values()]
+        unused = -sum(sizes) % (8 // base)
+        flat = writer.flat(isolated(writer, data, base))
+        vectors |= dict(zip(streams, writer.split(flat, sizes + [unused] * (unused > 0)), strict=False))
+    found: dict[Key, str] = {}
+    for width, parts in fields.items():
+        number, *higher = (vectors[width, shift] for _, shift in digits_of(width))
+        for digit, (_, shift) in zip(higher, digits_of(width)[1:], strict=True):
+            moved = writer.op("Mul", digit, writer.keep(np.array([1 << shift], np.int32)))
+            number = writer.op("Add", number, moved)
+        found |= dict(zip(parts, writer.split(number, [len(array) for array in parts.values()]), strict=True))
     return found
 
 
-def bits_of(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
-    """Return the bits of whole numbers, the lowest first, one after another."""
-    found: NDArray[np.uint8] = (numbers.astype(np.int64)[:, None] >> np.arange(width) & 1).astype(np.uint8)
-    return found.reshape(-1)
+def digits_of(width: int) -> list[tuple[int, int]]:
+    """Return the digits of numbers of ``width`` bits: the bits of each, four or one, and those below it."""
+    half_bytes = [(4, shift) for shift in range(0, width - 3, 4)]
+    return half_bytes + [(1, shift) for shift in range(4 * len(half_bytes), width)]
+
+
+def in_bytes(digits: NDArray[np.uint8], base: int) -> NDArray[np.uint8]:
+    """Put digits of ``base`` bits into bytes, the first in the lowest bits."""
+    padded = np.append(digits, np.zeros(-len(digits) % (8 // base), np.uint8)).reshape(-1, 8 // base)
+    return (padded << np.arange(0, 8, base, dtype=np.uint8)).sum(1, dtype=np.uint8)
+
+
+def isolated(writer: Writer, data: str, base: int) -> str:
+    """Write what makes of bytes ``[n, 1]`` their digits of ``base`` bits, int32 ``[n, 8 / base]``, the lowest first."""
+    byte = writer.op("Cast", data, to=TensorProto.INT32)
+    upper = writer.op("Div", byte, writer.keep(2 ** np.arange(0, 8, base, dtype=np.int32)))
+    return writer.op("Mod", upper, writer.keep(np.array([1 << base], np.int32)))
 
 
 def cast_parts(writer: Writer, packed: Mapping[str, Packed]) -> dict[Key, str]:
@@ -192,8 +206,8 @@ def spread(
 ) -> dict[str, str]:
     """Put the values of sparse tensors between zeros; return the flat float32 vector of each."""
     sizes = [form.size for form in forms.values()]
-    axis = writer.shared("axis", np.array(0, np.int32))
-    zero = writer.shared("zero", np.zeros(1, np.float32))
+    axis = writer.keep(np.array(0, np.int32))
+    zero = writer.keep(np.zeros(1, np.float32))
 
     def summed(source: str) -> str:
         return writer.op("Cast", writer.op("CumSum", source, axis), to=TensorProto.INT32)
@@ -204,7 +218,7 @@ def spread(
     if low > 0:
         whole = writer.keep(np.array([1 << low], np.int32))
         moves = writer.op("Sub", whole, writer.op("Gather", integers["short", low], nth))
-        places = writer.op("Sub", summed(moves), writer.shared("one", np.ones(1, np.int32)))
+        places = writer.op("Sub", summed(moves), writer.keep(np.ones(1, np.int32)))
         blank = writer.op("Expand", zero, writer.keep(np.array([sum(sizes)], np.int64)))
         flat = writer.op("ScatterElements", blank, places, flat)
     outputs = [name if len(form.shape) == 1 and form.grid is None else "" for name, form in forms.items()]
@@ -215,7 +229,7 @@ def finish(writer: Writer, name: str, form: Packed, flat: str, floats: Mapping[K
     """Give the flat vector of a tensor its shape, its scale and its name."""
     if flat == name:
         return
-    shape = writer.shared("s" + "x".join(map(str, form.shape)), np.array(form.shape, np.int64))
+    shape = writer.keep(np.array(form.shape, np.int64))
     if form.grid is None or (form.grid.scale == 1).all():
         writer.op("Reshape", flat, shape, output=name)
     else:

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from aecompress import events
 from aecompress.deploy import bench, graph, pack, verify
 from aecompress.deploy.checkpoint import load_model, load_rows, torch_tensors
+from aecompress.deploy.forms import Packed
 from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
 from aecompress.runs.again import export_again
@@ -284,15 +285,13 @@ def test_a_variant_that_loses_too_much_is_not_kept(finished: tuple[Path, list[ev
 def test_a_wrong_variant_leaves_no_model(
     finished: tuple[Path, list[events.Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack, "stored", lambda forms: _stored(wrong_forms(forms)))
+    stored = pack.stored
 
-    def wrong_forms(forms: dict[str, pack.Packed]) -> dict[str, pack.Packed]:
-        name = next(name for name in forms if name.endswith("weight"))
-        arrays = forms[name].arrays
-        return {**forms, name: forms[name]._replace(arrays=arrays | {"values": np.roll(arrays["values"], 1)})}
+    def wrong(packed: dict[str, Packed]) -> object:
+        name = next(name for name in packed if name.endswith("weight"))
+        return stored({**packed, name: packed[name]._replace(stored=np.roll(packed[name].stored, 1))})
 
-    def _stored(forms: dict[str, pack.Packed]) -> object:
-        return lambda draft, name, tensor: pack.write(draft, name, forms[name])
+    monkeypatch.setattr(pack, "stored", wrong)
 
     with pytest.raises(VerifyError, match=r"packed\.onnx values"):
         export_again(finished[0], {"export.variants": ("--variants", ["packed"])}, tmp_path / "wrong", False)

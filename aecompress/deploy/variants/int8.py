@@ -101,7 +101,10 @@ def method_for_all(methods: Sequence[str], times: Sequence[Mapping[int, Times]])
 
 
 def note_of(method: str, gains: Mapping[int, Ratio]) -> str:
-    """Return how fast a file is, from its ``gains`` by rows of a call; it begins with :data:`NOT` where it is not known to be faster than float32."""
+    """Return how fast a file is, from its ``gains`` by rows of a call.
+
+    It begins with :data:`NOT` where the file is not known to be faster than float32.
+    """
     over_all = mean(list(gains.values()))
     if over_all.verdict == "busy":
         return f"{NOT}, {BUSY}; `aecompress export RUN --variants int8` times it again, `--int8 always` keeps it"

@@ -249,7 +249,7 @@ VARIANTS: dict[str, VariantRow] = {
         write="aecompress.deploy.variants.packed:packed", smaller="aecompress.deploy.pack:about_packed"
     ),
     "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
-    "int8": VariantRow(write="aecompress.deploy.variants.int8:int8", opset=13),
+    "int8": VariantRow(write="aecompress.deploy.variants.int8:int8"),
     "scorer": VariantRow(
         write="aecompress.deploy.variants.scorer:scorer",
         ends=("input", "score"),

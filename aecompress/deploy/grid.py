@@ -60,11 +60,7 @@ class Grid(NamedTuple):
 
 def grid_of(tensor: Floats, values: str) -> Grid | None:
     """Return the levels for ``tensor`` ``[in, out]``; None where each value is rounded by itself."""
-<<<<<<< HEAD
     if values not in (*STEPS, *CODE_BITS, *WHOLE_BITS) or tensor.ndim < 2:
-=======
-    if (values not in STEPS and values not in CODE_BITS) or tensor.ndim < 2:
->>>>>>> pack
         return None
     if values in WHOLE_BITS:
         return whole_grid(tensor, 1 << WHOLE_BITS[values])

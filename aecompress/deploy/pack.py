@@ -25,11 +25,7 @@ MOST_GROUPS = 3
 """Most different low bits in a file: each has operators of its own."""
 GROUP_BYTES = {DENSE: 0, 0: 430}
 """About what the operators take that rebuild all tensors of the same low bits; :data:`GAP_BYTES` where above 0."""
-<<<<<<< HEAD
-GAP_BYTES = 620
-=======
 GAP_BYTES = 920
->>>>>>> pack
 
 
 def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int, Packed]:

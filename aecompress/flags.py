@@ -92,7 +92,13 @@ FLAGS = (
     Flag(
         "--values", "export.values", "Of packed files: smallest, float32, float16, int8, int6 to int2.", panel="Output"
     ),
-    Flag("--embed-scaling", "export.embed_scaling", "ONNX files take raw rows.", metavar=SWITCH, panel="Output"),
+    Flag(
+        "--embed-scaling",
+        "export.embed_scaling",
+        "ONNX files take raw rows, or scaled ones.",
+        metavar=SWITCH,
+        panel="Output",
+    ),
 )
 
 

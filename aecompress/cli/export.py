@@ -41,7 +41,7 @@ Int8 = Annotated[
     typer.Option("--int8", metavar="WHEN", help="Keep int8 files where measured to be faster here, always or never."),
 ]
 EmbedScaling = Annotated[
-    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
+    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows, or scaled ones.")
 ]
 Opset = Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")]
 Pick = Annotated[

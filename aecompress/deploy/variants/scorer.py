@@ -116,7 +116,7 @@ def scores(path: Path, data: bytes, rows: Floats, request: Request, poll: Poll) 
     for first in range(0, len(rows), LARGEST_BATCH):
         poll()
         given = rows[first : first + LARGEST_BATCH]
-        given = given if request.scaling is None else expected.raw(given, request.scaling)
+        given = given if request.scaling is None else request.scaling.raw(given)
         found.append(run_batches(path, runner, given, LARGEST_BATCH))
     return np.concatenate(found)
 

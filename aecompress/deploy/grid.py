@@ -84,8 +84,8 @@ def whole_grid(tensor: Floats, count: int) -> Grid:
     few = np.unique(kept)
     shared = len(few) <= count or len(kept) < SHARED * tensor.shape[1]
     scale = up16(np.abs(tensor).max(axis=None if shared else 0).reshape(-1) / most)
-    wide = scale.astype(np.float32)
-    book = few / wide if len(few) <= count else codebook_of((tensor / wide)[tensor != 0], count)
+    unit = scale.astype(np.float32)
+    book = few / unit if len(few) <= count else codebook_of((tensor / unit)[tensor != 0], count)
     return Grid(scale, np.unique(np.rint(book)) if len(book) else np.zeros(1, np.float32))
 
 

@@ -76,7 +76,7 @@ class Labelled(NamedTuple):
     rows: Floats
     """Scaled, ``[N, *shape]``."""
     figures: Callable[[NDArray[np.float32]], Mapping[str, float]]
-    """Says how well scores ``[N]`` tell them apart, by name of the figure."""
+    """Returns how well scores ``[N]`` separate them, by name of the figure."""
 
 
 @dataclass(frozen=True)

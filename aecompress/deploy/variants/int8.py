@@ -109,8 +109,8 @@ def note_of(method: str, gains: Mapping[int, Ratio]) -> str:
     if over_all.verdict == "busy":
         return f"{NOT}, {BUSY}; `aecompress export RUN --variants int8` times it again, `--int8 always` keeps it"
     speed = " and ".join(f"{compared_to_float32(gain)} at batch {batch}" for batch, gain in gains.items())
-    said = f"{method} is {speed} (one thread, {bench.machine()['architecture']})"
-    return said if over_all.verdict == "faster" else f"{NOT}, {said}; `--int8 always` keeps it"
+    note = f"{method} is {speed} (one thread, {bench.machine()['architecture']})"
+    return note if over_all.verdict == "faster" else f"{NOT}, {note}; `--int8 always` keeps it"
 
 
 def compared_to_float32(gain: Ratio) -> str:

@@ -32,7 +32,7 @@ def int8_packed(task: Task, method: str) -> None:
         lost = [trial.loss.detail for trial in trials.values() if not trial.loss.passed]
         if not lost:
             break
-        task.outcome.notes.append(f"int8.packed, values {values}: {NOT}, {lost[0]}")
+        task.outcome.notes.append(f"int8.packed, {weights(values)}: {NOT}, {lost[0]}")
         for trial in trials.values():
             trial.path.unlink()
     else:
@@ -45,7 +45,7 @@ def int8_packed(task: Task, method: str) -> None:
             continue
         path = keep(task, part, trials[part], "int8.packed")
         task.outcome.checks.append(same_as_whole(task, path, part, own, method))
-        task.outcome.notes.append(f"{path.name}: values {values}, the kernels of {whole.name}")
+        task.outcome.notes.append(f"{path.name}: {weights(values)}, the kernels of {whole.name}")
     keep_scorer(task, eights["autoencoder"], eights["autoencoder"].packed(method), "int8.packed", method)
 
 
@@ -56,6 +56,11 @@ def tried_values(values: str) -> tuple[str, ...]:
     if values != "smallest":
         return ("int7",)
     return (*(name for name, bits in WHOLE_BITS.items() if bits >= FEWEST_BITS), "int7")
+
+
+def weights(values: str) -> str:
+    """Return in words what weights on the grids of ``values`` take."""
+    return f"weights of {WHOLE_BITS.get(values, 8)} bits"
 
 
 def same_as_whole(task: Task, path: Path, part: str, own: Eight, method: str) -> Check:

@@ -187,9 +187,10 @@ def test_never_and_flags_that_go_unread(finished: Path, tmp_path: Path) -> None:
 
 def test_packed_int8_files_are_smaller_and_made_plain_give_the_same_bits(finished: Path, tmp_path: Path) -> None:
     words = ("--variants", "int8,packed", *ALWAYS, "--variant-loss", "1", "--values")
-    _, files, _ = exported(finished, tmp_path / "four", *words, "int4")
+    _, files, notes = exported(finished, tmp_path / "four", *words, "int4")
     whole, packed = (tmp_path / "four" / files[f"autoencoder-{kind}"] for kind in ("int8", "int8-packed"))
     assert packed.stat().st_size < 0.8 * whole.stat().st_size
+    assert "autoencoder.int8.packed.onnx: weights of 4 bits, the kernels of autoencoder.int8.onnx" in notes
     rows = load_rows(finished / "model/rows.safetensors")
     done = aecompress("export", packed, "--dense", "-o", tmp_path / "plain.onnx")
     assert done.returncode == 0, done.stderr

@@ -57,7 +57,7 @@ class Dataset:
     def facts(self) -> Facts:
         """Return what the spec's "auto" fields depend on."""
         facts = self.kind.facts(self.train, self.shape)
-        return replace(facts, described=described_bytes(self.scaling, self.inputs, self.shape))
+        return replace(facts, described=described_bytes(self.scaling, self.inputs))
 
 
 def load(request: Request, stdin: Array | None = None) -> Dataset:

@@ -99,24 +99,27 @@ def _refusal(columns: Sequence[str], low: float, high: float) -> str:
     )
 
 
-def described(scaling: Scaling, names: Sequence[str], shape: Sequence[int]) -> dict[str, str]:
-    """Return what the metadata of a file say of its rows: shape and, where they have them, names and scaling as JSON.
+def described(scaling: Scaling, names: Sequence[str]) -> dict[str, str]:
+    """Return what the metadata of a file say of its columns, as JSON: names and scaling, where there are any.
 
     A list that takes more than :data:`LONGEST` bytes is replaced by its length.
     """
-    values: dict[str, object] = {"aecompress.row_shape": list(shape)}
-    if names:
-        values["aecompress.inputs"] = list(names)
+    values: dict[str, object] = {"aecompress.inputs": list(names)} if names else {}
     if not scaling.identity:
-        values |= {"aecompress.offset": scaling.offset, "aecompress.divisor": scaling.divisor}
+        values |= {"aecompress.offset": _nine(scaling.offset), "aecompress.divisor": _nine(scaling.divisor)}
     return {key: _short(value) for key, value in values.items()}
 
 
-def described_bytes(scaling: Scaling, names: Sequence[str], shape: Sequence[int]) -> int:
+def described_bytes(scaling: Scaling, names: Sequence[str]) -> int:
     """Return about how many bytes names and scaling take in a file, in its metadata and as tensors: 0 without any."""
-    about = described(scaling, names, shape)
+    about = described(scaling, names)
     tensors = 0 if scaling.identity else 8 * np.size(scaling.offset) + 300
-    return tensors + sum(len(key) + len(text) + 8 for key, text in about.items() if key != "aecompress.row_shape")
+    return tensors + sum(len(key) + len(text) + 8 for key, text in about.items())
+
+
+def _nine(values: float | list[float]) -> float | list[float]:
+    """Return numbers to the nine digits that tell float32 values apart."""
+    return [float(f"{one:.9g}") for one in values] if isinstance(values, list) else float(f"{values:.9g}")
 
 
 def _short(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import onnx
@@ -21,7 +21,7 @@ SCALING_KEY = "aecompress.scaling"
 SCALING_TENSORS = ("offset", "divisor")
 """Its tensors, the fields of :class:`Affine`."""
 ROWS_KEY = "aecompress.rows"
-"""Metadata that says which rows a file takes and gives: raw or scaled."""
+"""Metadata that says which rows a file takes and gives, raw or scaled, and the shape of one, such as 8x8."""
 ROUNDED_KEY = "aecompress.rounded"
 """Metadata of a file whose values or arithmetic are rounded, and how."""
 Real = TypeVar("Real", bound=np.floating[Any])
@@ -103,8 +103,7 @@ class Affine:
 
     def scale(self, raw: NDArray[Real]) -> NDArray[Real]:
         """Return raw rows ``[N, *shape]`` scaled, in their own precision: of float32 as the graph computes it."""
-        scaled: NDArray[Real] = (raw - self.offset) / self.divisor
-        return scaled
+        return cast(NDArray[Real], (raw - self.offset) / self.divisor)
 
     def raw(self, scaled: NDArray[np.floating[Any]]) -> Floats:
         """Return scaled rows ``[N, *shape]`` as raw ones in float32."""

@@ -331,12 +331,12 @@ def verify_set(
             checks.append(compare(name, both, whole, tolerance, case.noise))
         for metric, loss in losses.items():
             poll()
-            checks.append(same_loss(paths["autoencoder"], model, rows, metric, loss, loss_tolerance, poll))
+            checks.append(same_loss(paths["autoencoder"], model, rows, metric, loss, loss_tolerance, poll=poll))
     return Verification(tuple(checks), tolerance)
 
 
 def same_loss(
-    path: Path, model: Model, rows: Floats, metric: str, loss: float, tolerance: float, poll: Poll = no_poll
+    path: Path, model: Model, rows: Floats, metric: str, loss: float, tolerance: float, *, poll: Poll = no_poll
 ) -> Check:
     """Check that the mean loss of an autoencoder file on scaled ``rows`` ``[N, *shape]`` is what torch computed.
 

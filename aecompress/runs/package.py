@@ -25,7 +25,7 @@ from aecompress.deploy.inspection import thresholds
 from aecompress.deploy.reconstruction import loss_of
 from aecompress.deploy.variants import base as variants
 from aecompress.digests import write_sums
-from aecompress.errors import VerifyError
+from aecompress.errors import VerifyError, printable
 from aecompress.files import write_bytes, write_text
 from aecompress.plan.export import Export
 from aecompress.plan.goal import Goal
@@ -135,8 +135,8 @@ class Source:
         about = {
             "aecompress.version": metadata.version("aecompress"),
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
-            graph.ROWS_KEY: self.takes,
-            **described(Scaling(**self.model.scaling), self.inputs, self.dataset.shape),
+            graph.ROWS_KEY: f"{self.takes} {'x'.join(map(str, self.dataset.shape))}",
+            **described(Scaling(**self.model.scaling), self.inputs),
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
 
@@ -201,7 +201,7 @@ def write_weights(folder: Path, source: Source) -> None:
         raw = None if source.scaling is None else source.scaling.raw(rows)
         checkpoint.save_rows(folder / "rows.safetensors", rows, raw)
     if source.dataset.inputs:
-        names = (name.replace("\r", "\\r").replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
+        names = (printable(name).replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
         write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in names))
 
 
@@ -294,7 +294,8 @@ def dense_model(model: Model, scaling: graph.Affine | None = None) -> bytes:
         key: (draws.standard_normal(tensor.shape) / max(tensor.shape[-1], 1) ** 0.5).astype(np.float32)
         for key, tensor in model.tensors.items()
     }
-    proto = graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}, scaling=scaling)
+    about = {} if scaling is None else {graph.SCALING_KEY: str(model.scaling["kind"])}
+    proto = graph.build(chain_of(model.layers, tensors), "autoencoder", 18, about, scaling=scaling)
     return bytes(proto.SerializeToString())
 
 

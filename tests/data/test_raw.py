@@ -92,9 +92,8 @@ def test_what_is_looked_at_is_at_least_what_rounding_moves() -> None:
 def test_names_and_scaling_are_json_without_control_characters() -> None:
     names = ("a", 'quote " and \x1b[2J', "\x7f\x85\u202e", "å")
     scaling = Scaling("minmax", [0.0, 0.1, -2.5, 1e9], [1.0, 2.0, 3.0, 4.0])
-    about = described(scaling, names, (2, 2))
+    about = described(scaling, names)
     assert {key: json.loads(text) for key, text in about.items()} == {
-        "aecompress.row_shape": [2, 2],
         "aecompress.inputs": list(names),
         "aecompress.offset": scaling.offset,
         "aecompress.divisor": scaling.divisor,
@@ -104,12 +103,11 @@ def test_names_and_scaling_are_json_without_control_characters() -> None:
 
 def test_ten_thousand_columns_take_a_bounded_part_of_a_file() -> None:
     names = tuple(f"column number {index}" for index in range(10_000))
-    about = described(Scaling("minmax", [0.5] * 10_000, [2.0] * 10_000), names, (10_000,))
+    about = described(Scaling("minmax", [0.5] * 10_000, [2.0] * 10_000), names)
     assert about["aecompress.inputs"] == about["aecompress.offset"] == "10000 values, in config.json"
     assert max(map(len, about.values())) <= LONGEST
 
 
 def test_rows_that_are_taken_as_they_are_need_no_bytes() -> None:
-    assert described(UNSCALED, (), (8, 8)) == {"aecompress.row_shape": "[8,8]"}
-    assert described_bytes(UNSCALED, (), (8, 8)) == 0
+    assert described(UNSCALED, ()) == {} and described_bytes(UNSCALED, ()) == 0
     assert UNSCALED.identity and not Scaling("bytes", 0.0, 255.0).identity

@@ -14,7 +14,6 @@ import pytest
 
 from aecompress.deploy import reference, verify
 from aecompress.deploy.checkpoint import load_model, load_rows
-from aecompress.errors import DataError
 from aecompress.runs.again import export_again, rows_for_model
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run
@@ -109,8 +108,7 @@ def test_a_wrong_small_column_is_seen_beside_a_large_one(year: tuple[np.ndarray,
     assert failed[1].name == "wrong.onnx values, rows, batch 1" and failed[1].detail.endswith(", column 3")
 
 
-@pytest.mark.parametrize("where", ["new", "resumed"])
-def test_epoch_seconds_are_refused_before_anything_is_written(tmp_path: Path, where: str) -> None:
+def test_epoch_seconds_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", "time")
     done = aecompress("prune", tmp_path / "t.csv", *FLAGS, "-o", tmp_path / "run")
     assert done.returncode == 2 and not (tmp_path / "run").exists()
@@ -123,15 +121,14 @@ def test_epoch_seconds_are_taken_with_scaled_rows_and_what_is_said_of_them(tmp_p
     done = aecompress("prune", tmp_path / "t.csv", *FLAGS, "--no-embed-scaling", "-o", tmp_path / "run")
     folder = tmp_path / "run/model"
     assert done.returncode == 0
-    assert metadata(folder / "autoencoder.onnx")["aecompress.rows"] == "scaled"
+    assert metadata(folder / "autoencoder.onnx")["aecompress.rows"] == "scaled 7"
     assert "**The files take and give scaled rows**" in (folder / "README.md").read_text()
     assert "take scaled rows" in aecompress("inspect", folder).stderr
     run_card(folder)
     again = aecompress("export", tmp_path / "run", "--embed-scaling", "-o", tmp_path / "again")
     assert again.returncode == 2 and "column 0 ('time')" in again.stderr and not (tmp_path / "again").exists()
-    for _ in ("the run keeps what its spec says",):
-        assert aecompress("export", tmp_path / "run", "-o", tmp_path / "same").returncode == 0
-        assert metadata(tmp_path / "same/encoder.onnx")["aecompress.rows"] == "scaled"
+    assert aecompress("export", tmp_path / "run", "-o", tmp_path / "same").returncode == 0
+    assert metadata(tmp_path / "same/encoder.onnx")["aecompress.rows"] == "scaled 7"  # as its spec says
 
 
 def run_card(folder: Path) -> dict[str, object]:
@@ -168,20 +165,22 @@ def test_names_shape_scaling_and_threshold_are_in_the_config_and_in_the_files(ye
     about = {path.name: metadata(path) for path in folder.glob("*.onnx")}
     assert len(about) == 7
     for own in about.values():
-        assert json.loads(own["aecompress.inputs"]) == names and json.loads(own["aecompress.row_shape"]) == [7]
-        assert json.loads(own["aecompress.offset"]) == config["scaling"]["offset"]
-        assert json.loads(own["aecompress.divisor"]) == config["scaling"]["divisor"]
-        assert (own["aecompress.rows"], own["aecompress.scaling"]) == ("raw", "standard")
+        assert json.loads(own["aecompress.inputs"]) == names
+        for name in ("offset", "divisor"):
+            assert json.loads(own[f"aecompress.{name}"]) == pytest.approx(config["scaling"][name], rel=1e-8)
+        assert (own["aecompress.rows"], own["aecompress.scaling"]) == ("raw 7", "standard")
     assert config["thresholds"] == {"scorer.onnx": float(about["scorer.onnx"]["aecompress.threshold"])}
     assert "Columns, in order: year, a, b, c, d, e, f." in (folder / "README.md").read_text()
 
 
 def test_nothing_is_added_where_nothing_is_scaled(tmp_path: Path) -> None:
-    fields = {"data.source": "digits", "train.epochs": 1, "mode": "canonical"}
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((60, 4, 2)))
+    fields = FIELDS | {"data.source": str(tmp_path / "rows.npy"), "train.epochs": 1}
     list(run(prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")))
     proto = onnx.load(tmp_path / "run/model/autoencoder.onnx")
     assert not {node.op_type for node in proto.graph.node} & {"Sub", "Div", "Mul", "Add"}
-    assert metadata(tmp_path / "run/model/autoencoder.onnx")["aecompress.rows"] == "raw"
+    assert metadata(tmp_path / "run/model/autoencoder.onnx")["aecompress.rows"] == "raw 4x2"
+    assert json.loads((tmp_path / "run/model/config.json").read_text())["row_shape"] == [4, 2]
     run_card(tmp_path / "run/model")
 
 
@@ -202,14 +201,11 @@ def test_a_budget_of_bytes_counts_names_and_scaling(tmp_path: Path) -> None:
     assert limit * 0.8 < (folder / "autoencoder.onnx").stat().st_size <= limit
 
 
-def test_names_of_standard_input_stay_with_an_export_written_again(tmp_path: Path) -> None:
-    _, folder = trained(tmp_path, "latitude", train__epochs=1)
+def test_names_of_standard_input_are_those_of_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path / "t.csv", "latitude")
+    with (tmp_path / "t.csv").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        fields = FIELDS | {"data.source": "-", "train.epochs": 1}
+        list(run(prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")))
     package = export_again(tmp_path / "run", {"export.opset": ("--opset", 17)}, tmp_path / "again", False)
-    assert json.loads(package.files["config"].read_text())["inputs"][0] == "latitude"
-    assert json.loads((folder / "config.json").read_text())["inputs"][0] == "latitude"
-
-
-def test_rows_of_another_magnitude_are_refused_at_an_export(tmp_path: Path) -> None:
-    trained(tmp_path, "time", export__embed_scaling=False, train__epochs=1)
-    with pytest.raises(DataError, match=r"column 0 \('time'\)"):
-        export_again(tmp_path / "run", {"export.embed_scaling": ("--embed-scaling", True)}, None, False)
+    assert json.loads(package.files["config"].read_text())["inputs"] == ["latitude", *"abcdef"]

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress import events
-from aecompress.deploy import bench, graph, pack, verify
+from aecompress.deploy import pack, verify
 from aecompress.deploy.checkpoint import load_model, load_rows, torch_tensors
 from aecompress.deploy.forms import Packed
 from aecompress.deploy.sparse import load_sparse
@@ -298,20 +298,3 @@ def test_a_wrong_variant_leaves_no_model(
     with pytest.raises(VerifyError, match=r"packed\.onnx values"):
         export_again(finished[0], {"export.variants": ("--variants", ["packed"])}, tmp_path / "wrong", False)
     assert not (tmp_path / "wrong").exists()
-
-
-def test_int8_is_kept_only_where_it_is_faster(
-    finished: tuple[Path, list[events.Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for factor, kept in ((0.1, True), (10.0, False)):
-
-        def given(paths: list[Path], batches: tuple[int, ...], *rest: object, factor: float = factor) -> object:
-            seconds = np.array([factor if "int8" in path.name else 1.0 for path in paths])
-            return {(batch, 1): np.tile(seconds, (50, 1)) for batch in batches}
-
-        monkeypatch.setattr(bench, "rounds", given)
-        flags = {"export.variants": ("--variants", ["int8"])}
-        package = export_again(finished[0], flags, tmp_path / f"{factor}", False)
-        assert any("int8" in kind for kind in package.files) == kept
-        names = {path.name for path in (tmp_path / f"{factor}").glob("*int8*")}
-        assert names == ({f"{part}.int8.onnx" for part in graph.PARTS} if kept else set())

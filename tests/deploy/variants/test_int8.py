@@ -162,15 +162,19 @@ def test_always_keeps_static_files_untimed_where_the_loss_allows(
 ) -> None:
     timed(monkeypatch, 2, 2)
     done, files, notes = exported(
-        finished, tmp_path / "kept", "--variants", "int8,packed,scorer", *ALWAYS, "--opset", "13"
+        finished, tmp_path / "kept", "--variants", "int8,packed,scorer", *ALWAYS, "--opset", "13", "--values", "int8"
     )
     assert done.returncode == 0, done.stderr
     assert sum("static, kept untimed, because export.int8 is always" in note for note in notes) == 3
-    kinds = {f"{part}{end}" for part in PARTS for end in ("-int8", "-int8-packed")}
-    assert kinds | {"scorer", "scorer-int8", "scorer-int8-packed"} <= set(files)
-    for kind in sorted({*kinds, "scorer-int8", "scorer-int8-packed"}):
+    kinds = {*(f"{part}-int8" for part in (*PARTS, "scorer")), "autoencoder-int8-packed", "scorer-int8-packed"}
+    assert kinds <= set(files)
+    assert any(note.startswith("encoder.int8.packed.onnx: not kept, ") for note in notes), "it has no fewer bytes"
+    for kind in sorted(kinds):
         done = aecompress("verify", tmp_path / "kept" / files[kind], tmp_path / "kept")
         assert done.returncode == 0, done.stdout
+    rows = load_rows(finished / "model/rows.safetensors")
+    whole, packed = (tmp_path / "kept" / files[f"autoencoder-{kind}"] for kind in ("int8", "int8-packed"))
+    np.testing.assert_array_equal(output(packed, rows), output(whole, rows))
     done, files, notes = exported(finished, tmp_path / "lossy", "--variants", "int8", *ALWAYS, "--variant-loss", "0")
     assert done.returncode == 1 and files == {}
     assert "autoencoder.int8.onnx, static: not kept, mse" in done.stderr
@@ -186,8 +190,9 @@ def test_never_and_flags_that_go_unread(finished: Path, tmp_path: Path) -> None:
 
 
 def test_packed_int8_files_are_smaller_and_made_plain_give_the_same_bits(finished: Path, tmp_path: Path) -> None:
-    words = ("--variants", "int8,packed", *ALWAYS, "--variant-loss", "1", "--values")
-    _, files, notes = exported(finished, tmp_path / "four", *words, "int4")
+    _, files, notes = exported(
+        finished, tmp_path / "four", "--variants", "int8,packed", *ALWAYS, "--variant-loss", "1", "--values", "int4"
+    )
     whole, packed = (tmp_path / "four" / files[f"autoencoder-{kind}"] for kind in ("int8", "int8-packed"))
     assert packed.stat().st_size < 0.8 * whole.stat().st_size
     assert "autoencoder.int8.packed.onnx: weights of 4 bits, the kernels of autoencoder.int8.onnx" in notes
@@ -195,6 +200,3 @@ def test_packed_int8_files_are_smaller_and_made_plain_give_the_same_bits(finishe
     done = aecompress("export", packed, "--dense", "-o", tmp_path / "plain.onnx")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(output(tmp_path / "plain.onnx", rows), output(packed, rows))
-    _, files, _ = exported(finished, tmp_path / "eight", *words, "int8")
-    whole, packed = (tmp_path / "eight" / files[f"autoencoder-{kind}"] for kind in ("int8", "int8-packed"))
-    np.testing.assert_array_equal(output(packed, rows), output(whole, rows))

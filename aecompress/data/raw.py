@@ -118,7 +118,7 @@ def described_bytes(scaling: Scaling, names: Sequence[str]) -> int:
 
 
 def _nine(values: float | list[float]) -> float | list[float]:
-    """Return numbers to the nine digits that tell float32 values apart."""
+    """Return numbers to nine digits, enough to distinguish float32 values."""
     return [float(f"{one:.9g}") for one in values] if isinstance(values, list) else float(f"{values:.9g}")
 
 

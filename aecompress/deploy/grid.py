@@ -19,6 +19,8 @@ WHOLE_BITS = {f"whole{bits}": bits for bits in range(2, 7)}
 CODE_BITS = {name: int(name.removeprefix("int")) for name in VALUES[3:]}
 """Bits of a code of those that have a codebook."""
 LLOYD_STEPS, QUANTILES = 60, 1024
+UNITS = 512
+"""Scales that are tried for a codebook of whole numbers."""
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
 
@@ -81,12 +83,28 @@ def whole_grid(tensor: Floats, count: int) -> Grid:
     Where no more values occur than that, as after training with rounding, these are the levels, and share a scale.
     """
     most, kept = STEPS["int7"], tensor[tensor != 0]
-    few = np.unique(kept)
-    shared = len(few) <= count or len(kept) < SHARED * tensor.shape[1]
+    few, times = np.unique(kept, return_counts=True)
+    if not len(few):
+        return Grid(np.ones(1, np.float16), np.zeros(1, np.float32))
+    if len(few) <= count:
+        unit = best_unit(few, times, np.abs(few).max() / most)
+        return Grid(unit, np.unique(np.rint(few / unit.astype(np.float32))))
+    shared = len(kept) < SHARED * tensor.shape[1]
     scale = up16(np.abs(tensor).max(axis=None if shared else 0).reshape(-1) / most)
-    unit = scale.astype(np.float32)
-    book = few / unit if len(few) <= count else codebook_of((tensor / unit)[tensor != 0], count)
-    return Grid(scale, np.unique(np.rint(book)) if len(book) else np.zeros(1, np.float32))
+    book = codebook_of((tensor / scale.astype(np.float32))[tensor != 0], count)
+    return Grid(scale, np.unique(np.rint(book)))
+
+
+def best_unit(values: Floats, times: NDArray[np.int64], least: float) -> NDArray[np.float16]:
+    """Return the number ``[1]``, ``least`` or up to twice that, of which ``values`` are nearest to whole multiples.
+
+    Args:
+        times: how often each value occurs, by which its squared error counts.
+    """
+    units = np.unique(up16(least * np.linspace(1, 2, UNITS)))
+    grown = units.astype(np.float32)[:, None]
+    errors = (np.square(np.rint(values / grown) * grown - values) * times).sum(1)
+    return units[[int(errors.argmin())]]
 
 
 def up16(scale: NDArray[Any]) -> NDArray[np.float16]:

@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 
 from aecompress import event_log, events
-from aecompress.api import run as runs
+from aecompress.api import run as api
 from aecompress.deploy import bench, graph, session
 from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
@@ -44,7 +44,7 @@ BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 def trained(folder: Path, fields: Mapping[str, Any]) -> Path:
     """The run in ``folder``, made where it is not there."""
     if not (folder / "model" / "autoencoder.onnx").exists():
-        for _ in runs.run(fields, folder, force=True):
+        for _ in api.run(fields, folder, force=True):
             pass
     return folder
 
@@ -259,7 +259,8 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
             export__variants=["packed", "int8"],
         )
         run = trained(keep / f"unit-{share}", fields)
-        for name, file in (("", "autoencoder.onnx"), (", int8", "autoencoder.int8.onnx")):
+        kinds = {"": "", ", int8": ".int8", ", int8, packed": ".int8.packed"}
+        for name, file in {name: f"autoencoder{kind}.onnx" for name, kind in kinds.items()}.items():
             if (run / "model" / file).exists():
                 paths[f"units, {share:.0%} sparsity{name}"] = run / "model" / file
                 checked(run / "model" / file, rows, run)

@@ -259,8 +259,8 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
             export__variants=["packed", "int8"],
         )
         run = trained(keep / f"unit-{share}", fields)
-        kinds = {"": "", ", int8": ".int8", ", int8, packed": ".int8.packed"}
-        for name, file in {name: f"autoencoder{kind}.onnx" for name, kind in kinds.items()}.items():
+        for name, kind in (("", ""), (", int8", ".int8"), (", int8, packed", ".int8.packed")):
+            file = f"autoencoder{kind}.onnx"
             if (run / "model" / file).exists():
                 paths[f"units, {share:.0%} sparsity{name}"] = run / "model" / file
                 checked(run / "model" / file, rows, run)

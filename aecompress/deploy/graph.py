@@ -179,7 +179,7 @@ def build(
 def scale(draft: Draft, scaling: Affine, rows: str) -> str:
     """Add the scaling of raw ``rows``, without what changes nothing, and return the name of the scaled ones."""
     stored = kept(draft, scaling)
-    for op, tensor, result in (("Sub", "offset", "shifted"), ("Div", "divisor", "scaled")):
+    for op, tensor, result in (("Sub", "offset", "moved"), ("Div", "divisor", "scaled")):
         if tensor in stored:
             rows = draft.add(op, [rows, stored[tensor]], f"{draft.part}.{result}")
     return rows

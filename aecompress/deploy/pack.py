@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
-
 from aecompress.deploy import rebuild
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
@@ -26,6 +24,8 @@ MOST_GROUPS = 3
 GROUP_BYTES = {DENSE: 0, 0: 430}
 """About what the operators take that rebuild all tensors of the same low bits; :data:`GAP_BYTES` where above 0."""
 GAP_BYTES = 920
+TRIED = 6
+"""Choices, the best by the estimate, of which the bytes are counted."""
 
 
 def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int, Packed]:
@@ -69,7 +69,6 @@ def smallest(forms: Mapping[str, Mapping[int, Packed]]) -> dict[str, Packed]:
     """Choose a form of each tensor: tensors whose gaps have the same low bits share operators."""
     sizes = {name: {low: form.bytes for low, form in each.items()} for name, each in forms.items()}
     alone = {min((low for low in each if low != DENSE), key=each.__getitem__) for each in sizes.values()}
-    middle = round(float(np.mean(list(alone))))
 
     def least(name: str, lows: tuple[int, ...]) -> int:
         return min((low for low in (DENSE, *lows) if low in sizes[name]), key=sizes[name].__getitem__)
@@ -78,9 +77,11 @@ def smallest(forms: Mapping[str, Mapping[int, Packed]]) -> dict[str, Packed]:
         shared = sum(GROUP_BYTES.get(low, GAP_BYTES) for low in lows)
         return shared + sum(each[least(name, lows)] for name, each in sizes.items())
 
-    some = sorted(alone | {0, middle})
-    best = min((lows for count in range(MOST_GROUPS + 1) for lows in combinations(some, count)), key=total)
-    return {name: each[least(name, best)] for name, each in forms.items()}
+    some = sorted({0} | {low + step for low in alone for step in (-1, 0, 1) if low + step >= 0})
+    choices = [lows for count in range(MOST_GROUPS + 1) for lows in combinations(some, count)]
+    best = {tuple(least(name, lows) for name in forms) for lows in sorted(choices, key=total)[:TRIED]}
+    found = [{name: forms[name][low] for name, low in zip(forms, lows, strict=True)} for lows in sorted(best)]
+    return min(found, key=rebuild.bytes_of)
 
 
 def stored(forms: Mapping[str, Packed]) -> Store:

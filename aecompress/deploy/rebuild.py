@@ -88,6 +88,14 @@ def write(draft: Draft, forms: Mapping[str, Packed]) -> None:
         finish(writer, name, form, values[name], floats)
 
 
+def bytes_of(forms: Mapping[str, Packed]) -> int:
+    """Return the bytes of all that :func:`write` writes."""
+    draft = Draft(18, "encoder")
+    write(draft, forms)
+    tensors = sum(tensor.ByteSize() for tensor in draft.initializers.values())
+    return tensors + sum(node.ByteSize() for node in draft.nodes) + 3 * (len(draft.initializers) + len(draft.nodes))
+
+
 def fields_of(packed: Mapping[str, Packed], groups: Mapping[int, Sequence[str]]) -> dict[int, Parts]:
     """Return the whole numbers that are stored in bits, by width."""
     fields: dict[int, Parts] = {}

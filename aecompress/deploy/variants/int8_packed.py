@@ -46,7 +46,8 @@ def int8_packed(task: Task, method: str) -> None:
         path = keep(task, part, trials[part], "int8.packed")
         task.outcome.checks.append(same_as_whole(task, path, part, own, method))
         task.outcome.notes.append(f"{path.name}: {weights(values)}, the kernels of {whole.name}")
-    keep_scorer(task, eights["autoencoder"], eights["autoencoder"].packed(method), "int8.packed", method)
+    if "autoencoder" in eights:
+        keep_scorer(task, eights["autoencoder"], eights["autoencoder"].packed(method), "int8.packed", method)
 
 
 def tried_values(values: str) -> tuple[str, ...]:

@@ -53,12 +53,12 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         int8_packed(task, method)
 
 
-def leave_out_lossy(task: Task, trials: Mapping[str, Mapping[str, Trial]], chosen: str) -> None:
-    """Note which files lose more than allowed; those of the ``chosen`` method are missing."""
+def leave_out_lossy(task: Task, trials: Mapping[str, Mapping[str, Trial]], kind: str) -> None:
+    """Note which files lose more than allowed; those of the ``kind`` that is kept are missing."""
     for method, each in trials.items():
         for part, trial in each.items():
             why = f"{part}.int8.onnx, {method}: {NOT}, {trial.loss.detail}"
-            if not trial.loss.passed and method == chosen:
+            if not trial.loss.passed and method == kind:
                 task.outcome.leave_out("int8", why)
             elif not trial.loss.passed:
                 task.outcome.notes.append(why)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from aecompress.deploy.forms import DENSE, Packed, gaps_of, ones_of
+from aecompress.deploy.forms import DENSE, Packed, digits_of, gaps_of, ones_of
 from aecompress.deploy.graph import Draft
 
 Key = tuple[str, str | int]
@@ -93,7 +93,8 @@ def bytes_of(forms: Mapping[str, Packed]) -> int:
     draft = Draft(18, "encoder")
     write(draft, forms)
     tensors = sum(tensor.ByteSize() for tensor in draft.initializers.values())
-    return tensors + sum(node.ByteSize() for node in draft.nodes) + 3 * (len(draft.initializers) + len(draft.nodes))
+    nodes = sum(node.ByteSize() for node in draft.nodes)
+    return int(tensors + nodes + 3 * (len(draft.initializers) + len(draft.nodes)))
 
 
 def fields_of(packed: Mapping[str, Packed], groups: Mapping[int, Sequence[str]]) -> dict[int, Parts]:
@@ -145,16 +146,11 @@ def unpacked(writer: Writer, fields: Mapping[int, Parts]) -> dict[Key, str]:
     return found
 
 
-def digits_of(width: int) -> list[tuple[int, int]]:
-    """Return the digits of numbers of ``width`` bits: the bits of each, four or one, and those below it."""
-    half_bytes = [(4, shift) for shift in range(0, width - 3, 4)]
-    return half_bytes + [(1, shift) for shift in range(4 * len(half_bytes), width)]
-
-
 def in_bytes(digits: NDArray[np.uint8], base: int) -> NDArray[np.uint8]:
     """Put digits of ``base`` bits into bytes, the first in the lowest bits."""
     padded = np.append(digits, np.zeros(-len(digits) % (8 // base), np.uint8)).reshape(-1, 8 // base)
-    return (padded << np.arange(0, 8, base, dtype=np.uint8)).sum(1, dtype=np.uint8)
+    found: NDArray[np.uint8] = (padded << np.arange(0, 8, base, dtype=np.uint8)).sum(1, dtype=np.uint8)
+    return found
 
 
 def isolated(writer: Writer, data: str, base: int) -> str:

@@ -134,7 +134,7 @@ def halves(chain: Chain) -> dict[str, forms.Packed]:
 
 @pytest.mark.parametrize("width", range(1, 13))
 def test_numbers_are_the_sum_of_their_digits(width: int) -> None:
-    digits = rebuild.digits_of(width)
+    digits = forms.digits_of(width)
     assert [shift for _, shift in digits] == [sum(base for base, _ in digits[:at]) for at in range(len(digits))]
     assert sum(base for base, _ in digits) == width
     assert {base for base, _ in digits} <= {1, 4}

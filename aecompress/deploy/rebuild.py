@@ -2,8 +2,9 @@
 
 All single bits of a file lie in one tensor of bytes, all half bytes in another, all float16 in a third and all int8 in
 a fourth; each is taken apart by one Split. Bits are isolated by integer Div and Mod, because OpenVINO computes BitShift
-wrongly; docs/deploy.md has the table that it was chosen by. Sums are int32, with a Cast after CumSum, which some
-runtimes widen. onnxruntime folds all of it when it loads the file; NonZero and DequantizeLinear it does not.
+wrongly; docs/deploy.md has the table that it was chosen by. Sums are float32, with a Cast before and after CumSum, as
+long as float32 holds them. onnxruntime folds all of it when it loads the file; NonZero and DequantizeLinear it does
+not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from aecompress.deploy.forms import DENSE, Packed, digits_of, gaps_of, ones_of
+from aecompress.deploy.forms import DENSE, Packed, gaps_of, ones_of
 from aecompress.deploy.graph import Draft
 
 Key = tuple[str, str | int]
@@ -25,6 +26,9 @@ Key = tuple[str, str | int]
 Parts = dict[Key, NDArray[Any]]
 Digit = tuple[int, int]
 """Numbers of so many bits, and the bits below the digit."""
+
+MOST_EXACT = 1 << 24
+"""Up to here, float32 holds every whole number."""
 
 
 @dataclass
@@ -146,6 +150,12 @@ def unpacked(writer: Writer, fields: Mapping[int, Parts]) -> dict[Key, str]:
     return found
 
 
+def digits_of(width: int) -> list[tuple[int, int]]:
+    """Return the digits of numbers of ``width`` bits: the bits of each, four or one, and those below it."""
+    half_bytes = [(4, shift) for shift in range(0, width - 3, 4)]
+    return half_bytes + [(1, shift) for shift in range(4 * len(half_bytes), width)]
+
+
 def in_bytes(digits: NDArray[np.uint8], base: int) -> NDArray[np.uint8]:
     """Put digits of ``base`` bits into bytes, the first in the lowest bits."""
     padded = np.append(digits, np.zeros(-len(digits) % (8 // base), np.uint8)).reshape(-1, 8 // base)
@@ -214,7 +224,9 @@ def spread(
     zero = writer.keep(np.zeros(1, np.float32))
 
     def summed(source: str) -> str:
-        return writer.op("Cast", writer.op("CumSum", source, axis), to=TensorProto.INT32)
+        # OpenVINO 2025 crashes on sums of integers where it computes in bfloat16, its default on newer processors.
+        exact = writer.op("Cast", source, to=TensorProto.FLOAT) if sum(sizes) <= MOST_EXACT else source
+        return writer.op("Cast", writer.op("CumSum", exact, axis), to=TensorProto.INT32)
 
     ones = integers["ones", low]
     nth = writer.op("Mul", summed(ones), ones)  # which value a one ends; 0 where there is none

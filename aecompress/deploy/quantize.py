@@ -115,7 +115,8 @@ def static(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) -> 
 def whole_bias(bias: Floats, steps: Floats) -> NDArray[np.int32]:
     """Return a bias ``[out]`` in whole numbers of its ``steps`` ``[out]``, computed in float32, as a graph can."""
     numbers = np.rint(bias / steps).astype(np.float64)
-    return np.clip(numbers, -(2**31), 2**31 - 1).astype(np.int32)
+    found: NDArray[np.int32] = np.clip(numbers, -(2**31), 2**31 - 1).astype(np.int32)
+    return found
 
 
 def step_and_zero(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -279,7 +279,8 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
             export__variants=["packed", "int8"],
         )
         run = trained(keep / f"unit-{share}", fields)
-        for name, file in (("", "autoencoder.onnx"), (", int8", "autoencoder.int8.onnx")):
+        for name, kind in (("", ""), (", int8", ".int8"), (", int8, packed", ".int8.packed")):
+            file = f"autoencoder{kind}.onnx"
             if (run / "model" / file).exists():
                 paths[f"units, {share:.0%} sparsity{name}"] = run / "model" / file
                 checked(run / "model" / file, rows, run)

@@ -36,6 +36,10 @@ VariantLoss = Annotated[
         metavar="NUMBER", help="Largest rise of the loss by rounding, as a share. \\[default: that of the run]"
     ),
 ]
+Int8 = Annotated[
+    str | None,
+    typer.Option("--int8", metavar="WHEN", help="Keep int8 files where measured to be faster here, always or never."),
+]
 EmbedScaling = Annotated[
     bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows, or scaled ones.")
 ]
@@ -55,6 +59,7 @@ def export(
     output: Output = None,
     variants: Variants = None,
     values: Values = None,
+    int8: Int8 = None,
     variant_loss: VariantLoss = None,
     embed_scaling: EmbedScaling = None,
     opset: Opset = None,
@@ -76,6 +81,7 @@ def export(
         flags = {
             "export.variants": ("--variants", variants and parsed(variants, WORDS)),
             "export.values": ("--values", values),
+            "export.int8": ("--int8", int8),
             "export.variant_loss": ("--variant-loss", variant_loss and parsed(variant_loss, NUMBER)),
             "export.embed_scaling": ("--embed-scaling", embed_scaling),
             "export.opset": ("--opset", opset and parsed(opset, NUMBER)),
@@ -126,6 +132,7 @@ def exported(
     package = export_again(run, flags, output, dense, pick)
     named = {*flags["export.variants"][1]} if "export.variants" in flags else set()
     named |= {"packed"} if "export.values" in flags else set()
+    named |= {"int8"} if flags.get("export.int8", ("", ""))[1] == "always" else set()
     missing = [why for variant, each in package.missing.items() if variant in named for why in each]
     for line in package.compared.notes:
         if line not in missing:

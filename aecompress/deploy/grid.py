@@ -16,9 +16,13 @@ MOST_ABOVE = 8
 STEPS = {"int8": 127, "int7": 64}
 """Levels on each side of 0. int7 is for integer arithmetic: processors without VNNI add two products of a byte and a
 weight in 16 bits, which 2 x 255 x 64 still fits."""
+WHOLE_BITS = {f"whole{bits}": bits for bits in range(2, 7)}
+"""Bits of a code of those that have a codebook of whole numbers, for integer arithmetic in few bytes."""
 CODE_BITS = {name: int(name.removeprefix("int")) for name in VALUES[3:]}
 """Bits of a code of those that have a codebook."""
 LLOYD_STEPS, QUANTILES = 60, 1024
+UNITS = 512
+"""Scales that are tried for a codebook of whole numbers."""
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
 MOST_LEVELS = 256
@@ -71,8 +75,10 @@ def grid_of(tensor: Floats, values: str) -> Grid | None:
     own = own_grid(tensor) if values in VALUES else None
     if own is not None and (own.bits <= CODE_BITS.get(values, 8) or tensor.ndim < 2):
         return own
-    if (values not in STEPS and values not in CODE_BITS) or tensor.ndim < 2:
+    if values not in (*STEPS, *CODE_BITS, *WHOLE_BITS) or tensor.ndim < 2:
         return None
+    if values in WHOLE_BITS:
+        return whole_grid(tensor, 1 << WHOLE_BITS[values])
     along = 0 if np.count_nonzero(tensor) >= SHARED * tensor.shape[1] else None
     if values in STEPS:
         most = STEPS[values]
@@ -93,6 +99,36 @@ def own_grid(tensor: Floats) -> Grid | None:
     grid = Grid(np.ones(1, np.float16), np.unique(found))
     few = 1 < len(grid.levels) <= most
     return grid if few and np.array_equal(grid.value(grid.codes(found)), found) else None
+
+
+def whole_grid(tensor: Floats, count: int) -> Grid:
+    """Return so many levels that are whole numbers of int7, for ``tensor`` ``[in, out]``.
+
+    Where no more values occur than that, as after training with rounding, these are the levels, and share a scale.
+    """
+    most, kept = STEPS["int7"], tensor[tensor != 0]
+    few, times = np.unique(kept, return_counts=True)
+    if not len(few):
+        return Grid(np.ones(1, np.float16), np.zeros(1, np.float32))
+    if len(few) <= count:
+        unit = best_unit(few, times, np.abs(few).max() / most)
+        return Grid(unit, np.unique(np.rint(few / unit.astype(np.float32))))
+    shared = len(kept) < SHARED * tensor.shape[1]
+    scale = up16(np.abs(tensor).max(axis=None if shared else 0).reshape(-1) / most)
+    book = codebook_of((tensor / scale.astype(np.float32))[tensor != 0], count)
+    return Grid(scale, np.unique(np.rint(book)))
+
+
+def best_unit(values: Floats, times: NDArray[np.int64], least: float) -> NDArray[np.float16]:
+    """Return the number ``[1]``, ``least`` or up to twice that, of which ``values`` are nearest to whole multiples.
+
+    Args:
+        times: how often each value occurs, by which its squared error counts.
+    """
+    units = np.unique(up16(least * np.linspace(1, 2, UNITS)))
+    grown = units.astype(np.float32)[:, None]
+    errors = (np.square(np.rint(values / grown) * grown - values) * times).sum(1)
+    return units[[int(errors.argmin())]]
 
 
 def up16(scale: NDArray[Any]) -> NDArray[np.float16]:

@@ -107,8 +107,17 @@ def stored(forms: Mapping[str, Packed]) -> Store:
 
 
 def about_packed(chain: Chain, values: str) -> Product:
-    """Return the product of the packed tensors of ``chain``; export.values chosen by their loss count as int8."""
-    return gemm(stored(pack_all(chain, "int8" if values == "smallest" else values)))
+    """Return the product of the packed tensors of ``chain``.
+
+    Values chosen by their loss count as int8, and vectors as float16: what they take depends on their outliers.
+    """
+    values = "int8" if values == "smallest" else values
+    forms = {}
+    for layer in chain.layers:
+        for name, tensor in layer.tensors.items():
+            halved = tensor.ndim < 2 and values != "float32"
+            forms[name] = forms_of(tensor, "float16" if halved else values)
+    return gemm(stored(smallest(forms)))
 
 
 def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:

@@ -74,13 +74,17 @@ def some_values(path: Path, runner: onnxruntime.InferenceSession) -> list[NDArra
 
 
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the same graph with everything that depends on no input computed: a packed model as a plain one."""
+    """Return the same graph with everything that depends on no input computed: a packed model as a plain one.
+
+    As in onnxruntime, what is dequantized is not: the product with it is one of whole numbers.
+    """
     known = {tensor.name for tensor in model.graph.initializer}
     fixed: list[onnx.NodeProto] = []
     moving: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        (fixed if all(name in known or not name for name in node.input) else moving).append(node)
-        if fixed and fixed[-1] is node:
+        constant = node.op_type != "DequantizeLinear" and all(name in known or not name for name in node.input)
+        (fixed if constant else moving).append(node)
+        if constant:
             known.update(node.output)
     made: set[str] = {name for node in fixed for name in node.output}
     wanted = [name for name in dict.fromkeys(name for node in moving for name in node.input) if name in made]

@@ -28,6 +28,8 @@ class Export:
     """Files beside the three plain ones."""
     values: str
     """Of packed files: one of :data:`aecompress.deploy.grid.VALUES`, or smallest."""
+    int8: str
+    """Whether int8 files are measured, always kept or never written."""
     variant_loss: float
     """Largest rise of the loss by a variant's rounding, as a share."""
     embed_scaling: bool

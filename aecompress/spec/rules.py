@@ -412,4 +412,10 @@ IGNORED: tuple[Ignored, ...] = (
         "{data.source} brings its own three splits; leave it out",
         {"data.source": "binary-clusters:4x10x30"},
     ),
+    Ignored(
+        ("export.int8",),
+        lambda spec: "int8" not in spec.export.variants,
+        "no int8 files are requested; leave it out, or add int8 to --variants",
+        {"export.variants": ("packed",)},
+    ),
 )

@@ -73,3 +73,34 @@ def test_a_matrix_of_few_values_has_them_as_its_levels(values: str, exact: bool)
 def test_vectors_and_floats_have_no_grid(values: str) -> None:
     assert grid.grid_of(np.ones(5, np.float32), values) is None
     assert (grid.grid_of(np.ones((5, 5), np.float32), values) is None) == values.startswith("float")
+
+
+@pytest.mark.parametrize("values", grid.WHOLE_BITS)
+def test_levels_for_integer_arithmetic_are_whole_numbers_that_do_not_saturate(values: str) -> None:
+    weight = sparse((100, 80), 1.0)
+    levels = grid.grid_of(weight, values)
+    assert levels is not None and levels.bits <= int(values[-1]) and len(levels.scale) == 80
+    assert np.array_equal(levels.levels, np.unique(np.rint(levels.levels)))
+    assert 2 * 255 * np.abs(levels.levels).max() <= 2**15
+    errors = [
+        float(np.square(one.value(one.codes(weight)) - weight).mean()) for one in (levels, best_of(weight, values))
+    ]
+    assert errors[0] < 1.5 * errors[1]
+
+
+def best_of(weight: np.ndarray, values: str) -> grid.Grid:
+    """A codebook of as many levels, whole numbers or not."""
+    found = grid.grid_of(weight, values.replace("whole", "int"))
+    assert found is not None
+    return found
+
+
+def test_few_values_are_levels_of_a_shared_scale_and_stay_apart() -> None:
+    book = np.array([-1.5, -0.5, 0.25, 0.75, 1.25], np.float32)
+    weight = np.random.default_rng(0).choice(np.append(book, 0), (60, 50)).astype(np.float32)
+    levels = grid.grid_of(weight, "whole4")
+    assert levels is not None and levels.scale.shape == (1,) and len(levels.levels) == 5
+    found = levels.value(levels.codes(weight))
+    assert np.abs(found - weight)[weight != 0].max() < 1e-3, "a quarter is a whole number of the best scale"
+    empty = grid.grid_of(np.zeros((4, 3), np.float32), "whole4")
+    assert empty is not None and np.array_equal(empty.levels, [0])

@@ -13,6 +13,7 @@ from aecompress.deploy.forms import Packed
 from aecompress.deploy.graph import PARTS
 from aecompress.deploy.grid import VALUES
 from aecompress.deploy.variants.base import Outcome, Request, Source, agreed, fed, loss_with, put, too_much
+from aecompress.deploy.variants.scorer import Form, scorer_of
 from aecompress.polling import Poll
 
 
@@ -51,6 +52,10 @@ def packed(folder: Path, source: Source, request: Request, outcome: Outcome, pol
         outcome.checks += agreed(path, found.chains[part], source, request, part, poll)
         outcome.files[f"{part}-packed"] = name
     outcome.notes.append(f"packed: values {values}, the loss changes {found.worse:+.2%}")
+    if "autoencoder-packed" in outcome.files:
+        product, near = graph.gemm(pack.stored(found.forms["autoencoder"])), found.chains["autoencoder"]
+        form = Form("packed", values, source.chains["autoencoder"], product, near)
+        scorer_of(folder, form, source, request, outcome, poll)
 
 
 def attempted(source: Source, metric: str, exact: Mapping[str, float], values: str, poll: Poll) -> Attempt:

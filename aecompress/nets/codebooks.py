@@ -98,7 +98,8 @@ def refitted(levels: Tensor, scaled: Tensor, codes: Tensor) -> Tensor:
 def codebooks(kept: Kept, found: Tensor) -> Tensor:
     """Return rising levels with a small squared error on the parameters ``[K]``: Lloyd's method from their quantiles.
 
-    float32 ``[C, width]``, of which a codebook has its first ``sizes``; 0 where it stands for nothing.
+    float32 ``[C, width]``, of which a codebook has its first ``sizes``; 0 where it stands for nothing. As shares of the
+    reach, they are numbers of float16, which a file stores in half the bytes.
     """
     if not len(found):
         return torch.zeros((len(kept.sizes), kept.width), device=found.device)
@@ -111,7 +112,7 @@ def codebooks(kept: Kept, found: Tensor) -> Tensor:
     levels = scaled[ordered(kept, scaled)][at.clamp(max=len(scaled) - 1)]
     for _ in range(LLOYD_STEPS):
         levels = refitted(levels, scaled, nearest(kept, levels, scaled))
-    levels = torch.where(counts[:, None] > 0, levels * reach[:, None], 0.0)
+    levels = torch.where(counts[:, None] > 0, levels.half() * reach[:, None], 0.0)
     return levels.float()
 
 

@@ -48,7 +48,7 @@ def test_the_values_are_the_best_there_are_where_weights_lie_in_clumps() -> None
     ordered = np.sort(given.double().numpy())
     parts = (np.split(ordered, cuts) for cuts in itertools.combinations(range(1, 16), 3))
     best = min(sum(((part - part.mean()) ** 2).sum() for part in some) for some in parts)
-    assert float((got - given.double()).square().sum()) == pytest.approx(best, rel=1e-5)
+    assert float((got - given.double()).square().sum()) == pytest.approx(best, rel=1e-2)
 
 
 def test_the_values_are_those_of_lloyds_method_in_a_loop() -> None:
@@ -64,7 +64,7 @@ def test_the_values_are_those_of_lloyds_method_in_a_loop() -> None:
             for _ in range(40):
                 near = np.abs(ordered[:, None] - book).argmin(1)
                 book = np.array([ordered[near == i].mean() if (near == i).any() else book[i] for i in range(count)])
-            np.testing.assert_allclose(levels[cell, number, :count].numpy(), book, rtol=1e-6)
+            np.testing.assert_allclose(levels[cell, number, :count].numpy(), book, rtol=2**-11)
             first = (cell * 4 + number) * max(VALUES)
             expected = first + np.abs(found[:, None] - levels[cell, number, :count].double().numpy()).argmin(1)
             assert [next(codes) for _ in found] == expected.tolist()

@@ -138,7 +138,7 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
 
 
 def lacking(where: Path, log: Sequence[Event], status: Mapping[str, Any]) -> str:
-    """Return in one sentence that the log of a finished run was cut, so that its page has no metrics; "" if it is not."""
+    """Return in one sentence that the log of a finished run was cut, and its page has no metrics; "" if it was not."""
     if status["status"] != "finished" or any(isinstance(event, Finished) for event in log):
         return ""
     return f"The log lacks the end of the run, so there are no metrics here; {where / 'model' / 'README.md'} has them."

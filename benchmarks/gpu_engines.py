@@ -47,7 +47,7 @@ STEPS: dict[str, tuple[int, int, Callable[[Bench], None]]] = {
         for engine, of in ((GRAPHS, 1), (PASSES, 4))
         for part in range(of)
     },
-    **{f"warm:{part}": (1, 70, functools.partial(tune, part=part, of=6, repeats=0)) for part in range(6)},
+    **{f"warm:{part}": (1, 70, functools.partial(tune, part=part, of=8, repeats=0)) for part in range(8)},
     **{
         f"whole:{spec} {name}": (1, 70, functools.partial(whole, spec=spec, engine=name))
         for spec, names in RUNS.items()
@@ -57,9 +57,9 @@ STEPS: dict[str, tuple[int, int, Callable[[Bench], None]]] = {
     "fast:narrow": (3, 50, functools.partial(fast, group="narrow")),
     "update": (4, 20, update),
     "tune": (5, 60, tune),
-    "profile": (5, 30, profile),
-    "fast:wide": (6, 50, functools.partial(fast, group="wide")),
-    "fast:many": (7, 60, functools.partial(fast, group="many")),
+    "profile": (6, 30, profile),
+    "fast:wide": (7, 50, functools.partial(fast, group="wide")),
+    "fast:many": (8, 60, functools.partial(fast, group="many")),
 }
 """Which steps run side by side (those of one number), the seconds that a step may take, and the step."""
 

@@ -308,10 +308,9 @@ def profile(bench: Bench) -> None:
         train()
         found = bench.kernels(train)
         longest = sorted(found.items(), key=lambda item: -item[1][1])[:24]
-        bench.emit(
-            "kernels", case=name, busy_us=sum(seconds for _, seconds in found.values()) / steps * 1e6,
-            us_and_count_per_step={kernel[:90]: (spent / steps * 1e6, count / steps) for kernel, (count, spent) in longest},
-        )  # fmt: skip
+        figures = {kernel[:90]: (spent / steps * 1e6, count / steps) for kernel, (count, spent) in longest}
+        busy = sum(seconds for _, seconds in found.values()) / steps * 1e6
+        bench.emit("kernels", case=name, busy_us=busy, us_and_count_per_step=figures)
 
 
 def loop_ms(bench: Bench, full: Case) -> dict[str, float]:

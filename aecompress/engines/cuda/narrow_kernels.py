@@ -1,14 +1,14 @@
 """A training step of a narrow plain network in three launches: S blocks a cell, C of its inputs each.
 
-up_kernel     the first layer's products, block by block; the last block of a cell goes on to the last layer but one
-down_kernel   the last layer with its loss, its update, and the products on the way back; the last block of a cell goes
-              on to the first layer, and updates what is between the ends
+up_kernel     the first layer's products, block by block; the last block of a cell continues to the last layer but one
+down_kernel   the last layer with its loss, its update, and the products on the way back; the last block of a cell
+              continues to the first layer, and updates what is between the ends
 back_kernel   the update of the first layer's weights
 
-No block waits for another: who comes last goes on. cells, data and NET are those of
-:mod:`aecompress.engines.cuda.records`; the tables are those of a pass. ``data.between`` is the next step of the pass and
-the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read; how many blocks of a cell have
-come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave,
+No block waits for another: whichever comes last continues. cells, data and NET are those of
+:mod:`aecompress.engines.cuda.records`; the tables are those of a pass. ``data.between`` is the next step of the pass
+and the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read; how many blocks of a cell
+have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave,
 ``[P, K - 1, BP, W]``; and the gradient before the first layer's activation, ``[P, BP, W]``.
 
 No product has 64 rows, so that none of shorter numbers becomes one of a warp group
@@ -110,7 +110,7 @@ def go_down(cells, data, cell, rate, NET: tl.constexpr):
 
 @triton.jit
 def up_kernel(cells, data, NET: tl.constexpr):
-    """Multiply C inputs of a cell's batch by their weights of the first layer; the cell's last block goes on up."""
+    """Multiply C inputs of a cell's batch by their weights of the first layer; the cell's last block continues."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
@@ -132,7 +132,7 @@ def up_kernel(cells, data, NET: tl.constexpr):
 
 @triton.jit
 def down_kernel(cells, data, NET: tl.constexpr):
-    """Go up to C of a cell's outputs, update what gives them, and go down from them; the cell's last block goes on."""
+    """Go up to C of a cell's outputs, update what gives them, and go down from them; the cell's last block continues."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     K: tl.constexpr = len(NET.acts)

@@ -132,7 +132,7 @@ def up_kernel(cells, data, NET: tl.constexpr):
 
 @triton.jit
 def down_kernel(cells, data, NET: tl.constexpr):
-    """Go up to C of a cell's outputs, update what gives them, and go down from them; the cell's last block continues."""
+    """Go up to C of a cell's outputs, update their weights, and go down from them; the cell's last block continues."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     K: tl.constexpr = len(NET.acts)

@@ -43,7 +43,7 @@ from aecompress.engines.cuda.records import Tile
 
 @triton.jit
 def arrive(counter, S: tl.constexpr):
-    """Tell the other blocks of the cell that this one has come here, and with it what it has written."""
+    """Count this block among those of the cell that have come here, and publish what it has written."""
     if S > 1:
         tl.debug_barrier()
         tl.atomic_add(counter, 1, sem="release", scope="gpu")

@@ -248,15 +248,16 @@ def in_form(work: Work, kind: str, sizes: tuple[int, int], product: str, registe
         return lambda: passes.split(work, passes.launch_of(work, form))
     if kind == "whole":
         return lambda: passes.whole(work, passes.launch_of(work, form)) is None
-    from aecompress.engines.cuda.narrow_kernels import step_in_form
+    from aecompress.engines.cuda.narrow_kernels import begin, narrow_step
 
-    buffers = steps_.new_buffers(work)
+    buffers = dataclasses.replace(steps_.new_buffers(work), scratch=passes.scratch_of(work, form))
     steps_.fill(buffers, work)
-    body = functools.partial(step_in_form, buffers, work.training.loss(work.block.generation), form)
+    body = functools.partial(narrow_step, buffers, work.training.loss(work.block.generation))
     replay = graphs.captured(body, buffers.rewind)
 
     def train() -> bool:
         steps_.fill(buffers, work)
+        begin(buffers)
         for _ in work.steps:
             replay()
         steps_.empty(buffers, work)

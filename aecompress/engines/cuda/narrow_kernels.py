@@ -1,15 +1,14 @@
-"""A training step of a narrow plain network in three launches: S blocks a cell, C of its inputs each.
+"""A training step of a narrow plain network in two launches: S blocks a cell, C of its inputs each.
 
-up_kernel     the first layer's products, block by block; the last block of a cell continues to the last layer but one
-down_kernel   the last layer with its loss, its update, and the products on the way back; the last block of a cell
-              continues to the first layer, and updates what is between the ends
-back_kernel   the update of the first layer's weights
+up_kernel     the first layer's products, block by block, once before the first step of a stretch of a pass
+down_kernel   the last layer with its loss, its update, and the products on the way back
+turn_kernel   the update of the first layer's weights, and its products for the next step, while they are at hand
 
-No block waits for another: whichever comes last continues. cells, data and NET are those of
+In each the last block of a cell continues: from the first layer to the last but one, or down to the first, with the
+update of what is between the ends. No block waits for another. cells, data and NET are those of
 :mod:`aecompress.engines.cuda.records`; the tables are those of a pass. ``data.between`` is the next step of the pass
-and the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read; how many blocks of a cell
-have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave,
-``[P, K - 1, BP, W]``; and the gradient before the first layer's activation, ``[P, BP, W]``.
+and the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read, and a
+:class:`aecompress.engines.cuda.passes.Scratch`.
 
 No product has 64 rows, so that none of shorter numbers becomes one of a warp group
 (:data:`aecompress.engines.cuda.passes.SAFE_ROWS`).
@@ -17,12 +16,11 @@ No product has 64 rows, so that none of shorter numbers becomes one of a warp gr
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from aecompress.engines.cuda.passes import FEW, PLAIN, Form, net_of, step_form
+from aecompress.engines.cuda.passes import FEW, PLAIN, net_of
 from aecompress.engines.cuda.pieces import (
     accumulate_last,
     accumulate_middle,
@@ -44,7 +42,7 @@ from aecompress.engines.cuda.pieces import (
     store_middle,
     store_three,
 )
-from aecompress.engines.cuda.records import Batches, Net, Tile, cells_of
+from aecompress.engines.cuda.records import Batches, Cells, Net, Tile, cells_of
 from aecompress.engines.cuda.steps import Buffers
 
 
@@ -82,57 +80,62 @@ def is_last(arrived, cell, S: tl.constexpr):
 
 
 @triton.jit
-def go_up(cells, data, cell, step, NET: tl.constexpr):
+def go_up(cells, data, cell, NET: tl.constexpr):
     """Go through the first K - 1 layers of a cell, and write what they give."""
     _, _, _, up, _, outs_left, _ = data.between
     outs = forward_middle(sum_of_blocks(up, cell, NET), load_middle(row_of(cells, cell), False, NET), NET)
     for k in tl.static_range(len(NET.acts) - 1):
         tl.store(outs_left + tile_at(cell, k, len(NET.acts) - 1, NET), outs[k])
-    if NET.stats_batch > 0:
-        left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
-        accumulate_middle(cells, outs, cell, tl.arange(0, NET.tile), left, NET)
 
 
 @triton.jit
-def go_down(cells, data, cell, rate, NET: tl.constexpr):
+def go_down(cells, data, cell, step, NET: tl.constexpr):
     """Go down to the first layer of a cell, write its gradient, and update what is between the ends."""
     ADAM: tl.constexpr = NET.rule.adam
     _, _, _, _, down, outs_left, delta_left = data.between
     row = row_of(cells, cell)
-    middle = load_middle(row, ADAM, NET)
+    middle, rate = load_middle(row, ADAM, NET), rate_of(cells, cell, data, step)
     outs = (tl.load(outs_left + tile_at(cell, 0, len(NET.acts) - 1, NET)),)
     for k in tl.static_range(1, len(NET.acts) - 1):
         outs = outs + (tl.load(outs_left + tile_at(cell, k, len(NET.acts) - 1, NET)),)
     deltas = backward_middle(sum_of_blocks(down, cell, NET), outs, middle, NET)
     tl.store(delta_left + tile_at(cell, 0, 1, NET), deltas[0])
     store_middle(row, step_middle(row, middle, (outs, deltas), rate, NET), ADAM, NET)
+    if NET.stats_batch > 0:
+        left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
+        accumulate_middle(cells, outs, cell, tl.arange(0, NET.tile), left, NET)
+
+
+@triton.jit
+def finish_up(cells, data, products, NET: tl.constexpr):
+    """Write a block's products of the first layer; the cell's last block continues up."""
+    W: tl.constexpr = NET.width
+    S: tl.constexpr = NET.parts
+    _, _, arrived, up, _, _, _ = data.between
+    cell, b, c = tl.program_id(0) // S, tl.arange(0, NET.tile)[:, None], tl.arange(0, W)[None, :]
+    tl.store(up + tl.program_id(0) * NET.tile * W + b * W + c, products, mask=b < NET.batch)
+    if is_last(arrived, cell, S):
+        go_up(cells, data, cell, NET)
 
 
 @triton.jit
 def up_kernel(cells, data, NET: tl.constexpr):
-    """Multiply C inputs of a cell's batch by their weights of the first layer; the cell's last block continues."""
-    W: tl.constexpr = NET.width
+    """Multiply C inputs of a cell's batch by their weights of the first layer."""
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
     B: tl.constexpr = NET.batch
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, now, arrived, up, _, _, _ = data.between
-    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
+    counter, _, _, _, _, _, _ = data.between
+    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
     tile = first_tile(i[:, None], c[None, :], NET)
-    weight = tl.load(cells.w + cell.to(tl.int64) * cells.n + tile.at, mask=tile.inside, other=0.0)
-    step = tl.load(counter)
-    if tl.program_id(0) == 0:
-        tl.store(now, step)
-    x, _, _ = batch_of(data, cell, step, b, i, NET)
-    at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
-    tl.store(up + at, product(x, weight, P, B), mask=b[:, None] < NET.batch)
-    if is_last(arrived, cell, S):
-        go_up(cells, data, cell, step, NET)
+    weight = tl.load(row_of(cells, cell).w + tile.at, mask=tile.inside, other=0.0)
+    x, _, _ = batch_of(data, cell, tl.load(counter), b, i, NET)
+    finish_up(cells, data, product(x, weight, P, B), NET)
 
 
 @triton.jit
 def down_kernel(cells, data, NET: tl.constexpr):
-    """Go up to C of a cell's outputs, update their weights, and go down from them; the cell's last block continues."""
+    """Go up to C of a cell's outputs, update their weights, and go down from them."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     K: tl.constexpr = len(NET.acts)
@@ -140,11 +143,13 @@ def down_kernel(cells, data, NET: tl.constexpr):
     B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, _, arrived, _, down, outs_left, _ = data.between
+    counter, now, arrived, _, down, outs_left, _ = data.between
     c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
     row, tile4, tile5 = row_of(cells, cell), last_tile(c, i, NET), last_bias(i, NET)
     w4, w5 = load_three(row, tile4, RULE.adam), load_three(row, tile5, RULE.adam)
     step = tl.load(counter)
+    if tl.program_id(0) == 0:
+        tl.store(now, step)
     rate = rate_of(cells, cell, data, step)
     x, here, left = batch_of(data, cell, step, b, i, NET)
     given = tl.load(outs_left + tile_at(cell, K - 2, K - 1, NET))
@@ -157,12 +162,12 @@ def down_kernel(cells, data, NET: tl.constexpr):
     if NET.stats_batch > 0:
         accumulate_last(cells, pre, cell, b, Tile(i, here), NET)
     if is_last(arrived, cell, S):
-        go_down(cells, data, cell, rate, NET)
+        go_down(cells, data, cell, step, NET)
 
 
 @triton.jit
-def back_kernel(cells, data, NET: tl.constexpr):
-    """Update what reads C of a cell's inputs, and count the step."""
+def turn_kernel(cells, data, NET: tl.constexpr):
+    """Update what reads C of a cell's inputs, count the step, and multiply the next batch by it."""
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
     B: tl.constexpr = NET.batch
@@ -170,42 +175,52 @@ def back_kernel(cells, data, NET: tl.constexpr):
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
     counter, now, _, _, _, _, delta_left = data.between
     c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
-    row, tile = row_of(cells, cell), first_tile(i[None, :], c[:, None], NET)
+    row, tile = row_of(cells, cell), first_tile(i[:, None], c[None, :], NET)
     weight = load_three(row, tile, RULE.adam)
     step = tl.load(now)
     if tl.program_id(0) == 0:
         tl.store(counter, step + 1)
     rate = rate_of(cells, cell, data, step)
     x, _, _ = batch_of(data, cell, step, b, i, NET)
+    x2, _, _ = batch_of(data, cell, step + 1, b, i, NET)
     delta = tl.load(delta_left + tile_at(cell, 0, 1, NET))
-    grad = product_over_rows(delta, x, P, B)
-    store_three(row, step_three(row, weight, grad, tile, rate, RULE), tile, RULE.adam)
+    if P == "rows" or P == "mixed":
+        grad = product_over_rows(x, delta, P, B)
+    else:  # of as few rows as the tiles between the ends have
+        grad = tl.trans(product_over_rows(delta, x, P, B))
+    weight = step_three(row, weight, grad, tile, rate, RULE)
+    store_three(row, weight, tile, RULE.adam)
+    finish_up(cells, data, product(x2, weight[0], P, B), NET)
+
+
+Launch = tuple[Cells, Batches, Net]
+
+
+def arguments(buffers: Buffers, loss: str) -> Launch:
+    """Return what the kernels take; a batch is as large as the rows that are left."""
+    block, rows, scratch = buffers.block, buffers.rows, buffers.scratch
+    assert isinstance(rows, Tensor) and scratch is not None
+    net = net_of(buffers.net, scratch.form, buffers.training, loss, block.stats)
+    net = net._replace(precision=scratch.form.product if scratch.form.product in FEW else PLAIN)
+    between = buffers.counter, buffers.now, *scratch.tensors
+    tables = buffers.tables
+    data = Batches(rows=rows, order=buffers.order, row_count=rows.shape[0], tables=tables, between=between)
+    return cells_of(block), data, net
+
+
+def begin(buffers: Buffers) -> None:
+    """Make the first products of the step at the counter; before the first of some steps."""
+    cells, data, net = arguments(buffers, "")
+    form = buffers.scratch.form  # type: ignore[union-attr]
+    silent = net._replace(stats_batch=0, units=0)
+    up_kernel[(len(buffers.block) * net.parts,)](cells, data, NET=silent, num_warps=form.warps, maxnreg=form.registers)
 
 
 def narrow_step(buffers: Buffers, loss: str) -> None:
-    """Make the step at the counter, and count; of a batch that is as large as the rows that are left."""
-    rows = buffers.rows.shape[0]
-    step_in_form(buffers, loss, step_form(buffers.net, min(buffers.training.batch, rows), len(buffers.block)))
-
-
-def step_in_form(buffers: Buffers, loss: str, form: Form) -> None:
-    """Make a step like :func:`narrow_step`, in kernels of this form."""
-    block, training, rows = buffers.block, buffers.training, buffers.rows
-    assert isinstance(rows, Tensor)
-    net = net_of(buffers.net, form, training, loss, block.stats)
-    net = net._replace(precision=form.product if form.product in FEW else PLAIN)
-    between = buffers.counter, buffers.now, buffers.arrived, *scratch_of(net, len(block), rows.device)
-    data = Batches(rows=rows, order=buffers.order, row_count=rows.shape[0], tables=buffers.tables, between=between)
-    grid, cells, warps, most = (len(block) * form.parts,), cells_of(block), form.warps, form.registers
-    up_kernel[grid](cells, data, NET=net._replace(loss=""), num_warps=warps, maxnreg=most)
-    down_kernel[grid](cells, data, NET=net, num_warps=warps, maxnreg=most)
-    silent = net._replace(loss="", stats_batch=0, units=0)
-    back_kernel[grid](cells, data, NET=silent, num_warps=warps, maxnreg=most)
-
-
-def scratch_of(net: Net, cells: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what the blocks of a step leave to each other."""
-    layers, tile, width = len(net.acts), net.tile, net.width
-    shapes = ((2, cells, net.parts, tile, width), (cells, layers - 1, tile, width), (cells, tile, width))
-    products, outs, delta = (torch.empty(shape, device=device) for shape in shapes)
-    return products[0], products[1], outs, delta
+    """Make the step at the counter, and count; begin the next one."""
+    cells, data, net = arguments(buffers, loss)
+    form = buffers.scratch.form  # type: ignore[union-attr]
+    grid = (len(buffers.block) * net.parts,)
+    silent = net._replace(loss="", stats_batch=0, units=0)  # one kernel for all losses
+    down_kernel[grid](cells, data, NET=net, num_warps=form.warps, maxnreg=form.registers)
+    turn_kernel[grid](cells, data, NET=silent, num_warps=form.warps, maxnreg=form.registers)

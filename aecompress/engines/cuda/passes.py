@@ -141,6 +141,33 @@ def stretched(net: Autoencoder, form: Form, stretch: int, warps: int) -> Form:
     return form._replace(stretch=stretch, parts=-(-inputs // stretch), warps=warps)
 
 
+class Scratch(NamedTuple):
+    """What the blocks of a narrow step leave to each other, and the form of its kernels."""
+
+    form: Form
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+    """How many blocks of a cell have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``;
+    what the first K - 1 layers gave, ``[P, K - 1, BP, W]``; the gradient before the first activation, ``[P, BP, W]``."""
+
+
+def scratch_for(work: Work) -> Scratch | None:
+    """Return what the narrow steps of a block need; None where it is not trained in them."""
+    if not in_narrow_steps(work):
+        return None
+    batch = min(work.training.batch, work.rows.shape[0])
+    return scratch_of(work, step_form(work.net, batch, len(work.block)))
+
+
+def scratch_of(work: Work, form: Form) -> Scratch:
+    """Return the memory for a form."""
+    cells, layers, tile = len(work.block), len(work.net.layers), (form.batch_tile, form.width)
+    device = work.rows.device
+    products = torch.empty((2, cells, form.parts, *tile), device=device)
+    outs, delta = (torch.empty(shape, device=device) for shape in ((cells, layers - 1, *tile), (cells, *tile)))
+    arrived = torch.zeros(cells, dtype=torch.int32, device=device)
+    return Scratch(form, (arrived, products[0], products[1], outs, delta))
+
+
 def in_narrow_steps(work: Work) -> bool:
     """Return whether a step of this training can be made in three launches."""
     training, net = work.training, work.net

@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from aecompress.engines.cuda.passes import FEW, PLAIN, net_of
+from aecompress.engines.cuda.passes import FEW, PLAIN, Form, net_of
 from aecompress.engines.cuda.pieces import (
     accumulate_last,
     accumulate_middle,
@@ -193,34 +193,31 @@ def turn_kernel(cells, data, NET: tl.constexpr):
     finish_up(cells, data, product(x2, weight[0], P, B), NET)
 
 
-Launch = tuple[Cells, Batches, Net]
-
-
-def arguments(buffers: Buffers, loss: str) -> Launch:
-    """Return what the kernels take; a batch is as large as the rows that are left."""
+def arguments(buffers: Buffers, loss: str) -> tuple[Cells, Batches, Net, Form]:
+    """Return what the kernels take, and their form; a batch is as large as the rows that are left."""
     block, rows, scratch = buffers.block, buffers.rows, buffers.scratch
     assert isinstance(rows, Tensor) and scratch is not None
-    net = net_of(buffers.net, scratch.form, buffers.training, loss, block.stats)
-    net = net._replace(precision=scratch.form.product if scratch.form.product in FEW else PLAIN)
-    between = buffers.counter, buffers.now, *scratch.tensors
-    tables = buffers.tables
-    data = Batches(rows=rows, order=buffers.order, row_count=rows.shape[0], tables=tables, between=between)
-    return cells_of(block), data, net
+    net, product = net_of(buffers.net, scratch.form, buffers.training, loss, block.stats), scratch.form.product
+    data = Batches(
+        rows=rows,
+        order=buffers.order,
+        row_count=rows.shape[0],
+        tables=buffers.tables,
+        between=(buffers.counter, buffers.now, *scratch.tensors),
+    )
+    return cells_of(block), data, net._replace(precision=product if product in FEW else PLAIN), scratch.form
 
 
 def begin(buffers: Buffers) -> None:
     """Make the first products of the step at the counter; before the first of some steps."""
-    cells, data, net = arguments(buffers, "")
-    form = buffers.scratch.form  # type: ignore[union-attr]
-    silent = net._replace(stats_batch=0, units=0)
-    up_kernel[(len(buffers.block) * net.parts,)](cells, data, NET=silent, num_warps=form.warps, maxnreg=form.registers)
+    cells, data, net, form = arguments(buffers, "")
+    grid, silent = (len(buffers.block) * form.parts,), net._replace(stats_batch=0, units=0)
+    up_kernel[grid](cells, data, NET=silent, num_warps=form.warps, maxnreg=form.registers)
 
 
 def narrow_step(buffers: Buffers, loss: str) -> None:
     """Make the step at the counter, and count; begin the next one."""
-    cells, data, net = arguments(buffers, loss)
-    form = buffers.scratch.form  # type: ignore[union-attr]
-    grid = (len(buffers.block) * net.parts,)
-    silent = net._replace(loss="", stats_batch=0, units=0)  # one kernel for all losses
+    cells, data, net, form = arguments(buffers, loss)
+    grid, silent = (len(buffers.block) * form.parts,), net._replace(loss="", stats_batch=0, units=0)
     down_kernel[grid](cells, data, NET=net, num_warps=form.warps, maxnreg=form.registers)
-    turn_kernel[grid](cells, data, NET=silent, num_warps=form.warps, maxnreg=form.registers)
+    turn_kernel[grid](cells, data, NET=silent, num_warps=form.warps, maxnreg=form.registers)  # one for all losses

@@ -147,7 +147,8 @@ class Scratch(NamedTuple):
     form: Form
     tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
     """How many blocks of a cell have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``;
-    what the first K - 1 layers gave, ``[P, K - 1, BP, W]``; the gradient before the first activation, ``[P, BP, W]``."""
+    what the first K - 1 layers gave, ``[P, K - 1, BP, W]``; the gradient before the first activation, ``[P, BP, W]``.
+    """
 
 
 def scratch_for(work: Work) -> Scratch | None:

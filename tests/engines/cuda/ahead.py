@@ -24,7 +24,6 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
 from aecompress.engines.cuda import draw_kernels, narrow_kernels, passes, select_kernels, steps
-
 from aecompress.engines.cuda.step_kernels import fused_gradient
 from aecompress.engines.cuda.update_kernel import fused_update
 from tests.engines.cuda.cases import Case, work_of

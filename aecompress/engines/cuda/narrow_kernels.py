@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from aecompress.engines.cuda.passes import FEW, PLAIN, Form, net_of
+from aecompress.engines.cuda.passes import FEW, MIXED, PLAIN, Form, net_of
 from aecompress.engines.cuda.pieces import (
     accumulate_last,
     accumulate_middle,
@@ -205,7 +205,7 @@ def arguments(buffers: Buffers, loss: str) -> tuple[Cells, Batches, Net, Form]:
         tables=buffers.tables,
         between=(buffers.counter, buffers.now, *scratch.tensors),
     )
-    return cells_of(block), data, net._replace(precision=product if product in FEW else PLAIN), scratch.form
+    return cells_of(block), data, net._replace(precision=MIXED if product in FEW else PLAIN), scratch.form
 
 
 def begin(buffers: Buffers) -> None:

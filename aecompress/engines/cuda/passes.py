@@ -37,8 +37,8 @@ SAFE_WIDTH = 32
 """Columns of a tile, likewise."""
 MANY_BLOCKS = 528
 """Four a multiprocessor."""
-STEP_STRETCH, STEP_WARPS = 128, 4
-"""Inputs and warps of each of many blocks of a step of few rows."""
+STEP_TURNS, STEP_WARPS, STEP_REGISTERS = 4, 4, 168
+"""Turns and warps of each of many blocks of a step of few rows, and registers of a thread: three are resident."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 ALIGNED = 4
@@ -90,13 +90,15 @@ class Form(NamedTuple):
     """BP."""
     stretch: int
     """C."""
+    turns: int
+    """Of a block of a narrow step: so many C inputs one after the other, of which the next are on their way."""
     parts: int
     """S."""
     warps: int
     product: str
     """How exact the split kernel's products are: plain float32 where tiles are small, and faster so."""
     registers: int | None
-    """At most, of a thread, so that more blocks are resident; None where the compiler chooses."""
+    """At most, of a thread of the largest kernel, so that more blocks are resident; None where the compiler chooses."""
 
 
 def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
@@ -112,6 +114,7 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
         batch=batch,
         batch_tile=tile,
         stretch=stretch,
+        turns=1,
         parts=-(-inputs // stretch),
         warps=warps,
         product=MIXED if few else plain,
@@ -128,17 +131,16 @@ def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
     if cells * form.parts <= MANY_BLOCKS:
         return form
     if form.product in FEW:
-        form = form._replace(product=ROWS, registers=None)
-        return stretched(net, form, STEP_STRETCH, STEP_WARPS)
+        many = form._replace(product=ROWS, registers=STEP_REGISTERS, warps=STEP_WARPS)
+        return in_turns(net, many, STEP_TURNS)
     short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
 
 
-def stretched(net: Autoencoder, form: Form, stretch: int, warps: int) -> Form:
-    """Return a form with blocks of more inputs, where the network has so many."""
-    inputs = net.layers[0].inputs
-    stretch = min(power_of_two(inputs), stretch)
-    return form._replace(stretch=stretch, parts=-(-inputs // stretch), warps=warps)
+def in_turns(net: Autoencoder, form: Form, turns: int) -> Form:
+    """Return a form whose blocks make up to so many turns."""
+    turns = min(turns, form.parts)
+    return form._replace(turns=turns, parts=-(-net.layers[0].inputs // (form.stretch * turns)))
 
 
 class Scratch(NamedTuple):
@@ -216,6 +218,7 @@ def net_of(net: Autoencoder, form: Form, training: Training, loss: str, stats: A
         tile=form.batch_tile,
         width=form.width,
         stretch=form.stretch,
+        turns=form.turns,
         parts=form.parts,
         precision=form.product,
         end_precision=form.product,

@@ -86,7 +86,7 @@ def call(case: Case) -> None:
         )
         passes.split(part, passes.launch_of(part, form))
     if form.batch_tile <= passes.SAFE_ROWS:
-        passes.whole(work, passes.launch_of(work, form))
+        passes.whole(work, passes.launch_of(work, passes.whole_form(work.net, case.batch, 1000)))
 
 
 def main() -> None:

@@ -67,5 +67,5 @@ def test_many_narrow_cells_of_few_rows_have_blocks_that_make_turns() -> None:
     net = work_of(Case(sizes=(1000, 30, 10, 30, 1000))).net
     few, many = passes.step_form(net, 5, 10), passes.step_form(net, 5, 1000)
     assert (few.product, many.product) == (passes.MIXED, passes.ROWS)
-    assert (few.turns, few.parts, many.turns, many.parts) == (1, 16, 4, 4)
+    assert (few.turns, few.parts, many.turns, many.parts) == (1, 32, 4, 4)
     assert passes.step_form(work_of(Case()).net, 5, 1000).turns == 1  # as there are inputs

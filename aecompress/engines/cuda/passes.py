@@ -177,14 +177,15 @@ def scratch_of(work: Work, form: Form) -> Scratch:
 
 
 def in_narrow_steps(work: Work) -> bool:
-    """Return whether a step of this training can be made in three launches."""
-    training, net = work.training, work.net
-    batch = min(training.batch, work.rows.shape[0])
-    if training.noise != "none" or training.products is not None or not isinstance(work.rows, Tensor):
-        return False
-    if not_narrow(net, batch):
-        return False
-    return form_of(net, batch, False).product != SHORT
+    """Return whether a step of this training is made in two launches."""
+    training = work.training
+    plain = training.noise == "none" and training.products is None and isinstance(work.rows, Tensor)
+    return plain and has_narrow_steps(work.net, min(training.batch, work.rows.shape[0]))
+
+
+def has_narrow_steps(net: Autoencoder, batch: int) -> bool:
+    """Return whether the kernels of narrow steps hold this network and its batches."""
+    return not not_narrow(net, batch) and form_of(net, batch, False).product != SHORT
 
 
 @functools.lru_cache(maxsize=64)

@@ -72,8 +72,8 @@ def tile_at(cell, k, TILES: tl.constexpr, NET: tl.constexpr):
 def is_last(arrived, cell, S: tl.constexpr):
     """Return whether the cell's other blocks have come here before; what they wrote before that can be read then."""
     last = True
+    tl.debug_barrier()
     if S > 1:
-        tl.debug_barrier()
         last = tl.atomic_add(arrived + cell, 1, sem="acq_rel", scope="gpu") == S - 1
         if last:
             tl.store(arrived + cell, 0)

@@ -202,44 +202,32 @@ def host_profile(bench: Bench, name: str, make: Callable[[], Any]) -> None:
 
 
 PLAIN, SHORT, ROWS, MIXED = "ieee", "tf32x3", "rows", "mixed"
-FORMS: dict[str, list[tuple[str, int, int, int, str, int | None]]] = {
+FORMS: dict[str, list[tuple[str, int, int, str]]] = {
     "paper 10": [
-        ("split", 4, 64, 1, MIXED, None), ("split", 2, 64, 1, MIXED, None), ("split", 2, 32, 1, MIXED, None),
-        ("split", 4, 64, 1, PLAIN, None), ("step", 8, 64, 1, MIXED, None), ("step", 4, 32, 1, MIXED, None),
-        ("step", 4, 64, 1, MIXED, None),
+        ("split", 4, 64, MIXED), ("split", 2, 64, MIXED), ("split", 8, 64, MIXED), ("split", 4, 64, PLAIN),
+        ("step", 4, 64, MIXED), ("step", 4, 32, MIXED),
     ],
+    "paper 10, Adam": [("split", 4, 64, MIXED), ("split", 8, 128, MIXED), ("step", 4, 64, MIXED)],
     "paper 100": [
-        ("step", 4, 64, 4, ROWS, 168), ("step", 2, 64, 1, ROWS, None), ("step", 4, 128, 1, ROWS, None),
-        ("step", 4, 64, 1, ROWS, None), ("step", 8, 64, 1, MIXED, None), ("whole", 8, 128, 1, SHORT, None),
+        ("whole", 8, 128, SHORT), ("step", 2, 64, ROWS), ("step", 4, 128, ROWS), ("step", 4, 64, SHORT),
     ],
     "paper 1000": [
-        ("step", 4, 64, 4, ROWS, 168), ("step", 4, 64, 4, ROWS, None), ("step", 4, 64, 4, ROWS, 128),
-        ("step", 4, 64, 8, ROWS, 168), ("step", 4, 64, 16, ROWS, 168), ("step", 4, 64, 2, ROWS, 168),
-        ("step", 2, 64, 1, ROWS, None), ("step", 4, 128, 1, ROWS, None), ("step", 4, 128, 4, ROWS, None),
-        ("step", 2, 64, 4, ROWS, None), ("step", 4, 64, 1, ROWS, None), ("step", 4, 64, 4, SHORT, None),
-        ("step", 8, 64, 4, MIXED, None), ("whole", 4, 64, 1, SHORT, None),
+        ("whole", 4, 64, SHORT), ("step", 2, 64, ROWS), ("step", 4, 128, ROWS), ("step", 4, 64, SHORT),
     ],
-    "paper 10, Adam": [
-        ("split", 4, 64, 1, MIXED, None), ("split", 8, 128, 1, MIXED, None), ("step", 8, 64, 1, MIXED, None),
-    ],
-    "1000 narrow": [("split", 4, 32, 1, PLAIN, None), ("step", 4, 32, 1, PLAIN, None)],
+    "1000 narrow": [("split", 4, 32, PLAIN), ("split", 8, 32, PLAIN), ("step", 4, 32, PLAIN)],
 }  # fmt: skip
-"""Kernels, warps, inputs of a turn, turns of a block, products, registers at most."""
+"""Kernels, warps, inputs of a block or of a turn, products."""
 
 
-def in_form(
-    work: Work, kind: str, sizes: tuple[int, int, int], product: str, registers: int | None
-) -> Callable[[], bool]:
-    """Return what trains a block in place for a pass, by kernels of a kind in a form of some warps, inputs, turns."""
+def in_form(work: Work, kind: str, warps: int, stretch: int, product: str) -> Callable[[], bool]:
+    """Return what trains a block in place for a pass, by kernels of a kind in a form."""
     from aecompress.engines.cuda import passes
 
     batch = min(work.training.batch, work.rows.shape[0])
-    warps, stretch, turns = sizes
     form = passes.form_of(work.net, batch, False)._replace(
         warps=warps, stretch=stretch, parts=-(-work.net.layers[0].inputs // stretch), product=product,
-        batch_tile=passes.power_of_two(batch, 4 if product in passes.FEW else 16), registers=registers,
+        batch_tile=passes.power_of_two(batch, 4 if product in passes.FEW else 16),
     )  # fmt: skip
-    form = passes.in_turns(work.net, form, turns)
     if kind == "split":
         return lambda: passes.split(work, passes.launch_of(work, form))
     if kind == "whole":
@@ -273,11 +261,11 @@ def tune(bench: Bench, part: int = 0, of: int = 1, repeats: int = 5) -> None:
         case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
         found, wanted = dict[str, Any](), eagerly(work)
-        for kind, warps, stretch, turns, product, registers in FORMS[name][part::of]:
-            label = f"{kind}, {warps} warps, {turns} of {stretch}, {product}, {registers}"
+        for kind, warps, stretch, product in FORMS[name][part::of]:
+            label = f"{kind}, {warps} warps, {stretch}, {product}"
             one = dataclasses.replace(work, block=work.block.copy())
             try:
-                train = in_form(one, kind, (warps, stretch, turns), product, registers)
+                train = in_form(one, kind, warps, stretch, product)
                 if not train():
                     found[label] = "not resident"
                     continue

@@ -1,4 +1,4 @@
-"""A training step of a narrow plain network in two launches: S blocks a cell, some turns of C of its inputs each.
+"""A training step of a narrow plain network in two launches: S blocks a cell, C of its inputs each.
 
 up_kernel     the first layer's products, block by block, once before the first step of a stretch of a pass
 down_kernel   the last layer with its loss, its update, and the products on the way back
@@ -25,9 +25,9 @@ from aecompress.engines.cuda.pieces import (
     accumulate_last,
     accumulate_middle,
     backward_middle,
+    batch_of,
     first_tile,
     forward_middle,
-    inputs_of,
     last_bias,
     last_delta,
     last_tile,
@@ -37,7 +37,6 @@ from aecompress.engines.cuda.pieces import (
     product_over_rows,
     rate_of,
     row_of,
-    rows_of,
     step_middle,
     step_three,
     store_middle,
@@ -120,41 +119,23 @@ def finish_up(cells, data, products, NET: tl.constexpr):
 
 
 @triton.jit
-def turn_of(s, t, NET: tl.constexpr):
-    """Return the C inputs of turn ``t`` of block ``s`` of a cell; past the last turn none that there is."""
-    first = (s * NET.turns + t) * NET.stretch
-    return tl.where(first < (s + 1) * NET.turns * NET.stretch, first, NET.sizes[0]) + tl.arange(0, NET.stretch)
-
-
-@triton.jit
-def no_products(NET: tl.constexpr):
-    """Return zeros, ``[BP, W]``."""
-    BP: tl.constexpr = NET.tile
-    W: tl.constexpr = NET.width
-    return tl.zeros((BP, W), tl.float32)
-
-
-@triton.jit
 def up_kernel(cells, data, NET: tl.constexpr):
-    """Multiply a block's inputs of a cell's batch by their weights of the first layer."""
+    """Multiply C inputs of a cell's batch by their weights of the first layer."""
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
     B: tl.constexpr = NET.batch
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
     counter, _, _, _, _, _, _ = data.between
-    c, b, row = tl.arange(0, NET.width), tl.arange(0, NET.tile), row_of(cells, cell)
-    into = no_products(NET)
-    rows = rows_of(data, cell, tl.load(counter), b, NET)
-    for t in range(NET.turns):
-        i = turn_of(s, t, NET)
-        weight = load_three(row, first_tile(i[:, None], c[None, :], NET), False)
-        into += product(inputs_of(data, rows, i, b, NET)[0], weight[0], P, B)
-    finish_up(cells, data, into, NET)
+    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
+    tile = first_tile(i[:, None], c[None, :], NET)
+    weight = tl.load(row_of(cells, cell).w + tile.at, mask=tile.inside, other=0.0)
+    x, _, _ = batch_of(data, cell, tl.load(counter), b, i, NET)
+    finish_up(cells, data, product(x, weight, P, B), NET)
 
 
 @triton.jit
 def down_kernel(cells, data, NET: tl.constexpr):
-    """Go up to a block's outputs of a cell, update their weights, and go down from them."""
+    """Go up to C of a cell's outputs, update their weights, and go down from them."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     K: tl.constexpr = len(NET.acts)
@@ -163,68 +144,53 @@ def down_kernel(cells, data, NET: tl.constexpr):
     RULE: tl.constexpr = NET.rule
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
     counter, now, arrived, _, down, outs_left, _ = data.between
-    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), turn_of(s, 0, NET)
-    row = row_of(cells, cell)
-    w4, w5 = load_three(row, last_tile(c, i, NET), RULE.adam), load_three(row, last_bias(i, NET), RULE.adam)
+    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
+    row, tile4, tile5 = row_of(cells, cell), last_tile(c, i, NET), last_bias(i, NET)
+    w4, w5 = load_three(row, tile4, RULE.adam), load_three(row, tile5, RULE.adam)
     step = tl.load(counter)
     if tl.program_id(0) == 0:
         tl.store(now, step)
-    rate, rows = rate_of(cells, cell, data, step), rows_of(data, cell, step, b, NET)
-    x, here = inputs_of(data, rows, i, b, NET)
+    rate = rate_of(cells, cell, data, step)
+    x, here, left = batch_of(data, cell, step, b, i, NET)
     given = tl.load(outs_left + tile_at(cell, K - 2, K - 1, NET))
-    back = no_products(NET)
-    for t in range(NET.turns):
-        i, i2 = turn_of(s, t, NET), turn_of(s, t + 1, NET)
-        tile4, tile5 = last_tile(c, i, NET), last_bias(i, NET)
-        v4, v5 = load_three(row, last_tile(c, i2, NET), RULE.adam), load_three(row, last_bias(i2, NET), RULE.adam)
-        x2, here2 = inputs_of(data, rows, i2, b, NET)
-        pre = product(given, w4[0], P, B) + w5[0][None, :]
-        d4 = last_delta(pre, x, here, 1.0 / (rows[1] * NET.sizes[0]).to(tl.float32), NET)
-        store_three(row, step_three(row, w4, product_over_rows(given, d4, P, B), tile4, rate, RULE), tile4, RULE.adam)
-        store_three(row, step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE), tile5, RULE.adam)
-        back += product(d4, tl.trans(w4[0]), P, B)
-        if NET.stats_batch > 0:
-            accumulate_last(cells, pre, cell, b, Tile(i, here), NET)
-        w4, w5, x, here = v4, v5, x2, here2
+    pre = product(given, w4[0], P, B) + w5[0][None, :]
+    d4 = last_delta(pre, x, here, 1.0 / (left * NET.sizes[0]).to(tl.float32), NET)
+    store_three(row, step_three(row, w4, product_over_rows(given, d4, P, B), tile4, rate, RULE), tile4, RULE.adam)
+    store_three(row, step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE), tile5, RULE.adam)
     at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
-    tl.store(down + at, back, mask=b[:, None] < NET.batch)
+    tl.store(down + at, product(d4, tl.trans(w4[0]), P, B), mask=b[:, None] < NET.batch)
+    if NET.stats_batch > 0:
+        accumulate_last(cells, pre, cell, b, Tile(i, here), NET)
     if is_last(arrived, cell, S):
         go_down(cells, data, cell, step, NET)
 
 
 @triton.jit
 def turn_kernel(cells, data, NET: tl.constexpr):
-    """Update what reads a block's inputs of a cell, count the step, and multiply the next batch by it."""
+    """Update what reads C of a cell's inputs, count the step, and multiply the next batch by it."""
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
     B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
     counter, now, _, _, _, _, delta_left = data.between
-    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), turn_of(s, 0, NET)
-    row = row_of(cells, cell)
-    weight = load_three(row, first_tile(i[:, None], c[None, :], NET), RULE.adam)
+    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
+    row, tile = row_of(cells, cell), first_tile(i[:, None], c[None, :], NET)
+    weight = load_three(row, tile, RULE.adam)
     step = tl.load(now)
     if tl.program_id(0) == 0:
         tl.store(counter, step + 1)
     rate = rate_of(cells, cell, data, step)
-    rows, later = rows_of(data, cell, step, b, NET), rows_of(data, cell, step + 1, b, NET)
-    x, y = inputs_of(data, rows, i, b, NET)[0], inputs_of(data, later, i, b, NET)[0]
+    x, _, _ = batch_of(data, cell, step, b, i, NET)
+    x2, _, _ = batch_of(data, cell, step + 1, b, i, NET)
     delta = tl.load(delta_left + tile_at(cell, 0, 1, NET))
-    into = no_products(NET)
-    for t in range(NET.turns):
-        tile, i2 = first_tile(turn_of(s, t, NET)[:, None], c[None, :], NET), turn_of(s, t + 1, NET)
-        weight2 = load_three(row, first_tile(i2[:, None], c[None, :], NET), RULE.adam)
-        x2, y2 = inputs_of(data, rows, i2, b, NET)[0], inputs_of(data, later, i2, b, NET)[0]
-        if P == "rows" or P == "mixed":
-            grad = product_over_rows(x, delta, P, B)
-        else:  # of as few rows as the tiles between the ends have
-            grad = tl.trans(product_over_rows(delta, x, P, B))
-        weight = step_three(row, weight, grad, tile, rate, RULE)
-        store_three(row, weight, tile, RULE.adam)
-        into += product(y, weight[0], P, B)
-        weight, x, y = weight2, x2, y2
-    finish_up(cells, data, into, NET)
+    if P == "rows" or P == "mixed":
+        grad = product_over_rows(x, delta, P, B)
+    else:  # of as few rows as the tiles between the ends have
+        grad = tl.trans(product_over_rows(delta, x, P, B))
+    weight = step_three(row, weight, grad, tile, rate, RULE)
+    store_three(row, weight, tile, RULE.adam)
+    finish_up(cells, data, product(x2, weight[0], P, B), NET)
 
 
 def arguments(buffers: Buffers, loss: str) -> tuple[Cells, Batches, Net, Form]:
@@ -253,5 +219,5 @@ def narrow_step(buffers: Buffers, loss: str) -> None:
     """Make the step at the counter, and count; begin the next one."""
     cells, data, net, form = arguments(buffers, loss)
     grid, silent = (len(buffers.block) * form.parts,), net._replace(loss="", stats_batch=0, units=0)
-    down_kernel[grid](cells, data, NET=net, num_warps=form.warps, maxnreg=form.registers)
+    down_kernel[grid](cells, data, NET=net, num_warps=form.warps)
     turn_kernel[grid](cells, data, NET=silent, num_warps=form.warps)  # one for all losses

@@ -35,8 +35,8 @@ SAFE_WIDTH = 32
 """Columns of a tile, likewise."""
 MULTIPROCESSORS, MANY_BLOCKS = 132, 528
 """Of one card; blocks that are many: four a multiprocessor."""
-STEP_TURNS, STEP_WARPS, STEP_REGISTERS = 4, 4, 168
-"""Turns and warps of each of many blocks of a step of few rows, and registers of a thread: three are resident."""
+ROWS_WARPS = 2
+"""Of a block whose products are sums over a tile; more warps collide in shared memory."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -86,15 +86,11 @@ class Form(NamedTuple):
     """BP."""
     stretch: int
     """C."""
-    turns: int
-    """Of a block of a narrow step: so many C inputs one after the other, of which the next are on their way."""
     parts: int
     """S."""
     warps: int
     product: str
     """How exact the split kernel's products are: plain float32 where tiles are small, and faster so."""
-    registers: int | None
-    """At most, of a thread of the largest kernel, so that more blocks are resident; None where the compiler chooses."""
 
 
 def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
@@ -110,11 +106,9 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
         batch=batch,
         batch_tile=tile,
         stretch=stretch,
-        turns=1,
         parts=-(-inputs // stretch),
         warps=warps,
         product=MIXED if few else plain,
-        registers=None,
     )
 
 
@@ -134,18 +128,11 @@ def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
     """
     form = form_of(net, batch, False)
     if cells * form.parts <= MANY_BLOCKS:
-        return form._replace(stretch=32, parts=-(-net.layers[0].inputs // 32)) if form.product in FEW else form
+        return form
     if form.product in FEW:
-        many = form._replace(product=ROWS, registers=STEP_REGISTERS, warps=STEP_WARPS)
-        return in_turns(net, many, STEP_TURNS)
+        return form._replace(product=ROWS, warps=ROWS_WARPS)
     short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
-
-
-def in_turns(net: Autoencoder, form: Form, turns: int) -> Form:
-    """Return a form whose blocks make up to so many turns."""
-    turns = min(turns, form.parts)
-    return form._replace(turns=turns, parts=-(-net.layers[0].inputs // (form.stretch * turns)))
 
 
 class Scratch(NamedTuple):
@@ -224,7 +211,6 @@ def net_of(net: Autoencoder, form: Form, training: Training, loss: str, stats: A
         tile=form.batch_tile,
         width=form.width,
         stretch=form.stretch,
-        turns=form.turns,
         parts=form.parts,
         precision=form.product,
         end_precision=form.product,

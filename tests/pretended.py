@@ -138,6 +138,17 @@ class Machine(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class Event:
+    """A point that the device comes to."""
+
+    def record(self, stream: None) -> None:
+        """Everything is done at once."""
+
+    def synchronize(self) -> None:
+        """Wait for it."""
+        stop("waited")
+
+
 @contextlib.contextmanager
 def device() -> Iterator[None]:
     """Pretend that this machine has a device; it has no kernels of its own, so torch's operations train."""
@@ -150,5 +161,9 @@ def device() -> Iterator[None]:
         patch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
         patch.setattr(torch.cuda, "get_device_properties", lambda device: CARD)
         patch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+        patch.setattr(torch.cuda, "Event", Event)
+        patch.setattr(torch.cuda, "Stream", lambda device: None)
+        patch.setattr(torch.cuda, "current_stream", lambda device: None)
+        patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
         patch.setattr("aecompress.engines.cuda.available.triton_fault", lambda: "needs a device")
         yield

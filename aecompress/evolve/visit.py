@@ -55,6 +55,9 @@ def visit_all(
     def visit_block(part: list[int]) -> list[bool]:
         first, last = part[0], part[0] + len(part)
         whole = part == list(range(first, last))
+        if whole and trainer_of is None:
+            block = population.part(first, last)
+            return visit(plan, block, part, rows, poll, train=plan.engine.train, prune_first=prune_first)
         index = on_device(part, population.weights.device)
         block = population.part(first, last) if whole else population.pick(index)
         train = trainer_of(index) if trainer_of else plan.engine.train

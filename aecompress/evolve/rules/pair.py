@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.evolve.base import Plan, Rows, Visited
-from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, selection_batches, tournament
+from aecompress.evolve.ring import RingWinners, Winners, drawn_members, selection_batches
 from aecompress.evolve.topology import Topology
 from aecompress.evolve.visit import Trainer, visit_all
 from aecompress.nets.layers import forward
@@ -82,8 +82,9 @@ def synchronous(
     """Visit all cells at once: every cell reads its neighbours as the last generation left them."""
     near, places = plan.neighbourhood, last.places
     batches = selection_batches(plan, last.generation, last.cells, rows.train)
-    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, near.topology, plan.metric, poll)
-    winner = tournament(plan, last.generation, last.cells, fitness(losses, near.concept))
+    drawn = drawn_members(plan, last.generation, last.cells)
+    winners = RingWinners(plan.net, near.topology, plan.metric, near.concept)
+    winner = plan.engine.compute(winners, poll, last.weights, batches, drawn)
     selected = Selected(last, places, near.topology.neighbours(places), winner)
     new = last.take(selected.parents)
     start_stats(plan, new, batches.expand(len(new), -1, -1))
@@ -104,12 +105,12 @@ def asynchronous(
     near, size = plan.neighbourhood, len(last)
     batches = selection_batches(plan, last.generation, last.cells, rows.train).expand(size, -1, -1)
     new, parents, pruned = last.copy(), torch.empty_like(last.places), [False] * size
-    order = visiting_order(plan.training.seed, last.generation, size)
+    order, winners = visiting_order(plan.training.seed, last.generation, size), Winners(plan.net, plan.metric, near.concept)
     for turn in waves(order, near.topology):
         cells = on_device(turn, parents.device)
         members = near.topology.neighbours(cells)  # [K, n]
-        losses = neighbour_losses(plan.net, new.weights, members, batches[cells], plan.metric, poll)
-        winner = tournament(plan, last.generation, new.cells[cells], fitness(losses, near.concept))
+        drawn = drawn_members(plan, last.generation, new.cells[cells])
+        winner = plan.engine.compute(winners, poll, new.weights, members, batches[cells], drawn)
         selected = Selected(new.copy() if trainer_of else new, cells, members, winner)
         parents[cells] = selected.parents
         chosen = new.take(selected.parents, cells)

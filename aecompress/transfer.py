@@ -43,7 +43,8 @@ def leaving(*tensors: Tensor) -> Callable[[], list[Any]]:
         return lambda: [tensor.tolist() for tensor in tensors]
     sizes = [tensor.numel() for tensor in tensors]
     packed = torch.cat([tensor.flatten().to(torch.float64) for tensor in tensors])
-    host, there = packed.to("cpu", non_blocking=True), torch.cuda.Event()
+    host = packed.to("cpu", non_blocking=True)
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
     there.record(torch.cuda.current_stream(device))
 
     def arrived() -> list[Any]:
@@ -64,4 +65,4 @@ def beside(device: torch.device) -> AbstractContextManager[Any]:
 
 @functools.cache
 def _stream_beside(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -175,6 +175,6 @@ class Winners:
     concept: str
 
     def __call__(self, poll: Poll, weights: Tensor, members: Tensor, batches: Tensor, drawn: Tensor) -> Tensor:
-        """Return the winning members, int64 ``[K]``: arguments as of :func:`neighbour_losses` and :func:`tournament`."""
+        """Return the winning members, int64 ``[K]``: of :func:`neighbour_losses` and of :func:`tournament`."""
         losses = neighbour_losses(self.net, weights, members, batches, self.metric, poll)
         return tournament(fitness(losses, self.concept), drawn)

@@ -92,9 +92,7 @@ class Begun(NamedTuple):
     read: Callable[[], narrate.Figures]
 
 
-def generations(
-    job: Job, population: Population, rows: Rows, control: Control, clock: Clock
-) -> Iterator[narrate.Done]:
+def generations(job: Job, population: Population, rows: Rows, control: Control, clock: Clock) -> Iterator[narrate.Done]:
     """Yield each new population with its figures and the seconds it took.
 
     A GPU is given the next generation before the figures of the last are waited for, so that it always has work. What

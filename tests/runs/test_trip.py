@@ -198,7 +198,9 @@ def test_a_gpu_is_given_the_next_generation_before_the_last_is_read(
     seen = on_a_gpu(tmp_path / "run", monkeypatch)
     assert [number for kind, number in seen if kind == "Generation"] == [1, 2, 3, 4]
     assert [kind for kind, _ in seen] == ["begun", *["begun", "Generation"] * 3, "Generation"]
-    assert "waiting for the device" in one(event_log.read_log(tmp_path / "run" / "events.jsonl"), events.Profiled).seconds
+    assert (
+        "waiting for the device" in one(event_log.read_log(tmp_path / "run" / "events.jsonl"), events.Profiled).seconds
+    )
 
 
 def test_a_stop_on_a_gpu_keeps_the_generation_that_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,10 @@ def asynchronous(
     near, size = plan.neighbourhood, len(last)
     batches = selection_batches(plan, last.generation, last.cells, rows.train).expand(size, -1, -1)
     new, parents, pruned = last.copy(), torch.empty_like(last.places), [False] * size
-    order, winners = visiting_order(plan.training.seed, last.generation, size), Winners(plan.net, plan.metric, near.concept)
+    order, winners = (
+        visiting_order(plan.training.seed, last.generation, size),
+        Winners(plan.net, plan.metric, near.concept),
+    )
     for turn in waves(order, near.topology):
         cells = on_device(turn, parents.device)
         members = near.topology.neighbours(cells)  # [K, n]

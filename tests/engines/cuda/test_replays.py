@@ -74,15 +74,14 @@ def test_winners_are_those_of_the_call(which: int) -> None:
 
 @pytest.mark.parametrize("which", ["ring", "some", "figures"])
 def test_a_replay_repeats_all_that_is_recorded(which: str) -> None:
-    body: Callable[[], Any] = functools.partial(
-        eager.evaluate, WORK.net, WORK.block.weights, [ROWS], "mse", no_poll, 4
-    )
+    body: Callable[[], Any] = functools.partial(eager.evaluate, WORK.net, WORK.block.weights, [ROWS], "mse", no_poll, 4)
     if which != "figures":
         function, given = winners()[which == "some"]
         body = functools.partial(function, no_poll, *given(WORK.block.weights))
     read = [node for code in functions_of(body, lambda: None) for node in source_of(code)]
-    found = [fault for node in read for fault in faults(node)]
-    assert len(read) > 4 and {*found} <= {"number of a step: poll()"}, found  # which does nothing then
+    found = {fault for node in read for fault in faults(node)}
+    harmless = {"number of a step: poll()", "number of a step: next(iter(weights.values()))"}
+    assert len(read) > 4 and found <= harmless  # of a call that does nothing, and of the first of a network's weights
 
 
 def test_a_recording_ends_with_the_rows_that_it_reads() -> None:
@@ -104,7 +103,7 @@ def test_too_many_or_too_large_ones_are_not_recorded(monkeypatch: pytest.MonkeyP
         key, function = doubled[number]
         assert replays.replayed(key, function, no_poll, [torch.ones(1)])[0].tolist() == [2]
 
-    for number in (0, 0, 1, 2, 2, 2):
+    for number in (0, 0, 1, 2, 2):
         call(number)
     assert [key[0] for key in replays._held] == [0, 1]  # type: ignore[index]
     call(1)

@@ -33,7 +33,7 @@ class Topology:
 
     def neighbours(self, cells: Tensor) -> Tensor:
         """Return the members of some cells' neighbourhoods, int64 ``[K]`` -> ``[K, n]``."""
-        return _neighbours(self, cells.device)[cells]
+        return neighbourhoods(self, cells.device)[cells]
 
     def near(self, cell: int) -> set[int]:
         """Return the other cells of a neighbourhood, known on the host."""
@@ -45,7 +45,7 @@ class Topology:
 
 
 @functools.lru_cache(maxsize=64)
-def _neighbours(topology: Topology, device: torch.device) -> Tensor:
+def neighbourhoods(topology: Topology, device: torch.device) -> Tensor:
     """Return every cell's neighbourhood, int64 ``[P, n]``."""
     cells, members = torch.arange(topology.rows * topology.columns), torch.tensor(topology.members)
     rows = cells[:, None] // topology.columns + members[:, 0]

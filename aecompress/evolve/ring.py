@@ -146,24 +146,29 @@ def tournament(scores: Tensor, drawn: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class RingWinners:
-    """Who wins in every neighbourhood when all cells are visited at once, as a function of tensors alone."""
+class RingLosses:
+    """The losses of :func:`ring_losses`, infinite where they are not finite, as a function of tensors alone."""
 
     net: Autoencoder
     topology: Topology
     metric: str
+
+    def __call__(self, poll: Poll, weights: Tensor, batches: Tensor) -> Tensor:
+        """Return ``[P, n, n]`` of individuals ``weights`` ``[P, n]``."""
+        views = self.net.layout.views(weights)
+        return finite_or_inf(ring_losses(self.net, views, batches, self.topology, self.metric, poll))
+
+
+@dataclass(frozen=True)
+class RingWinners:
+    """Who wins in every neighbourhood when all cells are visited at once, as a function of tensors alone."""
+
+    losses: RingLosses
     concept: str
 
     def __call__(self, poll: Poll, weights: Tensor, batches: Tensor, drawn: Tensor) -> Tensor:
-        """Return the winning members, int64 ``[P]``.
-
-        Args:
-            weights: ``[P, n]``.
-            batches, drawn: as of :func:`ring_losses` and :func:`tournament`.
-        """
-        views = self.net.layout.views(weights)
-        losses = ring_losses(self.net, views, batches, self.topology, self.metric, poll)
-        return tournament(fitness(losses, self.concept), drawn)
+        """Return the winning members, int64 ``[P]``; ``drawn`` as of :func:`tournament`."""
+        return tournament(fitness(self.losses(poll, weights, batches), self.concept), drawn)
 
 
 @dataclass(frozen=True)

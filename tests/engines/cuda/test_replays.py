@@ -56,7 +56,10 @@ def winners() -> list[tuple[Any, Callable[[Tensor], tuple[Tensor, ...]]]]:
     cells = torch.tensor([1, 4])
     near = topology.neighbours(cells), batches[cells], drawn[cells]
     return [
-        (ring.RingWinners(WORK.net, topology, "mse", "best"), lambda weights: (weights, batches, drawn)),
+        (
+            ring.RingWinners(ring.RingLosses(WORK.net, topology, "mse"), "best"),
+            lambda weights: (weights, batches, drawn),
+        ),
         (ring.Winners(WORK.net, "mse", "mean"), lambda weights: (weights, *near)),
     ]
 

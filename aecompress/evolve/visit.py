@@ -114,13 +114,14 @@ def prune_by_probability(
     hit = triggered(pruning, plan.training.seed, block.generation, cells)
     if not any(hit):
         return hit
-    places = on_device([place for place, pruned in enumerate(hit) if pruned], block.weights.device)
-    part = block.pick(places)
+    places = None if all(hit) else on_device([at for at, pruned in enumerate(hit) if pruned], block.weights.device)
+    part = block if places is None else block.pick(places)
     evidence = evidence_of(plan.net, pruning, plan.training, part, (rows.train, rows.guide), prune_index)
     prune_published(plan.net, pruning, part, evidence)
     if part.stats is not None:
         part.stats.reset()
-    block.put(places, part)
+    if places is not None:
+        block.put(places, part)
     return hit
 
 

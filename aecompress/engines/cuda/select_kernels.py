@@ -135,6 +135,12 @@ def table_of(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     return on_device(entries, device, torch.int32).contiguous()
 
 
+@functools.lru_cache(maxsize=64)
+def _counts_of(counts: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    """Return how many of each part are wanted, int32 ``[P, parts]``: the same in every prune of the published forms."""
+    return on_device(counts, device, torch.int32)
+
+
 def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[int]]) -> Tensor:
     """Return exactly the ``counts[i][j]`` lowest scores of part j of row i, as bool ``[P, n]``.
 
@@ -149,7 +155,7 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
     table, device = table_of(sizes, scores.device), scores.device
     given = Scores(
         scores=scores,
-        counts=on_device(counts, device, torch.int32),
+        counts=_counts_of(tuple(map(tuple, counts)), device),
         table=table,
         seen=torch.zeros((4, rows, parts, DIGITS), dtype=torch.int32, device=device),
         ties=torch.empty((rows, len(table)), dtype=torch.int32, device=device),

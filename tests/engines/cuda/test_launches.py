@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +16,13 @@ from torch.utils._pytree import tree_leaves
 
 from aecompress import rng
 from aecompress.engines import eager
-from aecompress.engines.cuda import graphs, passes, steps
+from aecompress.engines.base import Blocks
+from aecompress.engines.cuda import graphs, passes, replays, steps
+from aecompress.engines.cuda_passes import CudaPasses
+from aecompress.evolve import select
+from aecompress.evolve.generation import generation
 from tests.engines.cuda.cases import Case, needs_interpreter, work_of
+from tests.evolve.plans import make_plan, make_population, make_rows
 
 PAPER = Case(sizes=(1000, 30, 10, 30, 1000), cells=10, batch=5, rows=15, loss="l1", optimizer="fresh-adam")
 VIEWS = {"view", "slice", "select", "transpose", "expand", "unsqueeze", "split", "split_with_sizes", "unbind", "t"}
@@ -166,3 +172,29 @@ def test_launches_of_a_published_prune(monkeypatch: pytest.MonkeyPatch) -> None:
         "ties_kernel": 1,
         "mark_kernel": 1,
     }
+
+
+@needs_interpreter
+@pytest.mark.parametrize(
+    ("changes", "launches", "replayed"),
+    [({"p": 1.0}, 65, 2), ({"p": 0.6}, 77, 2), ({"p": 0.6, "asynchronous": True}, 205, 5)],
+)
+def test_launches_of_a_generation(
+    changes: dict[str, Any], launches: int, replayed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the published ring of four starts besides recordings, where all cells are pruned and where some are."""
+    plan = make_plan(**changes)
+    plan = dataclasses.replace(plan, engine=CudaPasses(), blocks=Blocks(4, "operations", None))
+    rows, population = make_rows(), make_population(plan, 4)
+    make = functools.partial(generation, plan, population, rows, lambda: None)
+    replays._held.clear()
+    monkeypatch.setattr(rng, "FUSED", {"cpu": "aecompress.engines.cuda.draw_kernels:drawn"})
+    monkeypatch.setattr(select, "_in_kernels", lambda scores: True)
+    for _ in range(3):
+        counted(make, monkeypatch)
+    calls = Counter[str]()
+    for known in replays._held.values():
+        known.replay = lambda: calls.update(["replay"])
+    seen = counted(make, monkeypatch)
+    replays._held.clear()
+    assert (seen.launches, calls.total()) == (launches, replayed), seen.found

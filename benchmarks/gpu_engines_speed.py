@@ -21,6 +21,7 @@ from gpu_engines_correct import BOTH, GRAPHS, PASSES, Fields, differences, faile
 
 from aecompress import events
 from aecompress.engines.base import Work, check_trained
+from aecompress.engines.cuda import graphs
 from aecompress.engines.cuda import steps as steps_
 from aecompress.engines.registry import ENGINES
 from aecompress.evolve.base import Plan, Rows
@@ -42,19 +43,19 @@ CASES: dict[str, dict[str, tuple[Case, str, int]]] = {
     },
     "wide": {
         "middle": (Case("784-256-64-256-784", 10, 64, "adam"), "float32", 60),
-        "large": (Case("784-1024-256-1024-784", 10, 256, "adam"), "float32", 20),
-        "large bf16": (Case("784-1024-256-1024-784", 10, 256, "adam"), "bf16", 20),
+        "large": (Case("784-1024-256-1024-784", 10, 256, "adam"), "float32", 60),
+        "large bf16": (Case("784-1024-256-1024-784", 10, 256, "adam"), "bf16", 60),
     },
     "many": {
-        "large 100": (Case("784-1024-256-1024-784", 100, 256, "adam"), "float32", 6),
-        "large 100 bf16": (Case("784-1024-256-1024-784", 100, 256, "adam"), "bf16", 6),
+        "large 100": (Case("784-1024-256-1024-784", 100, 256, "adam"), "float32", 20),
+        "large 100 bf16": (Case("784-1024-256-1024-784", 100, 256, "adam"), "bf16", 20),
     },
 }
 """Case, precision of the products, steps of a pass."""
 
 
 CONTENDERS = {
-    "narrow": ("eager", GRAPHS, f"{GRAPHS}: products", PASSES),
+    "narrow": ("eager", GRAPHS, PASSES),
     "wide": ("eager", GRAPHS, f"{GRAPHS}: fused update"),
     "many": ("eager", GRAPHS),
 }
@@ -215,43 +216,116 @@ def host_profile(bench: Bench, name: str, make: Callable[[], Any], count: int = 
         bench.emit("host", name=name, order=order, ms_own_whole_calls={row[0]: row[1:] for row in top})
 
 
-PLAIN, SHORT = "ieee", "tf32x3"
-FORMS = {
-    "paper 10": [("split", 4, 64, PLAIN), ("split", 8, 64, PLAIN), ("split", 4, 32, PLAIN), ("split", 8, 128, PLAIN)],
-    "paper 10, Adam": [("split", 4, 64, PLAIN), ("split", 8, 64, PLAIN)],
-    "paper 1000": [("whole", 4, 64, SHORT), ("whole", 8, 64, SHORT), ("whole", 4, 32, SHORT), ("whole", 8, 128, SHORT)],
-    "paper 100": [("whole", 4, 64, SHORT), ("whole", 8, 64, SHORT), ("whole", 8, 128, SHORT)],
-    "1000 narrow": [("split", 8, 32, PLAIN), ("split", 4, 32, PLAIN)],
-}
-"""Kernel, warps, inputs of a block or of a turn, products."""
+PLAIN, SHORT, ROWS, MIXED = "ieee", "tf32x3", "rows", "mixed"
+FORMS: dict[str, list[tuple[str, int, int, str, int | None]]] = {
+    "paper 10": [
+        ("split", 8, 64, MIXED, 128), ("split", 4, 64, MIXED, None), ("split", 8, 128, MIXED, None),
+        ("split", 8, 64, ROWS, 128), ("split", 16, 128, MIXED, None), ("split", 16, 64, MIXED, None),
+        ("split", 4, 64, PLAIN, None), ("step", 4, 64, PLAIN, None), ("step", 8, 64, MIXED, None),
+        ("step", 4, 64, ROWS, None), ("step", 4, 32, MIXED, None),
+    ],
+    "paper 100": [
+        ("split", 8, 64, MIXED, 128), ("split", 8, 128, MIXED, None), ("split", 8, 256, MIXED, None),
+        ("whole", 8, 128, SHORT, None), ("step", 4, 64, SHORT, None), ("step", 8, 64, MIXED, None),
+        ("step", 4, 64, ROWS, None), ("step", 4, 128, ROWS, None), ("step", 8, 128, ROWS, None),
+        ("step", 2, 64, ROWS, None),
+    ],
+    "paper 1000": [
+        ("split", 8, 64, MIXED, 128), ("split", 8, 128, MIXED, None), ("whole", 4, 64, SHORT, None),
+        ("whole", 8, 64, MIXED, 128), ("step", 4, 64, SHORT, None), ("step", 8, 64, MIXED, None),
+        ("step", 4, 64, ROWS, None), ("step", 4, 128, ROWS, None), ("step", 4, 128, ROWS, 168),
+        ("step", 8, 128, ROWS, None), ("step", 8, 256, ROWS, None), ("step", 2, 64, ROWS, None),
+        ("step", 8, 128, MIXED, None), ("step", 2, 32, ROWS, None),
+    ],
+    "paper 10, Adam": [
+        ("split", 8, 64, MIXED, 128), ("split", 4, 64, MIXED, None), ("split", 8, 128, MIXED, None),
+        ("split", 4, 64, PLAIN, None), ("step", 4, 64, PLAIN, None), ("step", 8, 64, MIXED, None),
+        ("step", 4, 64, ROWS, None),
+    ],
+    "1000 narrow": [
+        ("split", 4, 32, PLAIN, None), ("split", 2, 32, PLAIN, None), ("step", 4, 32, PLAIN, None),
+        ("step", 8, 32, PLAIN, None),
+    ],
+}  # fmt: skip
+"""Kernels, warps, inputs of a block or of a turn, products, registers at most."""
 
 
-def tune(bench: Bench, part: int = 0, of: int = 1, passes: int = 5) -> None:
-    """Time the kernels of whole passes in other forms; with no ``passes`` only compile them."""
-    from aecompress.engines.cuda import passes as engine
+def in_form(work: Work, kind: str, sizes: tuple[int, int], product: str, registers: int | None) -> Callable[[], bool]:
+    """Return what trains a block in place for a pass, by kernels of a kind in a form of some warps and inputs."""
+    from aecompress.engines.cuda import passes
 
-    for name in list(FORMS)[part::of] if bench.gpu else []:
+    batch = min(work.training.batch, work.rows.shape[0])
+    form = passes.form_of(work.net, batch, False)._replace(
+        warps=sizes[0], stretch=sizes[1], parts=-(-work.net.layers[0].inputs // sizes[1]), product=product,
+        batch_tile=passes.power_of_two(batch, 4 if product in passes.FEW else 16), registers=registers,
+    )  # fmt: skip
+    if kind == "split":
+        return lambda: passes.split(work, passes.launch_of(work, form))
+    if kind == "whole":
+        return lambda: passes.whole(work, passes.launch_of(work, form)) is None
+    from aecompress.engines.cuda.narrow_kernels import step_in_form
+
+    buffers = steps_.new_buffers(work)
+    steps_.fill(buffers, work)
+    body = functools.partial(step_in_form, buffers, work.training.loss(work.block.generation), form)
+    replay = graphs.captured(body, buffers.rewind)
+
+    def train() -> bool:
+        steps_.fill(buffers, work)
+        for _ in work.steps:
+            replay()
+        steps_.empty(buffers, work)
+        return True
+
+    return train
+
+
+def tune(bench: Bench, part: int = 0, of: int = 1, repeats: int = 5) -> None:
+    """Time kernels of narrow networks in other forms: microseconds of a step, and how far from the eager engine.
+
+    With no ``repeats`` only compile them.
+    """
+    from aecompress.engines.cuda import passes
+
+    for name in CASES["narrow"] if bench.gpu else []:
         case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
-        inputs, found = work.net.layers[0].inputs, dict[str, Any]()
-        for kind, warps, stretch, product in FORMS[name]:
-            form = engine.form_of(work.net, case.batch, False)
-            form = form._replace(warps=warps, stretch=stretch, parts=-(-inputs // stretch), product=product)
-            call, label = (
-                {"split": engine.split, "whole": engine.whole}[kind],
-                f"{kind}, {warps} warps, {stretch}, {product}",
-            )
+        found, wanted = dict[str, Any](), eagerly(work)
+        for kind, warps, stretch, product, registers in FORMS[name][part::of]:
+            label = f"{kind}, {warps} warps, {stretch}, {product}, {registers}"
+            one = dataclasses.replace(work, block=work.block.copy())
             try:
-                if call(work, engine.launch_of(work, form)) is False:
+                train = in_form(one, kind, (warps, stretch), product, registers)
+                if not train():
                     found[label] = "not resident"
                     continue
-                again = functools.partial(call, work, engine.launch_of(work, form))
-                if passes:
-                    found[label] = statistics.median(bench.seconds(again) / 20 * 1e6 for _ in range(passes))
-                check_trained(engine.taken_fault(bench.device).tolist(), bench.device)
+                check_trained(passes.taken_fault(bench.device).tolist(), bench.device)
+                apart = max(differences(one.block, wanted).values())
+                kernels = bench.kernels(train) if repeats else {}
+                times = [bench.seconds(train) / 20 * 1e6 for _ in range(repeats)] or [0.0]
+                busy = {kernel: seconds / 20 * 1e6 for kernel, (_, seconds) in kernels.items() if "_kernel" in kernel}
+                found[label] = {"us": statistics.median(times), "apart": apart, "busy": busy}
+                check_trained(passes.taken_fault(bench.device).tolist(), bench.device)
             except Exception as fault:
                 found[label] = f"{type(fault).__name__}: {fault}"[:200]
-        bench.emit("tuned" if passes else "warm", case=name, us_per_step=found)
+        bench.emit("tuned" if repeats else "warm", case=name, us_per_step=found)
+
+
+PROFILED = [("wide", "large bf16"), ("wide", "large"), ("many", "large 100 bf16"), ("narrow", "paper 10")]
+
+
+def profile(bench: Bench) -> None:
+    """Write which kernels a step of `cuda-graphs` consists of: microseconds a step, and how many a step."""
+    for group, name in PROFILED:
+        case, precision, steps = CASES[group][name]
+        work = work_for(bench, case if bench.gpu else Case("30-16-4-16-30", 3, 5, case.rule), precision, steps)
+        train = functools.partial(ENGINES[GRAPHS].train, work)
+        train()
+        found = bench.kernels(train)
+        longest = sorted(found.items(), key=lambda item: -item[1][1])[:24]
+        figures = {kernel[:90]: (spent / steps * 1e6, count / steps) for kernel, (count, spent) in longest}
+        busy = sum(seconds for _, seconds in found.values()) / steps * 1e6
+        bench.emit("kernels", case=name, busy_us=busy, us_and_count_per_step=figures)
 
 
 def loop_ms(bench: Bench, full: Case) -> dict[str, float]:

@@ -22,6 +22,11 @@ STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
 PLAIN, SHORT = "ieee", "tf32x3"
 """Products of float32 numbers one by one, and as three of shorter numbers."""
+ROWS, MIXED, FEW_ROWS = "rows", "mixed", 8
+"""Products of few rows, by multiplying and adding, and up to how many rows they are."""
+FEW = ROWS, MIXED
+FEW_REGISTERS = 128
+"""Of a thread, with products of few rows: two blocks of eight warps fit into a multiprocessor."""
 PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
 SAFE_ROWS = 16
@@ -31,8 +36,12 @@ SAFE_WIDTH = 32
 """Columns of a tile, likewise."""
 MANY_BLOCKS = 528
 """Four a multiprocessor."""
+STEP_STRETCH, STEP_WARPS = 128, 4
+"""Inputs and warps of each of many blocks of a step of few rows."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
+ALIGNED = 4
+"""Cells of a turn are a multiple of it, so that what they share begins at an aligned address in every turn."""
 PATIENCE = 200_000
 """Looks at a counter, some 200 ms, before a block gives up waiting for the others."""
 
@@ -41,7 +50,7 @@ def unfit(net: Autoencoder, batch: int) -> str:
     """Return why whole passes cannot train this network, as a clause for the user; "" where they can."""
     why = not_narrow(net, batch)
     form = form_of(net, batch, False)
-    if not why and form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
+    if not why and form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product == SHORT):
         inputs, hidden = net.layers[0].inputs, max(layer.outputs for layer in net.layers[:-1])
         return (
             f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
@@ -85,15 +94,18 @@ class Form(NamedTuple):
     warps: int
     product: str
     """How exact the split kernel's products are: plain float32 where tiles are small, and faster so."""
+    registers: int | None
+    """At most, of a thread, so that more blocks are resident; None where the compiler chooses."""
 
 
 def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     """Return the sizes; with ``one_block`` a block takes all inputs, for Triton's interpreter."""
     inputs, width = net.layers[0].inputs, power_of_two(max(layer.outputs for layer in net.layers[:-1]))
     stretch = power_of_two(inputs) if one_block else min(power_of_two(inputs), STRETCH)
-    tile = power_of_two(batch)
-    warps = 8 if tile * width >= 1024 else 4
-    product = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
+    few = batch <= FEW_ROWS
+    tile = power_of_two(batch, 4 if few else 16)
+    warps = 8 if few or tile * width > 1024 else 4
+    plain = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
     return Form(
         width=width,
         batch=batch,
@@ -101,7 +113,8 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
         stretch=stretch,
         parts=-(-inputs // stretch),
         warps=warps,
-        product=product,
+        product=MIXED if few else plain,
+        registers=FEW_REGISTERS if few and width <= SAFE_WIDTH else None,
     )
 
 
@@ -111,8 +124,20 @@ def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
     Few blocks wait for each product, many for their turn: then what counts is how much a product occupies.
     """
     form = form_of(net, batch, False)
-    short = cells * form.parts > MANY_BLOCKS and form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
+    if cells * form.parts <= MANY_BLOCKS:
+        return form
+    if form.product in FEW:
+        form = form._replace(product=ROWS, registers=None)
+        return stretched(net, form, STEP_STRETCH, STEP_WARPS)
+    short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
+
+
+def stretched(net: Autoencoder, form: Form, stretch: int, warps: int) -> Form:
+    """Return a form with blocks of more inputs, where the network has so many."""
+    inputs = net.layers[0].inputs
+    stretch = min(power_of_two(inputs), stretch)
+    return form._replace(stretch=stretch, parts=-(-inputs // stretch), warps=warps)
 
 
 def in_narrow_steps(work: Work) -> bool:
@@ -123,7 +148,7 @@ def in_narrow_steps(work: Work) -> bool:
         return False
     if not_narrow(net, batch):
         return False
-    return form_of(net, batch, False).product == PLAIN
+    return form_of(net, batch, False).product != SHORT
 
 
 @functools.lru_cache(maxsize=64)
@@ -179,6 +204,7 @@ class Launch(NamedTuple):
     """Of the block's first cell among ``cells``."""
     net: Net
     warps: int
+    registers: int | None
 
 
 def launch_of(work: Work, form: Form) -> Launch:
@@ -191,7 +217,7 @@ def launch_of(work: Work, form: Form) -> Launch:
     cells, place = home_of(block)
     net = net_of(work.net, form, training, training.loss(block.generation), block.stats)
     data = Batches(rows=rows, order=order, row_count=count, tables=tables, between=())
-    return Launch(cells=cells, data=data, place=place, net=net, warps=form.warps)
+    return Launch(cells=cells, data=data, place=place, net=net, warps=form.warps, registers=form.registers)
 
 
 def train(work: Work) -> None:
@@ -202,8 +228,9 @@ def train(work: Work) -> None:
     work.poll()
     if not work.steps:
         return
+    batch = min(work.training.batch, work.rows.shape[0])
     on_cpu = work.block.weights.device.type == "cpu"
-    form = form_of(work.net, min(work.training.batch, work.rows.shape[0]), one_block=on_cpu)
+    form = form_of(work.net, batch, on_cpu)
     launch = launch_of(work, form)
     if not split(work, launch):
         whole(work, launch)
@@ -213,16 +240,16 @@ def whole(work: Work, launch: Launch) -> None:
     """Launch one block a cell."""
     from aecompress.engines.cuda.pass_kernels import whole_kernel
 
-    net, steps = launch.net._replace(precision=SHORT), work.steps
+    net, steps = launch.net, work.steps
+    if net.precision not in FEW:
+        net = net._replace(precision=SHORT)
     whole_kernel[(len(work.block),)](
         launch.cells, launch.data, launch.place, steps.start, len(steps), NET=net, num_warps=launch.warps
     )
 
 
 def split(work: Work, launch: Launch) -> bool:
-    """Launch S blocks a cell, if they are all resident at once; return whether they are."""
-    from aecompress.engines.cuda.pass_kernels import split_kernel
-
+    """Launch S blocks a cell, in turns of as many cells as are resident at once; return whether that pays."""
     net, cells, device = launch.net, len(work.block), work.block.weights.device
     if net.parts > MOST_PARTS:
         return False
@@ -230,12 +257,29 @@ def split(work: Work, launch: Launch) -> bool:
     counters = torch.zeros(cells, dtype=torch.int32, device=device)
     between = products[0], products[1], counters, fault_flag(device), PATIENCE
     launch = launch._replace(data=launch.data._replace(between=between))
-    blocks = cells * net.parts
-    if net.parts > 1 and blocks > at_once(work, launch):
-        return False
-    arguments = launch.cells, launch.data, launch.place, work.steps.start, len(work.steps)
-    split_kernel[(blocks,)](*arguments, NET=net, num_warps=launch.warps)
+    held = cells if net.parts == 1 else min(at_once(work, launch) // net.parts, cells)
+    if held < cells:
+        held -= held % ALIGNED
+        if net.precision not in FEW or held == 0:
+            return False
+    for first in range(0, cells, held):
+        launch_split(work, launch, range(first, min(first + held, cells)))
     return True
+
+
+def launch_split(work: Work, launch: Launch, cells: range) -> None:
+    """Launch the split kernel for some cells of the block."""
+    from aecompress.engines.cuda.pass_kernels import split_kernel
+
+    data, here = launch.data, slice(cells.start, cells.stop)
+    up, down, counters, *rest = data.between
+    if here.start:
+        between = up[here], down[here], counters[here], *rest
+        data = data._replace(order=data.order[here], between=between)
+    split_kernel[(len(cells) * launch.net.parts,)](
+        launch.cells, data, launch.place + here.start, work.steps.start, len(work.steps), NET=launch.net,
+        num_warps=launch.warps, maxnreg=launch.registers,
+    )  # fmt: skip
 
 
 _at_once: dict[tuple[Any, ...], int] = {}
@@ -247,10 +291,13 @@ def at_once(work: Work, launch: Launch) -> int:
 
     device, numbers = work.block.weights.device, (launch.cells.n, launch.data.row_count)
     tensors = [each for each in (*launch.cells, *launch.data) if isinstance(each, Tensor)]
-    key = (device, *[(each.dtype, each.data_ptr() % 16) for each in tensors], *numbers, launch.net, launch.warps)
+    aligned = [(each.dtype, each.data_ptr() % 16) for each in tensors]
+    key = (device, *aligned, *numbers, launch.net, launch.warps, launch.registers)
     if key not in _at_once:
         arguments = launch.cells, launch.data, launch.place, work.steps.start, len(work.steps)
-        compiled = split_kernel.warmup(*arguments, grid=(launch.net.parts,), NET=launch.net, num_warps=launch.warps)
+        compiled = split_kernel.warmup(
+            *arguments, grid=(launch.net.parts,), NET=launch.net, num_warps=launch.warps, maxnreg=launch.registers
+        )
         assert compiled.run is not None  # which loads it, and so learns how many registers it takes
         _at_once[key] = resident(compiled.n_regs, compiled.metadata.shared, launch.warps, device)
     return _at_once[key]

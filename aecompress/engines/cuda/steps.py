@@ -47,6 +47,8 @@ class Buffers:
     """int64 ``[1]``: the next step of the pass."""
     now: Tensor
     """int64 ``[1]``: the step that is made; where a step is one launch, unused."""
+    arrived: Tensor
+    """int32 ``[P]``: blocks of each cell that have come to the end of a launch; 0 between launches."""
     columns: Tensor
     """int64 ``[B]``: 0 .. B - 1."""
 
@@ -76,6 +78,7 @@ def new_buffers(work: Work) -> Buffers:
         keys=torch.zeros(of, dtype=torch.int64, device=device),
         counter=torch.zeros(1, dtype=torch.int64, device=device),
         now=torch.zeros(1, dtype=torch.int64, device=device),
+        arrived=torch.zeros(len(block), dtype=torch.int32, device=device),
         columns=torch.arange(min(training.batch, rows.shape[0]), device=device),
     )
 

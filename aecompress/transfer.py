@@ -23,16 +23,12 @@ def on_device(values: Sequence[Any], device: torch.device, dtype: torch.dtype | 
 
 
 def on_host(*tensors: Tensor) -> list[Any]:
-    """Return what ``tolist`` returns of each tensor; of tensors on a GPU in one copy, for which the host waits.
-
-    Args:
-        tensors: floating-point, boolean, or whole numbers up to 2 ** 53.
-    """
+    """Return what ``tolist`` returns of each tensor; of tensors on a GPU in one copy, for which the host waits."""
     return leaving(*tensors)()
 
 
 def leaving(*tensors: Tensor) -> Callable[[], list[Any]]:
-    """Begin to read tensors, as :func:`on_host` takes them; a GPU does not wait before what it is given next.
+    """Begin to read tensors; a GPU does not wait before what it is given next.
 
     Returns:
         Gives the numbers of tensors that have stayed as they are; waits for what the device was given until now, and
@@ -41,16 +37,16 @@ def leaving(*tensors: Tensor) -> Callable[[], list[Any]]:
     device = tensors[0].device
     if device.type != "cuda":
         return lambda: [tensor.tolist() for tensor in tensors]
-    sizes = [tensor.numel() for tensor in tensors]
-    packed = torch.cat([tensor.flatten().to(torch.float64) for tensor in tensors])
+    packed = torch.cat([tensor.contiguous().flatten().view(torch.uint8) for tensor in tensors])
     host = packed.to("cpu", non_blocking=True)
     there = torch.cuda.Event()  # type: ignore[no-untyped-call]
     there.record(torch.cuda.current_stream(device))
 
     def arrived() -> list[Any]:
         there.synchronize()
-        parts = host.split(sizes)  # type: ignore[no-untyped-call]
-        return [one.to(tensor.dtype).view(tensor.shape).tolist() for one, tensor in zip(parts, tensors, strict=True)]
+        parts = host.split([tensor.nbytes for tensor in tensors])  # type: ignore[no-untyped-call]
+        pairs = zip(parts, tensors, strict=True)
+        return [part.clone().view(tensor.dtype).view(tensor.shape).tolist() for part, tensor in pairs]  # clone: aligned
 
     return arrived
 

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from aecompress.engines.cuda.replays import replayed
+from aecompress.polling import Poll, no_poll
 from aecompress.transfer import on_device
 
 STRETCH = 2048
@@ -151,11 +153,17 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
         sizes: of the parts, which follow each other; n together.
         counts: none above its part's size.
     """
+    wanted = _counts_of(tuple(map(tuple, counts)), scores.device)
+    marked = functools.partial(_lowest, sizes)
+    return replayed(("lowest", sizes), marked, no_poll, (scores, wanted))[0]
+
+
+def _lowest(sizes: tuple[int, ...], poll: Poll, scores: Tensor, counts: Tensor) -> tuple[Tensor]:
     scores, (rows, n), parts = scores.contiguous(), scores.shape, len(sizes)
     table, device = table_of(sizes, scores.device), scores.device
     given = Scores(
         scores=scores,
-        counts=_counts_of(tuple(map(tuple, counts)), device),
+        counts=counts,
         table=table,
         seen=torch.zeros((4, rows, parts, DIGITS), dtype=torch.int32, device=device),
         ties=torch.empty((rows, len(table)), dtype=torch.int32, device=device),
@@ -166,4 +174,4 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
         digits_kernel[grid](given, n, parts, number, SHAPE=shape, num_warps=4)
     ties_kernel[grid](given, n, parts, SHAPE=shape, num_warps=4)
     mark_kernel[grid](given, n, parts, SHAPE=shape, num_warps=4)
-    return given.result.view(torch.bool)
+    return (given.result.view(torch.bool),)

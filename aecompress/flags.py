@@ -89,7 +89,13 @@ FLAGS = (
     Flag("--opset", "export.opset", "ONNX opset.", metavar=NUMBER, panel="Output"),
     Flag("--variants", "export.variants", f"Also {', '.join(VARIANTS)}.", metavar=WORDS, panel="Output"),
     Flag("--values", "export.values", "Of packed files: smallest, float32, float16, int8, int4.", panel="Output"),
-    Flag("--embed-scaling", "export.embed_scaling", "ONNX files take raw rows.", metavar=SWITCH, panel="Output"),
+    Flag(
+        "--embed-scaling",
+        "export.embed_scaling",
+        "ONNX files take raw rows, or scaled ones.",
+        metavar=SWITCH,
+        panel="Output",
+    ),
 )
 
 

@@ -59,13 +59,20 @@ class FormatRow:
     """A file holds several arrays, one of which a key chooses."""
     columns: bool = False
     """Columns can be chosen."""
+    names: str = ""
+    """Of one whose columns have names: its function, called as ``parse`` is -> names of the columns that are taken."""
 
 
+CSV = FormatRow(
+    parse="aecompress.data.sources.csv_files:parse_csv",
+    columns=True,
+    names="aecompress.data.sources.csv_files:csv_names",
+)
 FORMATS: dict[str, FormatRow] = {
     ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),
     ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
-    ".csv": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
-    ".csv.gz": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
+    ".csv": CSV,
+    ".csv.gz": CSV,
 }
 """Formats by the ending of a file's name."""
 

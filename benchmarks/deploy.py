@@ -58,6 +58,7 @@ def mnist(data: Path, passes: int, **more: Any) -> dict[str, Any]:
         "train.batch": 256,
         "train.epochs": passes,
         "train.learning_rate": RATE,
+        "export.embed_scaling": False,
         **{key.replace("__", "."): value for key, value in more.items()},
     }
 

@@ -31,7 +31,7 @@ Values = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of packed files: smallest, float32, float16, int8, int4.")
 ]
 EmbedScaling = Annotated[
-    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
+    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows, or scaled ones.")
 ]
 Opset = Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")]
 Pick = Annotated[

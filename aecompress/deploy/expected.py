@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -28,25 +28,48 @@ ENDS = {**PARTS, "scorer": ("input", "score")}
 """Names of each part's input and output."""
 
 
+SIGNATURES = {ends: part for part, ends in ENDS.items()}
+
+
 class Expected(NamedTuple):
     """What one part of the model gives on some rows, and how far float32 arithmetic alone moves it."""
 
     name: str
     fed: Floats
     right: NDArray[np.float64]
-    noise: float
+    """In scaled units, also where the file gives raw rows."""
+    noise: float | NDArray[np.float64]
+    """Of all values, or of each of a row ``[*shape]``."""
+    scaling: Affine | None = None
+    """Of the output, where the file gives raw rows."""
+
+    def scaled(self, output: NDArray[Any] | str) -> NDArray[Any] | str:
+        """Return an output in the units of :attr:`right`, so that a column of large values does not hide the others.
+
+        How a file failed, in words, and an output of another shape stay as they are.
+        """
+        if isinstance(output, str) or self.scaling is None or output.shape[1:] != self.right.shape[1:]:
+            return output
+        return self.scaling.scale(output.astype(np.float64))
 
 
 Expectations = Mapping[str, Sequence[Expected]]
 """By part."""
 
 
-def expectations(model: Model, rows: Floats, poll: Poll = no_poll) -> dict[str, list[Expected]]:
-    """Return what the reference gives for scaled ``rows`` ``[N, *shape]`` and for random probes."""
+def expectations(
+    model: Model, rows: Floats, poll: Poll = no_poll, scaling: Affine | None = None
+) -> dict[str, list[Expected]]:
+    """Return what the reference gives for scaled ``rows`` ``[N, *shape]`` and for random probes.
+
+    Args:
+        scaling: of files that take raw rows: the rows are then as these see them (:func:`seen`).
+    """
     found: dict[str, list[Expected]] = {part: [] for part in PARTS}
     for name, given in (("rows", rows), ("probes", probes(rows, model.shape))):
         if not len(given):
             continue
+        given = seen(given, scaling)
         exact = reference.reconstruct(model, given, np.float64, poll)
         single = reference.reconstruct(model, given, np.float32, poll)
         latent, whole = (ROUNDING * float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True))
@@ -65,7 +88,7 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
                 one.fed,
                 right,
                 # Rounding hardly changes how far arithmetic moves a network; the larger of two samples is nearer to it.
-                max(one.noise, ROUNDING * float(np.abs(right - run(chain, one.fed, np.float32)).max())),
+                np.maximum(one.noise, ROUNDING * float(np.abs(right - run(chain, one.fed, np.float32)).max())),
             )
             for one in expected[part]
             for right in [run(chain, one.fed)]
@@ -76,20 +99,30 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
 
 def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected]]:
     """Return the same for files that take raw rows and give raw reconstructions."""
-    offset, divisor = scaling.offset.astype(np.float64), scaling.divisor.astype(np.float64)
     found: dict[str, list[Expected]] = {}
     for part, cases in expected.items():
         found[part] = []
         for one in cases:
-            fed, right, noise = one.fed, one.right, one.noise
+            fed, noise, inside = one.fed, one.noise, None
             if ENDS[part][0] == "input":
                 # What scaling in float32 loses reaches the output no more than the rows' own rounding does there.
-                fed = (one.fed * divisor + offset).astype(np.float32)
-                noise += ROUNDING * float(np.abs((fed - offset) / divisor - one.fed).max())
+                fed = scaling.raw(one.fed)
+                noise = noise + ROUNDING * float(np.abs(scaling.scale(fed) - one.fed).max())
             if ENDS[part][1] == "reconstruction":
-                right, noise = right * divisor + offset, noise * float(np.abs(divisor).max())
-            found[part].append(Expected(one.name, fed, right, noise))
+                noise, inside = noise + ROUNDING * raw_rounding(one.right, scaling), scaling
+            found[part].append(Expected(one.name, fed, one.right, noise, inside))
     return found
+
+
+def raw_rounding(scaled: NDArray[np.floating[Any]], scaling: Affine) -> NDArray[np.float64]:
+    """Return by how much rounding raw values to float32 moves the scaled ones of rows ``[N, *shape]``: ``[*shape]``."""
+    ends = (np.abs(scaling.raw(extreme)) for extreme in (scaled.min(axis=0), scaled.max(axis=0)))
+    return np.spacing(np.maximum(*ends)).astype(np.float64) / 2 / np.abs(scaling.divisor)
+
+
+def seen(rows: Floats, scaling: Affine | None) -> Floats:
+    """Return scaled ``rows`` ``[N, *shape]`` as a file that takes raw rows in float32 sees them."""
+    return rows if scaling is None else scaling.scale(scaling.raw(rows)).astype(np.float32, copy=False)
 
 
 def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
@@ -108,9 +141,14 @@ def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:
     return affine(model) if inside else None
 
 
-def affine(model: Model) -> Affine:
-    """Return the scaling of a model as arrays: one number, or one for each value of a row ``[*shape]``."""
+def affine(model: Model) -> Affine | None:
+    """Return the scaling of a model as arrays: one number, or one for each value of a row ``[*shape]``.
+
+    None where scaled rows are the raw ones.
+    """
     offset, divisor = (np.asarray(model.scaling[key], np.float32) for key in ("offset", "divisor"))
+    if not offset.any() and np.all(divisor == 1):
+        return None
     return Affine(*(values.reshape(model.shape) if values.ndim else values for values in (offset, divisor)))
 
 

@@ -16,9 +16,19 @@ from onnx.reference import ReferenceEvaluator
 
 from aecompress.deploy import graph, reference
 from aecompress.deploy.checkpoint import Floats, Model, kept_rows, load_model
-from aecompress.deploy.expected import ENDS, Expectations, Expected, affine, embedded, expectations, scored, unscaled
+from aecompress.deploy.expected import (
+    SIGNATURES,
+    Expectations,
+    Expected,
+    affine,
+    embedded,
+    expectations,
+    scored,
+    unscaled,
+)
 from aecompress.deploy.graph import PARTS
 from aecompress.deploy.reading import read_onnx
+from aecompress.deploy.reconstruction import loss_of, raw_noise, reconstruction_of
 from aecompress.deploy.session import LARGEST_BATCH, SMALL_BATCH_ROWS, _one_line, attempt, run_batches, session
 from aecompress.digests import check_listed
 from aecompress.errors import DataError
@@ -45,9 +55,6 @@ LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
 }
-
-
-SIGNATURES = {ends: part for part, ends in ENDS.items()}
 
 
 @dataclass(frozen=True)
@@ -147,10 +154,11 @@ def verify_file(
 ) -> list[Check]:
     """Compare one ONNX file with what ``model`` is ``expected`` to give.
 
-    Values are compared with the NumPy reference, at batch 1, 7 and all rows; the allowed difference is ``tolerance``
-    times the largest reference value, at least ``tolerance``, plus a multiple of what float32 rounding moves in NumPy
-    on the same rows. Where the file stores a tensor under the model's own name and shape, the two must be the same
-    bits. Without graph optimisations, with basic ones, and in onnx's own evaluator, the file must give the same.
+    Values are compared with the NumPy reference, at batch 1, 7 and all rows, in scaled units; the allowed difference is
+    ``tolerance`` times the largest reference value, at least ``tolerance``, plus a multiple of what float32 rounding
+    moves in NumPy on the same rows, and of what it moves in each column of raw rows. Where the file stores a tensor
+    under the model's own name and shape, the two must be the same bits. Without graph optimisations, with basic ones,
+    and in onnx's own evaluator, the file must give the same.
 
     Args:
         poll: called before each comparison; may raise to stop.
@@ -170,10 +178,10 @@ def verify_file(
             poll()
             got = attempt(runner, given.fed[:SMALL_BATCH_ROWS], batch)
             name = f"{label} values, {given.name}, batch {batch}"
-            checks.append(compare(name, got, given.right[:SMALL_BATCH_ROWS], tolerance, given.noise))
+            checks.append(compare(name, given.scaled(got), given.right[:SMALL_BATCH_ROWS], tolerance, given.noise))
         got = attempt(runner, given.fed, LARGEST_BATCH, poll)
         name = f"{label} values, all {len(given.fed)} {given.name}, batch {min(len(given.fed), LARGEST_BATCH)}"
-        checks.append(compare(name, got, given.right, tolerance, given.noise))
+        checks.append(compare(name, given.scaled(got), given.right, tolerance, given.noise))
     return checks + everywhere(path, proto, runner, cases[-1], tolerance, poll)
 
 
@@ -194,7 +202,7 @@ def rounded_file(
         return checks
     # A kernel that rounds a half the other way moves an activation by one step of 256.
     step = float(np.ptp(case.right)) / 256
-    return checks + everywhere(path, proto, runner, case._replace(noise=step), tolerance, poll)
+    return checks + everywhere(path, proto, runner, case._replace(noise=case.noise + step), tolerance, poll)
 
 
 def shapes(label: str, runner: onnxruntime.InferenceSession, case: Expected) -> Check:
@@ -226,16 +234,15 @@ def everywhere(
     usual = attempt(runner, rows, FEW_ROWS)
     if isinstance(usual, str):
         return [Check(f"{path.name} runs", False, usual, float("inf"))]
-    checks = []
+    checks, right = [], case.scaled(usual)
+    assert not isinstance(right, str)
     for name, level in LEVELS.items():
         poll()
         try:
             got = attempt(session(path, 1, level), rows, FEW_ROWS)
         except DataError as fault:
             got = str(fault)
-        checks.append(
-            compare(f"{path.name} with optimisation {name}", got, usual.astype(np.float64), tolerance, case.noise)
-        )
+        checks.append(compare(f"{path.name} with optimisation {name}", case.scaled(got), right, tolerance, case.noise))
     poll()
     try:
         with np.errstate(all="ignore"):
@@ -243,28 +250,7 @@ def everywhere(
     except Exception as fault:  # whatever an operator's Python code raises
         evaluated = _one_line(fault)
     name = f"{path.name} in onnx's evaluator"
-    return [*checks, compare(name, evaluated, usual.astype(np.float64), tolerance, case.noise)]
-
-
-def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Poll = no_poll) -> float:
-    """Return the mean loss of reconstructing scaled ``rows`` ``[N, *shape]`` with a file as a part of the model.
-
-    The parts that the file is not are computed by the reference.
-    """
-    runner, scaling = session(path, 1), embedded(onnx.load(path, load_external_data=False), model)
-    part = SIGNATURES[tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))]
-    given: dict[str, list[Expected]] = {part: [Expected("rows", rows, rows.astype(np.float64), 0.0)]}
-    if part == "decoder":
-        latent = reference.run(model.encoder, model.tensors, rows, np.float64, poll).astype(np.float32)
-        given = {part: [Expected("rows", latent, rows.astype(np.float64), 0.0)]}
-    if scaling is not None:
-        given = unscaled(given, scaling)
-    out = run_batches(path, runner, given[part][0].fed, LARGEST_BATCH, poll).astype(np.float64)
-    if part == "encoder":
-        out = reference.run(model.decoder, model.tensors, out, np.float64, poll)
-    elif scaling is not None:
-        out = (out - scaling.offset) / scaling.divisor
-    return float(reference.LOSSES[metric](out, rows.astype(np.float64)).mean())
+    return [*checks, compare(name, case.scaled(evaluated), right, tolerance, case.noise)]
 
 
 def _stored_tensors(label: str, proto: onnx.ModelProto, model: Model) -> Check:
@@ -288,18 +274,27 @@ def compare(
     got: NDArray[np.floating] | str,
     expected: NDArray[np.floating],
     tolerance: float,
-    noise: float = 0.0,
+    noise: float | NDArray[np.float64] = 0.0,
 ) -> Check:
-    """Check that two arrays agree to ``tolerance`` x max(1, largest expected value), plus ``noise``."""
+    """Check that arrays ``[N, ...]`` agree to ``tolerance`` x max(1, largest expected value), plus ``noise``.
+
+    Args:
+        noise: of all values, or of each of a row.
+    """
     if isinstance(got, str):
         return Check(name, False, got, float("inf"))
     if got.shape != expected.shape:
         return Check(name, False, f"shape {got.shape}, expected {expected.shape}", float("inf"))
     if not np.isfinite(got).all():
         return Check(name, False, "not finite", float("inf"))
-    difference = float(np.abs(got.astype(np.float64) - expected).max())
-    allowed = tolerance * max(1.0, float(np.abs(expected).max())) + noise
-    return Check(name, difference <= allowed, f"largest difference {difference:.2e}, allowed {allowed:.2e}", difference)
+    largest = np.atleast_1d(np.abs(got.astype(np.float64) - expected).max(axis=0))
+    allowed = np.broadcast_to(tolerance * max(1.0, float(np.abs(expected).max())) + noise, largest.shape)
+    worst = int(np.argmax(largest - allowed))
+    difference, most = float(largest.flat[worst]), float(allowed.flat[worst])
+    where = f", column {worst}" if np.ndim(noise) else ""
+    return Check(
+        name, difference <= most, f"largest difference {difference:.2e}, allowed {most:.2e}{where}", difference
+    )
 
 
 def verify_set(
@@ -322,30 +317,46 @@ def verify_set(
         expected: where it is known already, of ``model`` on scaled ``rows``.
     """
     checks = []
-    expected = expected or expectations(model, rows, poll)
     paths = {part: folder / f"{part}.onnx" for part in PARTS}
     try:
         scaling = embedded(onnx.load(paths["autoencoder"], load_external_data=False), model)
     except Exception:  # the checker below says what is wrong with it
         scaling = None
+    expected = expected or expectations(model, rows, poll, scaling)
     given = expected if scaling is None else unscaled(expected, scaling)
     for part, path in paths.items():
         checks += verify_file(path, model, given, tolerance, poll, part)
     if all(check.passed for check in checks):
         for case in given["autoencoder"]:
             latent = _given(paths["encoder"], case.fed, poll)
-            both = _given(paths["decoder"], latent, poll)
-            whole = _given(paths["autoencoder"], case.fed, poll)
+            both = case.scaled(_given(paths["decoder"], latent, poll))
+            whole = case.scaled(_given(paths["autoencoder"], case.fed, poll))
+            assert not isinstance(whole, str)
             name = f"decoder after encoder equals autoencoder, {case.name}"
-            checks.append(compare(name, both, whole.astype(np.float64), tolerance, case.noise))
+            checks.append(compare(name, both, whole, tolerance, case.noise))
         for metric, loss in losses.items():
             poll()
-            got = loss_of(paths["autoencoder"], model, rows, metric, poll)
-            # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
-            difference = abs(got - loss) / max(abs(loss), 1e-3)
-            detail = f"onnxruntime {got:.8f}, torch {loss:.8f}, allowed relative difference {loss_tolerance:.0e}"
-            checks.append(Check(f"{metric} of onnxruntime and torch", difference <= loss_tolerance, detail, difference))
+            checks.append(same_loss(paths["autoencoder"], model, rows, metric, loss, loss_tolerance, poll=poll))
     return Verification(tuple(checks), tolerance)
+
+
+def same_loss(
+    path: Path, model: Model, rows: Floats, metric: str, loss: float, tolerance: float, *, poll: Poll = no_poll
+) -> Check:
+    """Check that the mean loss of an autoencoder file on scaled ``rows`` ``[N, *shape]`` is what torch computed.
+
+    Of a file that takes raw rows, what rounding these to float32 moves the loss by is allowed beside ``tolerance``.
+    """
+    scaling = embedded(onnx.load(path, load_external_data=False), model)
+    out = reconstruction_of(path, model, rows, scaling, poll)
+    measured = reference.LOSSES[metric](out, rows.astype(np.float64)).mean()
+    noise = 0.0 if scaling is None else raw_noise(model, rows, out, metric, scaling, poll)
+    # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
+    difference = max(float(abs(measured - loss)) - noise, 0.0) / max(abs(loss), 1e-3)
+    detail = f"onnxruntime {measured:.8f}, torch {loss:.8f}, allowed relative difference {tolerance:.0e}"
+    if noise:
+        detail += f" and {noise:.1e} by raw rows in float32"
+    return Check(f"{metric} of onnxruntime and torch", difference <= tolerance, detail, difference)
 
 
 def _given(path: Path, rows: Floats, poll: Poll) -> Floats:
@@ -379,17 +390,18 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
     if rows.shape[1:] != model.shape:
         theirs, ours = ("x".join(map(str, shape)) for shape in (rows.shape[1:], model.shape))
         raise DataError(f"rows have {theirs} inputs, the model in {folder} {ours}; give its rows")
-    expected: Expectations = expectations(model, rows)
-    name = str(model.about.get("metric", "mse"))
-    if name not in reference.LOSSES:
-        raise DataError(f"{folder / 'config.json'}: metric = {quoted(name)} is not known; make the model again")
-    expected = {**expected, **scored(expected, "l1" if name == "l1" else "mse")}
     try:
         about = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
     except Exception:  # the checker says what is wrong with it
         about = {}
-    if graph.SCALING_KEY in about:
-        expected = unscaled(expected, affine(model))
+    scaling = affine(model) if graph.SCALING_KEY in about else None
+    expected: Expectations = expectations(model, rows, scaling=scaling)
+    name = str(model.about.get("metric", "mse"))
+    if name not in reference.LOSSES:
+        raise DataError(f"{folder / 'config.json'}: metric = {quoted(name)} is not known; make the model again")
+    expected = {**expected, **scored(expected, "l1" if name == "l1" else "mse")}
+    if scaling is not None:
+        expected = unscaled(expected, scaling)
     if graph.ROUNDED_KEY not in about or not len(rows):
         return Verification(tuple(verify_file(file, model, expected, tolerance)), tolerance)
     checks = rounded_file(file, expected, tolerance)

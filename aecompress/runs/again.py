@@ -65,7 +65,8 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
     def size_of(member: front.Member) -> int:
         if member.path not in sizes:
             model = load_model(standing(member.path))
-            sizes[member.path] = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
+            size = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
+            sizes[member.path] = size + dataset.facts.described
         return sizes[member.path]
 
     while True:

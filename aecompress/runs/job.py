@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from aecompress.data.dataset import Dataset, load
+from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import file_and_key, read_array
 from aecompress.data.sources.registry import file_of
 from aecompress.data.sources.stdin import STDIN
@@ -33,7 +34,7 @@ from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
-from aecompress.steering import fingerprint_of, new_folder, read_status
+from aecompress.steering import fingerprint_of, names_of, new_folder, read_status
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,19 @@ def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Datase
     """
     _, status = started_with(run)
     spec = resolve(flags, file=run / "spec.toml").spec
-    return rows_again(spec, run, status), export_of(spec)
+    dataset = rows_again(spec, run, status)
+    check_raw(dataset, spec)
+    return dataset, export_of(spec)
+
+
+def check_raw(dataset: Dataset, spec: RunSpec) -> None:
+    """Refuse columns that lose too much in raw rows of float32, where the exported files take these.
+
+    Raises:
+        DataError: naming the columns and the cure.
+    """
+    if spec.export.embed_scaling:
+        check_float32(spec.data.source, dataset.scaling, dataset.splits, dataset.inputs)
 
 
 def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:
@@ -150,7 +163,7 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
         DataError: they are gone or have changed.
     """
     stdin = read_array(where / "data.npy") if spec.data.source == STDIN else None
-    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin)
+    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin, names_of(status))
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
     return dataset
@@ -165,6 +178,7 @@ def _job(
     resumed: bool = False,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
+    check_raw(dataset, resolved.spec)
     tensors, pretrained = None, None
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)

@@ -251,7 +251,9 @@ class ExportSpec(_Part):
     variant_loss: Annotated[float, Field(ge=0)] = Field(
         0.02, description="largest rise of the loss that rounding in a variant may cost, as a share"
     )
-    embed_scaling: bool = Field(False, description="put the scaling into the ONNX files, so that they take raw rows")
+    embed_scaling: bool = Field(
+        True, description="put the scaling into the ONNX files, so that they take and give raw rows; false: scaled rows"
+    )
     quantile: Share = Field(0.99, description="share of training rows below the scorer's threshold")
 
 

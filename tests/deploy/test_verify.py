@@ -447,6 +447,28 @@ def test_values_agree_to_the_tolerance_per_unit_of_the_largest_value() -> None:
     assert verify.compare("a", small - 0.25, small, 1e-5).difference == 0.25
 
 
+def test_each_column_is_allowed_what_its_own_rounding_moves() -> None:
+    values, noise = np.array([[0.5, 0.25], [0.125, 1.0]]), np.array([0.0, 0.25])
+    assert verify.compare("a", values + np.array([0, 0.2]), values, 1e-5, noise).passed
+    check = verify.compare("a", values + np.array([0.2, 0.2]), values, 1e-5, noise)
+    assert not check.passed and check.detail == "largest difference 2.00e-01, allowed 1.00e-05, column 0"
+
+
+def test_raw_rows_are_expected_as_a_file_with_float32_inside_sees_them(model: Model) -> None:
+    far = replace(model, scaling={"kind": "minmax", "offset": [2020.0, *[0.0] * 5], "divisor": [0.5, *[1.0] * 5]})
+    scaling = expected.affine(far)
+    assert scaling is not None and scaling.coarse
+    (rows, _) = expected.expectations(far, ROWS, scaling=scaling)["autoencoder"]
+    raw = (ROWS.astype(np.float64) * [0.5, 1, 1, 1, 1, 1] + [2020, 0, 0, 0, 0, 0]).astype(np.float32)
+    assert np.array_equal(rows.fed, (raw - scaling.offset) / scaling.divisor) and not np.array_equal(rows.fed, ROWS)
+    (given, _) = expected.unscaled({"autoencoder": [rows, rows]}, scaling)["autoencoder"]
+    assert np.array_equal(given.fed, raw) and np.array_equal(given.right, rows.right)
+    # Half a step of float32 at 2020 to 2020.5, in units of the divisor, four times.
+    assert given.noise[0] - rows.noise == pytest.approx(4 * 2**-14 / 0.5, rel=1e-3)
+    assert np.all(given.noise[1:] - rows.noise < 1e-6)
+    assert expected.affine(replace(model, scaling={"kind": "none", "offset": 0.0, "divisor": 1.0})) is None
+
+
 def test_values_of_another_shape_or_not_finite_never_agree() -> None:
     values = np.ones((2, 3))
     assert "shape (3, 2), expected (2, 3)" in verify.compare("a", values.T, values, 1e9).detail

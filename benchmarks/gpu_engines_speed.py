@@ -217,61 +217,58 @@ def host_profile(bench: Bench, name: str, make: Callable[[], Any], count: int = 
 
 
 PLAIN, SHORT, ROWS, MIXED = "ieee", "tf32x3", "rows", "mixed"
-FORMS: dict[str, list[tuple[str, int, int, str, int | None]]] = {
+FORMS: dict[str, list[tuple[str, int, int, int, str, int | None]]] = {
     "paper 10": [
-        ("split", 8, 64, MIXED, 128), ("split", 4, 64, MIXED, None), ("split", 8, 128, MIXED, None),
-        ("split", 8, 64, ROWS, 128), ("split", 16, 128, MIXED, None), ("split", 16, 64, MIXED, None),
-        ("split", 4, 64, PLAIN, None), ("step", 4, 64, PLAIN, None), ("step", 8, 64, MIXED, None),
-        ("step", 4, 64, ROWS, None), ("step", 4, 32, MIXED, None),
+        ("split", 4, 64, 1, MIXED, None), ("split", 2, 64, 1, MIXED, None), ("split", 2, 32, 1, MIXED, None),
+        ("split", 4, 64, 1, PLAIN, None), ("step", 8, 64, 1, MIXED, None), ("step", 4, 32, 1, MIXED, None),
+        ("step", 4, 64, 1, MIXED, None),
     ],
     "paper 100": [
-        ("split", 8, 64, MIXED, 128), ("split", 8, 128, MIXED, None), ("split", 8, 256, MIXED, None),
-        ("whole", 8, 128, SHORT, None), ("step", 4, 64, SHORT, None), ("step", 8, 64, MIXED, None),
-        ("step", 4, 64, ROWS, None), ("step", 4, 128, ROWS, None), ("step", 8, 128, ROWS, None),
-        ("step", 2, 64, ROWS, None),
+        ("step", 4, 64, 4, ROWS, 168), ("step", 2, 64, 1, ROWS, None), ("step", 4, 128, 1, ROWS, None),
+        ("step", 4, 64, 1, ROWS, None), ("step", 8, 64, 1, MIXED, None), ("whole", 8, 128, 1, SHORT, None),
     ],
     "paper 1000": [
-        ("split", 8, 64, MIXED, 128), ("split", 8, 128, MIXED, None), ("whole", 4, 64, SHORT, None),
-        ("whole", 8, 64, MIXED, 128), ("step", 4, 64, SHORT, None), ("step", 8, 64, MIXED, None),
-        ("step", 4, 64, ROWS, None), ("step", 4, 128, ROWS, None), ("step", 4, 128, ROWS, 168),
-        ("step", 8, 128, ROWS, None), ("step", 8, 256, ROWS, None), ("step", 2, 64, ROWS, None),
-        ("step", 8, 128, MIXED, None), ("step", 2, 32, ROWS, None),
+        ("step", 4, 64, 4, ROWS, 168), ("step", 4, 64, 4, ROWS, None), ("step", 4, 64, 4, ROWS, 128),
+        ("step", 4, 64, 8, ROWS, 168), ("step", 4, 64, 16, ROWS, 168), ("step", 4, 64, 2, ROWS, 168),
+        ("step", 2, 64, 1, ROWS, None), ("step", 4, 128, 1, ROWS, None), ("step", 4, 128, 4, ROWS, None),
+        ("step", 2, 64, 4, ROWS, None), ("step", 4, 64, 1, ROWS, None), ("step", 4, 64, 4, SHORT, None),
+        ("step", 8, 64, 4, MIXED, None), ("whole", 4, 64, 1, SHORT, None),
     ],
     "paper 10, Adam": [
-        ("split", 8, 64, MIXED, 128), ("split", 4, 64, MIXED, None), ("split", 8, 128, MIXED, None),
-        ("split", 4, 64, PLAIN, None), ("step", 4, 64, PLAIN, None), ("step", 8, 64, MIXED, None),
-        ("step", 4, 64, ROWS, None),
+        ("split", 4, 64, 1, MIXED, None), ("split", 8, 128, 1, MIXED, None), ("step", 8, 64, 1, MIXED, None),
     ],
-    "1000 narrow": [
-        ("split", 4, 32, PLAIN, None), ("split", 2, 32, PLAIN, None), ("step", 4, 32, PLAIN, None),
-        ("step", 8, 32, PLAIN, None),
-    ],
+    "1000 narrow": [("split", 4, 32, 1, PLAIN, None), ("step", 4, 32, 1, PLAIN, None)],
 }  # fmt: skip
-"""Kernels, warps, inputs of a block or of a turn, products, registers at most."""
+"""Kernels, warps, inputs of a turn, turns of a block, products, registers at most."""
 
 
-def in_form(work: Work, kind: str, sizes: tuple[int, int], product: str, registers: int | None) -> Callable[[], bool]:
-    """Return what trains a block in place for a pass, by kernels of a kind in a form of some warps and inputs."""
+def in_form(
+    work: Work, kind: str, sizes: tuple[int, int, int], product: str, registers: int | None
+) -> Callable[[], bool]:
+    """Return what trains a block in place for a pass, by kernels of a kind in a form of some warps, inputs, turns."""
     from aecompress.engines.cuda import passes
 
     batch = min(work.training.batch, work.rows.shape[0])
+    warps, stretch, turns = sizes
     form = passes.form_of(work.net, batch, False)._replace(
-        warps=sizes[0], stretch=sizes[1], parts=-(-work.net.layers[0].inputs // sizes[1]), product=product,
+        warps=warps, stretch=stretch, parts=-(-work.net.layers[0].inputs // stretch), product=product,
         batch_tile=passes.power_of_two(batch, 4 if product in passes.FEW else 16), registers=registers,
     )  # fmt: skip
+    form = passes.in_turns(work.net, form, turns)
     if kind == "split":
         return lambda: passes.split(work, passes.launch_of(work, form))
     if kind == "whole":
         return lambda: passes.whole(work, passes.launch_of(work, form)) is None
-    from aecompress.engines.cuda.narrow_kernels import step_in_form
+    from aecompress.engines.cuda.narrow_kernels import begin, narrow_step
 
-    buffers = steps_.new_buffers(work)
+    buffers = dataclasses.replace(steps_.new_buffers(work), scratch=passes.scratch_of(work, form))
     steps_.fill(buffers, work)
-    body = functools.partial(step_in_form, buffers, work.training.loss(work.block.generation), form)
+    body = functools.partial(narrow_step, buffers, work.training.loss(work.block.generation))
     replay = graphs.captured(body, buffers.rewind)
 
     def train() -> bool:
         steps_.fill(buffers, work)
+        begin(buffers)
         for _ in work.steps:
             replay()
         steps_.empty(buffers, work)
@@ -291,11 +288,11 @@ def tune(bench: Bench, part: int = 0, of: int = 1, repeats: int = 5) -> None:
         case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
         found, wanted = dict[str, Any](), eagerly(work)
-        for kind, warps, stretch, product, registers in FORMS[name][part::of]:
-            label = f"{kind}, {warps} warps, {stretch}, {product}, {registers}"
+        for kind, warps, stretch, turns, product, registers in FORMS[name][part::of]:
+            label = f"{kind}, {warps} warps, {turns} of {stretch}, {product}, {registers}"
             one = dataclasses.replace(work, block=work.block.copy())
             try:
-                train = in_form(one, kind, (warps, stretch), product, registers)
+                train = in_form(one, kind, (warps, stretch, turns), product, registers)
                 if not train():
                     found[label] = "not resident"
                     continue

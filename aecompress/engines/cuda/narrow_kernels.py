@@ -1,15 +1,14 @@
-"""A training step of a narrow plain network in three launches: S blocks a cell, C of its inputs each.
+"""A training step of a narrow plain network in two launches: S blocks a cell, some turns of C of its inputs each.
 
-up_kernel     the first layer's products, block by block; the last block of a cell continues to the last layer but one
-down_kernel   the last layer with its loss, its update, and the products on the way back; the last block of a cell
-              continues to the first layer, and updates what is between the ends
-back_kernel   the update of the first layer's weights
+up_kernel     the first layer's products, block by block, once before the first step of a stretch of a pass
+down_kernel   the last layer with its loss, its update, and the products on the way back
+turn_kernel   the update of the first layer's weights, and its products for the next step, while they are at hand
 
-No block waits for another: whichever comes last continues. cells, data and NET are those of
+In each the last block of a cell continues: from the first layer to the last but one, or down to the first, with the
+update of what is between the ends. No block waits for another. cells, data and NET are those of
 :mod:`aecompress.engines.cuda.records`; the tables are those of a pass. ``data.between`` is the next step of the pass
-and the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read; how many blocks of a cell
-have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave,
-``[P, K - 1, BP, W]``; and the gradient before the first layer's activation, ``[P, BP, W]``.
+and the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read, and a
+:class:`aecompress.engines.cuda.passes.Scratch`.
 
 No product has 64 rows, so that none of shorter numbers becomes one of a warp group
 (:data:`aecompress.engines.cuda.passes.SAFE_ROWS`).
@@ -17,19 +16,18 @@ No product has 64 rows, so that none of shorter numbers becomes one of a warp gr
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from aecompress.engines.cuda.passes import FEW, PLAIN, Form, net_of, step_form
+from aecompress.engines.cuda.passes import FEW, MIXED, PLAIN, Form, net_of
 from aecompress.engines.cuda.pieces import (
     accumulate_last,
     accumulate_middle,
     backward_middle,
-    batch_of,
     first_tile,
     forward_middle,
+    inputs_of,
     last_bias,
     last_delta,
     last_tile,
@@ -39,12 +37,13 @@ from aecompress.engines.cuda.pieces import (
     product_over_rows,
     rate_of,
     row_of,
+    rows_of,
     step_middle,
     step_three,
     store_middle,
     store_three,
 )
-from aecompress.engines.cuda.records import Batches, Net, Tile, cells_of
+from aecompress.engines.cuda.records import Batches, Cells, Net, Tile, cells_of
 from aecompress.engines.cuda.steps import Buffers
 
 
@@ -73,8 +72,8 @@ def tile_at(cell, k, TILES: tl.constexpr, NET: tl.constexpr):
 def is_last(arrived, cell, S: tl.constexpr):
     """Return whether the cell's other blocks have come here before; what they wrote before that can be read then."""
     last = True
+    tl.debug_barrier()
     if S > 1:
-        tl.debug_barrier()
         last = tl.atomic_add(arrived + cell, 1, sem="acq_rel", scope="gpu") == S - 1
         if last:
             tl.store(arrived + cell, 0)
@@ -82,57 +81,80 @@ def is_last(arrived, cell, S: tl.constexpr):
 
 
 @triton.jit
-def go_up(cells, data, cell, step, NET: tl.constexpr):
+def go_up(cells, data, cell, NET: tl.constexpr):
     """Go through the first K - 1 layers of a cell, and write what they give."""
     _, _, _, up, _, outs_left, _ = data.between
     outs = forward_middle(sum_of_blocks(up, cell, NET), load_middle(row_of(cells, cell), False, NET), NET)
     for k in tl.static_range(len(NET.acts) - 1):
         tl.store(outs_left + tile_at(cell, k, len(NET.acts) - 1, NET), outs[k])
-    if NET.stats_batch > 0:
-        left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
-        accumulate_middle(cells, outs, cell, tl.arange(0, NET.tile), left, NET)
 
 
 @triton.jit
-def go_down(cells, data, cell, rate, NET: tl.constexpr):
+def go_down(cells, data, cell, step, NET: tl.constexpr):
     """Go down to the first layer of a cell, write its gradient, and update what is between the ends."""
     ADAM: tl.constexpr = NET.rule.adam
     _, _, _, _, down, outs_left, delta_left = data.between
     row = row_of(cells, cell)
-    middle = load_middle(row, ADAM, NET)
+    middle, rate = load_middle(row, ADAM, NET), rate_of(cells, cell, data, step)
     outs = (tl.load(outs_left + tile_at(cell, 0, len(NET.acts) - 1, NET)),)
     for k in tl.static_range(1, len(NET.acts) - 1):
         outs = outs + (tl.load(outs_left + tile_at(cell, k, len(NET.acts) - 1, NET)),)
     deltas = backward_middle(sum_of_blocks(down, cell, NET), outs, middle, NET)
     tl.store(delta_left + tile_at(cell, 0, 1, NET), deltas[0])
     store_middle(row, step_middle(row, middle, (outs, deltas), rate, NET), ADAM, NET)
+    if NET.stats_batch > 0:
+        left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
+        accumulate_middle(cells, outs, cell, tl.arange(0, NET.tile), left, NET)
+
+
+@triton.jit
+def finish_up(cells, data, products, NET: tl.constexpr):
+    """Write a block's products of the first layer; the cell's last block continues up."""
+    W: tl.constexpr = NET.width
+    S: tl.constexpr = NET.parts
+    _, _, arrived, up, _, _, _ = data.between
+    cell, b, c = tl.program_id(0) // S, tl.arange(0, NET.tile)[:, None], tl.arange(0, W)[None, :]
+    tl.store(up + tl.program_id(0) * NET.tile * W + b * W + c, products, mask=b < NET.batch)
+    if is_last(arrived, cell, S):
+        go_up(cells, data, cell, NET)
+
+
+@triton.jit
+def turn_of(s, t, NET: tl.constexpr):
+    """Return the C inputs of turn ``t`` of block ``s`` of a cell; past the last turn none that there is."""
+    first = (s * NET.turns + t) * NET.stretch
+    return tl.where(first < (s + 1) * NET.turns * NET.stretch, first, NET.sizes[0]) + tl.arange(0, NET.stretch)
+
+
+@triton.jit
+def no_products(NET: tl.constexpr):
+    """Return zeros, ``[BP, W]``."""
+    BP: tl.constexpr = NET.tile
+    W: tl.constexpr = NET.width
+    return tl.zeros((BP, W), tl.float32)
 
 
 @triton.jit
 def up_kernel(cells, data, NET: tl.constexpr):
-    """Multiply C inputs of a cell's batch by their weights of the first layer; the cell's last block continues."""
-    W: tl.constexpr = NET.width
+    """Multiply a block's inputs of a cell's batch by their weights of the first layer."""
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
     B: tl.constexpr = NET.batch
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, now, arrived, up, _, _, _ = data.between
-    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
-    tile = first_tile(i[:, None], c[None, :], NET)
-    weight = tl.load(cells.w + cell.to(tl.int64) * cells.n + tile.at, mask=tile.inside, other=0.0)
-    step = tl.load(counter)
-    if tl.program_id(0) == 0:
-        tl.store(now, step)
-    x, _, _ = batch_of(data, cell, step, b, i, NET)
-    at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
-    tl.store(up + at, product(x, weight, P, B), mask=b[:, None] < NET.batch)
-    if is_last(arrived, cell, S):
-        go_up(cells, data, cell, step, NET)
+    counter, _, _, _, _, _, _ = data.between
+    c, b, row = tl.arange(0, NET.width), tl.arange(0, NET.tile), row_of(cells, cell)
+    into = no_products(NET)
+    rows = rows_of(data, cell, tl.load(counter), b, NET)
+    for t in range(NET.turns):
+        i = turn_of(s, t, NET)
+        weight = load_three(row, first_tile(i[:, None], c[None, :], NET), False)
+        into += product(inputs_of(data, rows, i, b, NET)[0], weight[0], P, B)
+    finish_up(cells, data, into, NET)
 
 
 @triton.jit
 def down_kernel(cells, data, NET: tl.constexpr):
-    """Go up to C of a cell's outputs, update their weights, and go down from them; the cell's last block continues."""
+    """Go up to a block's outputs of a cell, update their weights, and go down from them."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     K: tl.constexpr = len(NET.acts)
@@ -140,72 +162,96 @@ def down_kernel(cells, data, NET: tl.constexpr):
     B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, _, arrived, _, down, outs_left, _ = data.between
-    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
-    row, tile4, tile5 = row_of(cells, cell), last_tile(c, i, NET), last_bias(i, NET)
-    w4, w5 = load_three(row, tile4, RULE.adam), load_three(row, tile5, RULE.adam)
+    counter, now, arrived, _, down, outs_left, _ = data.between
+    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), turn_of(s, 0, NET)
+    row = row_of(cells, cell)
+    w4, w5 = load_three(row, last_tile(c, i, NET), RULE.adam), load_three(row, last_bias(i, NET), RULE.adam)
     step = tl.load(counter)
-    rate = rate_of(cells, cell, data, step)
-    x, here, left = batch_of(data, cell, step, b, i, NET)
+    if tl.program_id(0) == 0:
+        tl.store(now, step)
+    rate, rows = rate_of(cells, cell, data, step), rows_of(data, cell, step, b, NET)
+    x, here = inputs_of(data, rows, i, b, NET)
     given = tl.load(outs_left + tile_at(cell, K - 2, K - 1, NET))
-    pre = product(given, w4[0], P, B) + w5[0][None, :]
-    d4 = last_delta(pre, x, here, 1.0 / (left * NET.sizes[0]).to(tl.float32), NET)
-    store_three(row, step_three(row, w4, product_over_rows(given, d4, P, B), tile4, rate, RULE), tile4, RULE.adam)
-    store_three(row, step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE), tile5, RULE.adam)
+    back = no_products(NET)
+    for t in range(NET.turns):
+        i, i2 = turn_of(s, t, NET), turn_of(s, t + 1, NET)
+        tile4, tile5 = last_tile(c, i, NET), last_bias(i, NET)
+        v4, v5 = load_three(row, last_tile(c, i2, NET), RULE.adam), load_three(row, last_bias(i2, NET), RULE.adam)
+        x2, here2 = inputs_of(data, rows, i2, b, NET)
+        pre = product(given, w4[0], P, B) + w5[0][None, :]
+        d4 = last_delta(pre, x, here, 1.0 / (rows[1] * NET.sizes[0]).to(tl.float32), NET)
+        store_three(row, step_three(row, w4, product_over_rows(given, d4, P, B), tile4, rate, RULE), tile4, RULE.adam)
+        store_three(row, step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE), tile5, RULE.adam)
+        back += product(d4, tl.trans(w4[0]), P, B)
+        if NET.stats_batch > 0:
+            accumulate_last(cells, pre, cell, b, Tile(i, here), NET)
+        w4, w5, x, here = v4, v5, x2, here2
     at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
-    tl.store(down + at, product(d4, tl.trans(w4[0]), P, B), mask=b[:, None] < NET.batch)
-    if NET.stats_batch > 0:
-        accumulate_last(cells, pre, cell, b, Tile(i, here), NET)
+    tl.store(down + at, back, mask=b[:, None] < NET.batch)
     if is_last(arrived, cell, S):
-        go_down(cells, data, cell, rate, NET)
+        go_down(cells, data, cell, step, NET)
 
 
 @triton.jit
-def back_kernel(cells, data, NET: tl.constexpr):
-    """Update what reads C of a cell's inputs, and count the step."""
+def turn_kernel(cells, data, NET: tl.constexpr):
+    """Update what reads a block's inputs of a cell, count the step, and multiply the next batch by it."""
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.end_precision
     B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
     counter, now, _, _, _, _, delta_left = data.between
-    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
-    row, tile = row_of(cells, cell), first_tile(i[None, :], c[:, None], NET)
-    weight = load_three(row, tile, RULE.adam)
+    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), turn_of(s, 0, NET)
+    row = row_of(cells, cell)
+    weight = load_three(row, first_tile(i[:, None], c[None, :], NET), RULE.adam)
     step = tl.load(now)
     if tl.program_id(0) == 0:
         tl.store(counter, step + 1)
     rate = rate_of(cells, cell, data, step)
-    x, _, _ = batch_of(data, cell, step, b, i, NET)
+    rows, later = rows_of(data, cell, step, b, NET), rows_of(data, cell, step + 1, b, NET)
+    x, y = inputs_of(data, rows, i, b, NET)[0], inputs_of(data, later, i, b, NET)[0]
     delta = tl.load(delta_left + tile_at(cell, 0, 1, NET))
-    grad = product_over_rows(delta, x, P, B)
-    store_three(row, step_three(row, weight, grad, tile, rate, RULE), tile, RULE.adam)
+    into = no_products(NET)
+    for t in range(NET.turns):
+        tile, i2 = first_tile(turn_of(s, t, NET)[:, None], c[None, :], NET), turn_of(s, t + 1, NET)
+        weight2 = load_three(row, first_tile(i2[:, None], c[None, :], NET), RULE.adam)
+        x2, y2 = inputs_of(data, rows, i2, b, NET)[0], inputs_of(data, later, i2, b, NET)[0]
+        if P == "rows" or P == "mixed":
+            grad = product_over_rows(x, delta, P, B)
+        else:  # of as few rows as the tiles between the ends have
+            grad = tl.trans(product_over_rows(delta, x, P, B))
+        weight = step_three(row, weight, grad, tile, rate, RULE)
+        store_three(row, weight, tile, RULE.adam)
+        into += product(y, weight[0], P, B)
+        weight, x, y = weight2, x2, y2
+    finish_up(cells, data, into, NET)
+
+
+def arguments(buffers: Buffers, loss: str) -> tuple[Cells, Batches, Net, Form]:
+    """Return what the kernels take, and their form; a batch is as large as the rows that are left."""
+    block, rows, scratch = buffers.block, buffers.rows, buffers.scratch
+    assert isinstance(rows, Tensor) and scratch is not None
+    net, product = net_of(buffers.net, scratch.form, buffers.training, loss, block.stats), scratch.form.product
+    data = Batches(
+        rows=rows,
+        order=buffers.order,
+        row_count=rows.shape[0],
+        tables=buffers.tables,
+        between=(buffers.counter, buffers.now, *scratch.tensors),
+    )
+    return cells_of(block), data, net._replace(precision=MIXED if product in FEW else PLAIN), scratch.form
+
+
+def begin(buffers: Buffers) -> None:
+    """Make the first products of the step at the counter; before the first of some steps."""
+    cells, data, net, form = arguments(buffers, "")
+    grid, silent = (len(buffers.block) * form.parts,), net._replace(stats_batch=0, units=0)
+    up_kernel[grid](cells, data, NET=silent, num_warps=form.warps)
 
 
 def narrow_step(buffers: Buffers, loss: str) -> None:
-    """Make the step at the counter, and count; of a batch that is as large as the rows that are left."""
-    rows = buffers.rows.shape[0]
-    step_in_form(buffers, loss, step_form(buffers.net, min(buffers.training.batch, rows), len(buffers.block)))
-
-
-def step_in_form(buffers: Buffers, loss: str, form: Form) -> None:
-    """Make a step like :func:`narrow_step`, in kernels of this form."""
-    block, training, rows = buffers.block, buffers.training, buffers.rows
-    assert isinstance(rows, Tensor)
-    net = net_of(buffers.net, form, training, loss, block.stats)
-    net = net._replace(precision=form.product if form.product in FEW else PLAIN)
-    between = buffers.counter, buffers.now, buffers.arrived, *scratch_of(net, len(block), rows.device)
-    data = Batches(rows=rows, order=buffers.order, row_count=rows.shape[0], tables=buffers.tables, between=between)
-    grid, cells, warps, most = (len(block) * form.parts,), cells_of(block), form.warps, form.registers
-    up_kernel[grid](cells, data, NET=net._replace(loss=""), num_warps=warps, maxnreg=most)
-    down_kernel[grid](cells, data, NET=net, num_warps=warps, maxnreg=most)
-    silent = net._replace(loss="", stats_batch=0, units=0)
-    back_kernel[grid](cells, data, NET=silent, num_warps=warps, maxnreg=most)
-
-
-def scratch_of(net: Net, cells: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what the blocks of a step leave to each other."""
-    layers, tile, width = len(net.acts), net.tile, net.width
-    shapes = ((2, cells, net.parts, tile, width), (cells, layers - 1, tile, width), (cells, tile, width))
-    products, outs, delta = (torch.empty(shape, device=device) for shape in shapes)
-    return products[0], products[1], outs, delta
+    """Make the step at the counter, and count; begin the next one."""
+    cells, data, net, form = arguments(buffers, loss)
+    grid, silent = (len(buffers.block) * form.parts,), net._replace(loss="", stats_batch=0, units=0)
+    down_kernel[grid](cells, data, NET=net, num_warps=form.warps, maxnreg=form.registers)
+    turn_kernel[grid](cells, data, NET=silent, num_warps=form.warps)  # one for all losses

@@ -25,8 +25,6 @@ PLAIN, SHORT = "ieee", "tf32x3"
 ROWS, MIXED, FEW_ROWS = "rows", "mixed", 8
 """Products of few rows, by multiplying and adding, and up to how many rows they are."""
 FEW = ROWS, MIXED
-FEW_REGISTERS = 128
-"""Of a thread, with products of few rows: two blocks of eight warps fit into a multiprocessor."""
 PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
 SAFE_ROWS = 16
@@ -34,14 +32,12 @@ SAFE_ROWS = 16
 products, with which a kernel read memory that was not there (triton-lang/triton#11366)."""
 SAFE_WIDTH = 32
 """Columns of a tile, likewise."""
-MANY_BLOCKS = 528
-"""Four a multiprocessor."""
-STEP_STRETCH, STEP_WARPS = 128, 4
-"""Inputs and warps of each of many blocks of a step of few rows."""
+MULTIPROCESSORS, MANY_BLOCKS = 132, 528
+"""Of one card; blocks that are many: four a multiprocessor."""
+STEP_TURNS, STEP_WARPS, STEP_REGISTERS = 4, 4, 168
+"""Turns and warps of each of many blocks of a step of few rows, and registers of a thread: three are resident."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
-ALIGNED = 4
-"""Cells of a turn are a multiple of it, so that what they share begins at an aligned address in every turn."""
 PATIENCE = 200_000
 """Looks at a counter, some 200 ms, before a block gives up waiting for the others."""
 
@@ -89,13 +85,15 @@ class Form(NamedTuple):
     """BP."""
     stretch: int
     """C."""
+    turns: int
+    """Of a block of a narrow step: so many C inputs one after the other, of which the next are on their way."""
     parts: int
     """S."""
     warps: int
     product: str
     """How exact the split kernel's products are: plain float32 where tiles are small, and faster so."""
     registers: int | None
-    """At most, of a thread, so that more blocks are resident; None where the compiler chooses."""
+    """At most, of a thread of the largest kernel, so that more blocks are resident; None where the compiler chooses."""
 
 
 def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
@@ -104,18 +102,28 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     stretch = power_of_two(inputs) if one_block else min(power_of_two(inputs), STRETCH)
     few = batch <= FEW_ROWS
     tile = power_of_two(batch, 4 if few else 16)
-    warps = 8 if few or tile * width > 1024 else 4
+    warps = 8 if tile * width > 1024 else 4
     plain = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
     return Form(
         width=width,
         batch=batch,
         batch_tile=tile,
         stretch=stretch,
+        turns=1,
         parts=-(-inputs // stretch),
         warps=warps,
         product=MIXED if few else plain,
-        registers=FEW_REGISTERS if few and width <= SAFE_WIDTH else None,
+        registers=None,
     )
+
+
+def whole_form(net: Autoencoder, batch: int, cells: int) -> Form:
+    """Return the sizes of the kernel of one block a cell; of few cells a block has a multiprocessor to itself."""
+    form = form_of(net, batch, False)
+    warps, stretch = (8, 128) if cells <= MULTIPROCESSORS else (form.warps, STRETCH)
+    stretch = min(power_of_two(net.layers[0].inputs), stretch)
+    tile = max(form.batch_tile, 16)
+    return form._replace(stretch=stretch, parts=1, warps=warps, batch_tile=tile, product=SHORT)
 
 
 def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
@@ -125,30 +133,58 @@ def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
     """
     form = form_of(net, batch, False)
     if cells * form.parts <= MANY_BLOCKS:
-        return form
+        return form._replace(stretch=32, parts=-(-net.layers[0].inputs // 32)) if form.product in FEW else form
     if form.product in FEW:
-        form = form._replace(product=ROWS, registers=None)
-        return stretched(net, form, STEP_STRETCH, STEP_WARPS)
+        many = form._replace(product=ROWS, registers=STEP_REGISTERS, warps=STEP_WARPS)
+        return in_turns(net, many, STEP_TURNS)
     short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
 
 
-def stretched(net: Autoencoder, form: Form, stretch: int, warps: int) -> Form:
-    """Return a form with blocks of more inputs, where the network has so many."""
-    inputs = net.layers[0].inputs
-    stretch = min(power_of_two(inputs), stretch)
-    return form._replace(stretch=stretch, parts=-(-inputs // stretch), warps=warps)
+def in_turns(net: Autoencoder, form: Form, turns: int) -> Form:
+    """Return a form whose blocks make up to so many turns."""
+    turns = min(turns, form.parts)
+    return form._replace(turns=turns, parts=-(-net.layers[0].inputs // (form.stretch * turns)))
+
+
+class Scratch(NamedTuple):
+    """What the blocks of a narrow step leave to each other, and the form of its kernels."""
+
+    form: Form
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+    """How many blocks of a cell have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``;
+    what the first K - 1 layers gave, ``[P, K - 1, BP, W]``; the gradient before the first activation, ``[P, BP, W]``.
+    """
+
+
+def scratch_for(work: Work) -> Scratch | None:
+    """Return what the narrow steps of a block need; None where it is not trained in them."""
+    if not in_narrow_steps(work):
+        return None
+    batch = min(work.training.batch, work.rows.shape[0])
+    return scratch_of(work, step_form(work.net, batch, len(work.block)))
+
+
+def scratch_of(work: Work, form: Form) -> Scratch:
+    """Return the memory for a form."""
+    cells, layers, tile = len(work.block), len(work.net.layers), (form.batch_tile, form.width)
+    device = work.rows.device
+    products = torch.empty((2, cells, form.parts, *tile), device=device)
+    outs, delta = (torch.empty(shape, device=device) for shape in ((cells, layers - 1, *tile), (cells, *tile)))
+    arrived = torch.zeros(cells, dtype=torch.int32, device=device)
+    return Scratch(form, (arrived, products[0], products[1], outs, delta))
 
 
 def in_narrow_steps(work: Work) -> bool:
-    """Return whether a step of this training can be made in three launches."""
-    training, net = work.training, work.net
-    batch = min(training.batch, work.rows.shape[0])
-    if training.noise != "none" or training.products is not None or not isinstance(work.rows, Tensor):
-        return False
-    if not_narrow(net, batch):
-        return False
-    return form_of(net, batch, False).product != SHORT
+    """Return whether a step of this training is made in two launches."""
+    training = work.training
+    plain = training.noise == "none" and training.products is None and isinstance(work.rows, Tensor)
+    return plain and has_narrow_steps(work.net, min(training.batch, work.rows.shape[0]))
+
+
+def has_narrow_steps(net: Autoencoder, batch: int) -> bool:
+    """Return whether the kernels of narrow steps hold this network and its batches."""
+    return not not_narrow(net, batch) and form_of(net, batch, False).product != SHORT
 
 
 @functools.lru_cache(maxsize=64)
@@ -187,6 +223,7 @@ def net_of(net: Autoencoder, form: Form, training: Training, loss: str, stats: A
         tile=form.batch_tile,
         width=form.width,
         stretch=form.stretch,
+        turns=form.turns,
         parts=form.parts,
         precision=form.product,
         end_precision=form.product,
@@ -204,7 +241,6 @@ class Launch(NamedTuple):
     """Of the block's first cell among ``cells``."""
     net: Net
     warps: int
-    registers: int | None
 
 
 def launch_of(work: Work, form: Form) -> Launch:
@@ -217,7 +253,7 @@ def launch_of(work: Work, form: Form) -> Launch:
     cells, place = home_of(block)
     net = net_of(work.net, form, training, training.loss(block.generation), block.stats)
     data = Batches(rows=rows, order=order, row_count=count, tables=tables, between=())
-    return Launch(cells=cells, data=data, place=place, net=net, warps=form.warps, registers=form.registers)
+    return Launch(cells=cells, data=data, place=place, net=net, warps=form.warps)
 
 
 def train(work: Work) -> None:
@@ -233,23 +269,25 @@ def train(work: Work) -> None:
     form = form_of(work.net, batch, on_cpu)
     launch = launch_of(work, form)
     if not split(work, launch):
-        whole(work, launch)
+        form = whole_form(work.net, batch, len(work.block))
+        net = net_of(work.net, form, work.training, launch.net.loss, work.block.stats)
+        whole(work, launch._replace(net=net, warps=form.warps))
 
 
 def whole(work: Work, launch: Launch) -> None:
     """Launch one block a cell."""
     from aecompress.engines.cuda.pass_kernels import whole_kernel
 
-    net, steps = launch.net, work.steps
-    if net.precision not in FEW:
-        net = net._replace(precision=SHORT)
+    steps = work.steps
     whole_kernel[(len(work.block),)](
-        launch.cells, launch.data, launch.place, steps.start, len(steps), NET=net, num_warps=launch.warps
+        launch.cells, launch.data, launch.place, steps.start, len(steps), NET=launch.net, num_warps=launch.warps
     )
 
 
 def split(work: Work, launch: Launch) -> bool:
-    """Launch S blocks a cell, in turns of as many cells as are resident at once; return whether that pays."""
+    """Launch S blocks a cell, if they are all resident at once; return whether they are."""
+    from aecompress.engines.cuda.pass_kernels import split_kernel
+
     net, cells, device = launch.net, len(work.block), work.block.weights.device
     if net.parts > MOST_PARTS:
         return False
@@ -257,29 +295,12 @@ def split(work: Work, launch: Launch) -> bool:
     counters = torch.zeros(cells, dtype=torch.int32, device=device)
     between = products[0], products[1], counters, fault_flag(device), PATIENCE
     launch = launch._replace(data=launch.data._replace(between=between))
-    held = cells if net.parts == 1 else min(at_once(work, launch) // net.parts, cells)
-    if held < cells:
-        held -= held % ALIGNED
-        if net.precision not in FEW or held == 0:
-            return False
-    for first in range(0, cells, held):
-        launch_split(work, launch, range(first, min(first + held, cells)))
+    blocks = cells * net.parts
+    if net.parts > 1 and blocks > at_once(work, launch):
+        return False
+    arguments = launch.cells, launch.data, launch.place, work.steps.start, len(work.steps)
+    split_kernel[(blocks,)](*arguments, NET=net, num_warps=launch.warps)
     return True
-
-
-def launch_split(work: Work, launch: Launch, cells: range) -> None:
-    """Launch the split kernel for some cells of the block."""
-    from aecompress.engines.cuda.pass_kernels import split_kernel
-
-    data, here = launch.data, slice(cells.start, cells.stop)
-    up, down, counters, *rest = data.between
-    if here.start:
-        between = up[here], down[here], counters[here], *rest
-        data = data._replace(order=data.order[here], between=between)
-    split_kernel[(len(cells) * launch.net.parts,)](
-        launch.cells, data, launch.place + here.start, work.steps.start, len(work.steps), NET=launch.net,
-        num_warps=launch.warps, maxnreg=launch.registers,
-    )  # fmt: skip
 
 
 _at_once: dict[tuple[Any, ...], int] = {}
@@ -291,13 +312,10 @@ def at_once(work: Work, launch: Launch) -> int:
 
     device, numbers = work.block.weights.device, (launch.cells.n, launch.data.row_count)
     tensors = [each for each in (*launch.cells, *launch.data) if isinstance(each, Tensor)]
-    aligned = [(each.dtype, each.data_ptr() % 16) for each in tensors]
-    key = (device, *aligned, *numbers, launch.net, launch.warps, launch.registers)
+    key = (device, *[(each.dtype, each.data_ptr() % 16) for each in tensors], *numbers, launch.net, launch.warps)
     if key not in _at_once:
         arguments = launch.cells, launch.data, launch.place, work.steps.start, len(work.steps)
-        compiled = split_kernel.warmup(
-            *arguments, grid=(launch.net.parts,), NET=launch.net, num_warps=launch.warps, maxnreg=launch.registers
-        )
+        compiled = split_kernel.warmup(*arguments, grid=(launch.net.parts,), NET=launch.net, num_warps=launch.warps)
         assert compiled.run is not None  # which loads it, and so learns how many registers it takes
         _at_once[key] = resident(compiled.n_regs, compiled.metadata.shared, launch.warps, device)
     return _at_once[key]

@@ -125,13 +125,26 @@ def rate_of(cells, place, data, step):
 
 
 @triton.jit
+def rows_of(data, cell, step, b, NET: tl.constexpr):
+    """Return which rows the cell's batch has, ``[BP]``, and how many; none past the last."""
+    left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
+    at = cell.to(tl.int64) * data.row_count + step * NET.batch + b
+    return tl.load(data.order + at, mask=b < left, other=0), left
+
+
+@triton.jit
+def inputs_of(data, rows, i, b, NET: tl.constexpr):
+    """Read inputs ``i`` of the rows that :func:`rows_of` gives: ``[BP, C]``, and which are there."""
+    here = (b < rows[1])[:, None] & (i[None, :] < NET.sizes[0])
+    return tl.load(data.rows + rows[0][:, None] * NET.sizes[0] + i[None, :], mask=here, other=0.0), here
+
+
+@triton.jit
 def batch_of(data, cell, step, b, i, NET: tl.constexpr):
     """Read inputs ``i`` of the cell's batch: ``[BP, C]``, which are there, and how many rows; no rows past the last."""
-    left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
-    here = (b < left)[:, None] & (i[None, :] < NET.sizes[0])
-    at = cell.to(tl.int64) * data.row_count + step * NET.batch + b
-    row = tl.load(data.order + at, mask=b < left, other=0)
-    return tl.load(data.rows + row[:, None] * NET.sizes[0] + i[None, :], mask=here, other=0.0), here, left
+    rows = rows_of(data, cell, step, b, NET)
+    x, here = inputs_of(data, rows, i, b, NET)
+    return x, here, rows[1]
 
 
 @triton.jit

@@ -104,6 +104,8 @@ class Net(NamedTuple):
     """W: columns of the tiles between the ends."""
     stretch: int
     """C: inputs that a block treats together."""
+    turns: int
+    """How often a block of a narrow step does so, one after the other."""
     parts: int
     """S: blocks of a cell."""
     precision: str

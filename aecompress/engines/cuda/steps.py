@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import Work
+from aecompress.engines.cuda.passes import Scratch, scratch_for
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.eager import Products, products_of
 from aecompress.engines.training import Training, steps_per_generation
@@ -47,10 +48,10 @@ class Buffers:
     """int64 ``[1]``: the next step of the pass."""
     now: Tensor
     """int64 ``[1]``: the step that is made; where a step is one launch, unused."""
-    arrived: Tensor
-    """int32 ``[P]``: blocks of each cell that have come to the end of a launch; 0 between launches."""
     columns: Tensor
     """int64 ``[B]``: 0 .. B - 1."""
+    scratch: Scratch | None
+    """Of narrow steps."""
 
     @property
     def of(self) -> int:
@@ -78,8 +79,8 @@ def new_buffers(work: Work) -> Buffers:
         keys=torch.zeros(of, dtype=torch.int64, device=device),
         counter=torch.zeros(1, dtype=torch.int64, device=device),
         now=torch.zeros(1, dtype=torch.int64, device=device),
-        arrived=torch.zeros(len(block), dtype=torch.int32, device=device),
         columns=torch.arange(min(training.batch, rows.shape[0]), device=device),
+        scratch=scratch_for(work),
     )
 
 

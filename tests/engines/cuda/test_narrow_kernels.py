@@ -18,15 +18,20 @@ from tests.engines.cuda.cases import (
     work_of,
 )
 
-CASES = PLAIN | {"batch of 33": Case(batch=33, rows=40), "of shorter numbers": Case(batch=9, masked=True)}
+CASES = PLAIN | {
+    "batch of 33": Case(batch=33, rows=40),
+    "of shorter numbers": Case(batch=9, masked=True),
+    "turns": Case(sizes=(40, 9, 3, 9, 40), loss="l1", optimizer="fresh-adam", stats=True, batch=5, rows=14),
+}
+MANY = ("of shorter numbers", "masks", "turns")
 
 
 @needs_interpreter
-@pytest.mark.parametrize("name", mostly_slow(CASES, "fresh", "two layers"))
+@pytest.mark.parametrize("name", mostly_slow(CASES, "turns", "two layers"))
 def test_narrow_steps_compute_what_the_eager_engine_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "STRETCH", 32 if name == "adam" else 16)  # inputs of a block, of 20
-    monkeypatch.setattr(passes, "MANY_BLOCKS", 1 if name in ("of shorter numbers", "masks") else 1000)
-    monkeypatch.setattr(passes, "STEP_STRETCH", 16)
+    monkeypatch.setattr(passes, "MANY_BLOCKS", 1 if name in MANY else 1000)
+    monkeypatch.setattr(passes, "STEP_TURNS", 2)  # of three stretches in all: the last turn has nothing
     monkeypatch.setattr(graphs, "in_kernels", lambda work: True)
     work = work_of(CASES[name])
     assert graphs.narrow(work)
@@ -58,8 +63,9 @@ def test_many_narrow_cells_have_products_of_shorter_numbers(cells: int, sizes: t
     assert passes.step_form(work_of(Case(sizes=sizes)).net, 9, cells).product == product
 
 
-def test_many_narrow_cells_of_few_rows_have_blocks_of_more_inputs() -> None:
+def test_many_narrow_cells_of_few_rows_have_blocks_that_make_turns() -> None:
     net = work_of(Case(sizes=(1000, 30, 10, 30, 1000))).net
     few, many = passes.step_form(net, 5, 10), passes.step_form(net, 5, 1000)
     assert (few.product, many.product) == (passes.MIXED, passes.ROWS)
-    assert (few.stretch, few.parts, many.stretch, many.parts) == (64, 16, 128, 8)
+    assert (few.turns, few.parts, many.turns, many.parts) == (1, 32, 4, 4)
+    assert passes.step_form(work_of(Case()).net, 5, 1000).turns == 1  # as there are inputs

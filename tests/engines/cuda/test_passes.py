@@ -44,34 +44,11 @@ def test_the_kernel_of_many_cells_computes_it_too(name: str) -> None:
     work = work_of(dataclasses.replace(PLAIN[name], batch=9 if name == "masks" else 6))
 
     def train(work: passes.Work) -> None:
-        form = passes.form_of(work.net, work.training.batch, False)._replace(stretch=16, parts=2)
+        form = passes.whole_form(work.net, work.training.batch, 3)._replace(stretch=16)
         if work.steps:
             passes.whole(work, passes.launch_of(work, form))
 
     assert_close(trained(train, work), eagerly(work))
-
-
-@needs_interpreter
-def test_more_cells_than_are_resident_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = work_of(Case(cells=7, batch=5, rows=10))
-    launch_split, launches = passes.launch_split, list[range]()
-    form = passes.form_of(work.net, 5, False)._replace(stretch=16, parts=2)
-    monkeypatch.setattr(passes, "at_once", lambda work, launch: 2 * 5)
-    monkeypatch.setattr(passes, "launch_split", lambda work, launch, cells: launches.append(cells))
-    assert passes.split(work, passes.launch_of(work, form))
-    assert launches == [range(4), range(4, 7)]
-    monkeypatch.setattr(passes, "at_once", lambda work, launch: 2 * 3)
-    assert not passes.split(work, passes.launch_of(work, form))
-
-    def in_turns(work: passes.Work, launch: passes.Launch, cells: range) -> None:
-        assert cells == range(7)
-        for turn in (range(4), range(4, 7)):
-            launch_split(work, launch, turn)
-
-    monkeypatch.setattr(passes, "launch_split", launch_split)
-    wanted = trained(passes.train, work)
-    monkeypatch.setattr(passes, "launch_split", in_turns)
-    assert_equal(trained(passes.train, work), wanted)
 
 
 @needs_interpreter
@@ -130,11 +107,11 @@ def test_what_does_not_fit_is_said(case: Case, batch: int, why: str) -> None:
 @pytest.mark.parametrize(
     ("sizes", "batch", "form"),
     [
-        ((1000, 30, 10, 30, 1000), 5, (32, 5, 8, 64, 16, 8, "mixed", 128)),
-        ((1000, 30, 10, 30, 1000), 9, (32, 9, 16, 64, 16, 4, "ieee", None)),
-        ((30, 16, 4, 16, 30), 64, (16, 64, 64, 32, 1, 4, "ieee", None)),
-        ((64, 33, 10, 33, 64), 33, (64, 33, 64, 64, 1, 8, "tf32x3", None)),
-        ((65, 3, 2, 3, 65), 1, (16, 1, 4, 64, 2, 8, "mixed", 128)),
+        ((1000, 30, 10, 30, 1000), 5, (32, 5, 8, 64, 1, 16, 4, "mixed", None)),
+        ((1000, 30, 10, 30, 1000), 9, (32, 9, 16, 64, 1, 16, 4, "ieee", None)),
+        ((30, 16, 4, 16, 30), 64, (16, 64, 64, 32, 1, 1, 4, "ieee", None)),
+        ((64, 33, 10, 33, 64), 33, (64, 33, 64, 64, 1, 1, 8, "tf32x3", None)),
+        ((65, 3, 2, 3, 65), 1, (16, 1, 4, 64, 1, 2, 4, "mixed", None)),
     ],
 )
 def test_the_form_of_a_network(sizes: tuple[int, ...], batch: int, form: tuple[int | str | None, ...]) -> None:
@@ -142,6 +119,13 @@ def test_the_form_of_a_network(sizes: tuple[int, ...], batch: int, form: tuple[i
     assert tuple(passes.form_of(net, batch, False)) == form
     one = passes.form_of(net, batch, True)
     assert one.parts == 1 and one.stretch >= sizes[0]
+
+
+def test_a_block_of_few_cells_has_a_multiprocessor_to_itself() -> None:
+    net = work_of(Case(sizes=(1000, 30, 10, 30, 1000))).net
+    few, many = passes.whole_form(net, 5, 100), passes.whole_form(net, 5, 1000)
+    assert (few.warps, few.stretch, many.warps, many.stretch) == (8, 128, 4, 64)
+    assert few.product == many.product == passes.SHORT and few.batch_tile == many.batch_tile == 16
 
 
 def test_blocks_that_are_resident(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,20 +241,27 @@ class VariantRow:
 
     write: str
     """Its function, a :data:`aecompress.deploy.variants.base.Writer`."""
-    opset: int = 1
-    """The first opset that has its operators."""
     smaller: str = ""
     """Of one with a smaller autoencoder file: its function from a chain and export.values to a
     :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""
+    ends: tuple[str, str] | None = None
+    """Input and output of its graph, where they are not those of a part; ``verify`` knows it by them."""
+    expects: str = ""
+    """Of one with such a graph: its function from what the three parts give on scaled rows, and the reported metric, to
+    what it gives, :data:`aecompress.deploy.expected.Expectations` by its name."""
 
 
 VARIANTS: dict[str, VariantRow] = {
     "packed": VariantRow(
-        write="aecompress.deploy.variants.packed:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+        write="aecompress.deploy.variants.packed:packed", smaller="aecompress.deploy.pack:about_packed"
     ),
     "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
     "int8": VariantRow(write="aecompress.deploy.variants.int8:int8"),
-    "scorer": VariantRow(write="aecompress.deploy.variants.scorer:scorer"),
+    "scorer": VariantRow(
+        write="aecompress.deploy.variants.scorer:scorer",
+        ends=("input", "score"),
+        expects="aecompress.deploy.expected:scored",
+    ),
     "sparse": VariantRow(write="aecompress.deploy.variants.sparse:sparse"),
 }
 """In the order in which they are written."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 
 from aecompress import rng
@@ -16,6 +18,7 @@ from aecompress.deploy.compact import Chain, run
 from aecompress.deploy.graph import PARTS, Affine
 from aecompress.layers.base import Shape
 from aecompress.polling import Poll, no_poll
+from aecompress.registry import VARIANTS
 
 PROBES = 64
 
@@ -24,22 +27,32 @@ ROUNDING = 4.0
 """Multiple of what float32 costs NumPy that onnxruntime, which adds in another order, is allowed on top."""
 
 
-ENDS = {**PARTS, "scorer": ("input", "score")}
-"""Names of each part's input and output."""
+STEPS = 256
+"""Of eight-bit arithmetic over the range of its values."""
 
 
-SIGNATURES = {ends: part for part, ends in ENDS.items()}
+def ends() -> dict[str, tuple[str, str]]:
+    """Return the names of the input and output of each part, and of each variant that has others."""
+    return PARTS | {name: row.ends for name, row in VARIANTS.items() if row.ends is not None}
+
+
+def part_of(runner: onnxruntime.InferenceSession) -> str:
+    """Return which part, or variant with other ends, a file is by the names of its ends; empty where it is none."""
+    names = tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))
+    return next((part for part, own in ends().items() if own == names), "")
 
 
 class Expected(NamedTuple):
-    """What one part of the model gives on some rows, and how far float32 arithmetic alone moves it."""
+    """What one part of the model gives on some rows, and how far arithmetic alone moves it."""
 
     name: str
     fed: Floats
     right: NDArray[np.float64]
     """In scaled units, also where the file gives raw rows."""
     noise: float | NDArray[np.float64]
-    """Of all values, or of each of a row ``[*shape]``."""
+    """How far float32 arithmetic moves it: all values, or each of a row ``[*shape]``."""
+    step: float
+    """How far it moves where eight-bit kernels round a half to either side."""
     scaling: Affine | None = None
     """Of the output, where the file gives raw rows."""
 
@@ -55,6 +68,11 @@ class Expected(NamedTuple):
 
 Expectations = Mapping[str, Sequence[Expected]]
 """By part."""
+
+
+def expected_of(name: str, fed: Floats, right: NDArray[np.float64], noise: float | NDArray[np.float64]) -> Expected:
+    """Return what a part gives, with the step of its values."""
+    return Expected(name, fed, right, noise, float(np.ptp(right)) / STEPS)
 
 
 def expectations(
@@ -73,9 +91,9 @@ def expectations(
         exact = reference.reconstruct(model, given, np.float64, poll)
         single = reference.reconstruct(model, given, np.float32, poll)
         latent, whole = (ROUNDING * float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True))
-        found["encoder"].append(Expected(name, given, exact[0], latent))
-        found["decoder"].append(Expected(name, exact[0].astype(np.float32), exact[1], whole))
-        found["autoencoder"].append(Expected(name, given, exact[1], whole))
+        found["encoder"].append(expected_of(name, given, exact[0], latent))
+        found["decoder"].append(expected_of(name, exact[0].astype(np.float32), exact[1], whole))
+        found["autoencoder"].append(expected_of(name, given, exact[1], whole))
     return found
 
 
@@ -83,7 +101,7 @@ def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, li
     """Return the same rows through ``chains``, whose stored tensors are not the trained ones."""
     return {
         part: [
-            Expected(
+            expected_of(
                 one.name,
                 one.fed,
                 right,
@@ -102,22 +120,23 @@ def unscaled(expected: Expectations, scaling: Affine) -> dict[str, list[Expected
     found: dict[str, list[Expected]] = {}
     for part, cases in expected.items():
         found[part] = []
+        source, result = ends()[part]
         for one in cases:
             fed, noise, inside = one.fed, one.noise, None
-            if ENDS[part][0] == "input":
+            if source == "input":
                 # What scaling in float32 loses reaches the output no more than the rows' own rounding does there.
                 fed = scaling.raw(one.fed)
                 noise = noise + ROUNDING * float(np.abs(scaling.scale(fed) - one.fed).max())
-            if ENDS[part][1] == "reconstruction":
+            if result == "reconstruction":
                 noise, inside = noise + ROUNDING * raw_rounding(one.right, scaling), scaling
-            found[part].append(Expected(one.name, fed, one.right, noise, inside))
+            found[part].append(Expected(one.name, fed, one.right, noise, one.step, inside))
     return found
 
 
 def raw_rounding(scaled: NDArray[np.floating[Any]], scaling: Affine) -> NDArray[np.float64]:
     """Return by how much rounding raw values to float32 moves the scaled ones of rows ``[N, *shape]``: ``[*shape]``."""
-    ends = (np.abs(scaling.raw(extreme)) for extreme in (scaled.min(axis=0), scaled.max(axis=0)))
-    return np.spacing(np.maximum(*ends)).astype(np.float64) / 2 / np.abs(scaling.divisor)
+    extremes = (np.abs(scaling.raw(extreme)) for extreme in (scaled.min(axis=0), scaled.max(axis=0)))
+    return np.spacing(np.maximum(*extremes)).astype(np.float64) / 2 / np.abs(scaling.divisor)
 
 
 def seen(rows: Floats, scaling: Affine | None) -> Floats:
@@ -125,14 +144,32 @@ def seen(rows: Floats, scaling: Affine | None) -> Floats:
     return rows if scaling is None else scaling.scale(scaling.raw(rows)).astype(np.float32, copy=False)
 
 
+def score_metric(name: str) -> str:
+    """Return the metric that a scorer reports: the run's where it is l1, else mse."""
+    return "l1" if name == "l1" else "mse"
+
+
 def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
-    """Return what a scorer gives: the mean error of each row."""
-    return {
-        "scorer": [
-            Expected(one.name, one.fed, reference.row_losses(metric, one.right, one.fed), 4 * one.noise)
-            for one in expected["autoencoder"]
-        ]
-    }
+    """Return what the scorer of a run with this ``metric`` gives: the mean error of each row.
+
+    A step of s moves a row's l1 by s at most, its mse of m by 2 s sqrt(m) + s^2 (Cauchy and Schwarz).
+    """
+    kind = score_metric(metric)
+    found = []
+    for one in expected["autoencoder"]:
+        right = reference.row_losses(kind, one.right, one.fed)
+        most = 2 * one.step * float(np.sqrt(right.max(initial=0.0))) + one.step**2
+        found.append(Expected(one.name, one.fed, right, 4 * one.noise, one.step if kind == "l1" else most))
+    return {"scorer": found}
+
+
+def of_variants(expected: Expectations, metric: str) -> dict[str, Sequence[Expected]]:
+    """Return the same and, of each variant with other ends than the three parts, what it gives."""
+    found = dict(expected)
+    for row in VARIANTS.values():
+        if row.ends is not None:
+            found |= pkgutil.resolve_name(row.expects)(expected, metric)
+    return found
 
 
 def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:

@@ -39,12 +39,14 @@ class Draft:
     """A graph while it is written."""
 
     opset: int
+    part: str
+    """A key of :data:`PARTS`: the prefix of names that are not a layer's, so that two graphs can become one."""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add one node with one output, and return the output's name."""
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        """Add one node with one output, whose name it gets where ``attributes`` has none, and return that name."""
+        self.nodes.append(helper.make_node(op, inputs, [output], **{"name": output} | attributes))
         return output
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
@@ -137,13 +139,13 @@ def build(
         scaling: put into the graph, so that it takes raw rows and gives raw reconstructions.
         scorer: make the output ``score`` ``[batch]``, the error between scaled input and reconstruction.
     """
-    draft, write = Draft(opset), product or gemm(plain)
+    draft, write = Draft(opset, part), product or gemm(plain)
     first, last = PARTS[part]
     unscale = scaling is not None and last == "reconstruction" and scorer is None
     current = scaled = scale(draft, scaling, first) if scaling is not None and first == "input" else first
     if chain.reads is not None:
-        current = draft.add("Gather", [current, draft.keep("reads", chain.reads)], "read", axis=1)
-    end = "scaled.reconstruction" if unscale or scorer is not None else last
+        current = draft.add("Gather", [current, draft.keep(f"{part}.reads", chain.reads)], f"{part}.read", axis=1)
+    end = f"{part}.scaled.reconstruction" if unscale or scorer is not None else last
     for layer in chain.layers:
         result = end if layer is chain.layers[-1] else f"{layer.name}.out"
         before = result if layer.activation == IDENTITY else f"{layer.name}.pre"
@@ -177,9 +179,9 @@ def build(
 def scale(draft: Draft, scaling: Affine, rows: str) -> str:
     """Add the scaling of raw ``rows``, without what changes nothing, and return the name of the scaled ones."""
     stored = kept(draft, scaling)
-    for op, tensor, result in (("Sub", "offset", "shifted"), ("Div", "divisor", "scaled")):
+    for op, tensor, result in (("Sub", "offset", "moved"), ("Div", "divisor", "scaled")):
         if tensor in stored:
-            rows = draft.add(op, [rows, tensor], result)
+            rows = draft.add(op, [rows, stored[tensor]], f"{draft.part}.{result}")
     return rows
 
 
@@ -189,13 +191,15 @@ def raw(draft: Draft, scaling: Affine, scaled: str, result: str) -> None:
     last = "offset" if "offset" in stored else "divisor"
     for op, tensor in (("Mul", "divisor"), ("Add", "offset")):
         if tensor in stored:
-            scaled = draft.add(op, [scaled, tensor], result if tensor == last else "stretched")
+            name = result if tensor == last else f"{draft.part}.stretched"
+            scaled = draft.add(op, [scaled, stored[tensor]], name)
 
 
-def kept(draft: Draft, scaling: Affine) -> list[str]:
-    """Keep the tensors of a scaling that change anything, and return their names."""
+def kept(draft: Draft, scaling: Affine) -> dict[str, str]:
+    """Keep the tensors of a scaling that change anything, and return the names they are kept under."""
     tensors = {"offset": scaling.offset, "divisor": scaling.divisor}
-    return [draft.keep(name, array) for name, array in tensors.items() if np.any(array != (name == "divisor"))]
+    changing = {name: array for name, array in tensors.items() if np.any(array != (name == "divisor"))}
+    return {name: draft.keep(f"{draft.part}.{name}", array) for name, array in changing.items()}
 
 
 def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer, axes: int) -> str:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Floats, Model
-from aecompress.deploy.expected import SIGNATURES, embedded, raw_rounding, seen
-from aecompress.deploy.graph import Affine
+from aecompress.deploy.expected import embedded, part_of, raw_rounding, seen
+from aecompress.deploy.graph import PARTS, Affine
 from aecompress.deploy.session import LARGEST_BATCH, run_batches, session
 from aecompress.polling import Poll, no_poll
 
@@ -20,10 +20,19 @@ def loss_of(path: Path, model: Model, rows: Floats, metric: str, poll: Poll = no
     """Return the mean loss of reconstructing scaled ``rows`` ``[N, *shape]`` with a file as a part of the model.
 
     The parts that the file is not are computed by the reference. Where it takes raw rows, it is given them, and what it
-    gives is scaled: losses are those of scaled rows.
+    gives is scaled: losses are those of scaled rows. Of a scorer it is the mean score.
     """
-    out = reconstruction_of(path, model, rows, embedded(onnx.load(path, load_external_data=False), model), poll)
-    return float(reference.LOSSES[metric](out, rows.astype(np.float64)).mean())
+    return float(row_losses_of(path, model, rows, metric, poll).mean())
+
+
+def row_losses_of(path: Path, model: Model, rows: Floats, metric: str, poll: Poll = no_poll) -> NDArray[np.float64]:
+    """Return the loss of each row ``[N]``, as :func:`loss_of` has its mean."""
+    scaling = embedded(onnx.load(path, load_external_data=False), model)
+    runner = session(path, 1)
+    if part_of(runner) not in PARTS:
+        given = rows if scaling is None else scaling.raw(rows)
+        return run_batches(path, runner, given, LARGEST_BATCH, poll).astype(np.float64)
+    return reference.row_losses(metric, reconstruction_of(path, model, rows, scaling, poll), rows)
 
 
 def reconstruction_of(
@@ -31,7 +40,7 @@ def reconstruction_of(
 ) -> NDArray[np.float64]:
     """Return scaled ``rows`` ``[N, *shape]`` reconstructed, in scaled units, with a file as a part of the model."""
     runner = session(path, 1)
-    part = SIGNATURES[tuple(node.name for node in (*runner.get_inputs(), *runner.get_outputs()))]
+    part = part_of(runner)
     if part == "decoder":
         fed = reference.run(model.encoder, model.tensors, rows, np.float64, poll).astype(np.float32)
     else:

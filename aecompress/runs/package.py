@@ -33,7 +33,7 @@ from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.ended import MODEL_FILES, REPORT_FILES
 from aecompress.runs.folder import staged
-from aecompress.runs.metrics import VERIFIED, verified_split
+from aecompress.runs.metrics import VERIFIED, detection, verified_split, with_scorers
 
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
@@ -49,6 +49,10 @@ class Package:
     files: dict[str, Path]
     """By kind."""
     compared: events.Compared
+    model: Model
+    """With all metrics in ``about``."""
+    missing: Mapping[str, list[str]]
+    """Requested variant -> why files of it were not kept."""
 
     @property
     def smallest(self) -> Path:
@@ -99,6 +103,14 @@ class Source:
     def _seen(self, rows: Floats) -> Floats:
         return expected.seen(rows, self.scaling) if self.scaling is not None and self.scaling.coarse else rows
 
+    @property
+    def labelled(self) -> variants.Labelled | None:
+        """Return the test rows with labels, where there are some."""
+        labels = self.dataset.labels
+        if labels is None:
+            return None
+        return variants.Labelled(self._shaped(self.dataset.test), lambda scores: detection(labels, scores))
+
     def _shaped(self, rows: Rows) -> Floats:
         return few(rows).reshape(-1, *self.model.shape)
 
@@ -117,7 +129,6 @@ class Source:
         """Return the metadata of the graphs."""
         about = {
             "aecompress.version": metadata.version("aecompress"),
-            "aecompress.spec_hash": self.export.spec_hash,
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
             graph.ROWS_KEY: f"{self.takes} {'x'.join(map(str, self.dataset.shape))}",
             **described(Scaling(**self.model.scaling), self.dataset.inputs),
@@ -168,12 +179,13 @@ def export_model(
         if size > most_bytes:
             raise TooLargeError(size)
         compared = compare(folder, source, outcome)
-        checkpoint.save_config(folder, source.configured(folder))
+        model = with_scorers(model, outcome.metrics)
+        checkpoint.save_config(folder, replace(source, model=model).configured(folder))
         write_text(folder / "README.md", model_card(model, dataset, export, verification, compared, source.takes))
         write_sums(folder)
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Package(verification, files, compared)
+    return Package(verification, files, compared, model, outcome.missing)
 
 
 def write_weights(folder: Path, source: Source) -> None:
@@ -214,17 +226,24 @@ def verified(
         request = variants.Request(
             opset=export.opset,
             metadata=source.about,
+            variants=export.variants,
             metric=source.export.metric,
             values=export.values,
+            int8=export.int8,
             allowed=export.variant_loss,
             tolerance=export.tolerance,
             scaling=source.scaling,
             quantile=export.quantile,
         )
         written_from = variants.Source(
-            model=model, chains=chains, expected=cases, rows=source.seen, training=source.training
+            model=model,
+            chains=chains,
+            expected=cases,
+            rows=source.seen,
+            training=source.training,
+            labelled=source.labelled,
         )
-        outcome = variants.write(folder, export.variants, written_from, request, poll)
+        outcome = variants.write(folder, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
     report = verification.to_json() | {
         "variant_loss": export.variant_loss,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
+from aecompress.nets.autoencoder import rows_together
 from aecompress.plan import device as device_module
 from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
 from aecompress.runs.job import prepare
@@ -73,7 +75,7 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
 
 
 def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
+    """The issue counted 80 to 90 bytes a parameter; the three populations of the plan alone are 39."""
     job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
     parameters, rows = (
         job.first.cells * job.net.layout.size,
@@ -94,6 +96,20 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
                 assert "cuda:0 has" in str(fault) and "GiB free; choose smaller layers" in str(fault)
                 low = middle
         needed[engine] = high - rows
-    assert needed["eager"] == parameters * (26 + 28)
+    cells, inputs = job.first.cells, job.net.inputs
+    alive = 4 * 4 * cells * inputs * max(rows_together(cells, inputs), 3 * job.plan.training.batch)
+    assert needed["eager"] == parameters * 39 + max(28 * parameters, alive)
     assert needed["toy"] == needed["eager"] + 1000 * parameters
-    assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30)
+    assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30) + 24 * 6 * 4 * parameters
+
+
+def test_rows_that_are_wide_count_while_a_loss_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least 64 rows of each individual are, with what the last layer and the loss make of them."""
+    fields = {"data.source": "binary-clusters:2x3x9000", "model.hidden": [4], "model.latent": 2, "device": "cpu"}
+    job = prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")
+    parameters, rows = job.first.cells * job.net.layout.size, sum(part.size for part in job.dataset.splits.values())
+    enough = 26 * parameters + 4 * rows + 4 * 4 * job.first.cells * 64 * 9000
+    for memory in (enough, enough - 1):
+        monkeypatch.setattr(device_module, "memory_bytes", lambda memory=memory: memory)
+        with contextlib.nullcontext() if memory == enough else pytest.raises(SpecError, match="choose smaller layers"):
+            check_memory(job.plan, job.resolved.spec, job.dataset, job.device)

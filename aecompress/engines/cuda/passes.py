@@ -13,7 +13,6 @@ from aecompress.engines.base import Work
 from aecompress.engines.cuda.records import ACTIVATIONS, Batches, Cells, Net, home_of, rule_of
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.errors import DeviceError
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.population.stats import ActivationStats
 
@@ -314,16 +313,9 @@ def fault_flag(device: torch.device) -> Tensor:
     return torch.zeros(1, dtype=torch.int32, device=device)
 
 
-def check(device: torch.device) -> None:
-    """Wait for the device, and refuse what was trained if the blocks of a cell have not met.
-
-    Raises:
-        DeviceError: they have not; the state of the run is lost, its checkpoints are not.
-    """
+def taken_fault(device: torch.device) -> Tensor:
+    """Return the fault flag of all that was trained until now, int32 ``[1]`` on the device; it is 0 again then."""
     flag = fault_flag(device)
-    if int(flag):
-        flag.zero_()
-        raise DeviceError(
-            f"{device}: the blocks of a cell did not meet while it was trained, as if another program held the device; "
-            "resume the run, with --compile off if it happens again"
-        )
+    taken = flag.clone()
+    flag.zero_()
+    return taken

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from aecompress.engines.base import check_trained
 from aecompress.engines.cuda import passes
+from aecompress.engines.cuda_passes import CudaPasses
 from aecompress.errors import DeviceError
 from tests.engines.cuda.cases import (
     OTHER,
@@ -65,9 +67,11 @@ def test_blocks_that_do_not_meet_give_up_and_are_reported(monkeypatch: pytest.Mo
         assert passes.split(work, launch)  # the interpreter runs one block after the other
         assert passes.split(work, launch)
     assert len(calls) == 1  # a kernel's blocks are counted once
+    found = CudaPasses().evaluate(work.net, work.block.weights, [work.rows], "mse", work.poll)
+    assert found.fault is not None and found.fault.dtype == torch.int32
     with pytest.raises(DeviceError, match="did not meet"):
-        passes.check(torch.device("cpu"))
-    passes.check(torch.device("cpu"))
+        check_trained(found.fault.tolist(), torch.device("cpu"))
+    check_trained(passes.taken_fault(torch.device("cpu")).tolist(), torch.device("cpu"))
 
 
 def test_no_steps_and_a_stop_train_nothing() -> None:

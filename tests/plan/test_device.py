@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from aecompress.children import isolated
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
+from aecompress.nets.autoencoder import rows_together
 from aecompress.plan import device as device_module
 from aecompress.plan.device import (
     CUT_BYTES,
@@ -62,8 +64,9 @@ def test_auto_leaves_a_gpu_and_the_cpu_to_choose_from(monkeypatch: pytest.Monkey
 
 
 def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = {"device": ("test", "cpu"), "model.hidden": ("test", [4096])}  # so that weights count, not a loss's rows
     jobs = {
-        rule: prepare(resolve({"evolve.rule": ("test", rule), "device": ("test", "cpu")}), tmp_path / rule)
+        rule: prepare(resolve({**wide, "evolve.rule": ("test", rule)}), tmp_path / rule)
         for rule in ("pair", "opponents", "dominance")
     }
     needed = {}
@@ -118,7 +121,7 @@ print(peak() - before)
 
 
 def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The issue counted 80 to 90 bytes a parameter; the two populations of the plan alone are 26."""
+    """The issue counted 80 to 90 bytes a parameter; the three populations of the plan alone are 39."""
     flags = {"device": "cpu", "train.optimizer": "adam", "evolve.rule": "pair"}
     job = prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "run")
     parameters, rows = (
@@ -140,6 +143,20 @@ def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, m
                 assert "cuda:0 has" in str(fault) and "GiB free; choose smaller layers" in str(fault)
                 low = middle
         needed[engine] = high - rows
-    assert needed["eager"] == parameters * (26 + 28)
+    cells, inputs = job.first.cells, job.net.inputs
+    alive = 4 * 4 * cells * inputs * max(rows_together(cells, inputs), 3 * job.plan.training.batch)
+    assert needed["eager"] == parameters * 39 + max(28 * parameters, alive)
     assert needed["toy"] == needed["eager"] + 1000 * parameters
-    assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30)
+    assert needed["cuda-graphs"] == needed["eager"] + min(12 * parameters * 21, 1 << 30) + 24 * 6 * 4 * parameters
+
+
+def test_rows_that_are_wide_count_while_a_loss_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least 64 rows of each individual are, with what the last layer and the loss make of them."""
+    fields = {"data.source": "binary-clusters:2x3x9000", "model.hidden": [4], "model.latent": 2, "device": "cpu"}
+    job = prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")
+    parameters, rows = job.first.cells * job.net.layout.size, sum(part.size for part in job.dataset.splits.values())
+    enough = 26 * parameters + 4 * rows + 4 * 4 * job.first.cells * 64 * 9000
+    for memory in (enough, enough - 1):
+        monkeypatch.setattr(device_module, "memory_bytes", lambda memory=memory: memory)
+        with contextlib.nullcontext() if memory == enough else pytest.raises(SpecError, match="choose smaller layers"):
+            check_memory(job.plan, job.resolved.spec, job.dataset, job.device)

@@ -23,7 +23,7 @@ STRETCH = 64
 PLAIN, SHORT = "ieee", "tf32x3"
 """Products of float32 numbers one by one, and as three of shorter numbers."""
 ROWS, MIXED, FEW_ROWS = "rows", "mixed", 8
-"""Products of few rows, by multiplying and adding, and up to how many rows they are."""
+"""Products of few rows: as sums over tiles; only gradients as such sums; and up to how many rows they are few."""
 FEW = ROWS, MIXED
 PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
@@ -121,7 +121,7 @@ def whole_form(net: Autoencoder, batch: int, cells: int) -> Form:
 
 
 def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
-    """Return the sizes of the kernels that make one step; of many blocks the products are of shorter numbers.
+    """Return the sizes of the kernels that make one step; of many blocks the products are made in another way.
 
     Few blocks wait for each product, many for their turn: then what counts is how much a product occupies.
     """

@@ -35,7 +35,7 @@ SAFE_WIDTH = 32
 MULTIPROCESSORS, MANY_BLOCKS = 132, 528
 """Of one card; blocks that are many: four a multiprocessor."""
 ROWS_WARPS = 2
-"""Of a block whose products are sums over a tile; more warps collide in shared memory."""
+"""Of a block whose products are sums over a tile of 32 units; more warps probably collide in shared memory."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -129,7 +129,7 @@ def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
     if cells * form.parts <= MANY_BLOCKS:
         return form
     if form.product in FEW:
-        return form._replace(product=ROWS, warps=ROWS_WARPS)
+        return form._replace(product=ROWS, warps=ROWS_WARPS * max(form.width // 32, 1))
     short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
 

@@ -23,7 +23,7 @@ STRETCH = 64
 PLAIN, SHORT = "ieee", "tf32x3"
 """Products of float32 numbers one by one, and as three of shorter numbers."""
 ROWS, MIXED, FEW_ROWS = "rows", "mixed", 8
-"""Products of few rows, by multiplying and adding, and up to how many rows they are."""
+"""Products of few rows: as sums over tiles; only gradients as such sums; and up to how many rows they are few."""
 FEW = ROWS, MIXED
 PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
@@ -35,7 +35,7 @@ SAFE_WIDTH = 32
 MULTIPROCESSORS, MANY_BLOCKS = 132, 528
 """Of one card; blocks that are many: four a multiprocessor."""
 ROWS_WARPS = 2
-"""Of a block whose products are sums over a tile; more warps collide in shared memory."""
+"""Of a block whose products are sums over a tile of 32 units; more warps probably collide in shared memory."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -121,7 +121,7 @@ def whole_form(net: Autoencoder, batch: int, cells: int) -> Form:
 
 
 def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
-    """Return the sizes of the kernels that make one step; of many blocks the products are of shorter numbers.
+    """Return the sizes of the kernels that make one step; of many blocks the products are made in another way.
 
     Few blocks wait for each product, many for their turn: then what counts is how much a product occupies.
     """
@@ -129,7 +129,7 @@ def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
     if cells * form.parts <= MANY_BLOCKS:
         return form
     if form.product in FEW:
-        return form._replace(product=ROWS, warps=ROWS_WARPS)
+        return form._replace(product=ROWS, warps=ROWS_WARPS * max(form.width // 32, 1))
     short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
 

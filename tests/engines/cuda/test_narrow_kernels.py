@@ -66,3 +66,4 @@ def test_many_narrow_cells_of_few_rows_sum_over_tiles() -> None:
     net = work_of(Case(sizes=(1000, 30, 10, 30, 1000))).net
     few, many = passes.step_form(net, 5, 10), passes.step_form(net, 5, 1000)
     assert (few.product, few.warps, many.product, many.warps) == (passes.MIXED, 4, passes.ROWS, 2)
+    assert passes.step_form(work_of(Case(sizes=(1000, 60, 10, 60, 1000))).net, 5, 1000).warps == 4

@@ -327,7 +327,10 @@ INSIDE: dict[type[Event], tuple[str, tuple[str, ...]]] = {
 
 def to_json(event: Event) -> str:
     """Return an event as one line of JSON, without the newline."""
-    return json.dumps({"event": event.kind, **_encode(vars(event))}, allow_nan=False)
+    try:
+        return json.dumps({"event": event.kind, **vars(event)}, allow_nan=False)
+    except ValueError:  # a number that is not finite
+        return json.dumps({"event": event.kind, **_encode(vars(event))}, allow_nan=False)
 
 
 def from_json(line: str) -> Event:

@@ -153,8 +153,8 @@ def normal_of(key: int | Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tenso
 
 
 def _standard(words: Tensor) -> Tensor:
-    odd = ((words >> 41) & 0x7FFFFF) * 2 + 1 - (1 << 23)
-    standard: Tensor = torch.erfinv(odd.to(torch.float32) * 2.0**-23) * 2.0**0.5
+    odd = (words >> 40).bitwise_and_(0xFFFFFE).add_(1 - (1 << 23))
+    standard: Tensor = odd.to(torch.float32).mul_(2.0**-23).erfinv_().mul_(2.0**0.5)
     return standard
 
 

@@ -135,14 +135,23 @@ class Bench:
 
     def launched(self, function: Callable[[], Any]) -> tuple[int, float]:
         """Return how many kernels a call launches, and the seconds that the device works on them; 0 on a CPU."""
+        found = self.kernels(function).values()
+        return sum(count for count, _ in found), sum(seconds for _, seconds in found)
+
+    def kernels(self, function: Callable[[], Any]) -> dict[str, tuple[int, float]]:
+        """Return which kernels a call launches: how often, and the seconds that the device works on them."""
         if not self.gpu:
-            return 0, 0.0
+            return {}
         self.wait()
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
             function()
             self.wait()
-        kernels = [event for event in found.events() if str(event.device_type).endswith("CUDA")]
-        return len(kernels), sum(event.time_range.elapsed_us() for event in kernels) / 1e6
+        found: dict[str, tuple[int, float]] = {}
+        for event in seen.events():
+            if str(event.device_type).endswith("CUDA"):
+                count, seconds = found.get(event.name, (0, 0.0))
+                found[event.name] = count + 1, seconds + event.time_range.elapsed_us() / 1e6
+        return found
 
     @staticmethod
     def quartiles(values: list[float]) -> list[float]:

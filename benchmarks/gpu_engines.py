@@ -15,7 +15,8 @@ whole     whole runs with each engine, again, and stopped and resumed, to verifi
 trial     a generation's parts, launches and host stops; the seconds of whole trials of the paper's ring
 fast      milliseconds of a training step, contenders interleaved
 update    the fused update alone, as a share of the copy rate
-tune      the kernels of whole passes with other numbers of warps and inputs
+tune      the kernels of narrow networks with other numbers of warps and inputs, and other products
+profile   the device's time in a step, kernel by kernel
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pathlib import Path
 import torch
 from gpu import Bench, finish
 from gpu_engines_correct import FOLDER, GRAPHS, PASSES, RUNS, equal, failed, kernels, whole
-from gpu_engines_speed import fast, ready, trial, tune, update
+from gpu_engines_speed import fast, profile, ready, trial, tune, update
 
 LIMIT = 300
 """Seconds of the whole on a GPU."""
@@ -46,7 +47,7 @@ STEPS: dict[str, tuple[int, int, Callable[[Bench], None]]] = {
         for engine, of in ((GRAPHS, 1), (PASSES, 4))
         for part in range(of)
     },
-    **{f"warm:{part}": (1, 70, functools.partial(tune, part=part, of=2, passes=0)) for part in range(2)},
+    **{f"warm:{part}": (1, 70, functools.partial(tune, part=part, of=8, repeats=0)) for part in range(8)},
     **{
         f"whole:{spec} {name}": (1, 70, functools.partial(whole, spec=spec, engine=name))
         for spec, names in RUNS.items()
@@ -55,9 +56,10 @@ STEPS: dict[str, tuple[int, int, Callable[[Bench], None]]] = {
     "trial": (2, 70, trial),
     "fast:narrow": (3, 50, functools.partial(fast, group="narrow")),
     "update": (4, 20, update),
-    "tune": (5, 45, tune),
-    "fast:wide": (6, 50, functools.partial(fast, group="wide")),
-    "fast:many": (7, 60, functools.partial(fast, group="many")),
+    "tune": (5, 60, tune),
+    "profile": (6, 30, profile),
+    "fast:wide": (7, 50, functools.partial(fast, group="wide")),
+    "fast:many": (8, 60, functools.partial(fast, group="many")),
 }
 """Which steps run side by side (those of one number), the seconds that a step may take, and the step."""
 

@@ -20,9 +20,11 @@ from gpu_correct import with_engine
 from gpu_engines_correct import BOTH, GRAPHS, PASSES, Fields, differences, failed, made_of, trained
 
 from aecompress import events
-from aecompress.engines.base import Work
+from aecompress.engines.base import Work, check_trained
+from aecompress.engines.cuda import graphs
 from aecompress.engines.cuda import steps as steps_
 from aecompress.engines.registry import ENGINES
+from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.generation import generation
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
@@ -41,19 +43,19 @@ CASES: dict[str, dict[str, tuple[Case, str, int]]] = {
     },
     "wide": {
         "middle": (Case("784-256-64-256-784", 10, 64, "adam"), "float32", 60),
-        "large": (Case("784-1024-256-1024-784", 10, 256, "adam"), "float32", 20),
-        "large bf16": (Case("784-1024-256-1024-784", 10, 256, "adam"), "bf16", 20),
+        "large": (Case("784-1024-256-1024-784", 10, 256, "adam"), "float32", 60),
+        "large bf16": (Case("784-1024-256-1024-784", 10, 256, "adam"), "bf16", 60),
     },
     "many": {
-        "large 100": (Case("784-1024-256-1024-784", 100, 256, "adam"), "float32", 6),
-        "large 100 bf16": (Case("784-1024-256-1024-784", 100, 256, "adam"), "bf16", 6),
+        "large 100": (Case("784-1024-256-1024-784", 100, 256, "adam"), "float32", 20),
+        "large 100 bf16": (Case("784-1024-256-1024-784", 100, 256, "adam"), "bf16", 20),
     },
 }
 """Case, precision of the products, steps of a pass."""
 
 
 CONTENDERS = {
-    "narrow": ("eager", GRAPHS, f"{GRAPHS}: products", PASSES),
+    "narrow": ("eager", GRAPHS, PASSES),
     "wide": ("eager", GRAPHS, f"{GRAPHS}: fused update"),
     "many": ("eager", GRAPHS),
 }
@@ -173,7 +175,8 @@ def trial(bench: Bench) -> None:
                 kernels, busy = bench.launched(make)
                 bench.emit(
                     "generation", preset=preset, engine=name, ms=bench.quartiles(whole), kernels=kernels,
-                    parts_ms=parts_of(bench, mine, population, rows), busy_ms=busy * 1e3,
+                    ms_in_a_row=in_a_row(bench, mine.plan, population, rows), busy_ms=busy * 1e3,
+                    parts_ms=parts_of(bench, mine, population, rows),
                     synchronising=synchronising(bench, make),
                 )  # fmt: skip
                 host_profile(bench, f"{preset} {name}", make)
@@ -182,11 +185,24 @@ def trial(bench: Bench) -> None:
     for preset in ("paper-coevo-sync", "paper-coevo"):
         one_trial(bench, preset, PASSES, fields)
         one_trial(bench, preset, GRAPHS, {**fields, "train.epochs": 100})
+    whole = functools.partial(one_trial, bench, "paper-coevo-sync", PASSES, fields)
+    host_profile(bench, "trial of paper-coevo-sync", whole, count=1)
 
 
-def host_profile(bench: Bench, name: str, make: Callable[[], Any]) -> None:
-    """Write which functions take the host's time in ten generations: milliseconds a generation, calls a generation."""
-    count = 10 if bench.gpu else 1
+def in_a_row(bench: Bench, plan: Plan, population: Population, rows: Rows, count: int = 20) -> float:
+    """Return the milliseconds of a generation where the next is begun before its figures are there."""
+
+    def make() -> None:
+        last = population
+        for _ in range(count if bench.gpu else 2):
+            last, _ = generation(plan, last, rows, lambda: None)
+
+    return bench.seconds(make) / (count if bench.gpu else 2) * 1e3
+
+
+def host_profile(bench: Bench, name: str, make: Callable[[], Any], count: int = 10) -> None:
+    """Write which functions take the host's time in some calls: milliseconds a call, calls a call."""
+    count = count if bench.gpu else 1
     with cProfile.Profile() as profiler:
         for _ in range(count):
             make()
@@ -200,43 +216,101 @@ def host_profile(bench: Bench, name: str, make: Callable[[], Any]) -> None:
         bench.emit("host", name=name, order=order, ms_own_whole_calls={row[0]: row[1:] for row in top})
 
 
-PLAIN, SHORT = "ieee", "tf32x3"
-FORMS = {
-    "paper 10": [("split", 4, 64, PLAIN), ("split", 8, 64, PLAIN), ("split", 4, 32, PLAIN), ("split", 8, 128, PLAIN)],
-    "paper 10, Adam": [("split", 4, 64, PLAIN), ("split", 8, 64, PLAIN)],
-    "paper 1000": [("whole", 4, 64, SHORT), ("whole", 8, 64, SHORT), ("whole", 4, 32, SHORT), ("whole", 8, 128, SHORT)],
-    "paper 100": [("whole", 4, 64, SHORT), ("whole", 8, 64, SHORT), ("whole", 8, 128, SHORT)],
-    "1000 narrow": [("split", 8, 32, PLAIN), ("split", 4, 32, PLAIN)],
-}
-"""Kernel, warps, inputs of a block or of a turn, products."""
+PLAIN, SHORT, ROWS, MIXED = "ieee", "tf32x3", "rows", "mixed"
+FORMS: dict[str, list[tuple[str, int, int, str]]] = {
+    "paper 10": [
+        ("split", 4, 64, MIXED), ("split", 2, 64, MIXED), ("split", 8, 64, MIXED), ("split", 4, 64, PLAIN),
+        ("step", 4, 64, MIXED), ("step", 4, 32, MIXED),
+    ],
+    "paper 10, Adam": [("split", 4, 64, MIXED), ("split", 8, 128, MIXED), ("step", 4, 64, MIXED)],
+    "paper 100": [
+        ("whole", 8, 128, SHORT), ("step", 2, 64, ROWS), ("step", 4, 128, ROWS), ("step", 4, 64, SHORT),
+    ],
+    "paper 1000": [
+        ("whole", 4, 64, SHORT), ("step", 2, 64, ROWS), ("step", 4, 128, ROWS), ("step", 4, 64, SHORT),
+    ],
+    "1000 narrow": [("split", 4, 32, PLAIN), ("split", 8, 32, PLAIN), ("step", 4, 32, PLAIN)],
+}  # fmt: skip
+"""Kernels, warps, inputs of a block or of a turn, products."""
 
 
-def tune(bench: Bench, part: int = 0, of: int = 1, passes: int = 5) -> None:
-    """Time the kernels of whole passes in other forms; with no ``passes`` only compile them."""
-    from aecompress.engines.cuda import passes as engine
+def in_form(work: Work, kind: str, warps: int, stretch: int, product: str) -> Callable[[], bool]:
+    """Return what trains a block in place for a pass, by kernels of a kind in a form."""
+    from aecompress.engines.cuda import passes
 
-    for name in list(FORMS)[part::of] if bench.gpu else []:
+    batch = min(work.training.batch, work.rows.shape[0])
+    form = passes.form_of(work.net, batch, False)._replace(
+        warps=warps, stretch=stretch, parts=-(-work.net.layers[0].inputs // stretch), product=product,
+        batch_tile=passes.power_of_two(batch, 4 if product in passes.FEW else 16),
+    )  # fmt: skip
+    if kind == "split":
+        return lambda: passes.split(work, passes.launch_of(work, form))
+    if kind == "whole":
+        return lambda: passes.whole(work, passes.launch_of(work, form)) is None
+    from aecompress.engines.cuda.narrow_kernels import begin, narrow_step
+
+    buffers = dataclasses.replace(steps_.new_buffers(work), scratch=passes.scratch_of(work, form))
+    steps_.fill(buffers, work)
+    body = functools.partial(narrow_step, buffers, work.training.loss(work.block.generation))
+    replay = graphs.captured(body, buffers.rewind)
+
+    def train() -> bool:
+        steps_.fill(buffers, work)
+        begin(buffers)
+        for _ in work.steps:
+            replay()
+        steps_.empty(buffers, work)
+        return True
+
+    return train
+
+
+def tune(bench: Bench, part: int = 0, of: int = 1, repeats: int = 5) -> None:
+    """Time kernels of narrow networks in other forms: microseconds of a step, and how far from the eager engine.
+
+    With no ``repeats`` only compile them.
+    """
+    from aecompress.engines.cuda import passes
+
+    for name in CASES["narrow"] if bench.gpu else []:
         case, precision, _ = CASES["narrow"][name]
         work = work_for(bench, case, precision, 20)
-        inputs, found = work.net.layers[0].inputs, dict[str, Any]()
-        for kind, warps, stretch, product in FORMS[name]:
-            form = engine.form_of(work.net, case.batch, False)
-            form = form._replace(warps=warps, stretch=stretch, parts=-(-inputs // stretch), product=product)
-            call, label = (
-                {"split": engine.split, "whole": engine.whole}[kind],
-                f"{kind}, {warps} warps, {stretch}, {product}",
-            )
+        found, wanted = dict[str, Any](), eagerly(work)
+        for kind, warps, stretch, product in FORMS[name][part::of]:
+            label = f"{kind}, {warps} warps, {stretch}, {product}"
+            one = dataclasses.replace(work, block=work.block.copy())
             try:
-                if call(work, engine.launch_of(work, form)) is False:
+                train = in_form(one, kind, warps, stretch, product)
+                if not train():
                     found[label] = "not resident"
                     continue
-                again = functools.partial(call, work, engine.launch_of(work, form))
-                if passes:
-                    found[label] = statistics.median(bench.seconds(again) / 20 * 1e6 for _ in range(passes))
-                engine.check(bench.device)
+                check_trained(passes.taken_fault(bench.device).tolist(), bench.device)
+                apart = max(differences(one.block, wanted).values())
+                kernels = bench.kernels(train) if repeats else {}
+                times = [bench.seconds(train) / 20 * 1e6 for _ in range(repeats)] or [0.0]
+                busy = {kernel: seconds / 20 * 1e6 for kernel, (_, seconds) in kernels.items() if "_kernel" in kernel}
+                found[label] = {"us": statistics.median(times), "apart": apart, "busy": busy}
+                check_trained(passes.taken_fault(bench.device).tolist(), bench.device)
             except Exception as fault:
                 found[label] = f"{type(fault).__name__}: {fault}"[:200]
-        bench.emit("tuned" if passes else "warm", case=name, us_per_step=found)
+        bench.emit("tuned" if repeats else "warm", case=name, us_per_step=found)
+
+
+PROFILED = [("wide", "large bf16"), ("wide", "large"), ("many", "large 100 bf16"), ("narrow", "paper 10")]
+
+
+def profile(bench: Bench) -> None:
+    """Write which kernels a step of `cuda-graphs` consists of: microseconds a step, and how many a step."""
+    for group, name in PROFILED:
+        case, precision, steps = CASES[group][name]
+        work = work_for(bench, case if bench.gpu else Case("30-16-4-16-30", 3, 5, case.rule), precision, steps)
+        train = functools.partial(ENGINES[GRAPHS].train, work)
+        train()
+        found = bench.kernels(train)
+        longest = sorted(found.items(), key=lambda item: -item[1][1])[:24]
+        figures = {kernel[:90]: (spent / steps * 1e6, count / steps) for kernel, (count, spent) in longest}
+        busy = sum(seconds for _, seconds in found.values()) / steps * 1e6
+        bench.emit("kernels", case=name, busy_us=busy, us_and_count_per_step=figures)
 
 
 def loop_ms(bench: Bench, full: Case) -> dict[str, float]:

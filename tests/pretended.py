@@ -17,6 +17,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from aecompress.evolve.topology import neighbourhoods
+
 CARD = SimpleNamespace(name="Pretended", major=9, minor=0, multi_processor_count=132)
 MEMORY = 85_000_000_000
 INDEXING = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
@@ -138,11 +140,23 @@ class Machine(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class Event:
+    """A point that the device comes to."""
+
+    def record(self, stream: None) -> None:
+        """Everything is done at once."""
+
+    def synchronize(self) -> None:
+        """Wait for it."""
+        stop("waited")
+
+
 @contextlib.contextmanager
 def device() -> Iterator[None]:
     """Pretend that this machine has a device; it has no kernels of its own, so torch's operations train."""
     with pytest.MonkeyPatch.context() as patch, Machine():
         stops.clear()
+        neighbourhoods.cache_clear()
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (MEMORY, MEMORY))
@@ -150,5 +164,10 @@ def device() -> Iterator[None]:
         patch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
         patch.setattr(torch.cuda, "get_device_properties", lambda device: CARD)
         patch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+        patch.setattr(torch.cuda, "Event", Event)
+        patch.setattr(torch.cuda, "Stream", lambda device: None)
+        patch.setattr(torch.cuda, "current_stream", lambda device: None)
+        patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
         patch.setattr("aecompress.engines.cuda.available.triton_fault", lambda: "needs a device")
         yield
+    neighbourhoods.cache_clear()

@@ -17,7 +17,12 @@ def test_numbers_arrive_whole_and_in_their_format() -> None:
 
 
 def test_figures_are_read_as_each_would_be_alone() -> None:
-    tensors = torch.tensor([0.1, torch.inf]), torch.tensor([[1 << 40, -3]]), torch.tensor([1e-300], dtype=torch.float64)
+    tensors = (
+        torch.tensor([0.1, torch.inf]),
+        torch.tensor([[(1 << 62) + 1, -3]]),
+        torch.tensor([1e-300], dtype=torch.float64),
+        torch.tensor([True]),
+    )
     wanted = [tensor.tolist() for tensor in tensors]
     assert on_host(*tensors) == wanted
     with pretended.device():

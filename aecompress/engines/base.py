@@ -5,7 +5,7 @@ An engine is one file and one row of :data:`aecompress.engines.registry.ENGINES`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aecompress.engines.training import Step, Training
+from aecompress.errors import DeviceError
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
@@ -99,6 +100,28 @@ class Evaluation(NamedTuple):
     """``[P]`` each: mean loss on each of some parts of the rows."""
     layer_zeros: Tensor
     """``[P, layers]``: weights and biases that are exactly 0."""
+    fault: Tensor | None = None
+    """int32 ``[1]``, not 0 where training went wrong before, so that these figures say nothing; None where it cannot.
+
+    Whoever reads the figures reads it with them, and calls :func:`check_trained`."""
+
+
+def check_trained(fault: list[int], device: torch.device) -> None:
+    """Refuse what was trained if :attr:`Evaluation.fault` is set.
+
+    Raises:
+        DeviceError: it is; the state of the run is lost, its checkpoints are not.
+    """
+    if any(fault):
+        raise DeviceError(
+            f"{device}: the blocks of a cell did not meet while it was trained, as if another program held the device; "
+            "resume the run, with --compile off if it happens again"
+        )
+
+
+Function = Callable[..., Tensor]
+"""``(poll, *tensors)`` to a tensor: does the same operations, on those tensors alone, whenever their shapes are the
+same. Hashable: equal ones are one."""
 
 
 class Runner(Protocol):
@@ -121,6 +144,9 @@ class Runner(Protocol):
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, in place; return what the layers gave on the batch before it."""
+
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Return ``function(poll, *tensors)``; an engine may record its operations and replay them."""
 
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return the bytes of its own buffers, beside those that every engine needs (:mod:`aecompress.plan.device`).

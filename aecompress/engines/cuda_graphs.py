@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from aecompress.engines import eager
-from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
+from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.cuda.costs import graph_seconds
 from aecompress.engines.training import rounding
 from aecompress.nets.autoencoder import Autoencoder
@@ -64,20 +64,28 @@ class CudaGraphs:
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
     ) -> Evaluation:
-        """Evaluate individuals as the eager engine does, more of them at a time."""
-        return eager.evaluate(net, weights, parts, metric, poll, EVALUATED_CELLS)
+        """Evaluate individuals as the eager engine does, more of them at a time, in a recording."""
+        from aecompress.engines.cuda.replays import evaluate
+
+        return evaluate(net, weights, parts, metric, poll, EVALUATED_CELLS)
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
         with rounding(work.training):
             return eager.train_pairs(work)
 
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Record the function, and replay it."""
+        from aecompress.engines.cuda.replays import compute
+
+        return compute(function, poll, *tensors)
+
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return the bytes of the graphs' buffers: weights, moments, masks, a gradient and masks as numbers.
 
-        Those of a ring's waves are held beside each other, but no more than some bytes of them.
+        Those of a ring's waves are held beside each other, but no more than some bytes of them. Besides, recordings.
         """
-        from aecompress.engines.cuda.graphs import HELD, HELD_BYTES
+        from aecompress.engines.cuda import graphs, replays
 
         block = parameters * (value * (3 + moments) + 1)
-        return max(block, min(HELD * block, HELD_BYTES))
+        return max(block, min(graphs.HELD * block, graphs.HELD_BYTES)) + replays.scratch_bytes(parameters * value)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from aecompress.engines import cuda_graphs, eager
-from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
+from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.cuda.available import triton_fault
 from aecompress.engines.cuda.costs import pass_seconds
 from aecompress.nets.autoencoder import Autoencoder
@@ -60,21 +60,25 @@ class CudaPasses:
     def evaluate(
         self, net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric: str, poll: Poll
     ) -> Evaluation:
-        """Evaluate individuals as the eager engine does, more of them at a time.
+        """Evaluate individuals as the eager engine does, more of them at a time, with the fault of their passes."""
+        from aecompress.engines.cuda.passes import taken_fault
+        from aecompress.engines.cuda.replays import evaluate
 
-        Raises:
-            DeviceError: the passes that trained them went wrong.
-        """
-        from aecompress.engines.cuda.passes import check
-
-        found = eager.evaluate(net, weights, parts, metric, poll, cuda_graphs.EVALUATED_CELLS)
-        check(weights.device)
-        return found
+        found = evaluate(net, weights, parts, metric, poll, cuda_graphs.EVALUATED_CELLS)
+        return found._replace(fault=taken_fault(weights.device))
 
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
         return eager.train_pairs(work)
 
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Record the function, and replay it."""
+        from aecompress.engines.cuda.replays import compute
+
+        return compute(function, poll, *tensors)
+
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
-        """Return 0: it has no large buffers of its own."""
-        return 0
+        """Return the bytes of recordings: passes have no large buffers of their own."""
+        from aecompress.engines.cuda.replays import scratch_bytes
+
+        return scratch_bytes(parameters * value)

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
+from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
 from aecompress.engines.cuda.costs import eager_seconds
 from aecompress.engines.training import (
@@ -230,6 +230,10 @@ class Eager:
         """Make one update of some pairs: :func:`train_pairs`."""
         with rounding(work.training):
             return train_pairs(work)
+
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Call the function."""
+        return function(poll, *tensors)
 
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return 0: it has no large buffers of its own."""

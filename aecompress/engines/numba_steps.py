@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from aecompress.engines import eager
-from aecompress.engines.base import Blocks, Evaluation, PairWork, Work, Workload
+from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.blocks import cache_blocks
 from aecompress.engines.compiling import COMPILE_SECONDS, DEVICES, GAIN, LESSER_GAIN, numba_fault, passes_fit, unsuited
 from aecompress.nets.autoencoder import Autoencoder
@@ -63,6 +63,10 @@ class NumbaSteps:
     def train_pairs(self, work: PairWork) -> Trace:
         """Make one update of some pairs, as the eager engine does."""
         return eager.train_pairs(work)
+
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Call the function."""
+        return function(poll, *tensors)
 
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return 0: it has no large buffers of its own."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from aecompress.engines import eager
-from aecompress.engines.base import Evaluation, PairWork, Runner, Work
+from aecompress.engines.base import Evaluation, Function, PairWork, Runner, Work
 from aecompress.engines.training import Training, rounding, steps_per_generation
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.codebooks import Kept, codebooks, kept_tensors, nearest, put, rounded
@@ -178,6 +178,10 @@ class Quantized:
     def train_pairs(self, work: PairWork) -> Trace:
         """Refuse: a codebook is one individual's, and pairs change partners."""
         raise NotImplementedError("a run that rounds weights trains no pairs")
+
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Call the function in the way of the engine beneath."""
+        return self.engine.compute(function, poll, *tensors)
 
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return the bytes of the engine beneath, the rounded copy, and some whole numbers for each parameter."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aecompress.engines.base import Evaluation, PairWork, Runner, Work
+from aecompress.engines.base import Evaluation, Function, PairWork, Runner, Work
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
@@ -80,6 +80,10 @@ class Timed:
         """Train pairs and add the time."""
         with self.clock(TRAINING):
             return self.engine.train_pairs(work)
+
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Call the function in the way of the engine beneath."""
+        return self.engine.compute(function, poll, *tensors)
 
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return the bytes of the engine beneath."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from aecompress.engines.base import Blocks, Evaluation, PairWork, Runner, Work, Workload
+from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Runner, Work, Workload
 from aecompress.engines.blocks import step_threads
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
@@ -39,6 +39,10 @@ class Untrained:
     def train_pairs(self, work: PairWork) -> Trace:
         """Refuse: rules that train pairs are ways of training."""
         raise NotImplementedError("a run without training trains no pairs")
+
+    def compute(self, function: Function, poll: Poll, *tensors: Tensor) -> Tensor:
+        """Call the function in the way of the engine beneath."""
+        return self.engine.compute(function, poll, *tensors)
 
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         """Return 0: it trains nothing."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
+from aecompress.engines.base import check_trained
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.operators import wanda
 from aecompress.evolve.pruning import Pruning, cut, evidence_of
@@ -28,6 +29,7 @@ from aecompress.nets.rows import picked
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 from aecompress.registry import RULES
+from aecompress.transfer import on_host
 
 PER_GAP = 2
 """Members that are interpolated between two budgets."""
@@ -88,9 +90,11 @@ def archive(plan: Plan, population: Population, rows: Rows, poll: Poll) -> Archi
 
 def candidates(plan: Plan, block: Population, cells: list[int], rows: Rows, poll: Poll) -> list[Candidate]:
     """Evaluate each individual of ``block`` on all validation rows; ``cells`` say where they are from."""
-    losses = plan.engine.evaluate(plan.net, block.weights, [rows.validation], plan.metric, poll).losses[0]
-    zeros = layer_zeros(plan.net, block.weights).sum(1).tolist()
-    figures = zip(zeros, finite_or_inf(losses).tolist(), cells, strict=True)
+    found = plan.engine.evaluate(plan.net, block.weights, [rows.validation], plan.metric, poll)
+    faults = [] if found.fault is None else [found.fault]
+    zeros, losses, *faulty = on_host(found.layer_zeros.sum(1), finite_or_inf(found.losses[0]), *faults)
+    check_trained([each for fault in faulty for each in fault], block.weights.device)
+    figures = zip(zeros, losses, cells, strict=True)
     return [Candidate(plan.net.model_size - count, loss, cell) for count, loss, cell in figures]
 
 

@@ -105,7 +105,7 @@ Visit = Callable[[Plan, Population, Rows, Poll], Visited]
 
 @dataclass(frozen=True)
 class Report:
-    """A generation's figures, still on the device, so that reading them is one transfer."""
+    """A generation's figures, still on the device, so that reading them is one transfer, which nothing waits for."""
 
     train_loss: Tensor
     """``[P]``."""
@@ -119,3 +119,5 @@ class Report:
     """Per cell, known on the host."""
     order: list[int]
     """The order in which cells were visited, one after the other; empty where all were at once."""
+    fault: Tensor | None = None
+    """int32 ``[1]``, as of :class:`aecompress.engines.base.Evaluation`."""

@@ -48,7 +48,7 @@ def report(plan: Plan, visited: Visited, rows: Rows, poll: Poll) -> Report:
     last = population.generation == plan.training.generations
     validation = rows.validation if last else rows.validation_sample
     parts = [rows.sample] if validation is rows.sample else [rows.sample, validation]
-    losses, zeros = evaluate_blocks(plan, plan.seen(population), parts, poll)
+    losses, zeros, fault = evaluate_blocks(plan, plan.seen(population), parts, poll)
     population.fitness.copy_(finite_or_inf(losses[-1]))
     return Report(
         train_loss=losses[0],
@@ -57,4 +57,5 @@ def report(plan: Plan, visited: Visited, rows: Rows, poll: Poll) -> Report:
         parents=visited.parents,
         pruned=visited.pruned,
         order=visited.order,
+        fault=fault,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -122,14 +123,19 @@ def fitness(losses: Tensor, concept: str) -> Tensor:
     return scores.masked_fill(lost, torch.inf)
 
 
-def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Tensor:
-    """Return the winning member of every cell, int64 ``[P]``: drawn with replacement, a tie goes to the later draw.
+def drawn_members(plan: Plan, generation: int, cells: Tensor) -> Tensor:
+    """Draw the members of every cell's tournament, with replacement, int64 ``[P, size]``."""
+    shape, high = (plan.neighbourhood.tournament,), len(plan.neighbourhood.topology.members)
+    return rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high=high)
+
+
+def tournament(scores: Tensor, drawn: Tensor) -> Tensor:
+    """Return the winning member of every cell, int64 ``[P]``; a tie goes to the later draw.
 
     Args:
         scores: fitness ``[P, n]``.
+        drawn: the members that take part, int64 ``[P, size]``.
     """
-    shape, high = (plan.neighbourhood.tournament,), scores.shape[1]
-    drawn = rng.integers(plan.training.seed, "tournament", generation, cells, 0, shape, high=high)  # [P, size]
     winner = drawn[:, :1]
     for turn in range(1, drawn.shape[1]):
         rival = drawn[:, turn : turn + 1]
@@ -137,3 +143,43 @@ def tournament(plan: Plan, generation: int, cells: Tensor, scores: Tensor) -> Te
         winner = torch.where(wins, rival, winner)
     # Where every draw was of a lost member, the best of the neighbourhood is taken instead.
     return torch.where(scores.gather(1, winner)[:, 0].isfinite(), winner[:, 0], scores.argmin(1))
+
+
+@dataclass(frozen=True)
+class RingLosses:
+    """The losses of :func:`ring_losses`, infinite where they are not finite, as a function of tensors alone."""
+
+    net: Autoencoder
+    topology: Topology
+    metric: str
+
+    def __call__(self, poll: Poll, weights: Tensor, batches: Tensor) -> Tensor:
+        """Return ``[P, n, n]`` of individuals ``weights`` ``[P, n]``."""
+        views = self.net.layout.views(weights)
+        return finite_or_inf(ring_losses(self.net, views, batches, self.topology, self.metric, poll))
+
+
+@dataclass(frozen=True)
+class RingWinners:
+    """Who wins in every neighbourhood when all cells are visited at once, as a function of tensors alone."""
+
+    losses: RingLosses
+    concept: str
+
+    def __call__(self, poll: Poll, weights: Tensor, batches: Tensor, drawn: Tensor) -> Tensor:
+        """Return the winning members, int64 ``[P]``; ``drawn`` as of :func:`tournament`."""
+        return tournament(fitness(self.losses(poll, weights, batches), self.concept), drawn)
+
+
+@dataclass(frozen=True)
+class Winners:
+    """Who wins in some neighbourhoods, as a function of tensors alone."""
+
+    net: Autoencoder
+    metric: str
+    concept: str
+
+    def __call__(self, poll: Poll, weights: Tensor, members: Tensor, batches: Tensor, drawn: Tensor) -> Tensor:
+        """Return the winning members, int64 ``[K]``: of :func:`neighbour_losses` and of :func:`tournament`."""
+        losses = neighbour_losses(self.net, weights, members, batches, self.metric, poll)
+        return tournament(fitness(losses, self.concept), drawn)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-
-from aecompress.transfer import on_device
 
 Place = tuple[int, int]
 """A displacement: rows down, columns right."""
@@ -33,9 +33,7 @@ class Topology:
 
     def neighbours(self, cells: Tensor) -> Tensor:
         """Return the members of some cells' neighbourhoods, int64 ``[K]`` -> ``[K, n]``."""
-        down, right = on_device(self.members, cells.device).unbind(1)
-        rows, columns = cells[:, None] // self.columns + down, cells[:, None] % self.columns + right
-        return rows % self.rows * self.columns + columns % self.columns
+        return neighbourhoods(self, cells.device)[cells]
 
     def near(self, cell: int) -> set[int]:
         """Return the other cells of a neighbourhood, known on the host."""
@@ -44,6 +42,15 @@ class Topology:
             (row + down) % self.rows * self.columns + (column + right) % self.columns for down, right in self.members
         }
         return found - {cell}
+
+
+@functools.lru_cache(maxsize=64)
+def neighbourhoods(topology: Topology, device: torch.device) -> Tensor:
+    """Return every cell's neighbourhood, int64 ``[P, n]``."""
+    cells, members = torch.arange(topology.rows * topology.columns), torch.tensor(topology.members)
+    rows = cells[:, None] // topology.columns + members[:, 0]
+    columns = cells[:, None] % topology.columns + members[:, 1]
+    return (rows % topology.rows * topology.columns + columns % topology.columns).to(device)
 
 
 def ring(cells: int, radius: int) -> Topology:

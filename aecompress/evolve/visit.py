@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
-
 from aecompress.engines import workers
 from aecompress.engines.base import Work
 from aecompress.engines.training import steps_per_generation
@@ -37,34 +35,27 @@ def visit_all(
     rows: Rows,
     poll: Poll,
     *,
-    trainer_of: Callable[[Tensor], Trainer] | None = None,
+    trainer_of: Callable[[slice], Trainer] | None = None,
     prune_first: bool = False,
 ) -> list[bool]:
-    """Train some ``cells`` for one pass over the training rows, with its prunes, a block at a time.
-
-    The cells do not meet. Updates them in ``population``, in place.
+    """Train a population for one pass over the training rows, with its prunes, a block at a time; in place.
 
     Args:
-        trainer_of: gives the training of a block of cells, int64 ``[K]``, where it is not the engine's.
+        cells: the numbers of its cells, known on the host.
+        trainer_of: gives the training of a block by its place in the population, where it is not the engine's.
         prune_first: whether each part of the pass is trained after its prune, not before.
 
     Returns:
         Which of the cells were pruned.
     """
 
-    def visit_block(part: list[int]) -> list[bool]:
-        first, last = part[0], part[0] + len(part)
-        whole = part == list(range(first, last))
-        index = on_device(part, population.weights.device)
-        block = population.part(first, last) if whole else population.pick(index)
-        train = trainer_of(index) if trainer_of else plan.engine.train
-        pruned = visit(plan, block, part, rows, poll, train=train, prune_first=prune_first)
-        if not whole:
-            population.put(index, block)
-        return pruned
+    def visit_block(first: int) -> list[bool]:
+        here = slice(first, min(first + plan.blocks.cells, len(cells)))
+        train = trainer_of(here) if trainer_of else plan.engine.train
+        block = population.part(here.start, here.stop)
+        return visit(plan, block, cells[here], rows, poll, train=train, prune_first=prune_first)
 
-    size = plan.blocks.cells
-    parts = [cells[first : first + size] for first in range(0, len(cells), size)]
+    parts = range(0, len(cells), plan.blocks.cells)
     found = workers.each(visit_block, parts) if plan.blocks.cores_take == "blocks" else [*map(visit_block, parts)]
     return [pruned for part in found for pruned in part]
 
@@ -123,13 +114,14 @@ def prune_by_probability(
     hit = triggered(pruning, plan.training.seed, block.generation, cells)
     if not any(hit):
         return hit
-    places = on_device([place for place, pruned in enumerate(hit) if pruned], block.weights.device)
-    part = block.pick(places)
+    places = None if all(hit) else on_device([at for at, pruned in enumerate(hit) if pruned], block.weights.device)
+    part = block if places is None else block.pick(places)
     evidence = evidence_of(plan.net, pruning, plan.training, part, (rows.train, rows.guide), prune_index)
     prune_published(plan.net, pruning, part, evidence)
     if part.stats is not None:
         part.stats.reset()
-    block.put(places, part)
+    if places is not None:
+        block.put(places, part)
     return hit
 
 

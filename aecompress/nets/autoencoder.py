@@ -180,6 +180,11 @@ def _variational_gradient(
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
 
 
+def rows_together(population: int, inputs: int) -> int:
+    """Return the rows that a loss is taken on at a time."""
+    return min(max((1 << 20) // (population * inputs), 64), 4096)
+
+
 def reconstruction_loss(
     net: Autoencoder,
     weights: Mapping[str, Tensor],
@@ -193,9 +198,8 @@ def reconstruction_loss(
     called before every chunk and may raise to stop.
     """
     population = next(iter(weights.values())).shape[0]
-    chunk = min(max((1 << 20) // (population * rows.shape[1]), 64), 4096)
     total = torch.zeros(population, dtype=rows.dtype, device=rows.device)
-    for part in chunks(rows, chunk):
+    for part in chunks(rows, rows_together(population, rows.shape[1])):
         poll()
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
         total += mean_loss(metric, as_rows(out), part) * (part.shape[0] / rows.shape[0])

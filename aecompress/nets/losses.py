@@ -64,4 +64,4 @@ def output_delta(name: str, activation: str, pre: Tensor, out: Tensor, target: T
 
 def finite_or_inf(loss: Tensor) -> Tensor:
     """Replace every non-finite value of the loss by +infinity, so that a broken cell can never win."""
-    return torch.where(loss.isfinite(), loss, torch.inf)
+    return loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)

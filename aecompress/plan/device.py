@@ -10,10 +10,13 @@ from importlib.util import find_spec
 import torch
 
 from aecompress.data.dataset import Dataset
+from aecompress.engines import cuda_graphs, eager
 from aecompress.errors import DeviceError, SpecError
+from aecompress.evolve.archive import PER_GAP
 from aecompress.evolve.base import Plan
 from aecompress.evolve.visit import PRUNED_ON_DEVICE
 from aecompress.machine import gib, memory_bytes
+from aecompress.nets.autoencoder import rows_together
 from aecompress.parsing import quoted
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
@@ -22,6 +25,12 @@ from aecompress.spec.fields import RunSpec
 
 PRUNE_BYTES = 28
 """Of a weight that is pruned on a device, as measured (docs/gpu.md)."""
+CUT_BYTES = 24
+"""Of a weight of a member that is cut to size for the archive: its score and its rank, as measured on 4 models of 18
+million parameters."""
+ALIVE = 4
+"""Tensors of rows that are there at once while a loss is taken: the last layer's before and after its activation, and
+what the loss makes of them. Of wide rows they are large."""
 
 
 def find_device(name: str) -> torch.device:
@@ -101,15 +110,25 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     value = torch.finfo(DTYPES[spec.precision]).bits // 8
     moments = 2 if spec.train.optimizer == "adam" else 0
     cells = cells_of(spec)
-    # Two generations of weights, moments and masks; gradient and scratch of one block; 16 bytes per first draw.
-    individual = plan.net.layout.size * (2 * (value * (1 + moments) + 1))
+    # Two generations of weights, moments and masks, on a GPU a third, which is begun before the first has been read;
+    # gradient and scratch of one block; 16 bytes per first draw.
+    generations = 3 if device.type == "cuda" else 2
+    individual = plan.net.layout.size * (generations * (value * (1 + moments) + 1))
     scratch = plan.net.layout.size * max(16 * cells, 3 * value * min(plan.blocks.cells, cells))
     every = cells * plan.net.layout.size
     if device.type == "cuda":
         scratch = max(scratch, PRUNE_BYTES * min(every, max(PRUNED_ON_DEVICE, plan.net.layout.size)))
+    together = min(cells, cuda_graphs.EVALUATED_CELLS if device.type == "cuda" else eager.EVALUATED_CELLS)
+    batch = min(plan.training.batch, max(len(rows) for rows in dataset.splits.values()))
+    alive = max(together * rows_together(together, plan.net.inputs), cells * members_of(spec) * batch)
+    scratch = max(scratch, value * ALIVE * alive * plan.net.inputs)
     scratch += plan.at(plan.training.generations).engine.scratch_bytes(every, value, moments)
-    copies = cells * members_of(spec) * individual // 2 if RULES[plan.rule].copies_neighbourhood else 0
-    needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
+    copies = cells * members_of(spec) * individual // generations if RULES[plan.rule].copies_neighbourhood else 0
+    # After the last generation, members are interpolated: the best so far, their rivals, and what ranks their weights.
+    interpolated = PER_GAP * (cells - 1) if RULES[plan.rule].own_budgets else 0
+    filling = interpolated * (individual + CUT_BYTES * plan.net.layout.size)
+    needed = cells * individual + max(copies + scratch, filling)
+    needed += value * sum(rows.size for rows in dataset.splits.values())
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()
     if needed > available:
         free = "has {} free" if device.type == "cuda" else "has {}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from aecompress import event_log, events
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.verify import Verification
+from aecompress.engines.base import check_trained
 from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
@@ -18,7 +20,7 @@ from aecompress.population.state import Population
 from aecompress.runs.choose import best_cell
 from aecompress.runs.job import Job
 from aecompress.runs.package import Package
-from aecompress.transfer import on_host
+from aecompress.transfer import beside, leaving, on_host
 
 PREVIEW_ROWS = 4
 PREVIEW_INPUTS = 20_000
@@ -50,17 +52,56 @@ def started(job: Job) -> events.Started:
     )
 
 
-def generation(job: Job, population: Population, report: Report, rows: Rows, seconds: float) -> Iterator[events.Event]:
-    """Yield the events of a completed generation; the one place where a generation's tensors are read.
+class Figures(NamedTuple):
+    """What is read of a generation's tensors: a value, or one per layer, for each cell."""
+
+    train_loss: list[float]
+    validation_loss: list[float]
+    zeros: list[list[int]]
+    parents: list[int]
+    rates: list[float]
+    capacity: list[float]
+    fitness: list[float]
+
+
+def figures(population: Population, report: Report) -> Callable[[], Figures]:
+    """Begin to read a generation's tensors; the one place where that is done.
+
+    Returns:
+        Waits for them, and gives them, or raises DeviceError: training went wrong.
+    """
+    arrived = leaving(
+        *(report.train_loss, report.validation_loss, report.layer_zeros, report.parents),
+        *(population.learning_rate, population.capacity, population.fitness),
+        *(() if report.fault is None else (report.fault,)),
+    )
+
+    def read() -> Figures:
+        found = arrived()
+        last = len(Figures._fields)
+        check_trained([each for fault in found[last:] for each in fault], population.weights.device)
+        return Figures(*found[:last])
+
+    return read
+
+
+class Done(NamedTuple):
+    """A completed generation."""
+
+    population: Population
+    report: Report
+    figures: Figures
+    seconds: float
+
+
+def generation(job: Job, done: Done, rows: Rows) -> Iterator[events.Event]:
+    """Yield the events of a completed generation.
 
     Raises:
         RunError: no cell has a finite loss.
     """
+    population, report, (train_loss, validation_loss, zeros, parents, rates, capacity, fitness), seconds = done
     number, layers = population.generation, job.net.layers
-    train_loss, validation_loss, zeros, parents, rates, capacity, fitness = on_host(
-        *(report.train_loss, report.validation_loss, report.layer_zeros, report.parents),
-        *(population.learning_rate, population.capacity, population.fitness),
-    )
     sizes = job.net.layer_sizes
     sparsity = [sum(cell) / job.net.model_size for cell in zeros]
     yield events.Generation(
@@ -96,10 +137,11 @@ def preview(job: Job, population: Population, cell: int, rows: Rows) -> Iterator
     net, number, last = job.net, population.generation, job.plan.training.generations
     if net.inputs > PREVIEW_INPUTS or (number != last and number % max(1, last // PREVIEWS)):
         return
-    shown = rows.validation[:PREVIEW_ROWS]
-    weights = net.layout.views(population.weights[cell : cell + 1])
-    output = as_rows(forward(net.layers, weights, shown[None]).out[-1])[0]
-    given, reconstructions, errors = on_host(shown, output, LOSSES[job.plan.metric].value(output, shown).mean(1))
+    with beside(population.weights.device):
+        shown = rows.validation[:PREVIEW_ROWS]
+        weights = net.layout.views(population.weights[cell : cell + 1])
+        output = as_rows(forward(net.layers, weights, shown[None]).out[-1])[0]
+        given, reconstructions, errors = on_host(shown, output, LOSSES[job.plan.metric].value(output, shown).mean(1))
     yield events.Preview(
         at=time.time(),
         generation=number,

@@ -12,6 +12,7 @@ from aecompress.deploy import checkpoint
 from aecompress.plan.first import first_population
 from aecompress.population.state import Population, load_tensors
 from aecompress.runs.job import Job
+from aecompress.transfer import beside
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Progress:
         """Write a checkpoint of the last completed generation, unless it is on disk; return the path written."""
         if self.population is None or self.saved == self.population.generation:
             return None
-        tensors = {name: tensor.cpu().numpy() for name, tensor in self.population.tensors().items()}
+        with beside(self.population.weights.device):
+            tensors = {name: tensor.cpu().numpy() for name, tensor in self.population.tensors().items()}
         path = checkpoint.save_state(job.folder / "checkpoint", self.population.generation, tensors, job.identity)
         self.saved = self.population.generation
         return path

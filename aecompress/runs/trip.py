@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple
 
 from aecompress import events
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.timed import Clock, timed
 from aecompress.engines.workers import no_denormals
-from aecompress.errors import RunError, VerifyError
+from aecompress.errors import Interrupted, RunError, VerifyError
 from aecompress.evolve.archive import archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.generation import generation
@@ -26,6 +28,7 @@ from aecompress.runs.metrics import evaluated
 from aecompress.runs.model import save_front
 from aecompress.runs.package import export_model, missed_budget
 from aecompress.runs.progress import Progress, last_population
+from aecompress.transfer import on_host
 
 
 def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Event]:
@@ -42,10 +45,11 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
         start = yield from start_or_resume(job, control, progress)
         job.plan.engine.prepare(control.poll)
     population = start
-    for population, report, seconds in generations(job, start, rows, control, clock):
-        progress.population, control.generation = population, population.generation
+    for done in generations(job, start, rows, control, clock):
+        population = progress.population = done.population
+        control.generation = population.generation
         with clock("events"):
-            yield from narrate.generation(job, population, report, rows, seconds)
+            yield from narrate.generation(job, done, rows)
         with clock("checkpoints"):
             yield from checkpoints(job, progress, population.generation)
     with clock("filling the front"), no_denormals():
@@ -69,23 +73,58 @@ def start_or_resume(job: Job, control: Control, progress: Progress) -> Generator
         )
     else:
         population = first_population(job.first, job.net, job.dataset, job.device)
+    on_host(population.fitness)  # then all of it is there: states are read beside what a GPU is doing
     if not job.resumed or not narrate.has_started(job.folder):
         yield narrate.started(job)
     progress.population = population
     return population
 
 
-def generations(
-    job: Job, population: Population, rows: Rows, control: Control, clock: Clock
-) -> Iterator[tuple[Population, Report, float]]:
-    """Yield each new population with its report and the seconds it took."""
-    while population.generation < job.plan.training.generations:
+WAITING = "waiting for the device"
+"""The phase in which the host has nothing else to do."""
+
+
+class Begun(NamedTuple):
+    """A generation that the device has been given."""
+
+    population: Population
+    report: Report
+    read: Callable[[], narrate.Figures]
+
+
+def generations(job: Job, population: Population, rows: Rows, control: Control, clock: Clock) -> Iterator[narrate.Done]:
+    """Yield each new population with its figures and the seconds it took.
+
+    A GPU is given the next generation before the figures of the last are waited for, so that it always has work. What
+    a stop finds begun is given up; what is complete is yielded first.
+    """
+    counted, on_gpu, begun = 0.0, job.device.type == "cuda", deque[Begun]()
+    stopped: Interrupted | None = None
+
+    def first_begun() -> narrate.Done:
+        nonlocal counted
+        population, report, read = begun.popleft()
+        with clock(WAITING if on_gpu else "evolving"):
+            figures = read()
+        before, counted = counted, clock.seconds["evolving"] + clock.seconds.get(WAITING, 0.0)
+        return narrate.Done(population, report, figures, counted - before)
+
+    while population.generation < job.plan.training.generations and not stopped:
         plan = job.plan.at(population.generation)
         plan = dataclasses.replace(plan, engine=timed(plan.engine, clock))
-        before = clock.seconds["evolving"]
         with clock("evolving"), no_denormals():
-            population, report = generation(plan, population, rows, control.poll)
-        yield population, report, clock.seconds["evolving"] - before
+            try:
+                population, report = generation(plan, population, rows, control.poll)
+                begun.append(Begun(population, report, narrate.figures(population, report)))
+            except Interrupted as fault:
+                stopped = fault
+        if len(begun) > on_gpu:
+            yield first_begun()
+    while begun:
+        yield first_begun()
+    if stopped:
+        control.poll()  # which names the last generation now
+        raise stopped
 
 
 def checkpoints(job: Job, progress: Progress, number: int) -> Iterator[events.Event]:

@@ -260,6 +260,9 @@ class Toy:
     def train_pairs(self, work: PairWork) -> Trace:
         return eager.train_pairs(work)
 
+    def compute(self, function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
     def scratch_bytes(self, parameters: int, value: int, moments: int) -> int:
         return 1000 * parameters
 

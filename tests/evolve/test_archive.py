@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
 import pytest
 import torch
 
+from aecompress.engines.cuda import passes
+from aecompress.engines.cuda_passes import CudaPasses
+from aecompress.errors import DeviceError
 from aecompress.evolve import archive as module
 from aecompress.evolve.archive import INTERPOLATED, archive, concatenate, fine_tune, interpolate
 from aecompress.evolve.base import Plan
@@ -91,3 +95,12 @@ def test_concatenating_keeps_both_whole() -> None:
     whole = concatenate(population, more)
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, torch.cat([population.tensors()[name], more.tensors()[name]])), name
+
+
+def test_models_of_passes_that_went_wrong_are_refused() -> None:
+    plan = dataclasses.replace(make_plan(), engine=CudaPasses())
+    population, rows = make_population(plan, 4), make_rows()
+    assert len(module.candidates(plan, population, [0, 1, 2, 3], rows, NOTHING)) == 4
+    passes.fault_flag(torch.device("cpu")).fill_(1)
+    with pytest.raises(DeviceError, match="did not meet while it was trained"):
+        module.candidates(plan, population, [0, 1, 2, 3], rows, NOTHING)

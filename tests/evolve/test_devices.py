@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from aecompress.evolve.generation import generation
 from aecompress.evolve.select import most_unit_zeros
+from aecompress.evolve.topology import neighbourhoods
 from aecompress.registry import OPERATORS
 from tests.evolve.plans import make_plan, make_population, make_rows
 
@@ -34,6 +36,14 @@ CASES: list[dict[str, Any]] = [
     {"shared_batch": True, "radius": 2, "noise": "input"},
     {"rule": "alone", "operator": "variance", "optimizer": "adam", "schedule": "decrease"},
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_table_of_another_device() -> Iterator[None]:
+    """Two devices that are made up have one name."""
+    neighbourhoods.cache_clear()
+    yield
+    neighbourhoods.cache_clear()
 
 
 def one_generation(changes: dict[str, Any], device: str) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aecompress import rng
-from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, tournament
+from aecompress.evolve.ring import drawn_members, fitness, neighbour_losses, ring_losses, tournament
 from aecompress.evolve.topology import TOPOLOGIES
 from tests.evolve.plans import SEED, make_plan, make_population, make_rows
 from tests.modules import Plain
@@ -42,16 +42,15 @@ def test_a_pair_with_a_loss_that_is_not_finite_never_wins() -> None:
     for concept, scores in expected.items():
         got = fitness(one_lost, concept)[0].tolist()
         assert got[:2] == pytest.approx(scores) and got[2] == torch.inf
-    alone = tournament(make_plan(tournament=1), 0, torch.arange(50), fitness(one_lost, "best").expand(50, 3))
-    assert 2 not in alone.tolist()
-    plan = make_plan(tournament=64)
     cells = torch.arange(50)
+    alone = tournament(fitness(one_lost, "best").expand(50, 3), drawn_members(make_plan(tournament=1), 0, cells))
+    assert 2 not in alone.tolist()
     scores = fitness(losses, "best").expand(50, 3)
-    assert tournament(plan, 0, cells, scores).tolist() == [2] * 50
+    assert tournament(scores, drawn_members(make_plan(tournament=64), 0, cells)).tolist() == [2] * 50
 
 
 def test_a_tie_goes_to_the_later_draw() -> None:
-    plan = make_plan(tournament=2)
     cells = torch.arange(40)
     drawn = rng.integers(SEED, "tournament", 3, cells, 0, (2,), high=3)
-    assert torch.equal(tournament(plan, 3, cells, torch.ones(40, 3)), drawn[:, 1])
+    assert torch.equal(drawn_members(make_plan(tournament=2), 3, cells), drawn)
+    assert torch.equal(tournament(torch.ones(40, 3), drawn), drawn[:, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 
 from aecompress import event_log, events
 from aecompress.deploy.checkpoint import load_model
-from aecompress.errors import OutputError, RunError, SpecError, VerifyError
+from aecompress.errors import Interrupted, OutputError, RunError, SpecError, VerifyError
+from aecompress.runs import trip
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
+from tests import pretended
 
 SMALL = {
     "data.source": "binary-clusters:4x10x30",
@@ -192,3 +195,43 @@ def test_a_target_that_would_empty_a_layer_is_refused() -> None:
     flags = SMALL | {"prune.target_sparsity": 0.999}
     with pytest.raises(SpecError, match="would empty a layer"):
         prepare(resolve({path: ("test", value) for path, value in flags.items()}), Path("unused"))
+
+
+def on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch, stop_in: int = 0) -> list[tuple[str, int]]:
+    """What is begun and what is told, in turn, of a run on a pretended GPU that a signal stops in a generation."""
+    seen, evolve = list[tuple[str, int]](), trip.generation
+
+    def begun(plan: Any, last: Any, *given: Any) -> Any:
+        seen.append(("begun", last.generation + 1))
+        return evolve(plan, last, *given)
+
+    monkeypatch.setattr(trip, "generation", begun)
+    values = SMALL | {"device": "cuda", "compile": "off", "checkpoint_every": 100}
+    with pretended.device():
+        job = prepare(resolve({path: ("test", value) for path, value in values.items()}), folder)
+        try:
+            for event in run(job, lambda: signal.SIGTERM if stop_in and ("begun", stop_in) in seen else None):
+                if isinstance(event, events.Generation | events.Stopped):
+                    seen.append((type(event).__name__, event.generation))
+        except Interrupted as fault:
+            assert str(fault) == "stopped by SIGTERM after epoch 2"
+    return seen
+
+
+def test_a_gpu_is_given_the_next_generation_before_the_last_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = on_a_gpu(tmp_path / "run", monkeypatch)
+    assert [number for kind, number in seen if kind == "Generation"] == [1, 2, 3, 4]
+    assert [kind for kind, _ in seen] == ["begun", *["begun", "Generation"] * 3, "Generation"]
+    assert (
+        "waiting for the device" in one(event_log.read_log(tmp_path / "run" / "events.jsonl"), events.Profiled).seconds
+    )
+
+
+def test_a_stop_on_a_gpu_keeps_the_generation_that_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = on_a_gpu(tmp_path / "run", monkeypatch, stop_in=3)
+    assert seen == [
+        *[("begun", 1), ("begun", 2), ("Generation", 1), ("begun", 3), ("Generation", 2), ("Stopped", 2)],
+    ]
+    assert [path.name for path in (tmp_path / "run" / "checkpoint").glob("*.json")] == ["generation-000002.json"]

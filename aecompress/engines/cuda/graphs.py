@@ -157,6 +157,10 @@ def train(work: Work) -> None:
     sizes = [min(batch, count - number * batch) for number in work.steps]
     replays = {size: replay_of(graphs, work, size) for size in sorted(set(sizes))}
     fill(graphs.buffers, work)
+    if sizes and narrow(work):
+        from aecompress.engines.cuda.narrow_kernels import begin
+
+        begin(graphs.buffers)
     for size in sizes:
         work.poll()
         replays[size]()

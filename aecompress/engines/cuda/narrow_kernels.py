@@ -1,13 +1,14 @@
-"""A training step of a narrow plain network in three launches: S blocks a cell, C of its inputs each.
+"""A training step of a narrow plain network in two launches: S blocks a cell, C of its inputs each.
 
-up_kernel     the first layer's products, block by block
-down_kernel   the layers between the ends, the last one with its loss, its update, and the products on the way back
-back_kernel   the gradients between the ends and the update of all but the last layer
+up_kernel     the first layer's products, block by block, once before the first step of a stretch of a pass
+down_kernel   the last layer with its loss, its update, and the products on the way back
+turn_kernel   the update of the first layer's weights, and its products for the next step, while they are at hand
 
-cells, data and NET are those of :mod:`aecompress.engines.cuda.records`; the tables are those of a pass.
-``data.between`` is the next step of the pass and the one that is made, int64 ``[1]`` each, of which a launch writes
-what it does not read; products up and down ``[P, S, BP, W]``; what the first K - 1 layers gave, ``[P, K - 1, BP, W]``;
-and the weights between the ends before the step, ``[P, K - 2, W, W]``.
+In each the last block of a cell continues: from the first layer to the last but one, or down to the first, with the
+update of what is between the ends. No block waits for another. cells, data and NET are those of
+:mod:`aecompress.engines.cuda.records`; the tables are those of a pass. ``data.between`` is the next step of the pass
+and the one that is made, int64 ``[1]`` each, of which a launch writes what it does not read, and a
+:class:`aecompress.engines.cuda.passes.Scratch`.
 
 No product has 64 rows, so that none of shorter numbers becomes one of a warp group
 (:data:`aecompress.engines.cuda.passes.SAFE_ROWS`).
@@ -15,12 +16,11 @@ No product has 64 rows, so that none of shorter numbers becomes one of a warp gr
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from aecompress.engines.cuda.passes import PLAIN, net_of, step_form
+from aecompress.engines.cuda.passes import FEW, MIXED, PLAIN, Form, net_of
 from aecompress.engines.cuda.pieces import (
     accumulate_last,
     accumulate_middle,
@@ -33,6 +33,8 @@ from aecompress.engines.cuda.pieces import (
     last_tile,
     load_middle,
     load_three,
+    product,
+    product_over_rows,
     rate_of,
     row_of,
     step_middle,
@@ -40,7 +42,7 @@ from aecompress.engines.cuda.pieces import (
     store_middle,
     store_three,
 )
-from aecompress.engines.cuda.records import Batches, Net, Tile, cells_of
+from aecompress.engines.cuda.records import Batches, Cells, Net, Tile, cells_of
 from aecompress.engines.cuda.steps import Buffers
 
 
@@ -54,146 +56,168 @@ def sum_of_blocks(parts, cell, NET: tl.constexpr):
     total = tl.zeros((BP, W), tl.float32)
     for s in tl.static_range(S):
         at = (cell * S + s) * BP * W + b * W + c
-        total += tl.load(parts + at, mask=b < NET.batch, other=0.0)
+        total += tl.load(parts + at, mask=b < NET.batch, other=0.0, cache_modifier=".cg")
     return total
 
 
 @triton.jit
-def tile_at(cell, k, ROWS: tl.constexpr, LAYERS: tl.constexpr, NET: tl.constexpr):
-    """Return the places of tile ``k`` of a cell that has LAYERS of them, ``[ROWS, W]``."""
-    tile = tl.arange(0, ROWS)[:, None] * NET.width + tl.arange(0, NET.width)[None, :]
-    return (cell * LAYERS + k) * ROWS * NET.width + tile
+def tile_at(cell, k, TILES: tl.constexpr, NET: tl.constexpr):
+    """Return the places of tile ``k`` of a cell that has TILES of them, ``[BP, W]``."""
+    tile = tl.arange(0, NET.tile)[:, None] * NET.width + tl.arange(0, NET.width)[None, :]
+    return (cell * TILES + k) * NET.tile * NET.width + tile
 
 
 @triton.jit
-def store_outs(outs, into, cell, NET: tl.constexpr):
-    """Write what the first K - 1 layers gave."""
+def is_last(arrived, cell, S: tl.constexpr):
+    """Return whether the cell's other blocks have come here before; what they wrote before that can be read then."""
+    last = True
+    tl.debug_barrier()
+    if S > 1:
+        last = tl.atomic_add(arrived + cell, 1, sem="acq_rel", scope="gpu") == S - 1
+        if last:
+            tl.store(arrived + cell, 0)
+    return last
+
+
+@triton.jit
+def go_up(cells, data, cell, NET: tl.constexpr):
+    """Go through the first K - 1 layers of a cell, and write what they give."""
+    _, _, _, up, _, outs_left, _ = data.between
+    outs = forward_middle(sum_of_blocks(up, cell, NET), load_middle(row_of(cells, cell), False, NET), NET)
     for k in tl.static_range(len(NET.acts) - 1):
-        tl.store(into + tile_at(cell, k, NET.tile, len(NET.acts) - 1, NET), outs[k])
+        tl.store(outs_left + tile_at(cell, k, len(NET.acts) - 1, NET), outs[k])
 
 
 @triton.jit
-def load_outs(given, cell, NET: tl.constexpr):
-    """Read what :func:`store_outs` wrote."""
-    outs = (tl.load(given + tile_at(cell, 0, NET.tile, len(NET.acts) - 1, NET)),)
+def go_down(cells, data, cell, step, NET: tl.constexpr):
+    """Go down to the first layer of a cell, write its gradient, and update what is between the ends."""
+    ADAM: tl.constexpr = NET.rule.adam
+    _, _, _, _, down, outs_left, delta_left = data.between
+    row = row_of(cells, cell)
+    middle, rate = load_middle(row, ADAM, NET), rate_of(cells, cell, data, step)
+    outs = (tl.load(outs_left + tile_at(cell, 0, len(NET.acts) - 1, NET)),)
     for k in tl.static_range(1, len(NET.acts) - 1):
-        outs = outs + (tl.load(given + tile_at(cell, k, NET.tile, len(NET.acts) - 1, NET)),)
-    return outs
+        outs = outs + (tl.load(outs_left + tile_at(cell, k, len(NET.acts) - 1, NET)),)
+    deltas = backward_middle(sum_of_blocks(down, cell, NET), outs, middle, NET)
+    tl.store(delta_left + tile_at(cell, 0, 1, NET), deltas[0])
+    store_middle(row, step_middle(row, middle, (outs, deltas), rate, NET), ADAM, NET)
+    if NET.stats_batch > 0:
+        left = tl.minimum(data.row_count - step * NET.batch, NET.batch)
+        accumulate_middle(cells, outs, cell, tl.arange(0, NET.tile), left, NET)
 
 
 @triton.jit
-def store_copy(middle, into, cell, NET: tl.constexpr):
-    """Write the weights between the ends."""
-    for k in tl.static_range(1, len(NET.acts) - 1):
-        tl.store(into + tile_at(cell, k - 1, NET.width, len(NET.acts) - 2, NET), middle[0][k][0])
-
-
-@triton.jit
-def load_copy(given, cell, NET: tl.constexpr):
-    """Read what :func:`store_copy` wrote, in the form of :func:`aecompress.engines.cuda.pieces.load_middle`."""
-    weights = (0.0,)
-    for k in tl.static_range(1, len(NET.acts) - 1):
-        weights = weights + ((tl.load(given + tile_at(cell, k - 1, NET.width, len(NET.acts) - 2, NET)),),)
-    return (weights,)
+def finish_up(cells, data, products, NET: tl.constexpr):
+    """Write a block's products of the first layer; the cell's last block continues up."""
+    W: tl.constexpr = NET.width
+    S: tl.constexpr = NET.parts
+    _, _, arrived, up, _, _, _ = data.between
+    cell, b, c = tl.program_id(0) // S, tl.arange(0, NET.tile)[:, None], tl.arange(0, W)[None, :]
+    tl.store(up + tl.program_id(0) * NET.tile * W + b * W + c, products, mask=b < NET.batch)
+    if is_last(arrived, cell, S):
+        go_up(cells, data, cell, NET)
 
 
 @triton.jit
 def up_kernel(cells, data, NET: tl.constexpr):
     """Multiply C inputs of a cell's batch by their weights of the first layer."""
-    W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
+    P: tl.constexpr = NET.end_precision
+    B: tl.constexpr = NET.batch
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, now, up, _, _, _ = data.between
-    c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
-    step = tl.load(counter)
-    if tl.program_id(0) == 0:
-        tl.store(now, step)
-    x, _, _ = batch_of(data, cell, step, b, i, NET)
+    counter, _, _, _, _, _, _ = data.between
+    c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
     tile = first_tile(i[:, None], c[None, :], NET)
-    weight = tl.load(cells.w + cell.to(tl.int64) * cells.n + tile.at, mask=tile.inside, other=0.0)
-    products = tl.dot(x, weight, input_precision=NET.end_precision)
-    at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
-    tl.store(up + at, products, mask=b[:, None] < NET.batch)
+    weight = tl.load(row_of(cells, cell).w + tile.at, mask=tile.inside, other=0.0)
+    x, _, _ = batch_of(data, cell, tl.load(counter), b, i, NET)
+    finish_up(cells, data, product(x, weight, P, B), NET)
 
 
 @triton.jit
 def down_kernel(cells, data, NET: tl.constexpr):
-    """Go up to C of a cell's outputs, update what gives them, and go down from them."""
+    """Go up to C of a cell's outputs, update their weights, and go down from them."""
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     K: tl.constexpr = len(NET.acts)
     P: tl.constexpr = NET.end_precision
+    B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
-    BS: tl.constexpr = NET.stats_batch
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, _, up, down, outs_left, copy_left = data.between
+    counter, now, arrived, _, down, outs_left, _ = data.between
     c, b, i = tl.arange(0, W), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
-    step = tl.load(counter)
-    row, rate = row_of(cells, cell), rate_of(cells, cell, data, step)
-    tile4, tile5 = last_tile(c, i, NET), last_bias(i, NET)
+    row, tile4, tile5 = row_of(cells, cell), last_tile(c, i, NET), last_bias(i, NET)
     w4, w5 = load_three(row, tile4, RULE.adam), load_three(row, tile5, RULE.adam)
+    step = tl.load(counter)
+    if tl.program_id(0) == 0:
+        tl.store(now, step)
+    rate = rate_of(cells, cell, data, step)
     x, here, left = batch_of(data, cell, step, b, i, NET)
-    middle = load_middle(row, False, NET)
-    outs = forward_middle(sum_of_blocks(up, cell, NET), middle, NET)
-    pre = tl.dot(outs[K - 2], w4[0], input_precision=P) + w5[0][None, :]
+    given = tl.load(outs_left + tile_at(cell, K - 2, K - 1, NET))
+    pre = product(given, w4[0], P, B) + w5[0][None, :]
     d4 = last_delta(pre, x, here, 1.0 / (left * NET.sizes[0]).to(tl.float32), NET)
-    products = tl.dot(d4, tl.trans(w4[0]), input_precision=P)
-    at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
-    tl.store(down + at, products, mask=b[:, None] < NET.batch)
-    grad = tl.dot(tl.trans(outs[K - 2]), d4, input_precision=P)
-    store_three(row, step_three(row, w4, grad, tile4, rate, RULE), tile4, RULE.adam)
+    store_three(row, step_three(row, w4, product_over_rows(given, d4, P, B), tile4, rate, RULE), tile4, RULE.adam)
     store_three(row, step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE), tile5, RULE.adam)
-    if s == 0:
-        store_outs(outs, outs_left, cell, NET)
-        store_copy(middle, copy_left, cell, NET)
-    if BS > 0:
+    at = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
+    tl.store(down + at, product(d4, tl.trans(w4[0]), P, B), mask=b[:, None] < NET.batch)
+    if NET.stats_batch > 0:
         accumulate_last(cells, pre, cell, b, Tile(i, here), NET)
-        if s == 0:
-            accumulate_middle(cells, outs, cell, b, left, NET)
+    if is_last(arrived, cell, S):
+        go_down(cells, data, cell, step, NET)
 
 
 @triton.jit
-def back_kernel(cells, data, NET: tl.constexpr):
-    """Go down to the first layer, update what reads C of the inputs, and, once a cell, what is between the ends."""
+def turn_kernel(cells, data, NET: tl.constexpr):
+    """Update what reads C of a cell's inputs, count the step, and multiply the next batch by it."""
     S: tl.constexpr = NET.parts
+    P: tl.constexpr = NET.end_precision
+    B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
-    counter, now, _, down, outs_left, copy_left = data.between
+    counter, now, _, _, _, _, delta_left = data.between
     c, b, i = tl.arange(0, NET.width), tl.arange(0, NET.tile), s * NET.stretch + tl.arange(0, NET.stretch)
+    row, tile = row_of(cells, cell), first_tile(i[:, None], c[None, :], NET)
+    weight = load_three(row, tile, RULE.adam)
     step = tl.load(now)
     if tl.program_id(0) == 0:
         tl.store(counter, step + 1)
-    row, rate = row_of(cells, cell), rate_of(cells, cell, data, step)
-    tile = first_tile(i[None, :], c[:, None], NET)
-    weight = load_three(row, tile, RULE.adam)
+    rate = rate_of(cells, cell, data, step)
     x, _, _ = batch_of(data, cell, step, b, i, NET)
-    outs = load_outs(outs_left, cell, NET)
-    deltas = backward_middle(sum_of_blocks(down, cell, NET), outs, load_copy(copy_left, cell, NET), NET)
-    grad = tl.dot(tl.trans(deltas[0]), x, input_precision=NET.precision)
-    store_three(row, step_three(row, weight, grad, tile, rate, RULE), tile, RULE.adam)
-    if s == 0:
-        middle = step_middle(row, load_middle(row, RULE.adam, NET), (outs, deltas), rate, NET)
-        store_middle(row, middle, RULE.adam, NET)
+    x2, _, _ = batch_of(data, cell, step + 1, b, i, NET)
+    delta = tl.load(delta_left + tile_at(cell, 0, 1, NET))
+    if P == "rows" or P == "mixed":
+        grad = product_over_rows(x, delta, P, B)
+    else:  # of as few rows as the tiles between the ends have
+        grad = tl.trans(product_over_rows(delta, x, P, B))
+    weight = step_three(row, weight, grad, tile, rate, RULE)
+    store_three(row, weight, tile, RULE.adam)
+    finish_up(cells, data, product(x2, weight[0], P, B), NET)
+
+
+def arguments(buffers: Buffers, loss: str) -> tuple[Cells, Batches, Net, Form]:
+    """Return what the kernels take, and their form; a batch is as large as the rows that are left."""
+    block, rows, scratch = buffers.block, buffers.rows, buffers.scratch
+    assert isinstance(rows, Tensor) and scratch is not None
+    net, product = net_of(buffers.net, scratch.form, buffers.training, loss, block.stats), scratch.form.product
+    data = Batches(
+        rows=rows,
+        order=buffers.order,
+        row_count=rows.shape[0],
+        tables=buffers.tables,
+        between=(buffers.counter, buffers.now, *scratch.tensors),
+    )
+    return cells_of(block), data, net._replace(precision=MIXED if product in FEW else PLAIN), scratch.form
+
+
+def begin(buffers: Buffers) -> None:
+    """Make the first products of the step at the counter; before the first of some steps."""
+    cells, data, net, form = arguments(buffers, "")
+    grid, silent = (len(buffers.block) * form.parts,), net._replace(stats_batch=0, units=0)
+    up_kernel[grid](cells, data, NET=silent, num_warps=form.warps)
 
 
 def narrow_step(buffers: Buffers, loss: str) -> None:
-    """Make the step at the counter, and count; of a batch that is as large as the rows that are left."""
-    block, training, rows = buffers.block, buffers.training, buffers.rows
-    assert isinstance(rows, Tensor)
-    form = step_form(buffers.net, min(training.batch, rows.shape[0]), len(block))
-    net = net_of(buffers.net, form, training, loss, block.stats)._replace(precision=PLAIN)
-    between = buffers.counter, buffers.now, *scratch_of(net, len(block), rows.device)
-    data = Batches(rows=rows, order=buffers.order, row_count=rows.shape[0], tables=buffers.tables, between=between)
-    grid, cells = (len(block) * form.parts,), cells_of(block)
-    silent = net._replace(loss="", stats_batch=0, units=0)  # one kernel for all losses
-    up_kernel[grid](cells, data, NET=silent, num_warps=form.warps)
+    """Make the step at the counter, and count; begin the next one."""
+    cells, data, net, form = arguments(buffers, loss)
+    grid, silent = (len(buffers.block) * form.parts,), net._replace(loss="", stats_batch=0, units=0)
     down_kernel[grid](cells, data, NET=net, num_warps=form.warps)
-    back_kernel[grid](cells, data, NET=silent, num_warps=form.warps)
-
-
-def scratch_of(net: Net, cells: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what the blocks of a step leave to each other."""
-    layers, tile, width = len(net.acts), net.tile, net.width
-    shapes = ((2, cells, net.parts, tile, width), (cells, layers - 1, tile, width), (cells, layers - 2, width, width))
-    products, outs, copy = (torch.empty(shape, device=device) for shape in shapes)
-    return products[0], products[1], outs, copy
+    turn_kernel[grid](cells, data, NET=silent, num_warps=form.warps)  # one for all losses

@@ -29,6 +29,8 @@ from aecompress.engines.cuda.pieces import (
     last_tile,
     load_middle,
     load_three,
+    product,
+    product_over_rows,
     rate_of,
     row_of,
     step_middle,
@@ -40,14 +42,21 @@ from aecompress.engines.cuda.records import Tile
 
 
 @triton.jit
+def arrive(counter, S: tl.constexpr):
+    """Count this block among those of the cell that have come here, and publish what it has written."""
+    if S > 1:
+        tl.debug_barrier()
+        tl.atomic_add(counter, 1, sem="release", scope="gpu")
+
+
+@triton.jit
 def wait_for_all(counter, target, fault, patience, S: tl.constexpr):
-    """Wait until every block of the cell has come here; return how many looks the next wait may take.
+    """Wait until every block of the cell has arrived; return how many looks the next wait may take.
 
     After ``patience`` looks at the counter the block gives up, sets the fault flag, and never waits again.
     """
     tl.debug_barrier()
     if S > 1:
-        tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu")
         seen = tl.atomic_add(counter, 0, sem="acquire", scope="gpu")
         looks = 0
         while (seen < target) & (looks < patience):
@@ -80,6 +89,7 @@ def split_kernel(cells, data, place, first, steps, NET: tl.constexpr):
     W: tl.constexpr = NET.width
     S: tl.constexpr = NET.parts
     P: tl.constexpr = NET.precision
+    B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     BS: tl.constexpr = NET.stats_batch
     cell, s = tl.program_id(0) // S, tl.program_id(0) % S
@@ -92,27 +102,31 @@ def split_kernel(cells, data, place, first, steps, NET: tl.constexpr):
     middle = load_middle(row, RULE.adam, NET)
     mine = tl.program_id(0) * NET.tile * W + b[:, None] * W + c[None, :]
     x, here, left = batch_of(data, cell, first, b, i, NET)
+    tl.store(up + mine, product(x, w1[0], P, B))
+    arrive(counter, S)
+    # What no other block waits for is done while this one waits for the others.
     for step in range(steps):
         rate = rate_of(cells, place, data, step)
-        tl.store(up + mine, tl.dot(x, w1[0], input_precision=P))
-        # The next rows are on their way while the blocks wait for each other.
         x2, here2, left2 = batch_of(data, cell, first + step + 1, b, i, NET)
         patience = wait_for_all(counter, (2 * step + 1) * S, fault, patience, S)
         outs = forward_middle(sum_of_parts(up, cell, NET), middle, NET)
-        pre = tl.dot(outs[K - 2], w4[0], input_precision=P) + w5[0][None, :]
+        pre = product(outs[K - 2], w4[0], P, B) + w5[0][None, :]
         d4 = last_delta(pre, x, here, 1.0 / (left * NET.sizes[0]).to(tl.float32), NET)
-        tl.store(down + mine, tl.dot(d4, tl.trans(w4[0]), input_precision=P))
-        w4 = step_three(row, w4, tl.dot(tl.trans(outs[K - 2]), d4, input_precision=P), tile4, rate, RULE)
+        tl.store(down + mine, product(d4, tl.trans(w4[0]), P, B))
+        arrive(counter, S)
+        w4 = step_three(row, w4, product_over_rows(outs[K - 2], d4, P, B), tile4, rate, RULE)
         w5 = step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE)
-        patience = wait_for_all(counter, (2 * step + 2) * S, fault, patience, S)
-        deltas = backward_middle(sum_of_parts(down, cell, NET), outs, middle, NET)
-        middle = step_middle(row, middle, (outs, deltas), rate, NET)
-        w1 = step_three(row, w1, tl.dot(tl.trans(x), deltas[0], input_precision=P), tile1, rate, RULE)
         if BS > 0:
             accumulate_last(cells, pre, place, b, Tile(i, here), NET)
             if s == 0:
                 accumulate_middle(cells, outs, place, b, left, NET)
+        patience = wait_for_all(counter, (2 * step + 2) * S, fault, patience, S)
+        deltas = backward_middle(sum_of_parts(down, cell, NET), outs, middle, NET)
+        w1 = step_three(row, w1, product_over_rows(x, deltas[0], P, B), tile1, rate, RULE)
         x, here, left = x2, here2, left2
+        tl.store(up + mine, product(x, w1[0], P, B))
+        arrive(counter, S)
+        middle = step_middle(row, middle, (outs, deltas), rate, NET)
     store_three(row, w1, tile1, RULE.adam)
     store_three(row, w4, tile4, RULE.adam)
     store_three(row, w5, tile5, RULE.adam)
@@ -128,6 +142,7 @@ def whole_kernel(cells, data, place, first, steps, NET: tl.constexpr):
     W: tl.constexpr = NET.width
     C: tl.constexpr = NET.stretch
     P: tl.constexpr = NET.precision
+    B: tl.constexpr = NET.batch
     RULE: tl.constexpr = NET.rule
     BS: tl.constexpr = NET.stats_batch
     cell = tl.program_id(0)
@@ -142,7 +157,7 @@ def whole_kernel(cells, data, place, first, steps, NET: tl.constexpr):
             i = begin + tl.arange(0, C)
             x, here, left = batch_of(data, cell, first + step, b, i, NET)
             tile = first_tile(i[:, None], c[None, :], NET)
-            into = tl.dot(x, tl.load(row.w + tile.at, mask=tile.inside, other=0.0), into, input_precision=P)
+            into += product(x, tl.load(row.w + tile.at, mask=tile.inside, other=0.0), P, B)
         outs = forward_middle(into, middle, NET)
         left = tl.minimum(data.row_count - (first + step) * NET.batch, NET.batch)
         scale = 1.0 / (left * NET.sizes[0]).to(tl.float32)
@@ -151,10 +166,10 @@ def whole_kernel(cells, data, place, first, steps, NET: tl.constexpr):
             x, here, left = batch_of(data, cell, first + step, b, i, NET)
             tile4, tile5 = last_tile(c, i, NET), last_bias(i, NET)
             w4, w5 = load_three(row, tile4, RULE.adam), load_three(row, tile5, RULE.adam)
-            pre = tl.dot(outs[K - 2], w4[0], input_precision=P) + w5[0][None, :]
+            pre = product(outs[K - 2], w4[0], P, B) + w5[0][None, :]
             d4 = last_delta(pre, x, here, scale, NET)
-            back = tl.dot(d4, tl.trans(w4[0]), back, input_precision=P)
-            grad = tl.dot(tl.trans(outs[K - 2]), d4, input_precision=P)
+            back += product(d4, tl.trans(w4[0]), P, B)
+            grad = product_over_rows(outs[K - 2], d4, P, B)
             store_three(row, step_three(row, w4, grad, tile4, rate, RULE), tile4, RULE.adam)
             store_three(row, step_three(row, w5, tl.sum(d4, 0), tile5, rate, RULE), tile5, RULE.adam)
             if BS > 0:
@@ -165,7 +180,7 @@ def whole_kernel(cells, data, place, first, steps, NET: tl.constexpr):
             i = begin + tl.arange(0, C)
             x, here, left = batch_of(data, cell, first + step, b, i, NET)
             tile = first_tile(i[:, None], c[None, :], NET)
-            grad = tl.dot(tl.trans(x), deltas[0], input_precision=P)
+            grad = product_over_rows(x, deltas[0], P, B)
             w1 = step_three(row, load_three(row, tile, RULE.adam), grad, tile, rate, RULE)
             store_three(row, w1, tile, RULE.adam)
         if BS > 0:

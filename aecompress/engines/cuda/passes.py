@@ -13,7 +13,6 @@ from aecompress.engines.base import Work
 from aecompress.engines.cuda.records import ACTIVATIONS, Batches, Cells, Net, home_of, rule_of
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.errors import DeviceError
 from aecompress.nets.autoencoder import Autoencoder
 from aecompress.population.stats import ActivationStats
 
@@ -23,6 +22,9 @@ STRETCH = 64
 """Inputs of a block, or of one turn of a block."""
 PLAIN, SHORT = "ieee", "tf32x3"
 """Products of float32 numbers one by one, and as three of shorter numbers."""
+ROWS, MIXED, FEW_ROWS = "rows", "mixed", 8
+"""Products of few rows: as sums over tiles; only gradients as such sums; and up to how many rows they are few."""
+FEW = ROWS, MIXED
 PLAIN_PRODUCTS = 16_384
 """Multiply-adds of a product up to which a warp makes them one by one."""
 SAFE_ROWS = 16
@@ -30,8 +32,10 @@ SAFE_ROWS = 16
 products, with which a kernel read memory that was not there (triton-lang/triton#11366)."""
 SAFE_WIDTH = 32
 """Columns of a tile, likewise."""
-MANY_BLOCKS = 528
-"""Four a multiprocessor."""
+MULTIPROCESSORS, MANY_BLOCKS = 132, 528
+"""Of one card; blocks that are many: four a multiprocessor."""
+ROWS_WARPS = 2
+"""Of a block whose products are sums over a tile of 32 units; more warps probably collide in shared memory."""
 REGISTERS, SHARED_BYTES, MOST_BLOCKS = 65_536, 98_304, 16
 """Of a multiprocessor, on every card: registers; bytes of shared memory, at least; blocks at once, at least."""
 PATIENCE = 200_000
@@ -42,7 +46,7 @@ def unfit(net: Autoencoder, batch: int) -> str:
     """Return why whole passes cannot train this network, as a clause for the user; "" where they can."""
     why = not_narrow(net, batch)
     form = form_of(net, batch, False)
-    if not why and form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product != PLAIN):
+    if not why and form.batch_tile > SAFE_ROWS and (form.parts > 1 or form.product == SHORT):
         inputs, hidden = net.layers[0].inputs, max(layer.outputs for layer in net.layers[:-1])
         return (
             f"whole passes on a GPU have at most {SAFE_ROWS} rows per step of a network of this size, not {batch}: "
@@ -92,9 +96,10 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
     """Return the sizes; with ``one_block`` a block takes all inputs, for Triton's interpreter."""
     inputs, width = net.layers[0].inputs, power_of_two(max(layer.outputs for layer in net.layers[:-1]))
     stretch = power_of_two(inputs) if one_block else min(power_of_two(inputs), STRETCH)
-    tile = power_of_two(batch)
-    warps = 8 if tile * width >= 1024 else 4
-    product = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
+    few = batch <= FEW_ROWS
+    tile = power_of_two(batch, 4 if few else 16)
+    warps = 8 if tile * width > 1024 else 4
+    plain = PLAIN if tile * width * stretch <= PLAIN_PRODUCTS * warps else SHORT
     return Form(
         width=width,
         batch=batch,
@@ -102,29 +107,71 @@ def form_of(net: Autoencoder, batch: int, one_block: bool) -> Form:
         stretch=stretch,
         parts=-(-inputs // stretch),
         warps=warps,
-        product=product,
+        product=MIXED if few else plain,
     )
 
 
+def whole_form(net: Autoencoder, batch: int, cells: int) -> Form:
+    """Return the sizes of the kernel of one block a cell; of few cells a block has a multiprocessor to itself."""
+    form = form_of(net, batch, False)
+    warps, stretch = (8, 128) if cells <= MULTIPROCESSORS else (form.warps, STRETCH)
+    stretch = min(power_of_two(net.layers[0].inputs), stretch)
+    tile = max(form.batch_tile, 16)
+    return form._replace(stretch=stretch, parts=1, warps=warps, batch_tile=tile, product=SHORT)
+
+
 def step_form(net: Autoencoder, batch: int, cells: int) -> Form:
-    """Return the sizes of the kernels that make one step; of many blocks the products are of shorter numbers.
+    """Return the sizes of the kernels that make one step; of many blocks the products are made in another way.
 
     Few blocks wait for each product, many for their turn: then what counts is how much a product occupies.
     """
     form = form_of(net, batch, False)
-    short = cells * form.parts > MANY_BLOCKS and form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
+    if cells * form.parts <= MANY_BLOCKS:
+        return form
+    if form.product in FEW:
+        return form._replace(product=ROWS, warps=ROWS_WARPS * max(form.width // 32, 1))
+    short = form.batch_tile <= SAFE_ROWS and form.width <= SAFE_WIDTH
     return form._replace(product=SHORT if short else form.product)
 
 
+class Scratch(NamedTuple):
+    """What the blocks of a narrow step leave to each other, and the form of its kernels."""
+
+    form: Form
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+    """How many blocks of a cell have come, int32 ``[P]``, 0 between launches; products up and down ``[P, S, BP, W]``;
+    what the first K - 1 layers gave, ``[P, K - 1, BP, W]``; the gradient before the first activation, ``[P, BP, W]``.
+    """
+
+
+def scratch_for(work: Work) -> Scratch | None:
+    """Return what the narrow steps of a block need; None where it is not trained in them."""
+    if not in_narrow_steps(work):
+        return None
+    batch = min(work.training.batch, work.rows.shape[0])
+    return scratch_of(work, step_form(work.net, batch, len(work.block)))
+
+
+def scratch_of(work: Work, form: Form) -> Scratch:
+    """Return the memory for a form."""
+    cells, layers, tile = len(work.block), len(work.net.layers), (form.batch_tile, form.width)
+    device = work.rows.device
+    products = torch.empty((2, cells, form.parts, *tile), device=device)
+    outs, delta = (torch.empty(shape, device=device) for shape in ((cells, layers - 1, *tile), (cells, *tile)))
+    arrived = torch.zeros(cells, dtype=torch.int32, device=device)
+    return Scratch(form, (arrived, products[0], products[1], outs, delta))
+
+
 def in_narrow_steps(work: Work) -> bool:
-    """Return whether a step of this training can be made in three launches."""
-    training, net = work.training, work.net
-    batch = min(training.batch, work.rows.shape[0])
-    if training.noise != "none" or training.products is not None or not isinstance(work.rows, Tensor):
-        return False
-    if not_narrow(net, batch):
-        return False
-    return form_of(net, batch, False).product == PLAIN
+    """Return whether a step of this training is made in two launches."""
+    training = work.training
+    plain = training.noise == "none" and training.products is None and isinstance(work.rows, Tensor)
+    return plain and has_narrow_steps(work.net, min(training.batch, work.rows.shape[0]))
+
+
+def has_narrow_steps(net: Autoencoder, batch: int) -> bool:
+    """Return whether the kernels of narrow steps hold this network and its batches."""
+    return not not_narrow(net, batch) and form_of(net, batch, False).product != SHORT
 
 
 @functools.lru_cache(maxsize=64)
@@ -203,20 +250,23 @@ def train(work: Work) -> None:
     work.poll()
     if not work.steps:
         return
+    batch = min(work.training.batch, work.rows.shape[0])
     on_cpu = work.block.weights.device.type == "cpu"
-    form = form_of(work.net, min(work.training.batch, work.rows.shape[0]), one_block=on_cpu)
+    form = form_of(work.net, batch, on_cpu)
     launch = launch_of(work, form)
     if not split(work, launch):
-        whole(work, launch)
+        form = whole_form(work.net, batch, len(work.block))
+        net = net_of(work.net, form, work.training, launch.net.loss, work.block.stats)
+        whole(work, launch._replace(net=net, warps=form.warps))
 
 
 def whole(work: Work, launch: Launch) -> None:
     """Launch one block a cell."""
     from aecompress.engines.cuda.pass_kernels import whole_kernel
 
-    net, steps = launch.net._replace(precision=SHORT), work.steps
+    steps = work.steps
     whole_kernel[(len(work.block),)](
-        launch.cells, launch.data, launch.place, steps.start, len(steps), NET=net, num_warps=launch.warps
+        launch.cells, launch.data, launch.place, steps.start, len(steps), NET=launch.net, num_warps=launch.warps
     )
 
 
@@ -263,16 +313,9 @@ def fault_flag(device: torch.device) -> Tensor:
     return torch.zeros(1, dtype=torch.int32, device=device)
 
 
-def check(device: torch.device) -> None:
-    """Wait for the device, and refuse what was trained if the blocks of a cell have not met.
-
-    Raises:
-        DeviceError: they have not; the state of the run is lost, its checkpoints are not.
-    """
+def taken_fault(device: torch.device) -> Tensor:
+    """Return the fault flag of all that was trained until now, int32 ``[1]`` on the device; it is 0 again then."""
     flag = fault_flag(device)
-    if int(flag):
-        flag.zero_()
-        raise DeviceError(
-            f"{device}: the blocks of a cell did not meet while it was trained, as if another program held the device; "
-            "resume the run, with --compile off if it happens again"
-        )
+    taken = flag.clone()
+    flag.zero_()
+    return taken

@@ -15,6 +15,33 @@ from aecompress.engines.cuda.records import Row, Tile
 
 
 @triton.jit
+def product(a, b, P: tl.constexpr, B: tl.constexpr):
+    """Return ``a b``; with P "rows" by multiplying and adding the first B rows of ``a``."""
+    if P == "rows":
+        products = a[:, :, None] * b[None, :, :]
+        out = tl.sum(tl.where(tl.arange(0, a.shape[0])[:, None, None] < B, products, 0.0), 1)
+    elif P == "mixed":
+        out = tl.dot(a, b, input_precision="ieee")
+    else:
+        out = tl.dot(a, b, input_precision=P)
+    return out
+
+
+@triton.jit
+def product_over_rows(a, b, P: tl.constexpr, B: tl.constexpr):
+    """Return ``a`` transposed times ``b``: a gradient, summed over the B rows of a batch.
+
+    With P "rows" or "mixed" by multiplying and adding the rows, which may be fewer than a tile's of a matrix unit.
+    """
+    if P == "rows" or P == "mixed":
+        products = a[:, :, None] * b[:, None, :]
+        out = tl.sum(tl.where(tl.arange(0, a.shape[0])[:, None, None] < B, products, 0.0), 0)
+    else:
+        out = tl.dot(tl.trans(a), b, input_precision=P)
+    return out
+
+
+@triton.jit
 def activated(pre, NAME: tl.constexpr):
     """Return a layer's values after its activation; not-a-number stays not-a-number."""
     if NAME == "relu":
@@ -128,6 +155,13 @@ def store_three(row, three, tile, ADAM: tl.constexpr):
 
 
 @triton.jit
+def quotient(a, b):
+    """Return ``a / b`` of a positive ``b``, to 5e-7: two products take a third of the instructions of a division."""
+    root = tl.rsqrt(b)
+    return a * root * root
+
+
+@triton.jit
 def step_three(row, three, grad, tile, rate, RULE: tl.constexpr):
     """Return weights and moments after a step of the update rule; ``rate`` is step size and epsilon."""
     w, m, v = three
@@ -136,9 +170,9 @@ def step_three(row, three, grad, tile, rate, RULE: tl.constexpr):
     if RULE.adam:
         m = m + (1 - RULE.beta1) * (grad - m)
         v = RULE.beta2 * v + (1 - RULE.beta2) * (grad * grad)
-        w = w - rate[0] * (m / (tl.sqrt(v) + rate[1]))
+        w = w + -rate[0] * quotient(m, tl.sqrt(v) + rate[1])
     else:
-        w = w - rate[0] * (grad / (tl.abs(grad) + rate[1]))
+        w = w + -rate[0] * quotient(grad, tl.abs(grad) + rate[1])
     return w, m, v
 
 
@@ -198,10 +232,12 @@ def store_middle(row, middle, ADAM: tl.constexpr, NET: tl.constexpr):
 @triton.jit
 def forward_middle(into, middle, NET: tl.constexpr):
     """Return what the first K - 1 layers give, from the products of the first, ``[BP, W]`` each."""
+    P: tl.constexpr = NET.precision
+    B: tl.constexpr = NET.batch
     c = tl.arange(0, NET.width)[None, :]
     outs = (layer_output(into + middle[1][0][0][None, :], c < NET.sizes[1], 0, NET),)
     for k in tl.static_range(1, len(NET.acts) - 1):
-        pre = tl.dot(outs[k - 1], middle[0][k][0], input_precision=NET.precision) + middle[1][k][0][None, :]
+        pre = product(outs[k - 1], middle[0][k][0], P, B) + middle[1][k][0][None, :]
         outs = outs + (layer_output(pre, c < NET.sizes[k + 1], k, NET),)
     return outs
 
@@ -210,10 +246,12 @@ def forward_middle(into, middle, NET: tl.constexpr):
 def backward_middle(back, outs, middle, NET: tl.constexpr):
     """Return the gradients before the activations of the first K - 1 layers, from that after the last of them."""
     K: tl.constexpr = len(NET.acts)
+    P: tl.constexpr = NET.precision
+    B: tl.constexpr = NET.batch
     delta = layer_delta(back, outs[K - 2], K - 2, NET)
     deltas = (delta,)
     for j in tl.static_range(0, K - 2):
-        delta = tl.dot(delta, tl.trans(middle[0][K - 2 - j][0]), input_precision=NET.precision)
+        delta = product(delta, tl.trans(middle[0][K - 2 - j][0]), P, B)
         delta = layer_delta(delta, outs[K - 3 - j], K - 3 - j, NET)
         deltas = (delta,) + deltas
     return deltas
@@ -226,11 +264,13 @@ def step_middle(row, middle, values, rate, NET: tl.constexpr):
     ``values`` are what the first K - 1 layers give, and the gradients before their activations.
     """
     RULE: tl.constexpr = NET.rule
+    P: tl.constexpr = NET.precision
+    B: tl.constexpr = NET.batch
     outs, deltas = values
     weights = (0.0,)
     biases = (step_three(row, middle[1][0], tl.sum(deltas[0], 0), bias_tile(0, NET), rate, RULE),)
     for k in tl.static_range(1, len(NET.acts) - 1):
-        grad = tl.dot(tl.trans(outs[k - 1]), deltas[k], input_precision=NET.precision)
+        grad = product_over_rows(outs[k - 1], deltas[k], P, B)
         weights = weights + (step_three(row, middle[0][k], grad, weight_tile(k, NET), rate, RULE),)
         biases = biases + (step_three(row, middle[1][k], tl.sum(deltas[k], 0), bias_tile(k, NET), rate, RULE),)
     return weights, biases

@@ -10,7 +10,7 @@ named like an attribute of Triton's own tuples, which would be read instead: val
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class Batches(NamedTuple):
     """N."""
     tables: Tensor
     """Step size and epsilon of each step: ``[steps, 2]``."""
-    between: tuple[Tensor | int, ...]
+    between: tuple[Any, ...]
     """What else a kernel needs; it says what."""
 
 

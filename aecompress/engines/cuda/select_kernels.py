@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from aecompress.engines.cuda.replays import replayed
+from aecompress.polling import Poll, no_poll
 from aecompress.transfer import on_device
 
 STRETCH = 2048
@@ -135,6 +137,12 @@ def table_of(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     return on_device(entries, device, torch.int32).contiguous()
 
 
+@functools.lru_cache(maxsize=64)
+def _counts_of(counts: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    """Return how many of each part are wanted, int32 ``[P, parts]``: the same in every prune of the published forms."""
+    return on_device(counts, device, torch.int32)
+
+
 def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[int]]) -> Tensor:
     """Return exactly the ``counts[i][j]`` lowest scores of part j of row i, as bool ``[P, n]``.
 
@@ -145,11 +153,17 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
         sizes: of the parts, which follow each other; n together.
         counts: none above its part's size.
     """
+    wanted = _counts_of(tuple(map(tuple, counts)), scores.device)
+    marked = functools.partial(_lowest, sizes)
+    return replayed(("lowest", sizes), marked, no_poll, (scores, wanted))[0]
+
+
+def _lowest(sizes: tuple[int, ...], poll: Poll, scores: Tensor, counts: Tensor) -> tuple[Tensor]:
     scores, (rows, n), parts = scores.contiguous(), scores.shape, len(sizes)
     table, device = table_of(sizes, scores.device), scores.device
     given = Scores(
         scores=scores,
-        counts=on_device(counts, device, torch.int32),
+        counts=counts,
         table=table,
         seen=torch.zeros((4, rows, parts, DIGITS), dtype=torch.int32, device=device),
         ties=torch.empty((rows, len(table)), dtype=torch.int32, device=device),
@@ -160,4 +174,4 @@ def lowest_of_parts(scores: Tensor, sizes: tuple[int, ...], counts: list[list[in
         digits_kernel[grid](given, n, parts, number, SHAPE=shape, num_warps=4)
     ties_kernel[grid](given, n, parts, SHAPE=shape, num_warps=4)
     mark_kernel[grid](given, n, parts, SHAPE=shape, num_warps=4)
-    return given.result.view(torch.bool)
+    return (given.result.view(torch.bool),)

@@ -18,8 +18,8 @@ from aecompress.engines.cuda.steps import Buffers, noise_of
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.layers import Trace, product
 
-STRETCH, COLUMNS, ROWS = 1024, 64, 16
-"""Values of a block; columns of a block and rows of its turns, where it sums over the rows."""
+STRETCH, COLUMNS, ROWS = 1024, 64, 64
+"""Values of a block; columns of a block and rows of its turns, at most, where it sums over the rows."""
 
 
 class Noise(NamedTuple):
@@ -180,9 +180,9 @@ def gathered(buffers: Buffers, size: int) -> tuple[Tensor, Tensor]:
     return batch, batch if copy is None else copy
 
 
-def kind_of(layer: BoundLayer, loss: str) -> Kind:
-    """Return what the kernels of a layer are compiled for."""
-    return Kind(layer.activation, loss, STRETCH, COLUMNS, ROWS)
+def kind_of(layer: BoundLayer, loss: str, size: int) -> Kind:
+    """Return what the kernels of a layer are compiled for, with batches of ``size`` rows."""
+    return Kind(layer.activation, loss, STRETCH, COLUMNS, min(ROWS, triton.next_power_of_2(size)))
 
 
 def fused_gradient(buffers: Buffers, loss: str, size: int) -> Trace:
@@ -202,14 +202,14 @@ def fused_gradient(buffers: Buffers, loss: str, size: int) -> Trace:
         if layer is not last:
             activation_kernel[(triton.cdiv(size * layer.outputs, STRETCH), cells)](
                 Values(values[-1], own.weights), n, offsets[layer.name], Sizes(size, layer.outputs),
-                KIND=kind_of(layer, ""), num_warps=4,
+                KIND=kind_of(layer, "", size), num_warps=4,
             )  # fmt: skip
     delta = values.pop()
     before = torch.empty_like(delta) if buffers.block.stats is not None else None
     pre = delta if before is None else before
     output_kernel[(triton.cdiv(last.outputs, COLUMNS), cells)](
         Values(delta, own.weights, own.gradient, batch, before), n, offsets[last.name], 1.0 / (size * last.outputs),
-        Sizes(size, last.outputs), KIND=kind_of(last, loss), num_warps=4,
+        Sizes(size, last.outputs), KIND=kind_of(last, loss, size), num_warps=8,
     )  # fmt: skip
     for k in range(len(layers) - 1, -1, -1):
         weight = layers[k].name + ".weight"
@@ -218,7 +218,7 @@ def fused_gradient(buffers: Buffers, loss: str, size: int) -> Trace:
             under, delta = layers[k - 1], product(delta, weights[weight].transpose(1, 2))
             delta_kernel[(triton.cdiv(under.outputs, COLUMNS), cells)](
                 Values(delta, gradients=own.gradient, beside=values[k]), n, offsets[under.name],
-                Sizes(size, under.outputs), KIND=kind_of(under, ""), num_warps=4,
+                Sizes(size, under.outputs), KIND=kind_of(under, "", size), num_warps=8,
             )  # fmt: skip
     outs = values[1:]
     return Trace([*outs, pre], [*outs, pre])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.base import Work
+from aecompress.engines.cuda.passes import Scratch, scratch_for
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.eager import Products, products_of
 from aecompress.engines.training import Training, steps_per_generation
@@ -49,6 +50,8 @@ class Buffers:
     """int64 ``[1]``: the step that is made; where a step is one launch, unused."""
     columns: Tensor
     """int64 ``[B]``: 0 .. B - 1."""
+    scratch: Scratch | None
+    """Of narrow steps."""
 
     @property
     def of(self) -> int:
@@ -77,6 +80,7 @@ def new_buffers(work: Work) -> Buffers:
         counter=torch.zeros(1, dtype=torch.int64, device=device),
         now=torch.zeros(1, dtype=torch.int64, device=device),
         columns=torch.arange(min(training.batch, rows.shape[0]), device=device),
+        scratch=scratch_for(work),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.evolve.base import Plan, Rows, Visited
 from aecompress.evolve.pruning import evidence_of, prune_to, target_zeros
-from aecompress.evolve.ring import ring_losses
+from aecompress.evolve.ring import RingLosses
 from aecompress.evolve.visit import visit_all
 from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
@@ -54,7 +54,7 @@ def best_nearby(plan: Plan, last: Population, batch: Tensor, poll: Poll) -> tupl
     ``[P]`` each: the losses, and the numbers of the cells.
     """
     net, topology = plan.net, plan.neighbourhood.topology
-    losses = finite_or_inf(ring_losses(net, net.layout.views(last.weights), batch, topology, plan.metric, poll))
+    losses = plan.engine.compute(RingLosses(net, topology, plan.metric), poll, last.weights, batch)
     own, members = losses[:, 0, 0].clone(), losses.shape[1]
     losses[:, 0, 0] = torch.inf
     best = losses.flatten(1).argmin(1)

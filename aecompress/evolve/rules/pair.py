@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.evolve.base import Plan, Rows, Visited
-from aecompress.evolve.ring import fitness, neighbour_losses, ring_losses, selection_batches, tournament
+from aecompress.evolve.ring import RingLosses, RingWinners, Winners, drawn_members, selection_batches
 from aecompress.evolve.topology import Topology
 from aecompress.evolve.visit import Trainer, visit_all
 from aecompress.nets.layers import forward
@@ -37,10 +37,9 @@ class Selected:
         """Return the winners' cells, int64 ``[K]``."""
         return self.members.gather(1, self.winner[:, None])[:, 0]
 
-    def of(self, cells: Tensor) -> Selected:
-        """Return what ``cells``, some of those that selected, int64 ``[L]``, selected."""
-        at = (cells[:, None] == self.cells).to(torch.int8).argmax(1)
-        return Selected(self.source, cells, self.members[at], self.winner[at])
+    def part(self, here: slice) -> Selected:
+        """Return what some of the cells selected, which follow each other."""
+        return Selected(self.source, self.cells[here], self.members[here], self.winner[here])
 
 
 TrainerOf = Callable[[Selected], Trainer]
@@ -82,15 +81,17 @@ def synchronous(
     """Visit all cells at once: every cell reads its neighbours as the last generation left them."""
     near, places = plan.neighbourhood, last.places
     batches = selection_batches(plan, last.generation, last.cells, rows.train)
-    losses = ring_losses(plan.net, plan.net.layout.views(last.weights), batches, near.topology, plan.metric, poll)
-    winner = tournament(plan, last.generation, last.cells, fitness(losses, near.concept))
+    drawn = drawn_members(plan, last.generation, last.cells)
+    winners = RingWinners(RingLosses(plan.net, near.topology, plan.metric), near.concept)
+    winner = plan.engine.compute(winners, poll, last.weights, batches, drawn)
     selected = Selected(last, places, near.topology.neighbours(places), winner)
-    new = last.take(selected.parents)
+    parents = selected.parents
+    new = last.take(parents)
     start_stats(plan, new, batches.expand(len(new), -1, -1))
     trainer = trainer_among(selected, trainer_of)
     cells = list(range(len(new)))
     pruned = visit_all(plan, new, cells, rows, poll, trainer_of=trainer, prune_first=prune_first)
-    return Visited(population=new, parents=selected.parents, pruned=pruned, order=[])
+    return Visited(population=new, parents=parents, pruned=pruned, order=[])
 
 
 def asynchronous(
@@ -105,26 +106,27 @@ def asynchronous(
     batches = selection_batches(plan, last.generation, last.cells, rows.train).expand(size, -1, -1)
     new, parents, pruned = last.copy(), torch.empty_like(last.places), [False] * size
     order = visiting_order(plan.training.seed, last.generation, size)
+    winners = Winners(plan.net, plan.metric, near.concept)
     for turn in waves(order, near.topology):
         cells = on_device(turn, parents.device)
         members = near.topology.neighbours(cells)  # [K, n]
-        losses = neighbour_losses(plan.net, new.weights, members, batches[cells], plan.metric, poll)
-        winner = tournament(plan, last.generation, new.cells[cells], fitness(losses, near.concept))
+        drawn = drawn_members(plan, last.generation, new.cells[cells])
+        winner = plan.engine.compute(winners, poll, new.weights, members, batches[cells], drawn)
         selected = Selected(new.copy() if trainer_of else new, cells, members, winner)
-        parents[cells] = selected.parents
-        chosen = new.take(selected.parents, cells)
+        of = parents[cells] = selected.parents
+        chosen = new.take(of, cells)
         start_stats(plan, chosen, batches[cells])
-        new.put(cells, chosen)
         trainer = trainer_among(selected, trainer_of)
-        found = visit_all(plan, new, turn, rows, poll, trainer_of=trainer, prune_first=prune_first)
+        found = visit_all(plan, chosen, turn, rows, poll, trainer_of=trainer, prune_first=prune_first)
+        new.put(cells, chosen)
         for cell, now in zip(turn, found, strict=True):
             pruned[cell] = now
     return Visited(population=new, parents=parents, pruned=pruned, order=order)
 
 
-def trainer_among(selected: Selected, trainer_of: TrainerOf | None) -> Callable[[Tensor], Trainer] | None:
-    """Return the training of a block by its cells, int64 ``[L]``, which are some of those that selected."""
-    return None if trainer_of is None else lambda cells: trainer_of(selected.of(cells))
+def trainer_among(selected: Selected, trainer_of: TrainerOf | None) -> Callable[[slice], Trainer] | None:
+    """Return the training of a block by its place among those that selected."""
+    return None if trainer_of is None else lambda here: trainer_of(selected.part(here))
 
 
 def waves(order: list[int], topology: Topology) -> list[list[int]]:

@@ -23,8 +23,7 @@ import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
-from aecompress.engines.cuda import draw_kernels, passes, select_kernels, steps
-from aecompress.engines.cuda.narrow_kernels import narrow_step
+from aecompress.engines.cuda import draw_kernels, narrow_kernels, passes, select_kernels, steps
 from aecompress.engines.cuda.step_kernels import fused_gradient
 from aecompress.engines.cuda.update_kernel import fused_update
 from tests.engines.cuda.cases import Case, work_of
@@ -77,7 +76,8 @@ def call(case: Case) -> None:
     work = work_of(case)
     buffers = steps.new_buffers(work)
     steps.fill(buffers, work)
-    narrow_step(buffers, case.loss)
+    narrow_kernels.begin(buffers)
+    narrow_kernels.narrow_step(buffers, case.loss)
     steps.step(buffers, case.loss, case.batch, steps.Pieces(fused_gradient, fused_update))
     form = passes.form_of(work.net, case.batch, False)
     for first in range(len(work.block) - 1):
@@ -86,7 +86,7 @@ def call(case: Case) -> None:
         )
         passes.split(part, passes.launch_of(part, form))
     if form.batch_tile <= passes.SAFE_ROWS:
-        passes.whole(work, passes.launch_of(work, form))
+        passes.whole(work, passes.launch_of(work, passes.whole_form(work.net, case.batch, 1000)))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ NO_SPILLS = {
     "mark",
     "up",
     "down",
-    "back",
+    "turn",
     "gather",
     "activation",
     "output",
@@ -52,4 +52,4 @@ def test_kernels_compile_once_for_all_waves_and_spill_nothing(tmp_path: Path) ->
         assert name not in NO_SPILLS or each["spilled"] == 0, each
         assert name == "whole" or each["group_products"] == 0, each
     widest = {name: max(each["wide_loads"] for each in found if each["kernel"] == f"{name}_kernel") for name in names}
-    assert widest["update"] >= 4 and widest["split"] >= 40 and widest["back"] >= 20
+    assert widest["update"] >= 4 and widest["split"] >= 40 and widest["turn"] >= 20

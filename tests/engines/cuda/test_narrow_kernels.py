@@ -18,14 +18,19 @@ from tests.engines.cuda.cases import (
     work_of,
 )
 
-CASES = PLAIN | {"batch of 33": Case(batch=33, rows=40), "of shorter numbers": Case(masked=True)}
+CASES = PLAIN | {
+    "batch of 33": Case(batch=33, rows=40),
+    "of shorter numbers": Case(batch=9, masked=True),
+    "many": Case(loss="l1", optimizer="fresh-adam", stats=True, batch=5, rows=14),
+}
+MANY = ("of shorter numbers", "masks", "many")
 
 
 @needs_interpreter
-@pytest.mark.parametrize("name", mostly_slow(CASES, "fresh", "two layers"))
+@pytest.mark.parametrize("name", mostly_slow(CASES, "many", "two layers"))
 def test_narrow_steps_compute_what_the_eager_engine_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "STRETCH", 32 if name == "adam" else 16)  # inputs of a block, of 20
-    monkeypatch.setattr(passes, "MANY_BLOCKS", 1 if name == "of shorter numbers" else 1000)
+    monkeypatch.setattr(passes, "MANY_BLOCKS", 1 if name in MANY else 1000)
     monkeypatch.setattr(graphs, "in_kernels", lambda work: True)
     work = work_of(CASES[name])
     assert graphs.narrow(work)
@@ -54,4 +59,11 @@ def test_what_is_trained_in_narrow_steps() -> None:
     ],
 )
 def test_many_narrow_cells_have_products_of_shorter_numbers(cells: int, sizes: tuple[int, ...], product: str) -> None:
-    assert passes.step_form(work_of(Case(sizes=sizes)).net, 5, cells).product == product
+    assert passes.step_form(work_of(Case(sizes=sizes)).net, 9, cells).product == product
+
+
+def test_many_narrow_cells_of_few_rows_sum_over_tiles() -> None:
+    net = work_of(Case(sizes=(1000, 30, 10, 30, 1000))).net
+    few, many = passes.step_form(net, 5, 10), passes.step_form(net, 5, 1000)
+    assert (few.product, few.warps, many.product, many.warps) == (passes.MIXED, 4, passes.ROWS, 2)
+    assert passes.step_form(work_of(Case(sizes=(1000, 60, 10, 60, 1000))).net, 5, 1000).warps == 4

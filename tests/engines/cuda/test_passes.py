@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from aecompress.engines.base import check_trained
 from aecompress.engines.cuda import passes
+from aecompress.engines.cuda_passes import CudaPasses
 from aecompress.errors import DeviceError
 from tests.engines.cuda.cases import (
     OTHER,
@@ -39,10 +41,10 @@ def test_a_pass_computes_what_the_eager_engine_does(name: str) -> None:
 @needs_interpreter
 @pytest.mark.parametrize("name", mostly_slow(["adam", "fresh", "masks", "two layers"], "two layers"))
 def test_the_kernel_of_many_cells_computes_it_too(name: str) -> None:
-    work = work_of(PLAIN[name])
+    work = work_of(dataclasses.replace(PLAIN[name], batch=9 if name == "masks" else 6))
 
     def train(work: passes.Work) -> None:
-        form = passes.form_of(work.net, work.training.batch, False)._replace(stretch=16, parts=2)
+        form = passes.whole_form(work.net, work.training.batch, 3)._replace(stretch=16)
         if work.steps:
             passes.whole(work, passes.launch_of(work, form))
 
@@ -65,9 +67,11 @@ def test_blocks_that_do_not_meet_give_up_and_are_reported(monkeypatch: pytest.Mo
         assert passes.split(work, launch)  # the interpreter runs one block after the other
         assert passes.split(work, launch)
     assert len(calls) == 1  # a kernel's blocks are counted once
+    found = CudaPasses().evaluate(work.net, work.block.weights, [work.rows], "mse", work.poll)
+    assert found.fault is not None and found.fault.dtype == torch.int32
     with pytest.raises(DeviceError, match="did not meet"):
-        passes.check(torch.device("cpu"))
-    passes.check(torch.device("cpu"))
+        check_trained(found.fault.tolist(), torch.device("cpu"))
+    check_trained(passes.taken_fault(torch.device("cpu")).tolist(), torch.device("cpu"))
 
 
 def test_no_steps_and_a_stop_train_nothing() -> None:
@@ -103,10 +107,11 @@ def test_what_does_not_fit_is_said(case: Case, batch: int, why: str) -> None:
 @pytest.mark.parametrize(
     ("sizes", "batch", "form"),
     [
-        ((1000, 30, 10, 30, 1000), 5, (32, 5, 16, 64, 16, 4, "ieee")),
-        ((30, 16, 4, 16, 30), 64, (16, 64, 64, 32, 1, 8, "ieee")),
+        ((1000, 30, 10, 30, 1000), 5, (32, 5, 8, 64, 16, 4, "mixed")),
+        ((1000, 30, 10, 30, 1000), 9, (32, 9, 16, 64, 16, 4, "ieee")),
+        ((30, 16, 4, 16, 30), 64, (16, 64, 64, 32, 1, 4, "ieee")),
         ((64, 33, 10, 33, 64), 33, (64, 33, 64, 64, 1, 8, "tf32x3")),
-        ((65, 3, 2, 3, 65), 1, (16, 1, 16, 64, 2, 4, "ieee")),
+        ((65, 3, 2, 3, 65), 1, (16, 1, 4, 64, 2, 4, "mixed")),
     ],
 )
 def test_the_form_of_a_network(sizes: tuple[int, ...], batch: int, form: tuple[int | str, ...]) -> None:
@@ -114,6 +119,13 @@ def test_the_form_of_a_network(sizes: tuple[int, ...], batch: int, form: tuple[i
     assert tuple(passes.form_of(net, batch, False)) == form
     one = passes.form_of(net, batch, True)
     assert one.parts == 1 and one.stretch >= sizes[0]
+
+
+def test_a_block_of_few_cells_has_a_multiprocessor_to_itself() -> None:
+    net = work_of(Case(sizes=(1000, 30, 10, 30, 1000))).net
+    few, many = passes.whole_form(net, 5, 100), passes.whole_form(net, 5, 1000)
+    assert (few.warps, few.stretch, many.warps, many.stretch) == (8, 128, 4, 64)
+    assert few.product == many.product == passes.SHORT and few.batch_tile == many.batch_tile == 16
 
 
 def test_blocks_that_are_resident(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from aecompress.engines.cuda import graphs, steps
-from tests.engines.cuda.cases import OTHER, PLAIN, assert_close, needs_interpreter, work_of
+from tests.engines.cuda.cases import OTHER, PLAIN, Case, assert_close, needs_interpreter, work_of
+
+CASES = PLAIN | OTHER | {"more rows than a turn": Case(batch=150, rows=200)}
 
 
 @needs_interpreter
-@pytest.mark.parametrize("name", [*PLAIN, "denoising", "bf16"])
+@pytest.mark.parametrize("name", [*PLAIN, "denoising", "bf16", "more rows than a turn"])
 def test_the_fused_gradient_is_that_of_torch(name: str) -> None:
     from aecompress.engines.cuda.step_kernels import fused_gradient
 
-    work, found = work_of((PLAIN | OTHER)[name]), []
+    work, found = work_of(CASES[name]), []
     loss, batch = work.training.loss(0), work.training.batch
     for gradient in (steps.torch_gradient, fused_gradient):
         buffers = steps.new_buffers(work)

@@ -88,8 +88,17 @@ FLAGS = (
     Flag("--granularity", "prune.granularity", "weight or unit.", panel="Pruning"),
     Flag("--opset", "export.opset", "ONNX opset.", metavar=NUMBER, panel="Output"),
     Flag("--variants", "export.variants", f"Also {', '.join(VARIANTS)}.", metavar=WORDS, panel="Output"),
-    Flag("--values", "export.values", "Of packed files: smallest, float32, float16, int8, int4.", panel="Output"),
-    Flag("--embed-scaling", "export.embed_scaling", "ONNX files take raw rows.", metavar=SWITCH, panel="Output"),
+    Flag("--int8", "export.int8", "Keep int8 files where measured to be faster here, always or never.", panel="Output"),
+    Flag(
+        "--values", "export.values", "Of packed files: smallest, float32, float16, int8, int6 to int2.", panel="Output"
+    ),
+    Flag(
+        "--embed-scaling",
+        "export.embed_scaling",
+        "ONNX files take raw rows, or scaled ones.",
+        metavar=SWITCH,
+        panel="Output",
+    ),
 )
 
 

@@ -59,13 +59,20 @@ class FormatRow:
     """A file holds several arrays, one of which a key chooses."""
     columns: bool = False
     """Columns can be chosen."""
+    names: str = ""
+    """Of one whose columns have names: its function, called as ``parse`` is -> names of the columns that are taken."""
 
 
+CSV = FormatRow(
+    parse="aecompress.data.sources.csv_files:parse_csv",
+    columns=True,
+    names="aecompress.data.sources.csv_files:csv_names",
+)
 FORMATS: dict[str, FormatRow] = {
     ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),
     ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
-    ".csv": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
-    ".csv.gz": FormatRow(parse="aecompress.data.sources.csv_files:parse_csv", columns=True),
+    ".csv": CSV,
+    ".csv.gz": CSV,
 }
 """Formats by the ending of a file's name."""
 
@@ -234,20 +241,27 @@ class VariantRow:
 
     write: str
     """Its function, a :data:`aecompress.deploy.variants.base.Writer`."""
-    opset: int = 1
-    """The first opset that has its operators."""
     smaller: str = ""
     """Of one with a smaller autoencoder file: its function from a chain and export.values to a
     :data:`aecompress.deploy.graph.Product`, from which bytes are estimated before a run."""
+    ends: tuple[str, str] | None = None
+    """Input and output of its graph, where they are not those of a part; ``verify`` knows it by them."""
+    expects: str = ""
+    """Of one with such a graph: its function from what the three parts give, and the reported metric, to the list of
+    :class:`aecompress.deploy.expected.Expected` that it gives on scaled rows."""
 
 
 VARIANTS: dict[str, VariantRow] = {
     "packed": VariantRow(
-        write="aecompress.deploy.variants.packed:packed", opset=18, smaller="aecompress.deploy.pack:about_packed"
+        write="aecompress.deploy.variants.packed:packed", smaller="aecompress.deploy.pack:about_packed"
     ),
     "fp16": VariantRow(write="aecompress.deploy.variants.fp16:fp16", smaller="aecompress.deploy.graph:halves"),
     "int8": VariantRow(write="aecompress.deploy.variants.int8:int8"),
-    "scorer": VariantRow(write="aecompress.deploy.variants.scorer:scorer"),
+    "scorer": VariantRow(
+        write="aecompress.deploy.variants.scorer:scorer",
+        ends=("input", "score"),
+        expects="aecompress.deploy.expected:scored",
+    ),
     "sparse": VariantRow(write="aecompress.deploy.variants.sparse:sparse"),
 }
 """In the order in which they are written."""

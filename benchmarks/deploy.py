@@ -23,12 +23,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from aecompress import api, event_log, events
+from aecompress import event_log, events
+from aecompress.api import run as api
 from aecompress.deploy import bench, graph, session
 from aecompress.deploy.checkpoint import Floats, Model, load_model
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
 from aecompress.runs.again import export_again
+from aecompress.runs.job import prepare
+from aecompress.spec.resolve import resolve
 
 RATE = 8e-3
 WEIGHTS, UNITS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97), (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
@@ -58,6 +61,7 @@ def mnist(data: Path, passes: int, **more: Any) -> dict[str, Any]:
         "train.batch": 256,
         "train.epochs": passes,
         "train.learning_rate": RATE,
+        "export.embed_scaling": False,
         **{key.replace("__", "."): value for key, value in more.items()},
     }
 
@@ -255,7 +259,8 @@ def speed(data: Path, passes: int, keep: Path, rows: np.ndarray, dense: Path) ->
             export__variants=["packed", "int8"],
         )
         run = trained(keep / f"unit-{share}", fields)
-        for name, file in (("", "autoencoder.onnx"), (", int8", "autoencoder.int8.onnx")):
+        for name, kind in (("", ""), (", int8", ".int8"), (", int8, packed", ".int8.packed")):
+            file = f"autoencoder{kind}.onnx"
             if (run / "model" / file).exists():
                 paths[f"units, {share:.0%} sparsity{name}"] = run / "model" / file
                 checked(run / "model" / file, rows, run)
@@ -376,7 +381,7 @@ def clusters(keep: Path) -> dict[str, Any]:
     after = {"model.init": str(runs["units"] / "model" / "model.safetensors"), "model.latent_activation": "relu"}
     del fields["model.network"]
     runs["units, then weights"] = trained(keep / "clusters-both", fields | after)
-    rates = api.prepare(api.resolve(file=runs["weights"] / "spec.toml"), keep / "unused").dataset.notes
+    rates = prepare(resolve(file=runs["weights"] / "spec.toml"), keep / "unused").dataset.notes
     out: dict[str, Any] = {"flip": rates}
     dense = keep / "clusters-dense.onnx"
     from aecompress.runs.package import dense_model

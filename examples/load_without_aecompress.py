@@ -15,13 +15,13 @@ ACTIVATIONS = {"identity": lambda x: x, "relu": lambda x: x * (x > 0), "tanh": n
 
 def reconstruct(folder: Path, raw: np.ndarray) -> np.ndarray:
     config, tensors = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
-    scaling = config["scaling"]
-    values = (raw.reshape(len(raw), -1) - np.asarray(scaling["offset"])) / np.asarray(scaling["divisor"])
+    offset, divisor = (np.asarray(config["scaling"][name]) for name in ("offset", "divisor"))
+    values = (raw.reshape(len(raw), -1) - offset) / divisor
     for part in ("encoder", "decoder"):
         for index, layer in enumerate(config[part]):
             weight, bias = tensors[f"{part}.{index}.weight"], tensors[f"{part}.{index}.bias"]
             values = ACTIVATIONS[layer["activation"]](values @ weight.T + bias)
-    return values  # in scaled units
+    return values * divisor + offset
 
 
 if __name__ == "__main__":

@@ -103,7 +103,6 @@ def test_the_facts_of_a_toy_row_are_those_that_a_spec_is_checked_by(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     for words, fault in (
         (["--schedule", "straight", "--probability", "1"], "prune.schedule = 'straight': is a rise to a target"),
-        (["--opset", "16"], "export.opset = 16: listing files need the operators of 17; choose 17 or more"),
         (["--operator", "wanda", *published], "choose random, variance, conjunctive or order, or prune to a target"),
     ):
         refused = commands.aecompress("prune", *WORDS, *words, "-o", tmp_path / "other")

@@ -47,4 +47,4 @@ def listing(folder: Path, source: Source, request: Request, outcome: Outcome, po
 ORDER = OperatorRow(score="tests.toys:order", published="tests.toys:order_published")
 SOMETIMES = ScheduleRow(build="tests.toys:sometimes")
 STRAIGHT = ScheduleRow(build="tests.toys:straight", rise=True)
-LISTING = VariantRow(write="tests.toys:listing", opset=17)
+LISTING = VariantRow(write="tests.toys:listing")

@@ -28,10 +28,20 @@ Variants = Annotated[
     typer.Option(metavar="NAME,...", help=f"{', '.join(VARIANTS)}. \\[default: those of the run]"),
 ]
 Values = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of packed files: smallest, float32, float16, int8, int4.")
+    str | None, typer.Option(metavar="NAME", help="Of packed files: smallest, float32, float16, int8, int6 to int2.")
+]
+VariantLoss = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER", help="Largest rise of the loss by rounding, as a share. \\[default: that of the run]"
+    ),
+]
+Int8 = Annotated[
+    str | None,
+    typer.Option("--int8", metavar="WHEN", help="Keep int8 files where measured to be faster here, always or never."),
 ]
 EmbedScaling = Annotated[
-    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows.")
+    bool | None, typer.Option("--embed-scaling/--no-embed-scaling", help="ONNX files take raw rows, or scaled ones.")
 ]
 Opset = Annotated[str | None, typer.Option(metavar="NUMBER", help="ONNX opset.")]
 Pick = Annotated[
@@ -49,6 +59,8 @@ def export(
     output: Output = None,
     variants: Variants = None,
     values: Values = None,
+    int8: Int8 = None,
+    variant_loss: VariantLoss = None,
     embed_scaling: EmbedScaling = None,
     opset: Opset = None,
     pick: Pick = None,
@@ -57,28 +69,35 @@ def export(
 ) -> None:
     """Write the model files of a run again, with other variants, opset or scaling.
 
-    Each file is verified before it is kept.
+    Each file is verified before it is kept. Where one that --variants or --values names is not kept, the exit code is 1
+    after the others are written, and a sentence says why.
 
     stdout gets one line per file: kind, path, bytes.
     """
     with reported():
+        from aecompress.errors import RunError
         from aecompress.flags import NUMBER, WORDS, parsed
 
         flags = {
             "export.variants": ("--variants", variants and parsed(variants, WORDS)),
             "export.values": ("--values", values),
+            "export.int8": ("--int8", int8),
+            "export.variant_loss": ("--variant-loss", variant_loss and parsed(variant_loss, NUMBER)),
             "export.embed_scaling": ("--embed-scaling", embed_scaling),
             "export.opset": ("--opset", opset and parsed(opset, NUMBER)),
         }
         given = {path: flag for path, flag in flags.items() if flag[1] is not None}
         if source.is_file():
-            files = {"plain": plain(source, output, dense and not given and pick is None)}
+            files, missing = {"plain": plain(source, output, dense and not given and pick is None)}, []
         else:
-            files = exported(source, given, output, dense, pick)
+            files, missing = exported(source, given, output, dense, pick)
         if json:
-            emit_json({"files": [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files.items()]})
-            return
-        emit_table([(kind, path, path.stat().st_size) for kind, path in files.items()], left=2)
+            written = [{"kind": k, "path": str(p), "bytes": p.stat().st_size} for k, p in files.items()]
+            emit_json({"files": written, "missing": missing})
+        else:
+            emit_table([(kind, path, path.stat().st_size) for kind, path in files.items()], left=2)
+        if missing:
+            raise RunError("\n".join(missing))
 
 
 def plain(source: Path, output: Path | None, alone: bool) -> Path:
@@ -90,7 +109,7 @@ def plain(source: Path, output: Path | None, alone: bool) -> Path:
     Raises:
         SpecError: other flags are given than --dense -o.
     """
-    from aecompress.deploy.pack import make_plain
+    from aecompress.deploy.plain import make_plain
     from aecompress.errors import SpecError
 
     if not alone or output is None:
@@ -101,12 +120,21 @@ def plain(source: Path, output: Path | None, alone: bool) -> Path:
 
 def exported(
     run: Path, flags: dict[str, tuple[str, Any]], output: Path | None, dense: bool, pick: str | None
-) -> dict[str, Path]:
-    """Export a run again, print the before/after table, and return the files by kind."""
+) -> tuple[dict[str, Path], list[str]]:
+    """Export a run again and print the before/after table.
+
+    Returns:
+        The files by kind, and why those that flags request by name were not kept.
+    """
     from aecompress.runs.again import export_again
 
     package = export_again(run, flags, output, dense, pick)
+    named = {*flags["export.variants"][1]} if "export.variants" in flags else set()
+    named |= {"packed"} if "export.values" in flags else set()
+    named |= {"int8"} if flags.get("export.int8", ("", ""))[1] == "always" else set()
+    missing = [why for variant, each in package.missing.items() if variant in named for why in each]
     for line in package.compared.notes:
-        note(line)
+        if line not in missing:
+            note(line)
     note_table(before_and_after(package.compared, width_of(sys.stderr)))
-    return package.files
+    return package.files, missing

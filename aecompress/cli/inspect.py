@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aecompress.cli.exits import emit_json, reported
+from aecompress.cli.exits import emit_json, note, reported
 from aecompress.cli.options import Json
 from aecompress.cli.tables import emit_table
 
@@ -25,11 +25,14 @@ def inspect(
         model = load_model(model_folder(folder))
         front.check(folder)
         table = describe(model)
+        takes = model.about.get("rows")
         if json:
-            emit_json(
-                {"parameters": model.parameters, "zeros": model.zeros, "sparsity": model.sparsity, "layers": table}
-            )
+            sizes = {"parameters": model.parameters, "zeros": model.zeros, "sparsity": model.sparsity}
+            about = {key: model.about.get(key) for key in ("inputs", "thresholds")}
+            emit_json(sizes | {"layers": table, "rows": takes, "scaling": model.scaling["kind"]} | about)
             return
         layers = [[f"{value:.4f}" if isinstance(value, float) else value for value in row.values()] for row in table]
         total = ("total", "", "", "", model.parameters, model.zeros, f"{model.sparsity:.4f}", "", "")
         emit_table([list(table[0]), *layers, total])
+        if takes == "scaled":
+            note("The ONNX files take scaled rows, (raw - offset) / divisor of config.json; raw ones give junk.")

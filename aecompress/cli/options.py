@@ -53,7 +53,9 @@ def with_spec(command: Callable[..., None]) -> Callable[..., None]:
             str | None, typer.Option(flag.flag, metavar=flag.metavar, help=flag.help, rich_help_panel=flag.panel)
         ]
         if flag.metavar != SWITCH
-        else Annotated[bool | None, typer.Option(flag.flag, help=flag.help, rich_help_panel=flag.panel)]
+        else Annotated[
+            bool | None, typer.Option(f"{flag.flag}/{_off(flag)}", help=flag.help, rich_help_panel=flag.panel)
+        ]
         for flag in FLAGS
     }
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
@@ -69,6 +71,11 @@ def with_spec(command: Callable[..., None]) -> Callable[..., None]:
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
+
+
+def _off(flag: Flag) -> str:
+    """Return how a switch is turned off."""
+    return f"--no-{flag.flag.removeprefix('--')}"
 
 
 def _name(flag: Flag) -> str:
@@ -97,8 +104,10 @@ def resolved_from(values: dict[str, Any]) -> Resolved:
         flags["data.source"] = ("DATA", values["source"])
     for flag in FLAGS:
         text = values[_name(flag)]
-        if text is not None:
-            flags[flag.field] = (flag.flag, parsed(text, flag.metavar) if flag.metavar != SWITCH else text)
+        if text is not None and flag.metavar == SWITCH:
+            flags[flag.field] = (flag.flag if text else _off(flag), text)
+        elif text is not None:
+            flags[flag.field] = (flag.flag, parsed(text, flag.metavar))
     try:
         resolved = resolve(flags, values["spec"], values["preset"])
     except SpecError as fault:

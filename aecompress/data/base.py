@@ -72,7 +72,7 @@ class Raw(Generic[Kept]):
     notes: dict[str, float] = field(default_factory=dict)
     """Numbers that a source knows of its rows, for example the flip rate of each split."""
     inputs: tuple[str, ...] = ()
-    """Names of the inputs, where they have names: the items of interactions."""
+    """Names of the inputs, where they have names: the columns of CSV, the items of interactions."""
 
 
 class Splits(NamedTuple, Generic[Kept]):

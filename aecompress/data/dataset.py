@@ -12,6 +12,7 @@ from aecompress.data.arrays import ROWS, checked, read_labels
 from aecompress.data.base import Array, Raw, Request
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
+from aecompress.data.raw import described_bytes
 from aecompress.data.scaling import Scaling
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
@@ -44,7 +45,7 @@ class Dataset:
     stdin: Array | None = None
     """The raw rows of standard input: a resume cannot read them again."""
     inputs: tuple[str, ...] = ()
-    """Names of the inputs, where they have names: the items of interactions."""
+    """Names of the inputs, where they have names: the columns of CSV, the items of interactions."""
 
     @property
     def splits(self) -> dict[str, Rows]:
@@ -55,7 +56,8 @@ class Dataset:
     @property
     def facts(self) -> Facts:
         """Return what the spec's "auto" fields depend on."""
-        return self.kind.facts(self.train, self.shape)
+        facts = self.kind.facts(self.train, self.shape)
+        return replace(facts, described=described_bytes(self.scaling, self.inputs))
 
 
 def load(request: Request, stdin: Array | None = None) -> Dataset:

@@ -21,6 +21,11 @@ class Scaling:
     offset: float | list[float]
     divisor: float | list[float]
 
+    @property
+    def identity(self) -> bool:
+        """Return whether scaled rows are the raw ones."""
+        return not np.any(self.offset) and bool(np.all(np.equal(self.divisor, 1)))
+
     def apply(self, rows: Chosen) -> Floats:
         """Return scaled rows, float32, of raw rows ``[N, D]``; of float64 values, a block at most is held."""
         if self.kind == "none" and rows.parts is None:

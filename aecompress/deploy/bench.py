@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
+from onnx import numpy_helper
 
 from aecompress import rng
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.fingerprint import fingerprint
+from aecompress.deploy.graph import SCALING_KEY
 from aecompress.deploy.latency import Times, ratio, take_turns
 from aecompress.deploy.reading import read_onnx
 from aecompress.deploy.session import failed, input_shape, load, outputs, session
@@ -123,13 +126,17 @@ def rounds(
     Raises:
         RunError: a file gives another number of rows, or values that are not finite.
     """
-    arithmetic = [fingerprint(read_onnx(path)) for path in paths]
+    models = [read_onnx(path) for path in paths]
+    arithmetic = [fingerprint(model) for model in models]
     column = [arithmetic.index(one) for one in arithmetic]
     apart = sorted(set(column))
     found = {}
     for count in threads:
         runners = [session(paths[index], count) for index in apart]
-        rows = [_rows(paths[index], runner, max(batches)) for index, runner in zip(apart, runners, strict=True)]
+        rows = [
+            in_range(models[index], _rows(paths[index], runner, max(batches)))
+            for index, runner in zip(apart, runners, strict=True)
+        ]
         for batch in batches:
             files = zip(apart, runners, rows, strict=True)
             calls = [_call(paths[index], runner, given[:batch]) for index, runner, given in files]
@@ -174,6 +181,18 @@ def _rows(path: Path, runner: onnxruntime.InferenceSession, count: int) -> Float
     if needed > memory_bytes():
         raise DataError(f"{path}: {count} such rows would need {gib(needed)}; give fewer rows (--batch)")
     return rng.host(0, "bench-rows").random((count, *shape[1:]), dtype=np.float32)
+
+
+def in_range(model: onnx.ModelProto, rows: Floats) -> Floats:
+    """Return uniform ``rows`` ``[N, *shape]`` over the range of the raw rows that a file of ours takes, if it does."""
+    stored = {one.name.rpartition(".")[2]: one for one in model.graph.initializer}
+    if all(entry.key != SCALING_KEY for entry in model.metadata_props):
+        return rows
+    for name, change in (("divisor", np.multiply), ("offset", np.add)):
+        values = numpy_helper.to_array(stored[name]) if name in stored else np.zeros(0)
+        if values.dtype == np.float32 and values.shape in ((), rows.shape[1:]):
+            rows = change(rows, values)
+    return rows
 
 
 def _call(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> Callable[[], float]:

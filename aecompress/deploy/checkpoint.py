@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from aecompress.digests import check_files, check_listed, check_seal, sealed, write_sums
-from aecompress.errors import DataError, SpecError
+from aecompress.errors import CONTROL, DataError, SpecError
 from aecompress.files import open_own, read_own, standing, whole, write_bytes, write_text
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json, to_json
@@ -107,6 +107,13 @@ def unpack(path: Path) -> dict[str, Floats]:
 
 def save_model(folder: Path, model: Model) -> None:
     """Write ``config.json`` and ``model.safetensors`` into ``folder``, and the checksums of all files in it."""
+    save_config(folder, model)
+    write_bytes(folder / "model.safetensors", pack(torch_tensors(model), {"format": FORMAT, "zeros": model.zeros}))
+    write_sums(folder)
+
+
+def save_config(folder: Path, model: Model) -> None:
+    """Write ``config.json`` into ``folder``."""
     config = {
         "format": FORMAT,
         **model.about,
@@ -118,9 +125,8 @@ def save_model(folder: Path, model: Model) -> None:
         "encoder": layers_to_json(model.encoder),
         "decoder": layers_to_json(model.decoder),
     }
-    write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
-    write_bytes(folder / "model.safetensors", pack(torch_tensors(model), {"format": FORMAT, "zeros": model.zeros}))
-    write_sums(folder)
+    text = CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(config, indent=1))
+    write_text(folder / "config.json", text + "\n")
 
 
 def torch_tensors(model: Model) -> dict[str, Floats]:
@@ -374,9 +380,9 @@ def check_owner(manifest: Path, stated: Mapping[str, Any], about: Mapping[str, A
             )
 
 
-def save_rows(path: Path, rows: Floats) -> None:
-    """Keep scaled rows ``[N, *shape]`` beside a model, for :mod:`verify`."""
-    write_bytes(path, pack({"rows": rows}, {"format": FORMAT}))
+def save_rows(path: Path, rows: Floats, raw: Floats | None = None) -> None:
+    """Keep scaled rows ``[N, *shape]`` beside a model, for :mod:`verify`, and the ``raw`` ones for whoever tries it."""
+    write_bytes(path, pack({"rows": rows} | ({} if raw is None else {"raw": raw}), {"format": FORMAT}))
 
 
 def load_rows(path: Path) -> Floats:
@@ -387,7 +393,7 @@ def load_rows(path: Path) -> Floats:
     """
     check_listed(path)
     tensors = unpack(path)
-    if set(tensors) != {"rows"} or tensors["rows"].ndim < 2:
+    if set(tensors) - {"raw"} != {"rows"} or tensors["rows"].ndim < 2:
         raise DataError(f"{path}: holds {', '.join(sorted(tensors))}, not rows; name a rows.safetensors")
     if tensors["rows"].dtype != np.float32:
         raise DataError(f"{path}: its rows are {tensors['rows'].dtype}; float32 is needed")

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy.checkpoint import Model
+from aecompress.data.raw import coarse
+from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, Weighted, chain_of, compact
 from aecompress.layers.activations import ACTIVATIONS, IDENTITY
 
 SCALING_KEY = "aecompress.scaling"
-"""Metadata of a file that takes raw rows."""
+"""Metadata of a file that has the scaling inside, and the kind of it."""
+SCALING_TENSORS = ("offset", "divisor")
+"""Its tensors, the fields of :class:`Affine`."""
+ROWS_KEY = "aecompress.rows"
+"""Metadata that says which rows a file takes and gives, raw or scaled, and the shape of one, such as 8x8."""
 ROUNDED_KEY = "aecompress.rounded"
 """Metadata of a file whose values or arithmetic are rounded, and how."""
+Real = TypeVar("Real", bound=np.floating[Any])
+"""A precision."""
 PARTS = {
     "encoder": ("input", "latent"),
     "decoder": ("latent", "reconstruction"),
@@ -32,12 +39,14 @@ class Draft:
     """A graph while it is written."""
 
     opset: int
+    part: str
+    """A key of :data:`PARTS`: the prefix of names that are not a layer's, so that two graphs can become one."""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add one node with one output, and return the output's name."""
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        """Add one node with one output, whose name it gets where ``attributes`` has none, and return that name."""
+        self.nodes.append(helper.make_node(op, inputs, [output], **{"name": output} | attributes))
         return output
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
@@ -84,8 +93,22 @@ def halves(chain: Chain, values: str) -> Product:
 class Affine:
     """The scaling of rows: ``(raw - offset) / divisor``, each a number or one per input."""
 
-    offset: NDArray[np.float32]
-    divisor: NDArray[np.float32]
+    offset: Floats
+    divisor: Floats
+
+    @property
+    def coarse(self) -> bool:
+        """Return whether rounding raw rows to float32 moves scaled values by more than rounding always does."""
+        return bool(coarse(self.offset.astype(np.float64), self.divisor.astype(np.float64)).any())
+
+    def scale(self, raw: NDArray[Real]) -> NDArray[Real]:
+        """Return raw rows ``[N, *shape]`` scaled, in their own precision: of float32 as the graph computes it."""
+        return cast(NDArray[Real], (raw - self.offset) / self.divisor)
+
+    def raw(self, scaled: NDArray[np.floating[Any]]) -> Floats:
+        """Return scaled rows ``[N, *shape]`` as raw ones in float32."""
+        exact = scaled.astype(np.float64) * self.divisor + self.offset
+        return exact.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -116,18 +139,13 @@ def build(
         scaling: put into the graph, so that it takes raw rows and gives raw reconstructions.
         scorer: make the output ``score`` ``[batch]``, the error between scaled input and reconstruction.
     """
-    draft, write = Draft(opset), product or gemm(plain)
+    draft, write = Draft(opset, part), product or gemm(plain)
     first, last = PARTS[part]
-    current = first
     unscale = scaling is not None and last == "reconstruction" and scorer is None
-    if scaling is not None:
-        offset, divisor = draft.keep("offset", scaling.offset), draft.keep("divisor", scaling.divisor)
-        if first == "input":
-            current = draft.add("Div", [draft.add("Sub", [current, offset], "shifted"), divisor], "scaled")
-    scaled = current
+    current = scaled = scale(draft, scaling, first) if scaling is not None and first == "input" else first
     if chain.reads is not None:
-        current = draft.add("Gather", [current, draft.keep("reads", chain.reads)], "read", axis=1)
-    end = "scaled.reconstruction" if unscale or scorer is not None else last
+        current = draft.add("Gather", [current, draft.keep(f"{part}.reads", chain.reads)], f"{part}.read", axis=1)
+    end = f"{part}.scaled.reconstruction" if unscale or scorer is not None else last
     for layer in chain.layers:
         result = end if layer is chain.layers[-1] else f"{layer.name}.out"
         before = result if layer.activation == IDENTITY else f"{layer.name}.pre"
@@ -135,8 +153,8 @@ def build(
         if layer.activation != IDENTITY:
             ACTIVATIONS[layer.activation].emit(draft, f"{layer.name}.{layer.activation}", before, result)
         current = result
-    if unscale:
-        draft.add("Add", [draft.add("Mul", [current, divisor], "stretched"), offset], last)
+    if scaling is not None and unscale:
+        raw(draft, scaling, current, last)
     if scorer is not None:
         last = score(draft, scaled, current, scorer, len(chain.shape))
     gives: list[str | int | None] = ["batch"] if scorer else ["batch", *chain.layers[-1].bound.gives]
@@ -156,6 +174,32 @@ def build(
     )
     helper.set_model_props(model, dict(sorted(metadata.items())))
     return model
+
+
+def scale(draft: Draft, scaling: Affine, rows: str) -> str:
+    """Add the scaling of raw ``rows``, without what changes nothing, and return the name of the scaled ones."""
+    stored = kept(draft, scaling)
+    for op, tensor, result in (("Sub", "offset", "moved"), ("Div", "divisor", "scaled")):
+        if tensor in stored:
+            rows = draft.add(op, [rows, stored[tensor]], f"{draft.part}.{result}")
+    return rows
+
+
+def raw(draft: Draft, scaling: Affine, scaled: str, result: str) -> None:
+    """Add what makes ``scaled`` rows raw again, without what changes nothing."""
+    stored = kept(draft, scaling)
+    last = "offset" if "offset" in stored else "divisor"
+    for op, tensor in (("Mul", "divisor"), ("Add", "offset")):
+        if tensor in stored:
+            name = result if tensor == last else f"{draft.part}.stretched"
+            scaled = draft.add(op, [scaled, stored[tensor]], name)
+
+
+def kept(draft: Draft, scaling: Affine) -> dict[str, str]:
+    """Keep the tensors of a scaling that change anything, and return the names they are kept under."""
+    tensors = {"offset": scaling.offset, "divisor": scaling.divisor}
+    changing = {name: array for name, array in tensors.items() if np.any(array != (name == "divisor"))}
+    return {name: draft.keep(f"{draft.part}.{name}", array) for name, array in changing.items()}
 
 
 def score(draft: Draft, rows: str, reconstruction: str, scorer: Scorer, axes: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.reading import read_onnx
 from aecompress.layers.units import fed, read
 
 
@@ -37,3 +39,12 @@ def describe(model: Model) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def thresholds(folder: Path) -> dict[str, float]:
+    """Return the threshold of each scorer in a model folder by file name, as its metadata have it."""
+    found = {}
+    for path in sorted(folder.glob("scorer*.onnx")):
+        about = {entry.key: entry.value for entry in read_onnx(path).metadata_props}
+        found[path.name] = float(about["aecompress.threshold"])
+    return found

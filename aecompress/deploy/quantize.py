@@ -1,29 +1,52 @@
 """int8 ONNX: eight-bit weights with one scale per output, and activations quantised by ranges seen or on the fly.
 
 ``static`` writes QuantizeLinear/DequantizeLinear pairs with ranges calibrated on training rows, so a row's result does
-not depend on the rows beside it. ``dynamic`` takes the range of each call's values, which needs no rows. Which of them
-is faster than float32, and whether either is, depends on the machine: :mod:`bench` decides.
+not depend on the rows beside it. ``dynamic`` takes the range of each call's values, so it does. All operators are those
+of opset 13, the first with a scale per output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain, Weighted
-from aecompress.deploy.graph import Draft, Product, gemm, plain
-from aecompress.deploy.pack import Grid
+from aecompress.deploy.forms import Packed
+from aecompress.deploy.graph import Draft, Product, Store, gemm, plain
+from aecompress.deploy.grid import Grid
+from aecompress.deploy.pack import forms_of, smallest, stored
 from aecompress.layers.activations import ACTIVATIONS
 
 TINY = 1e-12
-MIN_OPSET = 19
-"""onnx's evaluator knows no DequantizeLinear of opset 13 to 18."""
 Range = tuple[float, float]
+
+
+class Keep(NamedTuple):
+    """How a graph has its constants; each gives the names that they are read by."""
+
+    weight: Callable[[Draft, str, NDArray[np.int8], NDArray[np.float32]], tuple[str, str, str]]
+    """A weight ``[in, out]``, and the scale and the zero point ``[out]`` of each output.
+
+    onnxruntime below 1.21 computes nothing without a zero point, and later ones do not fuse the product.
+    """
+    steps: Callable[[Draft, str, NDArray[np.float32], str, str], str]
+    """The scale of a bias: the product of two other constants, whose names end the arguments."""
+
+
+AS_THEY_ARE = Keep(
+    weight=lambda draft, name, weight, scale: (
+        draft.keep(name + ".int8", weight),
+        draft.keep(name + ".scale", scale),
+        draft.keep(name + ".zero", np.zeros(len(scale), np.int8)),
+    ),
+    steps=lambda draft, name, steps, one, other: draft.keep(name + ".scale", steps),
+)
+"""Every constant stored whole."""
 
 
 def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
@@ -37,91 +60,123 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
 
 
 def quantised(layer: Weighted, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
-    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's int7 grid."""
+    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's grid."""
     grid = grids[f"{layer.name}.weight"]
     scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
-    return (grid.codes(layer.weight) - len(grid.levels) // 2).astype(np.int8), np.ascontiguousarray(scale)
+    numbers = np.where(layer.weight == 0, 0, grid.levels[grid.codes(layer.weight)])
+    return numbers.astype(np.int8), np.ascontiguousarray(scale)
 
 
-def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
+def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) -> Product:
     """Return a product in int8 with the input's range taken from the call; onnxruntime fuses it into a kernel."""
-    return lambda draft, layer, source, result: write_dynamic(draft, layer, grids, source, result)
+
+    def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
+        weight, scale = quantised(layer, grids)
+        names = list(layer.tensors)
+        q, q_scale, q_zero = (f"{layer.name}.{part}" for part in ("q", "q.scale", "q.zero"))
+        draft.nodes.append(helper.make_node("DynamicQuantizeLinear", [source], [q, q_scale, q_zero], name=q))
+        stored, scales, zero = keep.weight(draft, names[0], weight, scale)
+        product = draft.add("MatMulInteger", [q, stored, q_zero, zero], f"{layer.name}.product")
+        cast = draft.add("Cast", [product], f"{layer.name}.float", to=TensorProto.FLOAT)
+        both = draft.add("Mul", [q_scale, scales], f"{layer.name}.scales")
+        scaled = draft.add("Mul", [cast, both], f"{layer.name}.scaled")
+        draft.add("Add", [scaled, draft.keep(names[1], layer.bias)], result)
+
+    return write
 
 
-def write_dynamic(draft: Draft, layer: Weighted, grids: Mapping[str, Grid], source: str, result: str) -> None:
-    """Write the nodes of one product under :func:`dynamic`."""
-    weight, scale = quantised(layer, grids)
-    names = list(layer.tensors)
-    quantised_names = [f"{layer.name}.{part}" for part in ("q", "q.scale", "q.zero")]
-    draft.nodes.append(_node("DynamicQuantizeLinear", [source], quantised_names))
-    q, q_scale, q_zero = quantised_names
-    stored = draft.keep(names[0] + ".int8", weight)
-    zero = draft.keep(names[0] + ".zero", np.zeros(weight.shape[1], np.int8))
-    product = draft.add("MatMulInteger", [q, stored, q_zero, zero], f"{layer.name}.product")
-    cast = draft.add("Cast", [product], f"{layer.name}.float", to=TensorProto.FLOAT)
-    both = draft.add("Mul", [q_scale, draft.keep(names[0] + ".scale", scale)], f"{layer.name}.scales")
-    scaled = draft.add("Mul", [cast, both], f"{layer.name}.scaled")
-    draft.add("Add", [scaled, draft.keep(names[1], layer.bias)], result)
-
-
-def static(seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
+def static(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) -> Product:
     """Return a product in int8 with the input's range fixed, in quantise-dequantise pairs that onnxruntime fuses."""
 
     def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
         weight, scale = quantised(layer, grids)
-        low, high = seen[layer.name]
-        step = np.float32(max(high - low, TINY) / 255)
-        zero = np.uint8(np.clip(round(-low / step), 0, 255))
+        step, zero = step_and_zero(*seen[layer.name])
         names = list(layer.tensors)
-        pair = [
-            draft.keep(f"{layer.name}.in.scale", np.array(step)),
-            draft.keep(f"{layer.name}.in.zero", np.array(zero)),
-        ]
+        pair = [draft.keep(f"{layer.name}.in.scale", step), draft.keep(f"{layer.name}.in.zero", zero)]
         q = draft.add("QuantizeLinear", [source, *pair], f"{layer.name}.q")
         x = draft.add("DequantizeLinear", [q, *pair], f"{layer.name}.in")
-        w = draft.add(
-            "DequantizeLinear",
-            [
-                draft.keep(names[0] + ".int8", weight),
-                draft.keep(names[0] + ".scale", scale),
-                draft.keep(names[0] + ".zero", np.zeros(len(scale), np.int8)),
-            ],
-            names[0],
-            axis=1,
-        )
+        stored, scales, zeros = keep.weight(draft, names[0], weight, scale)
+        w = draft.add("DequantizeLinear", [stored, scales, zeros], names[0], axis=1)
         steps = (step * scale).astype(np.float32)
         bias = np.clip(np.rint(layer.bias.astype(np.float64) / np.maximum(steps, TINY)), -(2**31), 2**31 - 1)
-        b = draft.add(
-            "DequantizeLinear",
-            [
-                draft.keep(names[1] + ".int32", bias.astype(np.int32)),
-                draft.keep(names[1] + ".scale", steps),
-                draft.keep(names[1] + ".zero", np.zeros(len(scale), np.int32)),
-            ],
-            names[1],
-            axis=0,
-        )
+        whole = draft.keep(names[1] + ".int32", bias.astype(np.int32))
+        both = keep.steps(draft, names[1], steps, pair[0], scales)
+        b = draft.add("DequantizeLinear", [whole, both], names[1], axis=0)
         draft.add("Gemm", [x, w, b], result, name=layer.name)
 
     return write
 
 
-def _node(op: str, inputs: list[str], outputs: list[str]) -> Any:
-    from onnx import helper
+def step_and_zero(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the step and the zero point of values from ``low``, 0 or less, to ``high``, as arrays of one number."""
+    step = np.float32(max(high - low, TINY) / 255)
+    return np.array(step), np.array(np.uint8(np.clip(round(-low / step), 0, 255)))
 
-    return helper.make_node(op, inputs, outputs)
 
-
-def of_products(write: Product) -> Product:
-    """Return ``write`` for layers that are one product; others stay in float32."""
+def of_products(write: Product, other: Store) -> Product:
+    """Return ``write`` for layers that are one product; others stay in float32, their tensors stored by ``other``."""
 
     def chosen(draft: Draft, layer: Weighted, source: str, result: str) -> None:
-        (write if layer.product else gemm(plain))(draft, layer, source, result)
+        (write if layer.product else gemm(other))(draft, layer, source, result)
 
     return chosen
 
 
-METHODS: dict[str, Callable[[Mapping[str, Range], Mapping[str, Grid]], Product]] = {
-    "static": lambda seen, grids: of_products(static(seen, grids)),
-    "dynamic": lambda seen, grids: of_products(dynamic(seen, grids)),
+METHODS: dict[str, Callable[[Mapping[str, Range], Mapping[str, Grid], Keep], Product]] = {
+    "static": static,
+    "dynamic": dynamic,
 }
+"""In the order of preference."""
+
+
+def product_of(method: str, seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
+    """Return the product of a method, with all constants as they are."""
+    return of_products(METHODS[method](seen, grids, AS_THEY_ARE), plain)
+
+
+def packed_product_of(method: str, chain: Chain, seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
+    """Return the same in few bytes: onnxruntime computes the same constants when it loads the file."""
+    store = stored(packed_constants(chain, grids))
+    return of_products(METHODS[method](seen, grids, computed(store)), store)
+
+
+def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packed]:
+    """Return the weights and scales of a chain in few bytes, by the names that :func:`computed` reads them by.
+
+    Whole numbers are packed as values on a grid of scale 1; what stays in float32 as it is.
+    """
+    forms: dict[str, dict[int, Packed]] = {}
+    for layer in chain.layers:
+        names = list(layer.tensors)
+        if not layer.product:
+            forms |= {name: forms_of(tensor, "float32") for name, tensor in layer.tensors.items()}
+            continue
+        weight, scale = quantised(layer, grids)
+        grid = Grid(np.ones(1, np.float16), grids[names[0]].levels)
+        forms[names[0] + ".number"] = forms_of(weight.astype(np.float32), "int8", grid)
+        forms[names[0] + ".scale"] = forms_of(scale, "float16")
+    return smallest(forms)
+
+
+def computed(store: Store) -> Keep:
+    """Return constants that the graph computes from few bytes."""
+
+    def weight(draft: Draft, name: str, values: NDArray[np.int8], scale: NDArray[np.float32]) -> tuple[str, str, str]:
+        number = store(draft, name + ".number", values.astype(np.float32))
+        whole = draft.add("Cast", [number], short(draft, f"w{len(draft.nodes)}"), to=TensorProto.INT8)
+        return whole, store(draft, name + ".scale", scale), zeros(draft, len(scale))
+
+    def zeros(draft: Draft, count: int) -> str:
+        name = short(draft, f"zero{count}")
+        if not any(name in node.output for node in draft.nodes):
+            shape = draft.keep(short(draft, f"length{count}"), np.array([count], np.int64))
+            draft.add("ConstantOfShape", [shape], name, value=numpy_helper.from_array(np.zeros(1, np.int8)))
+        return name
+
+    def steps(draft: Draft, name: str, values: NDArray[np.float32], one: str, other: str) -> str:
+        return draft.add("Mul", [one, other], short(draft, f"s{len(draft.nodes)}"))
+
+    def short(draft: Draft, name: str) -> str:
+        return f"{draft.part[:1]}.{name}"
+
+    return Keep(weight, steps)

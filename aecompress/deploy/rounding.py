@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
-from aecompress.deploy.pack import Grid, grid_of
+from aecompress.deploy.grid import Grid, grid_of
 from aecompress.layers.activations import ACTIVATIONS
 
 DAMPING = 0.01

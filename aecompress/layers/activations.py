@@ -49,7 +49,7 @@ def gelu(draft: Draft, name: str, source: str, result: str) -> None:
     if draft.opset >= 20:
         draft.add("Gelu", [source], result, name=name)
         return
-    root, one, half = (draft.keep(f"gelu.{key}", v) for key, v in (("root", 2**-0.5), ("one", 1.0), ("half", 0.5)))
+    root, one, half = (draft.keep(f"{name}.{key}", v) for key, v in (("root", 2**-0.5), ("one", 1.0), ("half", 0.5)))
     for op, inputs, output in (
         ("Mul", [source, root], f"{name}.scaled"),
         ("Erf", [f"{name}.scaled"], f"{name}.erf"),

@@ -46,7 +46,8 @@ class Row(NamedTuple):
 
     field: str
     reads: tuple[str, ...]
-    """Dotted fields, and facts: rows, inputs, binary, unit, sparse, splits, device, pretrained, requested, net."""
+    """Dotted fields, and facts: rows, inputs, binary, unit, sparse, described, splits, device, pretrained, requested,
+    net."""
     value: Callable[[RunSpec, RunFacts, Net], Filled]
     """From the draft of the spec, the facts and the network: the value and the clause of why; None leaves the field."""
 
@@ -128,7 +129,7 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.budget.max_params or draft.budget.max_bytes:
-        return sparsity_within(draft, net()), "from the budget"
+        return sparsity_within(draft, net(), facts.data.described), "from the budget"
     return 0.8 if draft.prune.drive == "target" and draft.prune.operator != "none" else 0.0, FROM_DATA
 
 
@@ -221,7 +222,7 @@ RECIPE: tuple[Row, ...] = (
     ),
     Row(
         "prune.target_sparsity",
-        ("net", "prune.drive", "prune.operator", "prune.granularity", *_LIMITS, *_EXPORT),
+        ("net", "described", "prune.drive", "prune.operator", "prune.granularity", *_LIMITS, *_EXPORT),
         _target_sparsity,
     ),
     Row(

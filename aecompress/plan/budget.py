@@ -21,7 +21,7 @@ from aecompress.registry import VARIANTS
 from aecompress.spec.fields import ExportSpec, RunSpec
 
 METADATA_BYTES = 200
-"""What a file's own description takes, at most."""
+"""What a file's own description takes, at most, without names and scaling of its inputs."""
 
 
 def most_sparse(spec: RunSpec, net: Autoencoder) -> float:
@@ -46,22 +46,25 @@ def rising_budgets(cells: int, target: float, most: float) -> tuple[float, ...]:
     return (*(round(share, 6) for share in rising), target, beyond)
 
 
-def sparsity_within(spec: RunSpec, net: Autoencoder) -> float:
+def sparsity_within(spec: RunSpec, net: Autoencoder, described: int = 0) -> float:
     """Return the lowest target sparsity at which the model keeps to budget.max_params and budget.max_bytes.
+
+    Args:
+        described: bytes that names and scaling of the inputs take in a file.
 
     Raises:
         SpecError: none is high enough.
     """
     needed = max(0.0, 1 - spec.budget.max_params / net.model_size) if spec.budget.max_params else 0.0
-    return _sparsity_for_bytes(spec, net, needed) if spec.budget.max_bytes else needed
+    return _sparsity_for_bytes(spec, net, needed, described) if spec.budget.max_bytes else needed
 
 
-def _sparsity_for_bytes(spec: RunSpec, net: Autoencoder, lowest: float) -> float:
+def _sparsity_for_bytes(spec: RunSpec, net: Autoencoder, lowest: float, described: int) -> float:
     """Return the lowest sparsity, ``lowest`` or above, at which the smallest file has at most budget.max_bytes."""
     limit, units = spec.budget.max_bytes, spec.prune.granularity == "unit"
 
     def fits(sparsity: float, export: ExportSpec = spec.export) -> bool:
-        return bytes_at(sparsity, net.encoder, net.decoder, export, units=units) <= limit
+        return bytes_at(sparsity, net.encoder, net.decoder, export, units=units) + described <= limit
 
     high = _highest_sparsity(spec, net)
     if not fits(high):

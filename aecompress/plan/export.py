@@ -27,7 +27,9 @@ class Export:
     variants: tuple[str, ...]
     """Files beside the three plain ones."""
     values: str
-    """Of packed files: one of :data:`aecompress.deploy.pack.VALUES`, or smallest."""
+    """Of packed files: one of :data:`aecompress.deploy.grid.VALUES`, or smallest."""
+    int8: str
+    """Whether int8 files are measured, always kept or never written."""
     variant_loss: float
     """Largest rise of the loss by a variant's rounding, as a share."""
     embed_scaling: bool

@@ -15,7 +15,7 @@ from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, read_rows
 from aecompress.data.scaling import Scaling
 from aecompress.deploy.checkpoint import load_model
-from aecompress.errors import DataError, OutputError
+from aecompress.errors import DataError, OutputError, SpecError
 from aecompress.files import standing
 from aecompress.plan.budget import file_bytes
 from aecompress.plan.export import Export
@@ -46,6 +46,8 @@ def export_again(
         if Path.cwd().is_relative_to(output.resolve()):  # it is replaced, and whoever works in it would be nowhere
             raise OutputError(f"{output}: is the working folder, or holds it; name another folder with -o")
     dataset, export = prepare_export(run, flags)
+    if "export.values" in flags and "packed" not in export.variants:
+        raise SpecError("--values: is of packed files, which are not requested; add --variants packed")
     if pick is not None:
         return export_picked(run, pick, export, dataset, output, dense)
     where = standing(run / "model")
@@ -65,7 +67,8 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
     def size_of(member: front.Member) -> int:
         if member.path not in sizes:
             model = load_model(standing(member.path))
-            sizes[member.path] = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
+            size = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
+            sizes[member.path] = size + dataset.facts.described
         return sizes[member.path]
 
     while True:

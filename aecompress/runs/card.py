@@ -25,14 +25,23 @@ DETECTION = ("auroc", "average_precision")
 """Metrics of runs with labelled anomalies."""
 MARKS = re.compile(r"[<`|!\[]|&(?=[#\w])")
 """Characters that would begin something else than text, as names of files may hold them."""
-RAW_ROWS = "raw rows"
-SCALED_ROWS = "rows scaled as config.json says: (raw - offset) / divisor"
+MOST_NAMES = 20
+"""Columns that the card names; config.json names all."""
 
 
 def model_card(
-    model: Model, dataset: Dataset, export: Export, verification: verify.Verification, compared: events.Compared
+    model: Model,
+    dataset: Dataset,
+    export: Export,
+    verification: verify.Verification,
+    compared: events.Compared,
+    takes: str,
 ) -> str:
-    """Return the model's README in Markdown."""
+    """Return the model's README in Markdown.
+
+    Args:
+        takes: which rows the files take and give: raw or scaled.
+    """
     environment = Environment(
         loader=PackageLoader("aecompress.runs", "."),
         autoescape=False,  # Markdown, not HTML
@@ -43,6 +52,7 @@ def model_card(
     )
     return environment.get_template("card.md").render(
         model_values(model, dataset)
+        | row_values(model, dataset, takes)
         | {
             "max_difference": verification.max_difference,
             "checks": len(verification.checks),
@@ -53,7 +63,7 @@ def model_card(
             "metric": export.metric,
             "split": verified_split(dataset),
             "machine": bench.machine(),
-            "inputs": RAW_ROWS if export.embed_scaling else SCALED_ROWS,
+            "kept": export.rows > 0,
             "version": metadata.version("aecompress"),
             "spec_hash": export.spec_hash,
             "seed": export.seed,
@@ -80,4 +90,16 @@ def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
         "metrics": names,
         "losses": {split: [f"{metrics[f'{split}_{name}']:.6f}" for name in names] for split in dataset.splits},
         "detection": detection,
+    }
+
+
+def row_values(model: Model, dataset: Dataset, takes: str) -> dict[str, Any]:
+    """Return the values of the template that belong to the rows that the files take."""
+    names = dataset.inputs or tuple(model.about.get("inputs", ()))
+    return {
+        "takes": takes,
+        "identity": dataset.scaling.identity,
+        "shape": model.shape,
+        "columns": [in_markdown(name) for name in names[:MOST_NAMES]],
+        "more_columns": len(names) - MOST_NAMES,
     }

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from aecompress.data.dataset import Dataset, load
+from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import file_and_key, read_array
 from aecompress.data.sources.registry import file_of
 from aecompress.data.sources.stdin import STDIN
@@ -118,7 +119,19 @@ def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Datase
     """
     _, status = started_with(run)
     spec = resolve(flags, file=run / "spec.toml").spec
-    return rows_again(spec, run, status), export_of(spec)
+    dataset = rows_again(spec, run, status)
+    check_raw(dataset, spec)
+    return dataset, export_of(spec)
+
+
+def check_raw(dataset: Dataset, spec: RunSpec) -> None:
+    """Refuse columns that lose too much in raw rows of float32, where the exported files take these.
+
+    Raises:
+        DataError: naming the columns and the cure.
+    """
+    if spec.export.embed_scaling:
+        check_float32(spec.data.source, dataset.scaling, dataset.splits, dataset.inputs)
 
 
 def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:
@@ -165,6 +178,7 @@ def _job(
     resumed: bool = False,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
+    check_raw(dataset, resolved.spec)
     tensors, pretrained = None, None
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import few
 from aecompress.deploy.checkpoint import Model
+from aecompress.deploy.expected import score_metric
 from aecompress.deploy.variants import scorer
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
@@ -132,10 +134,23 @@ def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, fl
     """Return AUROC and average precision of the reconstruction error on labelled test rows; without labels none."""
     if dataset.labels is None:
         return {}
+    found = detection(dataset.labels, scorer.row_errors(model, few(dataset.test), score_metric(name)))
+    return {f"test_{name}": value for name, value in found.items()}
+
+
+def detection(labels: NDArray[Any], errors: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Return AUROC and average precision of ``errors`` ``[N]`` for ``labels`` ``[N]``, where 1 is an anomaly."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    errors = scorer.row_errors(model, few(dataset.test), scorer.score_metric(name))
     return {
-        "test_auroc": float(roc_auc_score(dataset.labels, errors)),
-        "test_average_precision": float(average_precision_score(dataset.labels, errors)),
+        "auroc": float(roc_auc_score(labels, errors)),
+        "average_precision": float(average_precision_score(labels, errors)),
     }
+
+
+def with_scorers(model: Model, found: Mapping[str, float]) -> Model:
+    """Return the model with what was ``found`` of its variants' scorers on test rows, and of no earlier ones."""
+    others = ("test_auroc_", "test_average_precision_")
+    metrics = {name: value for name, value in model.about["metrics"].items() if not name.startswith(others)}
+    metrics |= {f"test_{name}": value for name, value in found.items()}
+    return dataclasses.replace(model, about={**model.about, "metrics": metrics})

@@ -15,13 +15,17 @@ import numpy as np
 
 from aecompress import events, rng
 from aecompress.data.dataset import Dataset
+from aecompress.data.raw import described
+from aecompress.data.scaling import Scaling
 from aecompress.data.sparse import Rows, few
 from aecompress.deploy import bench, checkpoint, expected, graph, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
+from aecompress.deploy.inspection import thresholds
+from aecompress.deploy.reconstruction import loss_of
 from aecompress.deploy.variants import base as variants
 from aecompress.digests import write_sums
-from aecompress.errors import VerifyError
+from aecompress.errors import VerifyError, printable
 from aecompress.files import write_bytes, write_text
 from aecompress.plan.export import Export
 from aecompress.plan.goal import Goal
@@ -29,7 +33,7 @@ from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.ended import MODEL_FILES, REPORT_FILES
 from aecompress.runs.folder import staged
-from aecompress.runs.metrics import VERIFIED, verified_split
+from aecompress.runs.metrics import VERIFIED, detection, verified_split, with_scorers
 
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
@@ -45,6 +49,10 @@ class Package:
     files: dict[str, Path]
     """By kind."""
     compared: events.Compared
+    model: Model
+    """With all metrics in ``about``."""
+    missing: Mapping[str, list[str]]
+    """Requested variant -> why files of it were not kept."""
 
     @property
     def smallest(self) -> Path:
@@ -83,27 +91,62 @@ class Source:
         return self._shaped(self.dataset.splits[verified_split(self.dataset)])
 
     @cached_property
+    def seen(self) -> Floats:
+        """Return the same rows as the files see them."""
+        return self._seen(self.rows)
+
+    @cached_property
     def training(self) -> Floats:
-        """Return some scaled training rows ``[N, *shape]``."""
-        return self._shaped(self.dataset.train)
+        """Return some scaled training rows ``[N, *shape]`` as the files see them."""
+        return self._seen(self._shaped(self.dataset.train))
+
+    def _seen(self, rows: Floats) -> Floats:
+        return expected.seen(rows, self.scaling) if self.scaling is not None and self.scaling.coarse else rows
+
+    @property
+    def labelled(self) -> variants.Labelled | None:
+        """Return the test rows with labels, where there are some."""
+        labels = self.dataset.labels
+        if labels is None:
+            return None
+        return variants.Labelled(self._shaped(self.dataset.test), lambda scores: detection(labels, scores))
 
     def _shaped(self, rows: Rows) -> Floats:
         return few(rows).reshape(-1, *self.model.shape)
 
     @cached_property
     def scaling(self) -> graph.Affine | None:
-        """Return the scaling that goes into the graphs, where it is requested."""
+        """Return the scaling that goes into the graphs, where it is requested and changes anything."""
         return expected.affine(self.model) if self.export.embed_scaling else None
+
+    @property
+    def takes(self) -> str:
+        """Return which rows the files take and give."""
+        return "raw" if self.export.embed_scaling or expected.affine(self.model) is None else "scaled"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the columns in order, where they have names: those of standard input the model keeps."""
+        return self.dataset.inputs or tuple(self.model.about.get("inputs", ()))
 
     @property
     def about(self) -> dict[str, str]:
         """Return the metadata of the graphs."""
         about = {
             "aecompress.version": metadata.version("aecompress"),
-            "aecompress.spec_hash": self.export.spec_hash,
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
+            graph.ROWS_KEY: f"{self.takes} {'x'.join(map(str, self.dataset.shape))}",
+            **described(Scaling(**self.model.scaling), self.inputs),
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
+
+    def configured(self, folder: Path) -> Model:
+        """Return the model with what config.json says of the files in ``folder`` and of their rows."""
+        limits = thresholds(folder)
+        about = {key: value for key, value in self.model.about.items() if key not in ("inputs", "thresholds")}
+        about |= {"rows": self.takes, "row_shape": list(self.dataset.shape)}
+        about |= {"inputs": list(self.inputs)} if self.inputs else {}
+        return replace(self.model, about=about | ({"thresholds": limits} if limits else {}))
 
 
 def export_model(
@@ -141,20 +184,24 @@ def export_model(
         if size > most_bytes:
             raise TooLargeError(size)
         compared = compare(folder, source, outcome)
-        write_text(folder / "README.md", model_card(model, dataset, export, verification, compared))
+        model = with_scorers(model, outcome.metrics)
+        checkpoint.save_config(folder, replace(source, model=model).configured(folder))
+        write_text(folder / "README.md", model_card(model, dataset, export, verification, compared, source.takes))
         write_sums(folder)
     kinds = MODEL_FILES | outcome.files | REPORT_FILES
     files = {kind: final / name for kind, name in kinds.items() if (final / name).exists()}
-    return Package(verification, files, compared)
+    return Package(verification, files, compared, model, outcome.missing)
 
 
 def write_weights(folder: Path, source: Source) -> None:
     """Write weights and configuration, and the rows and input names that go with them."""
     checkpoint.save_model(folder, source.model)
     if count := source.export.rows:
-        checkpoint.save_rows(folder / "rows.safetensors", source.rows[:count])
+        rows = source.rows[:count]
+        raw = None if source.scaling is None else source.scaling.raw(rows)
+        checkpoint.save_rows(folder / "rows.safetensors", rows, raw)
     if source.dataset.inputs:
-        names = (name.replace("\r", "\\r").replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
+        names = (printable(name).replace("\n", "\\n") for name in source.dataset.inputs)  # a line each
         write_text(folder / "inputs.txt", "".join(f"{name}\n" for name in names))
 
 
@@ -174,7 +221,7 @@ def verified(
         VerifyError: a file is not the model; the report is ``verification-failed.json`` in the run folder.
     """
     model, export, poll = source.model, source.export, source.poll
-    cases = expected.expectations(model, source.rows, poll)
+    cases = expected.expectations(model, source.rows, poll, source.scaling)
     losses = {source.export.metric: source.loss}
     verification = verify.verify_set(
         folder, model, source.rows, export.tolerance, losses, export.loss_tolerance, poll=poll, expected=cases
@@ -184,17 +231,24 @@ def verified(
         request = variants.Request(
             opset=export.opset,
             metadata=source.about,
+            variants=export.variants,
             metric=source.export.metric,
             values=export.values,
+            int8=export.int8,
             allowed=export.variant_loss,
             tolerance=export.tolerance,
             scaling=source.scaling,
             quantile=export.quantile,
         )
         written_from = variants.Source(
-            model=model, chains=chains, expected=cases, rows=source.rows, training=source.training
+            model=model,
+            chains=chains,
+            expected=cases,
+            rows=source.seen,
+            training=source.training,
+            labelled=source.labelled,
         )
-        outcome = variants.write(folder, export.variants, written_from, request, poll)
+        outcome = variants.write(folder, written_from, request, poll)
         verification = replace(verification, checks=verification.checks + tuple(outcome.checks))
     report = verification.to_json() | {
         "variant_loss": export.variant_loss,
@@ -214,13 +268,11 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     model = source.model
     names = ["autoencoder.onnx", *(name for kind, name in outcome.files.items() if kind.startswith("autoencoder-"))]
     dense = folder / ".dense.onnx"
-    write_bytes(dense, dense_model(model))
+    write_bytes(dense, dense_model(model, source.scaling))
     benched = bench.bench_files([dense, *(folder / name for name in names)], BATCHES, (1,), SECONDS, source.poll)
     timings = [[one.timing(batch) for batch in BATCHES] for one in benched]
     dense.unlink()
-    losses = [
-        verify.loss_of(folder / name, model, source.rows, source.export.metric, source.poll) for name in names[1:]
-    ]
+    losses = [loss_of(folder / name, model, source.rows, source.export.metric, source.poll) for name in names[1:]]
     return events.Compared(
         at=time.time(),
         files=(DENSE, *names),
@@ -235,14 +287,16 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     )
 
 
-def dense_model(model: Model) -> bytes:
+def dense_model(model: Model, scaling: graph.Affine | None = None) -> bytes:
     """Return the autoencoder of the same layers with no weight zero: the file of a run without pruning."""
     draws = rng.host(0, "dense-weights")
     tensors = {
         key: (draws.standard_normal(tensor.shape) / max(tensor.shape[-1], 1) ** 0.5).astype(np.float32)
         for key, tensor in model.tensors.items()
     }
-    return bytes(graph.build(chain_of(model.layers, tensors), "autoencoder", 18, {}).SerializeToString())
+    about = {} if scaling is None else {graph.SCALING_KEY: str(model.scaling["kind"])}
+    proto = graph.build(chain_of(model.layers, tensors), "autoencoder", 18, about, scaling=scaling)
+    return bytes(proto.SerializeToString())
 
 
 def missed_budget(goal: Goal, model: Model, package: Package) -> str:

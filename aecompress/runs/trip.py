@@ -54,7 +54,7 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
         yield narrate.front(front)
         save_front(job, front, control.poll)
         model = evaluated(job, population, rows, front.members, choose(job, population, front), control.poll)
-        yield from export(job, model, control.poll)
+        model = yield from export(job, model, control.poll)
     yield events.Profiled(at=time.time(), seconds=phases(clock))
     yield narrate.finished(model, time.perf_counter() - began)
 
@@ -95,8 +95,8 @@ def checkpoints(job: Job, progress: Progress, number: int) -> Iterator[events.Ev
         yield events.Checkpoint(at=time.time(), generation=number, path=str(path.relative_to(job.folder)))
 
 
-def export(job: Job, model: Model, poll: Poll) -> Iterator[events.Event]:
-    """Write and verify the model folder.
+def export(job: Job, model: Model, poll: Poll) -> Generator[events.Event, None, Model]:
+    """Write and verify the model folder, and return the model with the metrics of its variants' scorers.
 
     Raises:
         VerifyError: a file is not the model; no folder is left.
@@ -112,6 +112,7 @@ def export(job: Job, model: Model, poll: Poll) -> Iterator[events.Event]:
     yield package.compared
     if missed := missed_budget(job.goal, model, package):
         raise RunError(f"{missed}; the model is in {job.folder / 'model'} nevertheless")
+    return package.model
 
 
 def phases(clock: Clock) -> dict[str, float]:

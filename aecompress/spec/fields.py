@@ -245,13 +245,20 @@ class ExportSpec(_Part):
     variants: tuple[VariantName, ...] = Field(
         (), description=f"files beside the three plain ones: {', '.join(VARIANTS)}"
     )
-    values: Literal["smallest", "float32", "float16", "int8", "int4"] = Field(
+    values: Literal["smallest", "float32", "float16", "int8", "int6", "int5", "int4", "int3", "int2"] = Field(
         "smallest", description="of packed files; smallest: whose loss rises no more than variant_loss"
+    )
+    int8: Literal["measured", "always", "never"] = Field(
+        "measured",
+        description="int8 files; measured: kept where they are faster on this machine; always: kept untimed, with "
+        "static ranges, where their loss rises no more than variant_loss; never: left out",
     )
     variant_loss: Annotated[float, Field(ge=0)] = Field(
         0.02, description="largest rise of the loss that rounding in a variant may cost, as a share"
     )
-    embed_scaling: bool = Field(False, description="put the scaling into the ONNX files, so that they take raw rows")
+    embed_scaling: bool = Field(
+        True, description="put the scaling into the ONNX files, so that they take and give raw rows; false: scaled rows"
+    )
     quantile: Share = Field(0.99, description="share of training rows below the scorer's threshold")
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, find_source, listed
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, RuleRow, find_source, listed
 from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
 
 
@@ -65,7 +65,6 @@ def _named(spec: RunSpec) -> dict[str, Any]:
         "target": _target(spec),
         "output_activation": _output(spec),
         "code_activation": _code(spec),
-        "newest_variant": _newest_variant(spec),
         "watching": listed(repr(name) for name, row in OPERATORS.items() if row.needs == "stats"),
         "with_published_form": listed(name for name, row in OPERATORS.items() if row.published),
         "differing": listed(repr(name) for name, rule in RULES.items() if rule.own_budgets),
@@ -107,11 +106,6 @@ def _rises(spec: RunSpec) -> bool:
     return spec.prune.schedule in SCHEDULES and SCHEDULES[spec.prune.schedule].rise
 
 
-def _newest_variant(spec: RunSpec) -> tuple[int, str]:
-    """Return the highest opset that a requested variant needs, and which does."""
-    return max(((VARIANTS[name].opset, name) for name in spec.export.variants), default=(0, ""))
-
-
 def _rule(spec: RunSpec) -> RuleRow:
     return rule_facts(rule_of(spec))
 
@@ -146,13 +140,6 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         lambda spec: abs(sum(spec.data.split) - 1) <= 1e-6 and spec.data.split[0] == 0,
         "data.split = {split}: the first share, of training rows, must be above 0",
         {"data.split": (0.0, 0.5, 0.5)},
-    ),
-    Contradiction(
-        "export.opset",
-        lambda spec: spec.export.opset < _newest_variant(spec)[0],
-        "export.opset = {export.opset}: {newest_variant[1]} files need the operators of {newest_variant[0]}; choose "
-        "{newest_variant[0]} or more",
-        {"export.opset": 17, "export.variants": ("packed",)},
     ),
     Contradiction(
         "train.epochs",
@@ -404,5 +391,11 @@ IGNORED: tuple[Ignored, ...] = (
         lambda spec: (source := find_source(spec.data.source)) is not None and source.own_splits,
         "{data.source} brings its own three splits; leave it out",
         {"data.source": "binary-clusters:4x10x30"},
+    ),
+    Ignored(
+        ("export.int8",),
+        lambda spec: "int8" not in spec.export.variants,
+        "no int8 files are requested; leave it out, or add int8 to --variants",
+        {"export.variants": ("packed",)},
     ),
 )

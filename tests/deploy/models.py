@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from aecompress.deploy import graph
+from aecompress.deploy import graph, pack
 from aecompress.deploy.checkpoint import Floats, Model, save_model
-from aecompress.deploy.compact import Weighted
+from aecompress.deploy.compact import Chain, Weighted
+from aecompress.deploy.forms import DENSE, Packed, encode
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
 
@@ -52,6 +53,20 @@ def tiny_model(activation: str = "gelu", seed: int = 0, inputs: int = INPUTS, la
 def tiny_rows(count: int = 20, inputs: int = INPUTS, seed: int = 1) -> Floats:
     """Rows uniform in [0, 1)."""
     return np.random.default_rng(seed).random((count, inputs), dtype=np.float32)
+
+
+def sparse(shape: tuple[int, ...], density: float, seed: int = 0) -> Floats:
+    """Normal values at random places, zero at the others."""
+    random = np.random.default_rng(seed)
+    return (random.normal(size=shape) * (random.random(shape) < density)).astype(np.float32)
+
+
+def packed_layer(weight: Floats, form: Packed) -> onnx.ModelProto:
+    """One linear layer ``[in, out]`` without bias whose weight is stored in the given form."""
+    layer = weighted("encoder.0", weight, np.zeros(weight.shape[1]), "identity")
+    packed = {"encoder.0.weight": form, "encoder.0.bias": encode(layer.bias, "float32", DENSE)}
+    product = graph.gemm(pack.stored(packed))
+    return graph.build(Chain(weight.shape[:1], (layer,)), "encoder", 18, {}, product=product)
 
 
 def build_all(

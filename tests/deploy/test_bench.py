@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy import bench, reading
+from aecompress.deploy import bench, graph, reading
 from aecompress.errors import DataError, RunError
 from aecompress.intervals import EQUAL
 from tests.deploy.models import edit, edit_tensor, tiny_model, write_onnx
@@ -173,3 +173,12 @@ def test_the_machine_is_named() -> None:
     assert here["cores"] >= 1
     assert here["processor"]
     assert here["onnxruntime"].count(".") == 2
+
+
+def test_a_file_with_the_scaling_inside_is_given_raw_rows(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((5, 6), dtype=np.float32)
+    model, scaling = tiny_model(), graph.Affine(np.full(6, 2020, np.float32), np.full(6, 0.5, np.float32))
+    chain = graph.chains(model)["autoencoder"]
+    proto = graph.build(chain, "autoencoder", 18, {graph.SCALING_KEY: "minmax"}, scaling=scaling)
+    assert np.array_equal(bench.in_range(proto, rows), rows * np.float32(0.5) + np.float32(2020))
+    assert bench.in_range(graph.build(chain, "autoencoder", 18, {}), rows) is rows

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from aecompress.deploy import compact, graph, pack, reference
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.compact import Chain, chain_of
+from aecompress.deploy.plain import unpack
 from aecompress.layers.activations import ACTIVATIONS
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
@@ -52,7 +53,7 @@ def test_original_compacted_packed_and_unpacked_agree(model: Model, part: str) -
     assert close(plain, right)
     packed = graph.build(chain, part, 18, {}, product=graph.gemm(pack.stored(pack.pack_all(chain, "float32"))))
     assert np.array_equal(output(packed, rows), plain)
-    assert np.array_equal(output(pack.unpack(packed), rows), plain)
+    assert np.array_equal(output(unpack(packed), rows), plain)
 
 
 @settings(max_examples=200, deadline=None)

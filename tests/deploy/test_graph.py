@@ -213,3 +213,27 @@ def test_the_parts_joined_are_the_autoencoder() -> None:
     (whole,) = session(protos["autoencoder"]).run(None, {"input": rows})
     assert latent.shape == (20, LATENT)
     assert joined == pytest.approx(whole, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("offset", "divisor", "first", "last"),
+    [
+        (0.0, 255.0, ["Div"], ["Mul"]),
+        ([0.5] * INPUTS, [1.0] * INPUTS, ["Sub"], ["Add"]),
+        ([0.5] * INPUTS, [0.0625] * INPUTS, ["Sub", "Div"], ["Mul", "Add"]),
+    ],
+    ids=["bytes", "shifted", "both"],
+)
+def test_a_scaling_inside_adds_no_operator_that_changes_nothing(
+    offset: object, divisor: object, first: list[str], last: list[str]
+) -> None:
+    model, rows = tiny_model("tanh"), tiny_rows(7)
+    scaling = graph.Affine(np.array(offset, np.float32), np.array(divisor, np.float32))
+    proto = graph.build(graph.chains(model)["autoencoder"], "autoencoder", 18, {}, scaling=scaling)
+    onnx.checker.check_model(proto, full_check=True)
+    ops = [node.op_type for node in proto.graph.node]
+    assert ops[: len(first)] == first and ops[-len(last) :] == last and len(ops) == 8 + len(first) + len(last)
+    raw = rows * np.float32(divisor) + np.float32(offset)
+    (got,) = session(proto).run(None, {"input": raw})
+    right = reference.reconstruct(model, scaling.scale(raw))[1]
+    assert got == pytest.approx(right * np.float32(divisor) + np.float32(offset), rel=1e-5, abs=1e-5)

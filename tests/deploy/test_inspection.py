@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from aecompress.deploy.checkpoint import Model
-from aecompress.deploy.inspection import describe
+from aecompress.deploy.inspection import describe, thresholds
 from aecompress.layers.dense import dense
-from tests.deploy.models import tiny_model
+from tests.deploy.models import build_all, tiny_model
 
 
 def test_a_dense_model_has_no_zeros_and_no_idle_units() -> None:
@@ -79,3 +80,10 @@ def test_the_layers_add_up_to_the_model() -> None:
 def test_the_table_is_plain_json() -> None:
     table = describe(tiny_model())
     assert json.loads(json.dumps(table, allow_nan=False)) == table
+
+
+def test_the_threshold_of_each_scorer_is_read_from_its_file(tmp_path: Path) -> None:
+    for name, limit in (("scorer.onnx", "0.25"), ("scorer.packed.onnx", "0.5")):
+        proto = build_all(tiny_model(), 18, {"aecompress.threshold": limit})["autoencoder"]
+        (tmp_path / name).write_bytes(proto.SerializeToString())
+    assert thresholds(tmp_path) == {"scorer.onnx": 0.25, "scorer.packed.onnx": 0.5}

@@ -1,15 +1,22 @@
-"""int8 graphs: valid, near the float model, and rows that do not see each other under static ranges."""
+"""int8 graphs: valid in every opset, near the float model, rows that do not see each other under static ranges.
+
+Packed ones become the same kernels with the same constants.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx.reference import ReferenceEvaluator
 
-from aecompress.deploy import graph, pack, quantize
+from aecompress.deploy import graph, grid, quantize
 from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.evaluator import evaluate
+from aecompress.deploy.fingerprint import fingerprint
+from aecompress.deploy.plain import unpack
 from tests.deploy.models import weighted
 
 each = pytest.mark.parametrize("method", quantize.METHODS)
@@ -36,35 +43,61 @@ def chain_like(activation: str = "relu") -> Chain:
 ROWS = np.random.default_rng(1).random((300, 40), dtype=np.float32)
 
 
-def grids_of(chain: Chain) -> dict[str, pack.Grid]:
-    found = {f"{layer.name}.weight": pack.grid_of(layer.weight, "int7") for layer in chain.layers}
-    return {name: grid for name, grid in found.items() if grid is not None}
+def grids_of(chain: Chain, values: str = "int7") -> dict[str, grid.Grid]:
+    found = {f"{layer.name}.weight": grid.grid_of(layer.weight, values) for layer in chain.layers}
+    return {name: levels for name, levels in found.items() if levels is not None}
 
 
-def built(chain: Chain, method: str) -> onnx.ModelProto:
-    seen = quantize.ranges(chain, ROWS)
-    return graph.build(chain, "autoencoder", 21, {}, product=quantize.METHODS[method](seen, grids_of(chain)))
+def built(chain: Chain, method: str, opset: int = 18) -> onnx.ModelProto:
+    product = quantize.product_of(method, quantize.ranges(chain, ROWS), grids_of(chain))
+    return graph.build(chain, "autoencoder", opset, {}, product=product)
 
 
-def output(proto: onnx.ModelProto, rows: np.ndarray) -> np.ndarray:
+def output(proto: onnx.ModelProto, rows: np.ndarray, optimised: Path | None = None) -> np.ndarray:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
     runner = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return runner.run(None, {"input": rows})[0]
 
 
 @each
-@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "tanh", "gelu"])
-def test_an_int8_graph_is_valid_and_near(method: str, activation: str) -> None:
+@pytest.mark.parametrize(("activation", "opset"), [("relu", 13), ("leaky-relu", 18), ("tanh", 19), ("gelu", 21)])
+def test_an_int8_graph_is_valid_and_near(method: str, activation: str, opset: int) -> None:
     chain = chain_like(activation)
-    proto = built(chain, method)
+    proto = built(chain, method, opset)
     onnx.checker.check_model(proto, full_check=True)
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    assert proto.ir_version == onnx.helper.find_min_ir_version_for(proto.opset_import)
     assert all(node.domain == "" for node in proto.graph.node)
     right = run(chain, ROWS)
     got = output(proto, ROWS)
     assert np.abs(got - right).max() < 0.02
     assert np.square(got - right).mean() < 1e-5
-    assert np.abs(ReferenceEvaluator(proto).run(None, {"input": ROWS})[0] - got).max() < 0.01
+    evaluated = evaluate(proto, "input", ROWS)
+    assert np.abs(evaluated.output - got).max() < 0.01
+    assert ("is ours" in evaluated.lent) == (method == "static" and opset < 19)
+
+
+@each
+@pytest.mark.parametrize("values", ["int7", "whole4"])
+def test_packed_constants_become_the_same_kernels_and_numbers(method: str, values: str, tmp_path: Path) -> None:
+    chain = chain_like()
+    seen, grids = quantize.ranges(chain, ROWS), grids_of(chain, values)
+    product = quantize.product_of(method, seen, grids)
+    packed_product = quantize.packed_product_of(method, chain, seen, grids)
+    whole = graph.build(chain, "autoencoder", 13, {}, product=product)
+    packed = graph.build(chain, "autoencoder", 13, {}, product=packed_product)
+    onnx.checker.check_model(packed, full_check=True)
+    for name, proto in (("whole", whole), ("packed", packed)):
+        got = output(proto, ROWS, tmp_path / f"{name}.onnx")
+        np.testing.assert_array_equal(got, output(whole, ROWS))
+    graphs = [onnx.load(tmp_path / f"{name}.onnx") for name in ("whole", "packed")]
+    assert fingerprint(graphs[0]) == fingerprint(graphs[1])
+    kinds = {node.op_type for node in graphs[1].graph.node}
+    assert kinds & {"QGemm", "DynamicQuantizeMatMul"} and not kinds & {"DequantizeLinear", "Gemm", "MatMul", "Gather"}
+    assert fingerprint(unpack(packed)) == fingerprint(whole)
 
 
 @each
@@ -106,6 +139,6 @@ def test_the_largest_products_do_not_saturate_where_two_are_added_in_sixteen_bit
     chain = Chain((40,), (weighted("layer.0", largest, np.zeros(8, np.float32), "identity"),))
     rows = np.ones((4, 40), np.float32)
     seen = quantize.ranges(chain, rows)
-    made = quantize.METHODS[method](seen, grids_of(chain))
+    made = quantize.product_of(method, seen, grids_of(chain))
     got = output(graph.build(chain, "autoencoder", 21, {}, product=made), rows)
     np.testing.assert_allclose(got, np.full((4, 8), 20.0), rtol=0.01)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aecompress.deploy import bench, pack
+from aecompress.deploy import bench, plain
 from aecompress.deploy.graph import ROUNDED_KEY
 from aecompress.deploy.verify import verify_against
 from aecompress.errors import DataError
@@ -77,7 +77,7 @@ def test_a_file_that_does_not_run_is_named_by_bench_and_export(
     with pytest.raises(DataError, match=r"a\.onnx: (onnxruntime fails on 2 rows|gives|takes no input)"):
         bench.bench_files([path], (2,), (1,), 0.01)
     with pytest.raises(DataError, match=r"a\.onnx: "):
-        pack.make_plain(path, tmp_path / "plain.onnx")
+        plain.make_plain(path, tmp_path / "plain.onnx")
     assert [file.name for file in tmp_path.iterdir()] == ["a.onnx"]
     assert capfd.readouterr() == ("", "")  # onnxruntime's own log would print a node's name as it is
 

@@ -16,9 +16,11 @@ from torch.nn import functional
 
 from aecompress.deploy import expected, graph, reference, session, verify
 from aecompress.deploy.checkpoint import Floats, Model, save_rows
+from aecompress.deploy.reconstruction import row_losses_of
 from aecompress.errors import DataError
 from aecompress.layers.dense import dense
 from aecompress.layers.names import ActivationName
+from aecompress.registry import VARIANTS, VariantRow
 from tests.deploy.models import (
     INPUTS,
     build_all,
@@ -447,6 +449,28 @@ def test_values_agree_to_the_tolerance_per_unit_of_the_largest_value() -> None:
     assert verify.compare("a", small - 0.25, small, 1e-5).difference == 0.25
 
 
+def test_each_column_is_allowed_what_its_own_rounding_moves() -> None:
+    values, noise = np.array([[0.5, 0.25], [0.125, 1.0]]), np.array([0.0, 0.25])
+    assert verify.compare("a", values + np.array([0, 0.2]), values, 1e-5, noise).passed
+    check = verify.compare("a", values + np.array([0.2, 0.2]), values, 1e-5, noise)
+    assert not check.passed and check.detail == "largest difference 2.00e-01, allowed 1.00e-05, column 0"
+
+
+def test_raw_rows_are_expected_as_a_file_with_float32_inside_sees_them(model: Model) -> None:
+    far = replace(model, scaling={"kind": "minmax", "offset": [2020.0, *[0.0] * 5], "divisor": [0.5, *[1.0] * 5]})
+    scaling = expected.affine(far)
+    assert scaling is not None and scaling.coarse
+    (rows, _) = expected.expectations(far, ROWS, scaling=scaling)["autoencoder"]
+    raw = (ROWS.astype(np.float64) * [0.5, 1, 1, 1, 1, 1] + [2020, 0, 0, 0, 0, 0]).astype(np.float32)
+    assert np.array_equal(rows.fed, (raw - scaling.offset) / scaling.divisor) and not np.array_equal(rows.fed, ROWS)
+    (given, _) = expected.unscaled({"autoencoder": [rows, rows]}, scaling)["autoencoder"]
+    assert np.array_equal(given.fed, raw) and np.array_equal(given.right, rows.right)
+    # Half a step of float32 at 2020 to 2020.5, in units of the divisor, four times.
+    assert given.noise[0] - rows.noise == pytest.approx(4 * 2**-14 / 0.5, rel=1e-3)
+    assert np.all(given.noise[1:] - rows.noise < 1e-6)
+    assert expected.affine(replace(model, scaling={"kind": "none", "offset": 0.0, "divisor": 1.0})) is None
+
+
 def test_values_of_another_shape_or_not_finite_never_agree() -> None:
     values = np.ones((2, 3))
     assert "shape (3, 2), expected (2, 3)" in verify.compare("a", values.T, values, 1e9).detail
@@ -472,6 +496,47 @@ def test_probes_fill_the_range_of_the_rows_on_every_input() -> None:
 def test_batches_of_any_size_give_all_rows_in_order(folder: Path, model: Model, batch: int) -> None:
     got = session.run_batches(folder, session.session(folder / "autoencoder.onnx", 1), ROWS, batch)
     assert got == pytest.approx(reference.reconstruct(model, ROWS)[1], rel=1e-5, abs=1e-5)
+
+
+def test_a_few_rows_refuse_a_file_only_where_they_show_that_it_loses_too_much(folder: Path, model: Model) -> None:
+    path, draws = folder / "autoencoder.onnx", np.random.default_rng(0)
+    losses = row_losses_of(path, model, ROWS, "mse")
+    noise = np.exp(draws.standard_normal(len(ROWS)))
+    noisy = losses * noise * losses.mean() / (losses * noise).mean()
+    for right, factor, passed in ((losses, 1.01, True), (losses, 1.03, False), (noisy, 1.03, True), (noisy, 9, False)):
+        check = verify.not_known_worse(path, model, ROWS, "mse", 0.02, right / factor)
+        assert check.passed == passed, check.detail
+        assert f"{factor - 1:+.2%}, allowed +2.00% and" in check.detail
+
+
+def test_a_variant_with_ends_of_its_own_is_known_by_them(
+    folder: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto, found = onnx.load(folder / "autoencoder.onnx"), folder / "other.onnx"
+    rename(proto, {"input": "rows", "reconstruction": "out"})
+    onnx.save(proto, found)
+    checks = verify.verify_against(found, folder, ROWS, TOLERANCE).checks
+    assert [check.name.split()[-1] for check in checks if not check.passed] == ["names"]
+    row = VariantRow(write="", ends=("rows", "out"), expects="tests.deploy.test_verify:as_the_autoencoder")
+    monkeypatch.setitem(VARIANTS, "other", row)
+    result = verify.verify_against(found, folder, ROWS, TOLERANCE)
+    assert result.passed, result.first_failure
+    assert any("values, rows, batch 7" in check.name for check in result.checks)
+
+
+def as_the_autoencoder(cases: expected.Expectations, metric: str) -> list[expected.Expected]:
+    assert metric == "mse"
+    return list(cases["autoencoder"])
+
+
+@pytest.mark.parametrize("metric", ["l1", "mse"])
+def test_no_step_of_the_reconstruction_moves_a_score_further_than_is_allowed(model: Model, metric: str) -> None:
+    cases = expected.expectations(model, ROWS)
+    (near, *_), (score, *_) = cases["autoencoder"], expected.scored(cases, metric)
+    draws = np.random.default_rng(0)
+    for moved in (near.step, -near.step, near.step * draws.choice([-1, 1], near.right.shape)):
+        other = reference.row_losses(metric, near.right + moved, near.fed)
+        assert 0 < np.abs(other - score.right).max() <= score.step * (1 + 1e-9)
 
 
 def test_no_checks_are_no_proof() -> None:

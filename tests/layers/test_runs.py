@@ -28,6 +28,7 @@ def fields(kind: str, **changes: Any) -> dict[str, tuple[str, Any]]:
         "model.encoder": [*hidden, {"out": 3, "activation": "identity"}],
         "model.decoder": [*hidden, {"out": 30, "activation": "sigmoid"}],
         "prune.target_sparsity": 0.4, "export.variants": ["packed", "fp16", "int8", "scorer", "sparse"],
+        "export.int8": "always",
     }  # fmt: skip
     return {path: ("test", value) for path, value in (spec | changes).items()}
 
@@ -43,6 +44,7 @@ def test_a_run_prunes_exports_and_verifies_a_toy_kind(tmp_path: Path, kind: str,
     model = load_model(tmp_path / "r" / "model")
     assert [layer.kind for layer in model.layers].count(kind) == 2
     assert verified.passed and start.engine.startswith("eager")
+    assert (tmp_path / "r/model/scorer.int8.onnx").is_file()
     assert end.zeros == model.zeros >= round(0.4 * model.parameters)
 
 

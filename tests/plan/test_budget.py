@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +138,7 @@ def test_a_likeness_has_the_share_of_zeros(units: bool) -> None:
 def test_a_smaller_variant_counts_and_is_offered_by_its_row_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(VARIANTS, "thin", replace(VARIANTS["packed"], opset=1))
+    monkeypatch.setitem(VARIANTS, "thin", VARIANTS["packed"])
     monkeypatch.delitem(VARIANTS, "packed")
     net = network_of(ModelSpec(hidden=(64,), latent=16, latent_activation="identity", output="sigmoid"), (100,))
     plain, thin = (

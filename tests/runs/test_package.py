@@ -13,8 +13,9 @@ import pytest
 from onnx import numpy_helper
 
 from aecompress import events
-from aecompress.deploy import bench, graph, pack, verify
+from aecompress.deploy import pack, verify
 from aecompress.deploy.checkpoint import load_model, load_rows, torch_tensors
+from aecompress.deploy.forms import Packed
 from aecompress.deploy.sparse import load_sparse
 from aecompress.errors import DataError, SpecError, VerifyError
 from aecompress.runs.again import export_again
@@ -214,17 +215,36 @@ def test_anomalies_are_detected_by_their_error(tmp_path: Path) -> None:
         data__test=str(tmp_path / "test.npy"),
         data__labels=str(tmp_path / "labels.npy"),
         train__epochs=30,
-        model__hidden=[16],
+        model__hidden=[96],
         model__latent=3,
-        export__variants=["scorer"],
+        export__variants=["scorer", "fp16", "int8", "packed"],
+        export__int8="always",
+        export__values="int4",
+        export__variant_loss=0.5,
     )
     (end,) = (event for event in log if isinstance(event, events.Finished))
     job = prepare(resolve(file=tmp_path / "run/spec.toml"), tmp_path / "unused")
-    scores = output(tmp_path / "run/model/scorer.onnx", job.dataset.test)
-    auroc = mannwhitneyu(scores[100:], scores[:100]).statistic / (100 * 40)
-    assert end.metrics["test_auroc"] == pytest.approx(auroc, abs=1e-3)
-    assert end.metrics["test_auroc"] > 0.9 and end.metrics["test_average_precision"] > 0.8
-    assert "AUROC" in (tmp_path / "run/model/README.md").read_text()
+    offset, divisor = (np.array(load_model(tmp_path / "run/model").scaling[key]) for key in ("offset", "divisor"))
+    training = (job.dataset.train * divisor + offset).astype(np.float32)
+    (compared,) = (event for event in log if isinstance(event, events.Compared))
+    card, thresholds = (tmp_path / "run/model/README.md").read_text(), set()
+    for kind in ("", ".fp16", ".packed", ".int8", ".int8.packed"):
+        path = tmp_path / f"run/model/scorer{kind}.onnx"
+        scores = output(path, np.load(tmp_path / "test.npy"))
+        auroc = mannwhitneyu(scores[100:], scores[:100]).statistic / (100 * 40)
+        metrics = [end.metrics[f"test_{name}{kind.replace('.', '_')}"] for name in ("auroc", "average_precision")]
+        assert metrics[0] == pytest.approx(auroc, abs=1e-3)
+        assert metrics[0] > 0.9 and metrics[1] > 0.8
+        threshold = float(next(entry.value for entry in onnx.load(path).metadata_props if entry.key.endswith("hold")))
+        assert threshold == pytest.approx(np.quantile(output(path, training), 0.99), rel=1e-6)
+        thresholds.add(threshold)
+        (note,) = (note for note in compared.notes if note.startswith(path.name))
+        assert note in card and (kind == "") != (f"auroc {metrics[0]:.4f}; average precision {metrics[1]:.4f}" in note)
+    assert len(thresholds) == 5 and "AUROC" in card
+    assert load_model(tmp_path / "run/model").about["metrics"] == end.metrics
+    package = export_again(tmp_path / "run", {"export.variants": ("--variants", ["fp16"])}, tmp_path / "again", False)
+    others = {name: value for name, value in end.metrics.items() if "fp16" not in name and not name.endswith("packed")}
+    assert package.model.about["metrics"] == {name: value for name, value in others.items() if "int8" not in name}
 
 
 @pytest.mark.parametrize(
@@ -267,33 +287,14 @@ def test_a_variant_that_loses_too_much_is_not_kept(finished: tuple[Path, list[ev
 def test_a_wrong_variant_leaves_no_model(
     finished: tuple[Path, list[events.Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack, "stored", lambda forms: _stored(wrong_forms(forms)))
+    stored = pack.stored
 
-    def wrong_forms(forms: dict[str, pack.Packed]) -> dict[str, pack.Packed]:
-        name = next(name for name in forms if name.endswith("weight"))
-        arrays = forms[name].arrays
-        return {**forms, name: forms[name]._replace(arrays=arrays | {"values": np.roll(arrays["values"], 1)})}
+    def wrong(packed: dict[str, Packed]) -> object:
+        name = next(name for name in packed if name.endswith("weight"))
+        return stored({**packed, name: packed[name]._replace(stored=np.roll(packed[name].stored, 1))})
 
-    def _stored(forms: dict[str, pack.Packed]) -> object:
-        return lambda draft, name, tensor: pack.write(draft, name, forms[name])
+    monkeypatch.setattr(pack, "stored", wrong)
 
     with pytest.raises(VerifyError, match=r"packed\.onnx values"):
         export_again(finished[0], {"export.variants": ("--variants", ["packed"])}, tmp_path / "wrong", False)
     assert not (tmp_path / "wrong").exists()
-
-
-def test_int8_is_kept_only_where_it_is_faster(
-    finished: tuple[Path, list[events.Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for factor, kept in ((0.1, True), (10.0, False)):
-
-        def given(paths: list[Path], batches: tuple[int, ...], *rest: object, factor: float = factor) -> object:
-            seconds = np.array([factor if "int8" in path.name else 1.0 for path in paths])
-            return {(batch, 1): np.tile(seconds, (50, 1)) for batch in batches}
-
-        monkeypatch.setattr(bench, "rounds", given)
-        flags = {"export.variants": ("--variants", ["int8"])}
-        package = export_again(finished[0], flags, tmp_path / f"{factor}", False)
-        assert any("int8" in kind for kind in package.files) == kept
-        names = {path.name for path in (tmp_path / f"{factor}").glob("*int8*")}
-        assert names == ({f"{part}.int8.onnx" for part in graph.PARTS} if kept else set())

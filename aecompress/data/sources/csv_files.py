@@ -24,7 +24,16 @@ BLOCK = 1 << 18
 
 
 def parse_csv(where: str, file: BinaryIO, part: Part) -> Array:
-    """Return rows of comma-separated numbers, float64 ``[N, D]``, read block by block.
+    """Return rows of comma-separated numbers, float64 ``[N, D]``: those of :func:`parse_named`.
+
+    Raises:
+        DataError: as there.
+    """
+    return parse_named(where, file, part)[1]
+
+
+def parse_named(where: str, file: BinaryIO, part: Part) -> tuple[tuple[str, ...], Array]:
+    """Return the names of the columns, none without a header, and their numbers, float64 ``[N, D]``, block by block.
 
     The first line is a header where ``part.header`` is yes; under auto, where one of its cells is not a number.
 
@@ -35,18 +44,43 @@ def parse_csv(where: str, file: BinaryIO, part: Part) -> Array:
     top = next(lines, None)
     if top is None:
         raise DataError(f"{where}: has no rows; give at least two")
-    check_cells(where, top[1])
-    first = next(csv.reader([top[1]]))
-    named = part.header == "yes" or (part.header == "auto" and not all(is_number(cell) for cell in first))
-    names = [cell.strip() for cell in first] if named else None
+    first, names = header_of(where, top, part)
     chosen = choose_columns(where, part.columns, names, len(first))
     values = bytearray()  # it grows in place: no second copy is held while it does
-    for block in blocks_of(lines if named else chain([top], lines)):
+    for block in blocks_of(lines if names is not None else chain([top], lines)):
         values += rows_of(where, block, len(first), chosen).tobytes()
         check_fits(where, len(values) // 8, 8)
     if not values:
         raise DataError(f"{where}: has a header and no rows; give at least two")
-    return np.frombuffer(values, np.float64).reshape(-1, len(first) if chosen is None else len(chosen))
+    picked = range(len(first)) if chosen is None else chosen
+    called = () if names is None else tuple(names[column] for column in picked)
+    return called, np.frombuffer(values, np.float64).reshape(-1, len(picked))
+
+
+def csv_names(where: str, file: BinaryIO, part: Part) -> tuple[str, ...]:
+    """Return the names of the columns that are taken, from the first line alone; none without a header.
+
+    Raises:
+        DataError: as :func:`parse_named` does for the first line.
+    """
+    top = next(numbered_lines(where, unpack(where, file)), None)
+    first, names = header_of(where, top, part) if top is not None else ([], None)
+    if names is None:
+        return ()
+    chosen = choose_columns(where, part.columns, names, len(first))
+    return tuple(names if chosen is None else (names[column] for column in chosen))
+
+
+def header_of(where: str, top: Line, part: Part) -> tuple[list[str], list[str] | None]:
+    """Return the cells of the first line, and the names of the columns where it is a header.
+
+    Raises:
+        DataError: it has too many cells.
+    """
+    check_cells(where, top[1])
+    first = next(csv.reader([top[1]]))
+    named = part.header == "yes" or (part.header == "auto" and not all(is_number(cell) for cell in first))
+    return first, [cell.strip() for cell in first] if named else None
 
 
 def numbered_lines(where: str, file: BinaryIO) -> Iterator[Line]:

@@ -47,3 +47,19 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
             return cast(Array, pkgutil.resolve_name(form.parse)(str(path), file, part))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
+
+
+def read_names(path: Path, part: Part = WHOLE) -> tuple[str, ...]:
+    """Return the names of the columns that :func:`read_array` takes from a file that it can read; none without any.
+
+    Raises:
+        DataError: it cannot be read any more.
+    """
+    form = format_of(path)
+    if form is None or not form.names:
+        return ()
+    try:
+        with path.open("rb") as file:
+            return cast(tuple[str, ...], pkgutil.resolve_name(form.names)(str(path), file, part))
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault

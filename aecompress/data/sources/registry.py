@@ -8,7 +8,7 @@ from typing import Any, cast
 from aecompress.data.arrays import ROWS
 from aecompress.data.base import Raw, Request
 from aecompress.data.kinds import Kind
-from aecompress.data.sources.formats import file_and_key, format_of, read_array
+from aecompress.data.sources.formats import file_and_key, format_of, read_array, read_names
 from aecompress.errors import DataError
 from aecompress.registry import FILE, FORMATS, SOURCES, find_source, listed
 
@@ -38,4 +38,6 @@ def read(request: Request) -> Raw[Any]:
     if format_of(path) is None:
         names = ", ".join(row.usage for row in SOURCES.values() if row.usage != "-")
         raise DataError(f"{path}: not a data source; name a {listed(FORMATS)} file, {names}, or -")
-    return Raw(name=path.name.partition(".")[0], train=read_array(path, request.part._replace(key=key or request.key)))
+    part = request.part._replace(key=key or request.key)
+    rows = read_array(path, part)
+    return Raw(name=path.name.partition(".")[0], train=rows, inputs=read_names(path, part))

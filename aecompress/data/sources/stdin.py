@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from aecompress.data.base import Array, Raw, Request
-from aecompress.data.sources.csv_files import parse_csv
+from aecompress.data.sources.csv_files import parse_named
 from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.numpy_files import MAGIC, parse_numpy
 from aecompress.errors import DataError
@@ -25,5 +25,7 @@ def read_stdin(request: Request) -> Raw[Array]:
     head = file.peek(len(MAGIC))
     if not head:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
-    parse = parse_numpy if head.startswith(MAGIC) else parse_csv
-    return Raw(name="stdin", train=parse(STDIN, file, request.part))
+    if head.startswith(MAGIC):
+        return Raw(name="stdin", train=parse_numpy(STDIN, file, request.part))
+    names, rows = parse_named(STDIN, file, request.part)
+    return Raw(name="stdin", train=rows, inputs=names)

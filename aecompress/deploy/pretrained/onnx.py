@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 from scipy.special import erf
 
+from aecompress.deploy.graph import SCALING_KEY, SCALING_TENSORS
 from aecompress.deploy.pretrained.base import Linear, Pretrained, chained
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
 from aecompress.errors import DataError
@@ -36,17 +37,22 @@ def read(path: Path) -> Pretrained:
     Raises:
         DataError: naming the first node that is something else.
     """
-    graph = read_onnx(path, STANDARD).graph
+    model = read_onnx(path, STANDARD)
+    graph, inside = model.graph, any(entry.key == SCALING_KEY for entry in model.metadata_props)
     if graph.sparse_initializer or not all(node.output for node in graph.node):
         raise DataError(f"{path}: has sparse weights, or nodes without output; export it as a plain chain of layers")
     try:
-        return chained(path, _layers(path, graph))
+        return chained(path, _layers(path, graph, inside))
     except DAMAGE as fault:
         raise DataError(f"{path}: does not follow the ONNX format ({fault!r:.120}); export it again") from fault
 
 
-def _layers(path: Path, graph: onnx.GraphProto) -> list[Linear]:
-    """Return the layers of a graph, first to last."""
+def _layers(path: Path, graph: onnx.GraphProto, inside: bool) -> list[Linear]:
+    """Return the layers of a graph, first to last.
+
+    Args:
+        inside: whether it is one of ours with the scaling of its rows inside, which is skipped: a run has its own.
+    """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -61,6 +67,8 @@ def _layers(path: Path, graph: onnx.GraphProto) -> list[Linear]:
         if node.op_type in ("Gemm", "MatMul"):
             weight, bias = _product(path, node, constants, source)
             layers.append(Linear(node.name or node.output[0], weight, bias, "identity"))
+        elif inside and any(name.rpartition(".")[2] in SCALING_TENSORS for name in node.input):
+            pass
         elif node.op_type == "Add":
             _add_bias(path, node, constants, layers)
         elif count := _gelu_nodes(nodes[place : place + LONGEST_GELU], source, constants):

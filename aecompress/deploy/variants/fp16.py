@@ -12,6 +12,7 @@ from aecompress.deploy import graph
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.variants.base import Outcome, Request, Source, agreed, loss_with, put, too_much
+from aecompress.deploy.variants.scorer import Form, scorer_of
 from aecompress.polling import Poll
 
 
@@ -32,7 +33,7 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         right = loss_with(source, part, chain, request.metric)
         worst = max(worst, loss_with(source, part, chains[part], request.metric) / max(right, 1e-12) - 1)
     if not worst <= request.allowed:
-        outcome.notes.append(too_much("fp16", worst, request))
+        outcome.leave_out("fp16", too_much("fp16", worst, request, cure=True))
         return
     for part, chain in source.chains.items():
         name = f"{part}.fp16.onnx"
@@ -40,3 +41,5 @@ def fp16(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         outcome.checks += agreed(path, chains[part], source, request, part, poll)
         outcome.files[f"{part}-fp16"] = name
     outcome.notes.append(f"fp16: the loss changes {worst:+.2%}")
+    form = Form("fp16", "float16", source.chains["autoencoder"], graph.gemm(graph.half), chains["autoencoder"])
+    scorer_of(folder, form, source, request, outcome, poll)

@@ -67,6 +67,25 @@ def test_columns_are_chosen_by_name_number_and_range(tmp_path: Path, columns: st
     assert read_csv(tmp_path, "a,b,c,d\n1,2,3,4\n5,6,7,8\n", columns) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "columns", "header", "names"),
+    [
+        ("a, b ,c\n1,2,3\n", "", "auto", ("a", "b", "c")),
+        ("a,b,c\n1,2,3\n", "c,0", "auto", ("c", "a")),
+        ("1,2,3\n4,5,6\n", "", "auto", ()),
+        ("1,2,3\n4,5,6\n", "", "yes", ("1", "2", "3")),
+        ('"x,\x1b[2J",a,a\n1,2,3\n', "0-1", "auto", ("x,\x1b[2J", "a")),
+    ],
+)
+def test_columns_keep_the_names_of_the_header(
+    tmp_path: Path, text: str, columns: str, header: str, names: tuple[str, ...]
+) -> None:
+    path = written(tmp_path / "rows.csv", text.encode())
+    assert read(Request(source=str(path), columns=columns, header=header)).inputs == names
+    with path.open("rb") as file:
+        assert csv_files.parse_named(str(path), file, Part(columns=columns, header=header))[0] == names
+
+
 def test_a_column_with_text_does_no_harm_unless_it_is_chosen(tmp_path: Path) -> None:
     text = "name,a,b\nx,1,2\ny,3,4\n"
     assert read_csv(tmp_path, text, "a,b") == [[1, 2], [3, 4]]

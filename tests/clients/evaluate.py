@@ -16,6 +16,8 @@ from scipy.special import erf, expit
 
 Array = NDArray[Any]
 Attributes = dict[str, Any]
+NONE = np.zeros((), np.uint8)
+"""The zero point where a node has none."""
 
 
 def along(axis: int, values: Array, rank: int) -> Array:
@@ -36,12 +38,12 @@ def reduce_mean(given: Attributes, values: Array, axes: Array | None = None) -> 
     return values.mean(over, keepdims=bool(given.get("keepdims", 1)))
 
 
-def quantize(given: Attributes, values: Array, scale: Array, zero: Array) -> Array:
+def quantize(given: Attributes, values: Array, scale: Array, zero: Array = NONE) -> Array:
     limits = np.iinfo(zero.dtype)
     return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(zero.dtype)
 
 
-def dequantize(given: Attributes, values: Array, scale: Array, zero: Array) -> Array:
+def dequantize(given: Attributes, values: Array, scale: Array, zero: Array = NONE) -> Array:
     scale, zero = (along(given.get("axis", 1), each, values.ndim) for each in (scale, zero))
     return (values.astype(np.int64) - zero.astype(np.int64)) * scale
 
@@ -80,6 +82,10 @@ def split(given: Attributes, values: Array, sizes: Array) -> tuple[Array, ...]:
     return tuple(np.split(values, np.cumsum(sizes)[:-1], given.get("axis", 0)))
 
 
+def constant(given: Attributes, shape: Array) -> Array:
+    return np.full(tuple(shape), numpy_helper.to_array(given["value"])[0] if "value" in given else np.float64(0))
+
+
 def divide(given: Attributes, a: Array, b: Array) -> Array:
     """Divide; integers are not negative here."""
     return a // b if a.dtype.kind in "iu" else a / b
@@ -88,9 +94,8 @@ def divide(given: Attributes, a: Array, b: Array) -> Array:
 OPERATORS: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "Abs": lambda given, x: np.abs(x),
     "Add": lambda given, a, b: a + b,
-    "BitShift": lambda given, x, by: x >> by,
-    "BitwiseAnd": lambda given, a, b: a & b,
     "Concat": lambda given, *xs: np.concatenate(xs, given["axis"]),
+    "ConstantOfShape": constant,
     "CumSum": lambda given, x, axis: np.cumsum(x, int(np.reshape(axis, ())), dtype=x.dtype),
     "DequantizeLinear": dequantize,
     "Div": divide,

@@ -22,7 +22,8 @@ from aecompress.deploy import expected, graph, pack, verify
 from aecompress.deploy.checkpoint import Model, kept_rows, load_model
 from aecompress.deploy.compact import chain_of
 from aecompress.deploy.expected import Expectations, Expected
-from aecompress.deploy.graph import Draft
+from aecompress.deploy.forms import DENSE, Packed, decode, encode
+from aecompress.deploy.grid import VALUES
 from aecompress.layers.dense import dense
 from aecompress.registry import VARIANTS
 from tests.clients.evaluate import evaluate
@@ -36,15 +37,23 @@ TRAINED = (
 )
 RUNS = {"weight": "--target-sparsity 0.85", "unit": "--granularity unit --target-sparsity 0.5"}
 """One for each granularity of pruning."""
-SCALINGS = {"scaled": "--no-embed-scaling", "raw": "--embed-scaling"}
-"""Which rows files take."""
+SCALINGS = {"raw": VALUES, "scaled": ("float32", "int4")}
+"""Which rows files take, and the values of packed ones."""
+AGAIN = ("packed", "int8")
+"""Variants that depend on the values of packed files."""
 SIZES = (40, 48)
 """Of the networks of one layer."""
+LOWS = {DENSE: "dense", 0: "bits", 1: "gaps1", 4: "gaps4"}
+"""How the places of non-zero values are stored there: by the low bits of a gap."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A file, the rows that it is given and what is right; file names are within the folder of all cases."""
+    """A file of the folder of all cases; beside it stand the rows that it is given and what is right, as bare numbers.
+
+    ``FILE.given`` is in float32; ``.right``, ``.one``, which is right for the first row alone, and ``.allowed``, the
+    largest difference of each value of a row, are in float64.
+    """
 
     file: str
     variant: str
@@ -54,13 +63,7 @@ class Case:
     opset: int
     plain: str = ""
     """The file that this one is expected to become where it is loaded; "" where there is none."""
-    allowed: float
-    """Largest difference."""
-    given: str
     given_shape: tuple[int, ...]
-    right: str
-    right_of_one: str
-    """Of the first row alone."""
     right_shape: tuple[int, ...]
     """Of one row."""
 
@@ -69,11 +72,12 @@ def write_cases(folder: Path) -> list[Case]:
     """Write all files into ``folder``, which is made anew, with ``cases.json``; return the cases."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    cases = [case for opset in OPSETS if opset >= VARIANTS["packed"].opset for case in forms(folder, opset)]
+    cases = [case for opset in OPSETS for case in forms(folder, opset)]
     for run, flags in RUNS.items():
         command("prune", *TRAINED.split(), *flags.split(), "-o", folder / f"run-{run}")
-        for opset, scaling, values in product(OPSETS, SCALINGS, pack.VALUES):
-            cases += exported(folder, run, opset, scaling, values)
+        for opset, (scaling, each) in product(OPSETS, SCALINGS.items()):
+            for values in each:
+                cases += exported(folder, run, opset, scaling, values)
     (folder / "cases.json").write_text(json.dumps([asdict(case) for case in cases], indent=0))
     return cases
 
@@ -91,14 +95,13 @@ def command(*words: object) -> None:
 
 def exported(folder: Path, run: str, opset: int, scaling: str, values: str) -> Iterator[Case]:
     """Export a run with every variant; with what is packed alone, where the rest stands beside float32 already."""
-    first = values == pack.VALUES[0]
-    variants = [name for name, row in VARIANTS.items() if row.opset <= opset and (first or name == "packed")]
-    if not variants:
-        return
+    first = values == VALUES[0]
+    variants = [name for name in VARIANTS if first or name in AGAIN]
     base = f"{run}-{opset}-{scaling}"
     place = folder / f"{base}-{values}"
-    words = ("--variants", ",".join(variants), "--values", values, "--opset", opset, SCALINGS[scaling])
-    command("export", folder / f"run-{run}", *words, "-o", place)
+    words = ("--variants", ",".join(variants), "--values", values, "--int8", "always", "--opset", opset)
+    flag = "--embed-scaling" if scaling == "raw" else "--no-embed-scaling"
+    command("export", folder / f"run-{run}", *words, flag, "-o", place)
     rows = kept_rows(place)
     assert rows is not None
     right = expectations(load_model(place), rows[:ROWS], scaling == "raw")
@@ -108,38 +111,33 @@ def exported(folder: Path, run: str, opset: int, scaling: str, values: str) -> I
             continue
         variant = " ".join((["scorer"] if part == "scorer" else []) + kind) or "plain"
         counterpart = path.name.replace(".packed", "").replace(".fp16", "")
-        plain = f"{base}-{pack.VALUES[0]}/{counterpart}" if counterpart != path.name else ""
+        plain = f"{base}-{VALUES[0]}/{counterpart}" if counterpart != path.name else ""
         yield written(folder, path, right[part][0], variant=variant, values=values, opset=opset, plain=plain)
 
 
 def expectations(model: Model, rows: NDArray[np.float32], raw: bool) -> Expectations:
     """Return what the NumPy reference gives, for the files of each part."""
-    found: Expectations = expected.expectations(model, rows)
-    found = {**found, **expected.scored(found, "mse")}
-    return expected.unscaled(found, expected.affine(model)) if raw else found
+    scaling = expected.affine(model) if raw else None
+    found = expected.of_variants(expected.expectations(model, rows, scaling=scaling), "mse")
+    return found if scaling is None else expected.unscaled(found, scaling)
 
 
 def written(folder: Path, path: Path, given: Expected, **about: Any) -> Case:
     """Write what a file is given and is to give beside it; an exact file is compared with the reference first."""
     variant, proto = about["variant"].split(), onnx.load(path)
     right, alone = evaluate(proto, given.fed), evaluate(proto, given.fed[:1])
+    scaled = given.scaled(right)
+    noise = given.noise + (given.step if "int8" in variant else 0.0)
+    most = verify.TOLERANCE * max(1.0, float(np.abs(scaled).max())) + noise
     if not {"int8", "fp16"} & set(variant) and ("packed" not in variant or about["values"] == "float32"):
-        check = verify.compare(path.name, right, given.right, verify.TOLERANCE, given.noise)
-        assert check.passed, check
-    step = float(np.ptp(right)) / 256 if "int8" in variant else 0.0
+        assert (np.abs(scaled - given.right) <= most).all(), path
+    unit = 1.0 if given.scaling is None else np.abs(given.scaling.divisor).astype(np.float64)
     name = str(path.relative_to(folder))
-    for ending, array, kind in (("given", given.fed, "<f4"), ("right", right, "<f8"), ("one", alone, "<f8")):
+    arrays = {"given": given.fed, "right": right, "one": alone, "allowed": np.broadcast_to(most * unit, right.shape[1:])}
+    for ending, array in arrays.items():
+        kind = "<f4" if ending == "given" else "<f8"
         (folder / f"{name}.{ending}").write_bytes(np.ascontiguousarray(array, kind).tobytes())
-    return Case(
-        file=name,
-        allowed=verify.TOLERANCE * max(1.0, float(np.abs(right).max())) + given.noise + step,
-        given=f"{name}.given",
-        given_shape=given.fed.shape,
-        right=f"{name}.right",
-        right_of_one=f"{name}.one",
-        right_shape=right.shape[1:],
-        **about,
-    )
+    return Case(file=name, given_shape=given.fed.shape, right_shape=right.shape[1:], **about)
 
 
 def forms(folder: Path, opset: int) -> Iterator[Case]:
@@ -150,23 +148,20 @@ def forms(folder: Path, opset: int) -> Iterator[Case]:
     sparse = (full * (draws.random(SIZES) < 0.15)).astype(np.float32)
     place = folder / f"forms-{opset}"
     place.mkdir()
-    for index, values in [("", "float32"), *product(pack.INDEXES, pack.VALUES)]:
-        weight = full if index == "dense" else sparse
-        form = pack.encode(weight, index or "dense", values)
-        path = place / (f"{index}-{values}.packed.onnx" if index else "plain.onnx")
-        onnx.save(one_layer(weight, form, opset), path)
-        right = rows.astype(np.float64) @ pack.decode(form).astype(np.float64)
-        about = {"variant": "one layer", "values": values, "opset": opset}
-        plain = f"forms-{opset}/plain.onnx" if index else ""
-        yield written(folder, path, Expected("rows", rows, right, 0.0), **about, plain=plain)
+    for low, values in product(LOWS, VALUES):
+        form = encode(full if low == DENSE else sparse, values, low)
+        plain = (low, values) == (DENSE, "float32")
+        path = place / ("plain.onnx" if plain else f"{LOWS[low]}-{values}.packed.onnx")
+        onnx.save(one_layer(form, opset), path)
+        given = Expected("rows", rows, rows.astype(np.float64) @ decode(form).astype(np.float64), 0.0, 0.0)
+        counterpart = "" if plain else f"{place.name}/plain.onnx"
+        yield written(folder, path, given, variant="one layer", values=values, opset=opset, plain=counterpart)
 
 
-def one_layer(weight: NDArray[np.float32], form: pack.Packed, opset: int) -> onnx.ModelProto:
+def one_layer(form: Packed, opset: int) -> onnx.ModelProto:
     """Return a linear layer whose weight is stored in ``form``."""
+    weight = decode(form)
     tensors = {"encoder.0.weight": weight, "encoder.0.bias": np.zeros(weight.shape[1], np.float32)}
     chain = chain_of([dense("encoder.0", *weight.shape, "identity")], tensors)
-
-    def store(draft: Draft, name: str, tensor: NDArray[np.float32]) -> str:
-        return pack.write(draft, name, form) if tensor.ndim == 2 else graph.plain(draft, name, tensor)
-
-    return graph.build(chain, "encoder", opset, {}, product=graph.gemm(store))
+    stored = {"encoder.0.weight": form, "encoder.0.bias": encode(tensors["encoder.0.bias"], "float32", DENSE)}
+    return graph.build(chain, "encoder", opset, {}, product=graph.gemm(pack.stored(stored)))

@@ -15,39 +15,41 @@ const library = found.InferenceSession ? found : found.default;
 library.env.logLevel = "fatal";
 if (kind === "onnxruntime-web") library.env.wasm.numThreads = 1;
 
-function numbers(name, Type) {
-  const bytes = readFileSync(join(folder, name));
+function numbers(one, ending, Type) {
+  const bytes = readFileSync(join(folder, `${one.file}.${ending}`));
   return new Type(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 }
 
-function difference(got, right, shape) {
+// The largest difference, and the largest as a share of the allowed one; null where there is none.
+function compared(got, right, allowed, shape) {
   if (got.dims.join() !== shape.join()) return null;
-  let most = 0;
+  let [off, share] = [0, 0];
   for (let index = 0; index < right.length; index += 1) {
-    if (!Number.isFinite(got.data[index])) return null;
-    most = Math.max(most, Math.abs(got.data[index] - right[index]));
+    const apart = Math.abs(got.data[index] - right[index]);
+    if (!Number.isFinite(apart)) return null;
+    [off, share] = [Math.max(off, apart), Math.max(share, apart / allowed[index % allowed.length])];
   }
-  return most;
+  return [off, share];
 }
 
 async function answer(one) {
-  const rows = numbers(one.given, Float32Array);
+  const [rows, allowed] = [numbers(one, "given", Float32Array), numbers(one, "allowed", Float64Array)];
   const [count, ...width] = one.given_shape;
   try {
     const file = readFileSync(join(folder, one.file));
     const begun = performance.now();
     const session = await library.InferenceSession.create(new Uint8Array(file), { intraOpNumThreads: 1 });
     const milliseconds = performance.now() - begun;
-    const differences = [];
-    for (const [many, name] of [[1, one.right_of_one], [count, one.right]]) {
+    const found = [];
+    for (const [many, ending] of [[1, "one"], [count, "right"]]) {
       const part = rows.slice(0, (rows.length / count) * many);
       const feed = { [session.inputNames[0]]: new library.Tensor("float32", part, [many, ...width]) };
       const got = (await session.run(feed))[session.outputNames[0]];
-      differences.push(difference(got, numbers(name, Float64Array), [many, ...one.right_shape]));
+      found.push(compared(got, numbers(one, ending, Float64Array), allowed, [many, ...one.right_shape]));
     }
     await session.release();
-    const worst = differences.includes(null) ? null : Math.max(...differences);
-    return { difference: worst, milliseconds, operators: {} };
+    const [off, share] = found.includes(null) ? [null, null] : [0, 1].map((k) => Math.max(...found.map((f) => f[k])));
+    return { off, share, milliseconds, operators: {} };
   } catch (fault) {
     return { refused: String(fault).replace(/\s+/g, " ").slice(0, 300) };
   }

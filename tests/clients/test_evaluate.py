@@ -7,12 +7,14 @@ from itertools import product
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
-from aecompress.deploy import graph, pack, reference
+from aecompress.deploy import reference
+from aecompress.deploy.forms import DENSE, decode, encode
+from aecompress.deploy.grid import VALUES
 from aecompress.layers.activations import ACTIVATIONS
-from aecompress.registry import VARIANTS
 from tests.clients.evaluate import OPERATORS, evaluate
-from tests.clients.files import OPSETS, one_layer
+from tests.clients.files import LOWS, OPSETS, one_layer
 from tests.deploy.models import build_all, tiny_model, tiny_rows
 
 ODD = {"NonZero", "DequantizeLinear"}
@@ -29,32 +31,24 @@ def test_a_plain_graph_gives_what_the_reference_gives(activation: str, opset: in
     np.testing.assert_allclose(evaluate(files["autoencoder"], rows), whole, atol=1e-5)
 
 
-@pytest.mark.parametrize(("index", "values"), [*product(pack.INDEXES, pack.VALUES)])
-def test_a_packed_weight_is_decoded_by_operators_that_clients_have(index: str, values: str) -> None:
+@pytest.mark.parametrize(("low", "values"), [*product(LOWS, VALUES)])
+def test_a_packed_weight_is_decoded_by_operators_that_clients_have(low: int, values: str) -> None:
     draws = np.random.default_rng(0)
     weight = draws.normal(size=(7, 9)).astype(np.float32)
-    if index != "dense":
+    if low != DENSE:
         weight *= draws.random(weight.shape) < 0.3
-    form, rows = pack.encode(weight, index, values), draws.random((3, 7), np.float32)
-    for opset in (opset for opset in OPSETS if opset >= VARIANTS["packed"].opset):
-        proto = one_layer(weight, form, opset)
+    form, rows = encode(weight, values, low), draws.random((3, 7), np.float32)
+    for opset in OPSETS:
+        proto = one_layer(form, opset)
         onnx.checker.check_model(proto, full_check=True)
         assert {node.op_type for node in proto.graph.node} <= {"Cast", *OPERATORS} - ODD
-        np.testing.assert_allclose(evaluate(proto, rows), rows @ pack.decode(form), atol=1e-5)
+        np.testing.assert_allclose(evaluate(proto, rows), rows @ decode(form), atol=1e-5)
 
 
 def test_quantized_values_are_whole_steps_within_their_limits() -> None:
-    draft = graph.Draft(13)
-    pair = [draft.keep("scale", np.array(0.5, np.float32)), draft.keep("zero", np.array(3, np.uint8))]
-    draft.add("DequantizeLinear", [draft.add("QuantizeLinear", ["x", *pair], "q"), *pair], "y")
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            draft.nodes,
-            "g",
-            [onnx.helper.make_tensor_value_info("x", 1, ["n"])],
-            [onnx.helper.make_tensor_value_info("y", 1, ["n"])],
-            list(draft.initializers.values()),
-        )
-    )
+    pair = [numpy_helper.from_array(np.array(0.5, np.float32), "s"), numpy_helper.from_array(np.array(3, np.uint8), "z")]
+    nodes = [helper.make_node("QuantizeLinear", "xsz", "q"), helper.make_node("DequantizeLinear", "qsz", "y")]
+    ends = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n"])] for name in "xy"]
+    model = helper.make_model(helper.make_graph(nodes, "g", *ends, pair))
     given, right = [-9.0, -1.5, 0.24, 0.26, 0.75, 1.25, 200.0], [-1.5, -1.5, 0.0, 0.5, 1.0, 1.0, 126.0]
     assert evaluate(model, np.array(given, np.float32)).tolist() == right

@@ -26,6 +26,9 @@ Parts = dict[Key, NDArray[Any]]
 Digit = tuple[int, int]
 """Numbers of so many bits, and the bits below the digit."""
 
+MOST_EXACT = 1 << 24
+"""Up to here, float32 holds every whole number."""
+
 
 @dataclass
 class Writer:
@@ -218,7 +221,9 @@ def spread(
     zero = writer.keep(np.zeros(1, np.float32))
 
     def summed(source: str) -> str:
-        return writer.op("Cast", writer.op("CumSum", source, axis), to=TensorProto.INT32)
+        # OpenVINO 2025 crashes on sums of integers where it computes in bfloat16, its default on newer processors.
+        exact = writer.op("Cast", source, to=TensorProto.FLOAT) if sum(sizes) <= MOST_EXACT else source
+        return writer.op("Cast", writer.op("CumSum", exact, axis), to=TensorProto.INT32)
 
     ones = integers["ones", low]
     nth = writer.op("Mul", summed(ones), ones)  # which value a one ends; 0 where there is none

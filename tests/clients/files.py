@@ -67,6 +67,11 @@ class Case:
     right_shape: tuple[int, ...]
     """Of one row."""
 
+    @property
+    def part(self) -> str:
+        """Return which part of a model the file is."""
+        return Path(self.file).name.split(".")[0]
+
 
 def write_cases(folder: Path) -> list[Case]:
     """Write all files into ``folder``, which is made anew, with ``cases.json``; return the cases."""
@@ -133,7 +138,12 @@ def written(folder: Path, path: Path, given: Expected, **about: Any) -> Case:
         assert (np.abs(scaled - given.right) <= most).all(), path
     unit = 1.0 if given.scaling is None else np.abs(given.scaling.divisor).astype(np.float64)
     name = str(path.relative_to(folder))
-    arrays = {"given": given.fed, "right": right, "one": alone, "allowed": np.broadcast_to(most * unit, right.shape[1:])}
+    arrays = {
+        "given": given.fed,
+        "right": right,
+        "one": alone,
+        "allowed": np.broadcast_to(most * unit, right.shape[1:]),
+    }
     for ending, array in arrays.items():
         kind = "<f4" if ending == "given" else "<f8"
         (folder / f"{name}.{ending}").write_bytes(np.ascontiguousarray(array, kind).tobytes())

@@ -56,7 +56,20 @@ class Limit(NamedTuple):
     why: str
 
 
-LIMITS: tuple[Limit, ...] = ()
+LIMITS: tuple[Limit, ...] = (
+    Limit(
+        client="onnx evaluator",
+        where=lambda case: "int8" in case.variant.split() and case.opset < 19,
+        outcome="refused",
+        why="DequantizeLinear from opset 19 on",
+    ),
+    Limit(
+        client="OpenCV",
+        where=lambda case: case.variant in ("int8", "scorer int8") and case.part in ("autoencoder", "scorer"),
+        outcome="refused",
+        why="an assertion of its own",
+    ),
+)
 """The first that fits holds."""
 
 

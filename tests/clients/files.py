@@ -37,8 +37,15 @@ TRAINED = (
 )
 RUNS = {"weight": "--target-sparsity 0.85", "unit": "--granularity unit --target-sparsity 0.5"}
 """One for each granularity of pruning."""
-SCALINGS = {"raw": VALUES, "scaled": ("float32", "int4")}
-"""Which rows files take, and the values of packed ones."""
+EXPORTS = (
+    *(
+        (opset, "raw", values)
+        for opset in OPSETS
+        for values in (VALUES if opset == 18 else ("float32", "int8", "int4"))
+    ),
+    *((opset, "scaled", "float32") for opset in OPSETS),
+)
+"""Opset, which rows the files take, and the values of packed ones; float32 first of each opset."""
 AGAIN = ("packed", "int8")
 """Variants that depend on the values of packed files."""
 SIZES = (40, 48)
@@ -77,12 +84,11 @@ def write_cases(folder: Path) -> list[Case]:
     """Write all files into ``folder``, which is made anew, with ``cases.json``; return the cases."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    cases = [case for opset in OPSETS for case in forms(folder, opset)]
+    cases = [case for opset in OPSETS[::2] for case in forms(folder, opset)]
     for run, flags in RUNS.items():
         command("prune", *TRAINED.split(), *flags.split(), "-o", folder / f"run-{run}")
-        for opset, (scaling, each) in product(OPSETS, SCALINGS.items()):
-            for values in each:
-                cases += exported(folder, run, opset, scaling, values)
+        for opset, scaling, values in EXPORTS:
+            cases += exported(folder, run, opset, scaling, values)
     (folder / "cases.json").write_text(json.dumps([asdict(case) for case in cases], indent=0))
     return cases
 

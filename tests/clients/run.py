@@ -18,14 +18,19 @@ from pathlib import Path
 import numpy as np
 
 
-def onnxruntime(path, options=None):
+def onnxruntime_session(path, options):
     import onnxruntime as library
 
-    options = options or library.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def onnxruntime(path):
+    import onnxruntime as library
+
+    session = onnxruntime_session(path, library.SessionOptions())
     name = session.get_inputs()[0].name
-    return lambda rows: session.run(None, {name: rows})[0], session
+    return lambda rows: session.run(None, {name: rows})[0]
 
 
 def onnxruntime_operators(path, rows):
@@ -35,8 +40,8 @@ def onnxruntime_operators(path, rows):
     with tempfile.TemporaryDirectory() as folder:
         options = library.SessionOptions()
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        call, session = onnxruntime(path, options)
-        call(rows)
+        session = onnxruntime_session(path, options)
+        session.run(None, {session.get_inputs()[0].name: rows})
         found = json.loads(Path(session.end_profiling()).read_text())
     names = [one["args"]["op_name"] for one in found if one["cat"] == "Node" and one["name"].endswith("_kernel_time")]
     return dict(sorted(Counter(names).items()))
@@ -46,7 +51,7 @@ def openvino(path):
     import openvino as library
 
     compiled = library.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda rows: compiled({0: rows})[0], compiled
+    return lambda rows: compiled({0: rows})[0]
 
 
 def openvino_by_default(path, rows):
@@ -61,16 +66,14 @@ def onnx(path):
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(str(path))
-    return lambda rows: evaluator.run(None, {evaluator.input_names[0]: rows})[0], evaluator
+    return lambda rows: evaluator.run(None, {evaluator.input_names[0]: rows})[0]
 
 
 def tract(path):
     import tract as library
 
-    framework = library.onnx()
-    model = getattr(framework, "load", None) or framework.model_for_path
-    runnable = model(str(path)).into_model().into_runnable()
-    return lambda rows: runnable.run([rows])[0].to_numpy(), runnable
+    runnable = library.onnx().load(str(path)).into_model().into_runnable()
+    return lambda rows: runnable.run([rows])[0].to_numpy()
 
 
 def opencv(path):
@@ -82,11 +85,11 @@ def opencv(path):
         network.setInput(rows)
         return network.forward()
 
-    return call, network
+    return call
 
 
 CLIENTS = {"onnxruntime": onnxruntime, "openvino": openvino, "onnx": onnx, "tract": tract, "opencv": opencv}
-
+"""Each loads a file and gives what runs it on rows."""
 BESIDE = {"onnxruntime": onnxruntime_operators, "openvino": openvino_by_default}
 """What else is seen of a file; it gives the operators that are left."""
 
@@ -111,13 +114,13 @@ def answer(kind, folder, case):
     right = {1: numbers(path, "one", "<f8", [1, *shape]), len(rows): numbers(path, "right", "<f8", [len(rows), *shape])}
     try:
         begun = time.perf_counter()
-        call, kept = CLIENTS[kind](path)
+        call = CLIENTS[kind](path)
         milliseconds = 1000 * (time.perf_counter() - begun)
         found = [compared(call(np.ascontiguousarray(rows[:many])), right[many], allowed) for many in right]
         operators = BESIDE[kind](path, rows) if kind in BESIDE else {}
     except Exception as fault:
         return {"refused": " ".join(f"{type(fault).__name__}: {fault}".split())[:300]}
-    off, share = (None, None) if None in found else map(max, zip(*found))
+    off, share = (None, None) if None in found else map(max, zip(*found, strict=True))
     return {"off": off, "share": share, "milliseconds": milliseconds, "operators": operators}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import compose, numpy_helper
+from onnx import TensorProto, compose, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from aecompress.deploy import forms, graph, pack, plain, rebuild
@@ -156,3 +156,18 @@ def test_one_vector_alone_comes_back() -> None:
         }
         proto = graph.build(chain, "encoder", 18, {}, product=graph.gemm(pack.stored(packed)))
         assert np.array_equal(runner(proto).run(None, {"input": np.zeros((1, 4), np.float32)})[0], bias[None])
+
+
+@pytest.mark.parametrize("low", [0, 3])
+def test_sums_are_of_float32_while_it_holds_them_all(low: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO 2025 crashes on sums of integers where it computes in bfloat16."""
+    weight = sparse((37, 29), 0.1)
+    form, eye = forms.encode(weight, "float32", low), np.eye(37, dtype=np.float32)
+    for most, summed in ((weight.size, TensorProto.FLOAT), (weight.size - 1, TensorProto.INT32)):
+        monkeypatch.setattr(rebuild, "MOST_EXACT", most)
+        proto = packed_layer(weight, form)
+        inferred = {v.name: v.type.tensor_type.elem_type for v in shape_inference.infer_shapes(proto).graph.value_info}
+        sums = [node for node in proto.graph.node if node.op_type == "CumSum"]
+        assert len(sums) == (1 if low == 0 else 2)
+        assert {inferred[node.input[0]] for node in sums} == {summed}
+        assert np.array_equal(runner(proto).run(None, {"input": eye})[0], weight)

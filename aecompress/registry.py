@@ -247,8 +247,8 @@ class VariantRow:
     ends: tuple[str, str] | None = None
     """Input and output of its graph, where they are not those of a part; ``verify`` knows it by them."""
     expects: str = ""
-    """Of one with such a graph: its function from what the three parts give, and the reported metric, to the list of
-    :class:`aecompress.deploy.expected.Expected` that it gives on scaled rows."""
+    """Of one with such a graph: its function from what the three parts give on scaled rows, and the reported metric, to
+    what it gives, :data:`aecompress.deploy.expected.Expectations` by its name."""
 
 
 VARIANTS: dict[str, VariantRow] = {

@@ -64,6 +64,12 @@ def fingerprint_of(folder: Path, status: dict[str, Any]) -> str:
     return found
 
 
+def names_of(status: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the columns of standard input of the run with this ``status``, where it had any."""
+    found = status.get("dataset", {}).get("inputs")
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
 def status_of(folder: Path) -> str:
     """Return running, finished, stopped or failed, as the run wrote it; killed where no process is running it.
 

@@ -60,18 +60,19 @@ class Dataset:
         return replace(facts, described=described_bytes(self.scaling, self.inputs))
 
 
-def load(request: Request, stdin: Array | None = None) -> Dataset:
+def load(request: Request, stdin: Array | None = None, inputs: tuple[str, ...] = ()) -> Dataset:
     """Read, split and scale the rows of a request.
 
     Args:
         stdin: raw rows of standard input that were read before.
+        inputs: the names of their columns.
 
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together, or their kind is not installed.
     """
     kind = kind_of(request.source)
     check_installed(kind)
-    raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin)
+    raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin, inputs=inputs)
     splits = kind.split(raw, request)
     shape, kept = raw.train.shape[1:], raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows

@@ -149,23 +149,27 @@ def score_metric(name: str) -> str:
     return "l1" if name == "l1" else "mse"
 
 
-def scored(expected: Expectations, metric: str) -> list[Expected]:
+def scored(expected: Expectations, metric: str) -> dict[str, list[Expected]]:
     """Return what the scorer of a run with this ``metric`` gives: the mean error of each row.
 
     A step of s moves a row's l1 by s at most, its mse of m by 2 s sqrt(m) + s^2 (Cauchy and Schwarz).
     """
-    kind, found = score_metric(metric), []
+    kind = score_metric(metric)
+    found = []
     for one in expected["autoencoder"]:
         right = reference.row_losses(kind, one.right, one.fed)
         most = 2 * one.step * float(np.sqrt(right.max(initial=0.0))) + one.step**2
         found.append(Expected(one.name, one.fed, right, 4 * one.noise, one.step if kind == "l1" else most))
-    return found
+    return {"scorer": found}
 
 
 def of_variants(expected: Expectations, metric: str) -> dict[str, Sequence[Expected]]:
     """Return the same and, of each variant with other ends than the three parts, what it gives."""
-    others = {name: row.expects for name, row in VARIANTS.items() if row.ends is not None}
-    return {**expected, **{name: pkgutil.resolve_name(path)(expected, metric) for name, path in others.items()}}
+    found = dict(expected)
+    for row in VARIANTS.values():
+        if row.ends is not None:
+            found |= pkgutil.resolve_name(row.expects)(expected, metric)
+    return found
 
 
 def embedded(proto: onnx.ModelProto, model: Model) -> Affine | None:

@@ -154,8 +154,14 @@ def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packe
         weight, scale = quantised(layer, grids)
         grid = Grid(np.ones(1, np.float16), grids[names[0]].levels)
         forms[names[0] + ".number"] = forms_of(weight.astype(np.float32).reshape(-1), "int8", grid)
-        forms[names[0] + ".scale"] = forms_of(scale, "float16")
+        if not shared(scale):
+            forms[names[0] + ".scale"] = forms_of(scale, "float16")
     return smallest(forms)
+
+
+def shared(scale: Floats) -> bool:
+    """Return whether all outputs have one scale, so that it is stored once."""
+    return bool((scale == scale[0]).all())
 
 
 def computed(store: Store) -> Keep:
@@ -167,14 +173,22 @@ def computed(store: Store) -> Keep:
         flat = draft.add("Cast", [number], short(draft, f"w{len(draft.nodes)}"), to=TensorProto.INT8)
         shape = draft.keep(short(draft, "x".join(map(str, values.shape))), np.array(values.shape, np.int64))
         whole = draft.add("Reshape", [flat, shape], short(draft, f"w{len(draft.nodes)}"))
-        return whole, store(draft, name + ".scale", scale), zeros(draft, len(scale))
+        zero = zeros(draft, len(scale))
+        if not shared(scale):
+            return whole, store(draft, name + ".scale", scale), zero
+        one = draft.keep(name + ".scale", scale[:1])
+        each = draft.add("Expand", [one, length(draft, len(scale))], short(draft, f"e{len(draft.nodes)}"))
+        return whole, each, zero
 
     def zeros(draft: Draft, count: int) -> str:
         name = short(draft, f"zero{count}")
         if not any(name in node.output for node in draft.nodes):
-            shape = draft.keep(short(draft, f"length{count}"), np.array([count], np.int64))
-            draft.add("ConstantOfShape", [shape], name, value=numpy_helper.from_array(np.zeros(1, np.int8)))
+            value = numpy_helper.from_array(np.zeros(1, np.int8))
+            draft.add("ConstantOfShape", [length(draft, count)], name, value=value)
         return name
+
+    def length(draft: Draft, count: int) -> str:
+        return draft.keep(short(draft, f"length{count}"), np.array([count], np.int64))
 
     def steps(draft: Draft, name: str, values: NDArray[np.float32], one: str, other: str) -> str:
         return draft.add("Mul", [one, other], short(draft, f"s{len(draft.nodes)}"))

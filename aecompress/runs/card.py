@@ -95,7 +95,7 @@ def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
 
 def row_values(model: Model, dataset: Dataset, takes: str) -> dict[str, Any]:
     """Return the values of the template that belong to the rows that the files take."""
-    names = dataset.inputs or tuple(model.about.get("inputs", ()))
+    names = dataset.inputs
     return {
         "takes": takes,
         "identity": dataset.scaling.identity,

@@ -34,7 +34,7 @@ from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
-from aecompress.steering import fingerprint_of, new_folder, read_status
+from aecompress.steering import fingerprint_of, names_of, new_folder, read_status
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
         DataError: they are gone or have changed.
     """
     stdin = read_array(where / "data.npy") if spec.data.source == STDIN else None
-    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin)
+    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin, names_of(status))
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
     return dataset

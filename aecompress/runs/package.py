@@ -125,18 +125,13 @@ class Source:
         return "raw" if self.export.embed_scaling or expected.affine(self.model) is None else "scaled"
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Return the names of the columns in order, where they have names: those of standard input the model keeps."""
-        return self.dataset.inputs or tuple(self.model.about.get("inputs", ()))
-
-    @property
     def about(self) -> dict[str, str]:
         """Return the metadata of the graphs."""
         about = {
             "aecompress.version": metadata.version("aecompress"),
             "aecompress.sparsity": f"{self.model.sparsity:.6f}",
             graph.ROWS_KEY: f"{self.takes} {'x'.join(map(str, self.dataset.shape))}",
-            **described(Scaling(**self.model.scaling), self.inputs),
+            **described(Scaling(**self.model.scaling), self.dataset.inputs),
         }
         return about if self.scaling is None else about | {graph.SCALING_KEY: str(self.model.scaling["kind"])}
 
@@ -145,7 +140,7 @@ class Source:
         limits = thresholds(folder)
         about = {key: value for key, value in self.model.about.items() if key not in ("inputs", "thresholds")}
         about |= {"rows": self.takes, "row_shape": list(self.dataset.shape)}
-        about |= {"inputs": list(self.inputs)} if self.inputs else {}
+        about |= {"inputs": list(self.dataset.inputs)} if self.dataset.inputs else {}
         return replace(self.model, about=about | ({"thresholds": limits} if limits else {}))
 
 

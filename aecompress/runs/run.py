@@ -78,12 +78,15 @@ def _recorded(job: Job, stop: Stop, about: dict[str, Any], log: Log) -> Iterator
 
 
 def _about(job: Job) -> dict[str, Any]:
-    """Return what ``run.json`` holds besides the status."""
+    """Return what ``run.json`` holds besides the status; of standard input also the names of its columns."""
+    dataset: dict[str, Any] = {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint}
+    if job.dataset.stdin is not None:
+        dataset["inputs"] = list(job.dataset.inputs)
     return {
         "seed": job.export.seed,
         "spec_hash": job.export.spec_hash,
         "sources": job.resolved.sources,
-        "dataset": {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint},
+        "dataset": dataset,
         "device": str(job.device),
         "card": card_of(job.device),
         "directory": str(job.directory),

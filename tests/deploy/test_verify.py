@@ -524,15 +524,15 @@ def test_a_variant_with_ends_of_its_own_is_known_by_them(
     assert any("values, rows, batch 7" in check.name for check in result.checks)
 
 
-def as_the_autoencoder(cases: expected.Expectations, metric: str) -> list[expected.Expected]:
+def as_the_autoencoder(cases: expected.Expectations, metric: str) -> expected.Expectations:
     assert metric == "mse"
-    return list(cases["autoencoder"])
+    return {"other": cases["autoencoder"]}
 
 
 @pytest.mark.parametrize("metric", ["l1", "mse"])
 def test_no_step_of_the_reconstruction_moves_a_score_further_than_is_allowed(model: Model, metric: str) -> None:
     cases = expected.expectations(model, ROWS)
-    (near, *_), (score, *_) = cases["autoencoder"], expected.scored(cases, metric)
+    (near, *_), (score, *_) = cases["autoencoder"], expected.scored(cases, metric)["scorer"]
     draws = np.random.default_rng(0)
     for moved in (near.step, -near.step, near.step * draws.choice([-1, 1], near.right.shape)):
         other = reference.row_losses(metric, near.right + moved, near.fed)

@@ -6,7 +6,6 @@ given, figures of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from aecompress.deploy import expected, graph, reference, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain
-from aecompress.deploy.expected import Expected, score_metric
+from aecompress.deploy.expected import Expectations, score_metric
 from aecompress.deploy.graph import Product, Scorer
 from aecompress.deploy.session import LARGEST_BATCH, load, run_batches
 from aecompress.deploy.variants.base import Outcome, Request, Source, about
@@ -121,9 +120,8 @@ def scores(path: Path, data: bytes, rows: Floats, request: Request, poll: Poll) 
     return np.concatenate(found)
 
 
-def cases_of(cases: Sequence[Expected], request: Request) -> expected.Expectations:
+def cases_of(given: Expectations, request: Request) -> Expectations:
     """Return what a scorer is expected to give, for rows as the file takes them."""
-    given = {"scorer": cases}
     return given if request.scaling is None else expected.unscaled(given, request.scaling)
 
 

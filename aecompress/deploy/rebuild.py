@@ -2,8 +2,9 @@
 
 All single bits of a file lie in one tensor of bytes, all half bytes in another, all float16 in a third and all int8 in
 a fourth; each is taken apart by one Split. Bits are isolated by integer Div and Mod, because OpenVINO computes BitShift
-wrongly; docs/deploy.md has the table that it was chosen by. Sums are float32, with a Cast before and after CumSum, as
-long as float32 holds them. onnxruntime folds all of it when it loads the file; NonZero and DequantizeLinear it does not.
+wrongly; docs/deploy.md has the table that it was chosen by. Sums are float32, as long as
+it holds them, with a Cast on both sides of CumSum. onnxruntime folds all of it when it loads the file; NonZero and
+DequantizeLinear it does not.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from tests.clients.files import Case
-from tests.clients.table import expectation
+from tests.clients.table import CLIENTS, expectation
 
 VARIANTS = ("plain", "packed", "int8", "packed int8", "fp16", "scorer", "one layer")
 """The columns of the table; a scorer of any variant stands under scorer."""
@@ -81,17 +81,18 @@ def column(case: Case) -> str:
 
 
 def markdown(results: Sequence[Result], date: str) -> str:
-    """Return the table of docs/deploy.md: a row for each client, a column for each variant."""
+    """Return the table of docs/deploy.md: a row for each client, a column for each variant, files of its opsets."""
     clients = list(dict.fromkeys(result.client for result in results))
     present = [name for name in VARIANTS if any(column(result.case) == name for result in results)]
     files = [sum(column(result.case) == name for result in results) // len(clients) for name in present]
     heads = " | ".join(f"{name} ({count})" for name, count in zip(present, files, strict=True))
-    lines = [f"| {date} | {heads} | ms to load, plain / packed |", "|---" * (len(present) + 2) + "|"]
+    lines = [f"| {date} | opset | {heads} | ms to load, plain / packed |", "|---" * (len(present) + 3) + "|"]
     for client in clients:
-        own = [result for result in results if result.client == client]
+        newest = CLIENTS[client].opset
+        own = [result for result in results if result.client == client and result.case.opset <= newest]
         cells = [summary([result for result in own if column(result.case) == name]) for name in present]
         times = " / ".join(load_time(own, name) for name in ("plain", "packed"))
-        lines.append(f"| {client} | {' | '.join(cells)} | {times} |")
+        lines.append(f"| {client} | to {newest} | {' | '.join(cells)} | {times} |")
     return "\n".join(lines)
 
 

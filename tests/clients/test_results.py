@@ -92,10 +92,10 @@ def test_the_table_has_a_row_for_each_client_and_a_column_for_each_variant(case:
         [plain, packed], good(2.0), {"refused": "no kernel"}, client="tract 0.23.9"
     )
     assert markdown(found, "2026-11-27").splitlines() == [
-        "| 2026-11-27 | plain (1) | packed (1) | ms to load, plain / packed |",
-        "|---|---|---|---|",
-        f"| {NEWEST} | right | right | 0.2 / 0.8 |",
-        "| tract 0.23.9 | right | 1 refused | 2.0 / - |",
+        "| 2026-11-27 | opset | plain (1) | packed (1) | ms to load, plain / packed |",
+        "|---|---|---|---|---|",
+        f"| {NEWEST} | to 24 | right | right | 0.2 / 0.8 |",
+        "| tract 0.23.9 | to 24 | right | 1 refused | 2.0 / - |",
     ]
 
 

@@ -153,7 +153,7 @@ def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packe
             continue
         weight, scale = quantised(layer, grids)
         grid = Grid(np.ones(1, np.float16), grids[names[0]].levels)
-        forms[names[0] + ".number"] = forms_of(weight.astype(np.float32).reshape(-1), "int8", grid)
+        forms[names[0] + ".number"] = forms_of(weight.astype(np.float32), "int8", grid)
         if not shared(scale):
             forms[names[0] + ".scale"] = forms_of(scale, "float16")
     return smallest(forms)
@@ -168,11 +168,8 @@ def computed(store: Store) -> Keep:
     """Return constants that the graph computes from few bytes."""
 
     def weight(draft: Draft, name: str, values: NDArray[np.int8], scale: NDArray[np.float32]) -> tuple[str, str, str]:
-        number = store(draft, name + ".number", values.astype(np.float32).reshape(-1))
-        # OpenVINO 2025 and 2026 compute one row wrongly where the Reshape comes before the Cast.
-        flat = draft.add("Cast", [number], short(draft, f"w{len(draft.nodes)}"), to=TensorProto.INT8)
-        shape = draft.keep(short(draft, "x".join(map(str, values.shape))), np.array(values.shape, np.int64))
-        whole = draft.add("Reshape", [flat, shape], short(draft, f"w{len(draft.nodes)}"))
+        number = store(draft, name + ".number", values.astype(np.float32))
+        whole = draft.add("Cast", [number], short(draft, f"w{len(draft.nodes)}"), to=TensorProto.INT8)
         zero = zeros(draft, len(scale))
         if not shared(scale):
             return whole, store(draft, name + ".scale", scale), zero

@@ -222,7 +222,7 @@ def spread(
     zero = writer.keep(np.zeros(1, np.float32))
 
     def summed(source: str) -> str:
-        # OpenVINO 2025 crashes on sums of integers where it computes in bfloat16, its default on newer processors.
+        # OpenVINO 2025 and 2026 write beside their memory on sums of integers: crashes in bfloat16, wrong int8 weights.
         exact = writer.op("Cast", source, to=TensorProto.FLOAT) if sum(sizes) <= MOST_EXACT else source
         return writer.op("Cast", writer.op("CumSum", exact, axis), to=TensorProto.INT32)
 

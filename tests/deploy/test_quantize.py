@@ -96,10 +96,6 @@ def test_packed_constants_become_the_same_kernels_and_numbers(
     whole = graph.build(chain, "autoencoder", 13, {}, product=product)
     packed = graph.build(chain, "autoencoder", 13, {}, product=packed_product)
     onnx.checker.check_model(packed, full_check=True)
-    casts = [node for node in packed.graph.node if node.op_type == "Cast"]
-    integers = {node.output[0] for node in casts if node.attribute[0].i == onnx.TensorProto.INT8}
-    reshaped = {node.input[0] for node in packed.graph.node if node.op_type == "Reshape"}
-    assert integers and integers <= reshaped, "OpenVINO 2025 and 2026 err where the Reshape comes first"
     for name, proto in (("whole", whole), ("packed", packed)):
         got = output(proto, ROWS, tmp_path / f"{name}.onnx")
         np.testing.assert_array_equal(got, output(whole, ROWS))

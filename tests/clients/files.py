@@ -99,9 +99,10 @@ def read_cases(folder: Path) -> list[Case]:
 
 
 def command(*words: object) -> None:
-    """Run one command of ours, which must succeed."""
+    """Run one command of ours; it may fail only because a file that it has written otherwise would not be smaller."""
     done = aecompress(*words)
-    assert done.returncode == 0, f"{words}: {done.stderr}"
+    failures = [line for line in done.stderr.splitlines() if line.startswith("aecompress: ")]
+    assert done.returncode in (0, 1) and all(" bytes; " in line for line in failures), f"{words}: {done.stderr}"
 
 
 def exported(folder: Path, run: str, opset: int, scaling: str, values: str) -> Iterator[Case]:

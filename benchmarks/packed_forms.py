@@ -3,9 +3,9 @@
     python benchmarks/packed_forms.py make FOLDER           # needs this package
     python benchmarks/packed_forms.py check FOLDER          # any Python with numpy and a runtime, old ones too
 
-``make`` writes 784-256-64-256-784 with random zeros in each form. ``check`` compares what each file gives with the
-plain file of the same tensors, in onnxruntime, onnx's evaluator and OpenVINO, whichever are installed; in onnxruntime
-it also loads each file eleven times and compares what is left after optimisation with the plain file's graph.
+``make`` writes 784-256-64-256-784 with random zeros, int8 and int4, in each form. ``check`` compares what each file
+gives with the plain file of the same tensors, in onnxruntime, onnx's evaluator and OpenVINO, whichever are installed.
+In onnxruntime it also loads each file eleven times, and compares what is left after optimisation with the plain file's.
 """
 
 from __future__ import annotations
@@ -20,35 +20,51 @@ from typing import Any
 import numpy as np
 
 SIZES = (784, 256, 64, 256, 784)
-DENSITY = 0.07
 
 
 def make(folder: Path) -> None:
-    """Write the files, and rows with what the plain file gives of them."""
+    """Write the files and some rows, and print how many times the entropy bound each file takes."""
     from aecompress.deploy import graph, pack, rebuild
+
+    usual = rebuild.isolated
+    for sparsity in (0.93, 0.95):
+        chain = network(1 - sparsity)
+        for values, bits in (("int8", 8), ("int4", 4)):
+            packed = pack.pack_all(chain, values)
+            name = f"{values}-{sparsity:.0%}".rstrip("%")
+            write(folder / f"{name}.plain.onnx", graph.build(pack.restored(chain, packed), "autoencoder", 13, {}))
+            for form, isolated in {"int32": usual, "float": by_floats, "bits": by_shifts}.items():
+                rebuild.isolated, opset = isolated, 18 if form == "bits" else 13
+                proto = graph.build(chain, "autoencoder", opset, {}, product=graph.gemm(pack.stored(packed)))
+                write(folder / f"{name}.{form}.onnx", proto)
+                print(f"{name}.{form}: {proto.ByteSize():,} bytes, {proto.ByteSize() / bound(chain, bits):.3f}x")
+    rebuild.isolated = usual
+    np.save(folder / "rows.npy", np.random.default_rng(1).random((64, 784), dtype=np.float32))
+
+
+def network(density: float) -> Any:
+    """Return the chain with so many weights and biases at random places."""
     from aecompress.deploy.compact import Chain, Weighted
     from aecompress.layers.dense import dense
 
     random, layers = np.random.default_rng(0), []
     for number, (inputs, outputs) in enumerate(pairwise(SIZES)):
         shape = (inputs, outputs)
-        weight = (random.normal(size=shape) * (random.random(shape) < DENSITY) / 4).astype(np.float32)
-        bias = (random.normal(size=outputs) * (random.random(outputs) < DENSITY)).astype(np.float32)
+        weight = (random.normal(size=shape) * (random.random(shape) < density) / 4).astype(np.float32)
+        bias = (random.normal(size=outputs) * (random.random(outputs) < density)).astype(np.float32)
         layers.append(Weighted(dense(f"layer.{number}", *shape, "relu"), weight, bias))
-    chain = Chain((784,), tuple(layers))
-    packed = pack.pack_all(chain, "int4")
-    same = pack.restored(chain, packed)
-    write(folder / "plain.onnx", graph.build(same, "autoencoder", 13, {}))
-    usual = rebuild.isolated
-    for name, isolated in {"int32": usual, "float": by_floats, "bits": by_shifts}.items():
-        rebuild.isolated = isolated
-        product = graph.gemm(pack.stored(packed))
-        write(
-            folder / f"{name}.onnx",
-            graph.build(chain, "autoencoder", 18 if name == "bits" else 13, {}, product=product),
-        )
-    rebuild.isolated = usual
-    np.save(folder / "rows.npy", random.random((64, 784), dtype=np.float32))
+    return Chain((784,), tuple(layers))
+
+
+def bound(chain: Any, bits: int) -> float:
+    """Return the bytes of values and of the entropy of their places, as ``benchmarks/deploy.py`` counts them."""
+    found = 0.0
+    for layer in chain.layers:
+        for tensor in layer.tensors.values():
+            share = np.count_nonzero(tensor) / tensor.size
+            entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+            found += (np.count_nonzero(tensor) * bits + tensor.size * entropy) / 8
+    return found
 
 
 def write(path: Path, proto: Any) -> None:
@@ -80,21 +96,26 @@ def by_shifts(writer: Any, data: str, base: int) -> str:
 def check(folder: Path) -> None:
     """Print a line per file and runtime."""
     rows = np.load(folder / "rows.npy")
-    right = evaluated(folder / "plain.onnx", rows)
     for path in sorted(folder.glob("*.onnx")):
+        right = evaluated(plain_of(path), rows)
         for name, call in {"onnx": evaluated, "onnxruntime": in_onnxruntime, "openvino": in_openvino}.items():
             try:
                 got = call(path, rows)
             except ImportError:
                 continue
             except Exception as fault:  # every runtime raises what it likes
-                print(f"{path.stem:8} {name:14} refused: {' '.join(str(fault).split())[:90]}")
+                print(f"{path.stem:14} {name:12} refused: {' '.join(str(fault).split())[:90]}")
                 continue
-            module = sys.modules[name]
             error = np.abs(got - right).max()
             word = "right" if error <= 1e-5 * np.abs(right).max() else f"WRONG by {error:.2g}"
             more = folded(path) if name == "onnxruntime" else ""
-            print(f"{path.stem:8} {path.stat().st_size:8,} {name} {module.__version__[:8]:9} {word} {more}")
+            version = sys.modules[name].__version__[:8]
+            print(f"{path.stem:14} {path.stat().st_size:9,} {name:12} {version:9} {word} {more}")
+
+
+def plain_of(path: Path) -> Path:
+    """Return the plain file of the same tensors."""
+    return path.with_name(path.name.split(".")[0] + ".plain.onnx")
 
 
 def evaluated(path: Path, rows: np.ndarray) -> np.ndarray:
@@ -131,18 +152,19 @@ def folded(path: Path) -> str:
 
     seconds = []
     for _ in range(11):
-        begun = time.perf_counter()
+        begun = time.process_time()
         loaded(path)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     graphs = []
-    for each in (path, path.with_name("plain.onnx")):
+    for each in (path, plain_of(path)):
         keep = path.with_name("optimised.tmp")
         loaded(each, keep)
         found = onnx.load(keep).graph
         keep.unlink()
         tensors = {tensor.name: numpy_helper.to_array(tensor).tobytes() for tensor in found.initializer}
         graphs.append([(node.op_type, [tensors.get(name) for name in node.input]) for node in found.node])
-    return f"{'folded' if graphs[0] == graphs[1] else 'NOT folded'}, {statistics.median(seconds) * 1e3:.1f} ms"
+    word = "folded" if graphs[0] == graphs[1] else "NOT folded"
+    return f"{word}, {statistics.median(seconds) * 1e3:.1f} ms of CPU to load"
 
 
 def in_openvino(path: Path, rows: np.ndarray) -> np.ndarray:

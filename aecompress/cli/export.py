@@ -87,8 +87,9 @@ def export(
             "export.opset": ("--opset", opset and parsed(opset, NUMBER)),
         }
         given = {path: flag for path, flag in flags.items() if flag[1] is not None}
+        missing: list[str] = []
         if source.is_file():
-            files, missing = {"plain": plain(source, output, dense and not given and pick is None)}, []
+            files = {"plain": plain(source, output, dense and not given and pick is None)}
         else:
             files, missing = exported(source, given, output, dense, pick)
         if json:

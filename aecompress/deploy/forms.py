@@ -17,6 +17,8 @@ MOST_LOW = 16
 """Most low bits that a gap has; 0 is one bit per element."""
 FORM_BYTES = {"float32": 40, "float16": 90, "int8": 150, "codes": 240}
 """About what the operators of one tensor take, by how its values are stored."""
+DIGIT_BYTES = 130
+"""About what they take more for each further digit of its codes."""
 
 
 class Packed(NamedTuple):
@@ -55,7 +57,9 @@ class Packed(NamedTuple):
         """Return the part of :attr:`bytes` that places do not take."""
         beside = 0
         if self.grid is not None:
-            beside = self.grid.scale.nbytes + (len(self.grid.levels) * 2 if self.values == "codes" else 0)
+            beside = self.grid.scale.nbytes
+        if self.grid is not None and self.values == "codes":
+            beside += len(self.grid.levels) * 2 + DIGIT_BYTES * (len(digits_of(self.code_bits)) - 1)
         return -(-len(self.stored) * self.code_bits // 8) + beside + FORM_BYTES[self.values]
 
 
@@ -112,3 +116,9 @@ def place_bits(places: NDArray[np.int64], size: int, lows: Iterable[int]) -> dic
 def useful_lows(places: NDArray[np.int64], size: int) -> range:
     """Return the low bits that may be the best for these places, or nearly so."""
     return range(min((size // len(places)).bit_length() + 1, MOST_LOW) + 1)
+
+
+def digits_of(width: int) -> list[tuple[int, int]]:
+    """Return the digits of numbers of ``width`` bits: the bits of each, four or one, and those below it."""
+    half_bytes = [(4, shift) for shift in range(0, width - 3, 4)]
+    return half_bytes + [(1, shift) for shift in range(4 * len(half_bytes), width)]

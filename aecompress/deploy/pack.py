@@ -1,9 +1,9 @@
 """Packed tensors: zeros cost almost nothing in the file, and runtimes rebuild plain products when they load it.
 
 Each tensor is stored dense, or as its non-zero values and where they are: one bit per element, or the gaps between
-them in a Golomb-Rice code (Golomb 1966; Rice and Plaunt 1971), which for random places takes within 4 % of the
-entropy. Values are float32 (the same bits come out), float16, int8, or codes of 1 to 8 bits into a codebook; the last
-two times a float16 scale per output. :mod:`rebuild` writes the graph that decodes them.
+them in a Golomb-Rice code (Golomb 1966; Rice and Plaunt 1971), which takes 1 to 3 % more than the entropy of
+random places. Values are float32 (the same bits come out), float16, int8, or codes of 1 to 8 bits into a codebook; the
+last two times a float16 scale per output. :mod:`rebuild` writes the graph that decodes them.
 """
 
 from __future__ import annotations

@@ -23,6 +23,10 @@ from aecompress.deploy.pack import forms_of, smallest, stored
 from aecompress.layers.activations import ACTIVATIONS
 
 TINY = 1e-12
+HALVED = 64
+"""Outputs of a layer below which an int32 bias is stored whole: what computes it would take as many bytes."""
+MOST_EXACT = 2.0**24
+"""float32 holds every whole number up to it."""
 Range = tuple[float, float]
 
 
@@ -34,8 +38,8 @@ class Keep(NamedTuple):
 
     onnxruntime below 1.21 computes nothing without a zero point, and later ones do not fuse the product.
     """
-    steps: Callable[[Draft, str, NDArray[np.float32], str, str], str]
-    """The scale of a bias: the product of two other constants, whose names end the arguments."""
+    bias: Callable[[Draft, str, Floats, Floats, str, str], tuple[str, str]]
+    """A bias ``[out]`` in whole numbers of its ``steps`` ``[out]``, and these, the product of two others."""
 
 
 AS_THEY_ARE = Keep(
@@ -44,7 +48,10 @@ AS_THEY_ARE = Keep(
         draft.keep(name + ".scale", scale),
         draft.keep(name + ".zero", np.zeros(len(scale), np.int8)),
     ),
-    steps=lambda draft, name, steps, one, other: draft.keep(name + ".scale", steps),
+    bias=lambda draft, name, bias, steps, one, other: (
+        draft.keep(name + ".int32", whole_bias(bias, steps)),
+        draft.keep(name + ".scale", steps),
+    ),
 )
 """Every constant stored whole."""
 
@@ -98,13 +105,18 @@ def static(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) -> 
         stored, scales, zeros = keep.weight(draft, names[0], weight, scale)
         w = draft.add("DequantizeLinear", [stored, scales, zeros], names[0], axis=1)
         steps = (step * scale).astype(np.float32)
-        bias = np.clip(np.rint(layer.bias.astype(np.float64) / np.maximum(steps, TINY)), -(2**31), 2**31 - 1)
-        whole = draft.keep(names[1] + ".int32", bias.astype(np.int32))
-        both = keep.steps(draft, names[1], steps, pair[0], scales)
+        whole, both = keep.bias(draft, names[1], layer.bias, steps, pair[0], scales)
         b = draft.add("DequantizeLinear", [whole, both], names[1], axis=0)
         draft.add("Gemm", [x, w, b], result, name=layer.name)
 
     return write
+
+
+def whole_bias(bias: Floats, steps: Floats) -> NDArray[np.int32]:
+    """Return a bias ``[out]`` in whole numbers of its ``steps`` ``[out]``, computed in float32, as a graph can."""
+    numbers = np.rint(bias / steps).astype(np.float64)
+    found: NDArray[np.int32] = np.clip(numbers, -(2**31), 2**31 - 1).astype(np.int32)
+    return found
 
 
 def step_and_zero(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -136,14 +148,17 @@ def product_of(method: str, seen: Mapping[str, Range], grids: Mapping[str, Grid]
 
 def packed_product_of(method: str, chain: Chain, seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> Product:
     """Return the same in few bytes: onnxruntime computes the same constants when it loads the file."""
-    store = stored(packed_constants(chain, grids))
+    store = stored(packed_constants(chain, seen if method == "static" else {}, grids))
     return of_products(METHODS[method](seen, grids, computed(store)), store)
 
 
-def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packed]:
+def packed_constants(chain: Chain, seen: Mapping[str, Range], grids: Mapping[str, Grid]) -> dict[str, Packed]:
     """Return the weights and scales of a chain in few bytes, by the names that :func:`computed` reads them by.
 
     Whole numbers are packed as values on a grid of scale 1; what stays in float32 as it is.
+
+    Args:
+        seen: empty for dynamic ranges, where biases stay in float32.
     """
     forms: dict[str, dict[int, Packed]] = {}
     for layer in chain.layers:
@@ -156,7 +171,15 @@ def packed_constants(chain: Chain, grids: Mapping[str, Grid]) -> dict[str, Packe
         forms[names[0] + ".number"] = forms_of(weight.astype(np.float32), "int8", grid)
         if not shared(scale):
             forms[names[0] + ".scale"] = forms_of(scale, "float16")
+        if seen and halved(layer.bias, step_and_zero(*seen[layer.name])[0] * scale):
+            forms[names[1] + ".half"] = forms_of(layer.bias, "float16")
     return smallest(forms)
+
+
+def halved(bias: Floats, steps: Floats) -> bool:
+    """Return whether a bias is stored as float16 numbers, which it consists of, from which whole ones are computed."""
+    exact = np.array_equal(bias, bias.astype(np.float16)) and len(bias) >= HALVED
+    return bool(exact and (np.abs(bias / steps) < MOST_EXACT).all())
 
 
 def shared(scale: Floats) -> bool:
@@ -187,10 +210,15 @@ def computed(store: Store) -> Keep:
     def length(draft: Draft, count: int) -> str:
         return draft.keep(short(draft, f"length{count}"), np.array([count], np.int64))
 
-    def steps(draft: Draft, name: str, values: NDArray[np.float32], one: str, other: str) -> str:
-        return draft.add("Mul", [one, other], short(draft, f"s{len(draft.nodes)}"))
+    def bias(draft: Draft, name: str, values: Floats, steps: Floats, one: str, other: str) -> tuple[str, str]:
+        both = draft.add("Mul", [one, other], short(draft, f"s{len(draft.nodes)}"))
+        if not halved(values, steps):
+            return draft.keep(name + ".int32", whole_bias(values, steps)), both
+        numbers = draft.add("Div", [store(draft, name + ".half", values), both], short(draft, f"d{len(draft.nodes)}"))
+        near = draft.add("Round", [numbers], short(draft, f"r{len(draft.nodes)}"))
+        return draft.add("Cast", [near], short(draft, f"b{len(draft.nodes)}"), to=TensorProto.INT32), both
 
     def short(draft: Draft, name: str) -> str:
         return f"{draft.part[:1]}.{name}"
 
-    return Keep(weight, steps)
+    return Keep(weight, bias)

@@ -2,9 +2,9 @@
 
 All single bits of a file lie in one tensor of bytes, all half bytes in another, all float16 in a third and all int8 in
 a fourth; each is taken apart by one Split. Bits are isolated by integer Div and Mod, because OpenVINO computes BitShift
-wrongly; docs/deploy.md has the table that it was chosen by. Sums are float32, as long as
-it holds them, with a Cast on both sides of CumSum. onnxruntime folds all of it when it loads the file; NonZero and
-DequantizeLinear it does not.
+wrongly; docs/deploy.md has the table that it was chosen by. Sums are float32, with a Cast before and after CumSum, as
+long as float32 holds them. onnxruntime folds all of it when it loads the file; NonZero and DequantizeLinear it does
+not.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def bytes_of(forms: Mapping[str, Packed]) -> int:
     draft = Draft(18, "encoder")
     write(draft, forms)
     tensors = sum(tensor.ByteSize() for tensor in draft.initializers.values())
-    return tensors + sum(node.ByteSize() for node in draft.nodes) + 3 * (len(draft.initializers) + len(draft.nodes))
+    nodes = sum(node.ByteSize() for node in draft.nodes)
+    return int(tensors + nodes + 3 * (len(draft.initializers) + len(draft.nodes)))
 
 
 def fields_of(packed: Mapping[str, Packed], groups: Mapping[int, Sequence[str]]) -> dict[int, Parts]:
@@ -158,7 +159,8 @@ def digits_of(width: int) -> list[tuple[int, int]]:
 def in_bytes(digits: NDArray[np.uint8], base: int) -> NDArray[np.uint8]:
     """Put digits of ``base`` bits into bytes, the first in the lowest bits."""
     padded = np.append(digits, np.zeros(-len(digits) % (8 // base), np.uint8)).reshape(-1, 8 // base)
-    return (padded << np.arange(0, 8, base, dtype=np.uint8)).sum(1, dtype=np.uint8)
+    found: NDArray[np.uint8] = (padded << np.arange(0, 8, base, dtype=np.uint8)).sum(1, dtype=np.uint8)
+    return found
 
 
 def isolated(writer: Writer, data: str, base: int) -> str:
@@ -222,7 +224,7 @@ def spread(
     zero = writer.keep(np.zeros(1, np.float32))
 
     def summed(source: str) -> str:
-        # OpenVINO 2025 and 2026 write beside their memory on sums of integers: crashes in bfloat16, wrong int8 weights.
+        # OpenVINO 2025 crashes on sums of integers where it computes in bfloat16, its default on newer processors.
         exact = writer.op("Cast", source, to=TensorProto.FLOAT) if sum(sizes) <= MOST_EXACT else source
         return writer.op("Cast", writer.op("CumSum", exact, axis), to=TensorProto.INT32)
 

@@ -7,6 +7,7 @@ Stork 1993), except that zeros stay zeros. Biases then take up what is left of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,11 @@ DAMPING = 0.01
 Doubles = NDArray[np.float64]
 
 
-def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[str, Grid]]:
+def compensated(chain: Chain, rows: Floats, values: str | Mapping[str, str]) -> tuple[Chain, dict[str, Grid]]:
     """Put the weights of a chain on the grids of ``values``, rounded for inputs like ``rows`` ``[N, width]``.
+
+    Args:
+        values: of all layers, or of each by its name.
 
     Returns:
         The rounded chain, and the grid of each weight by name.
@@ -31,7 +35,7 @@ def compensated(chain: Chain, rows: Floats, values: str) -> tuple[Chain, dict[st
     exact = np.asarray(rows if chain.reads is None else rows[:, chain.reads], np.float64)
     given, layers, grids = exact, [], {}
     for layer in chain.layers:
-        grid = grid_of(layer.weight, values)
+        grid = grid_of(layer.weight, values if isinstance(values, str) else values[layer.name])
         near = layer
         if grid is not None:
             weight = carried(layer.weight, given, grid) if layer.product else grid.value(grid.codes(layer.weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -53,10 +54,57 @@ def test_export_writes_variants_beside_the_plain_files(finished: Path, tmp_path:
     assert {node.op_type for node in onnx.load(tmp_path / "plain.onnx").graph.node} == {"Gemm", "Relu", "Sigmoid"}
 
 
+def test_a_named_file_that_is_not_kept_is_an_error_after_the_others_were_written(
+    finished: Path, tmp_path: Path
+) -> None:
+    words = ("export", finished, "--variants", "packed,sparse", "--values", "int2", "--json", "-o")
+    done = call(*words, tmp_path / "out", "--variant-loss", "1e-9")
+    assert done.returncode == 1
+    printed = json.loads(done.stdout)
+    assert "sparse-weights" in {file["kind"] for file in printed["files"]}
+    assert (tmp_path / "out" / "model.sparse.safetensors").exists()
+    assert not list((tmp_path / "out").glob("*packed*"))
+    last = done.stderr.splitlines()[-1]
+    found = re.fullmatch(
+        r"aecompress: packed, values int2: not kept, the loss changes \+([0-9.]+)%, allowed \+0\.00%; "
+        r"`aecompress export RUN --variant-loss ([0-9.]+)` writes it",
+        last,
+    )
+    assert found, last
+    assert 0 < float(found[1]) / 100 <= float(found[2]) < float(found[1]) / 100 + 0.011
+    assert printed["missing"] == [last.removeprefix("aecompress: ")]
+    again = call(*words, tmp_path / "again", "--variant-loss", found[2])
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["missing"] == []
+    assert (tmp_path / "again" / "autoencoder.packed.onnx").exists()
+
+
+def test_exports_of_one_model_are_equal_whatever_else_is_requested(finished: Path, tmp_path: Path) -> None:
+    call("export", finished, "--variants", "packed", "--values", "int8", "--variant-loss", "1", "-o", tmp_path / "one")
+    call(
+        "export",
+        finished,
+        "--variants",
+        "packed,fp16",
+        "--values",
+        "int8",
+        "--variant-loss",
+        "2",
+        "-o",
+        tmp_path / "two",
+    )
+    names = {path.name for path in (tmp_path / "one").glob("*.onnx")}
+    assert names >= {"autoencoder.onnx", "autoencoder.packed.onnx", "encoder.packed.onnx", "decoder.packed.onnx"}
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["export", "none"], "none"),
+        (["export", "{run}", "--values", "int4", "-o", "{new}"], "not requested; add --variants packed"),
+        (["export", "{run}", "--variants", "packed", "--variant-loss", "much"], "export.variant_loss"),
         (["export", "{run}", "--variants", "packed,zip"], "export.variants"),
         (["export", "{run}", "--variants", "packed", "--values", "int1", "-o", "{new}"], 'export.values = "int1"'),
         (["export", "{run}/model/autoencoder.onnx"], "only made plain"),

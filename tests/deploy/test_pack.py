@@ -74,7 +74,7 @@ def test_the_estimate_of_bytes_is_near() -> None:
         for low in (forms.DENSE, 0, 3):
             form = forms.encode(weight, values, low)
             estimate = form.bytes + pack.GROUP_BYTES.get(low, pack.GAP_BYTES)
-            assert abs(packed_layer(weight, form).ByteSize() - bare - estimate) < 250, (values, low)
+            assert abs(packed_layer(weight, form).ByteSize() - bare - estimate) < 300, (values, low)
 
 
 def test_tensors_share_low_bits_where_their_own_would_take_more_operators() -> None:

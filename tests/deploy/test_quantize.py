@@ -84,17 +84,21 @@ def test_an_int8_graph_is_valid_and_near(method: str, activation: str, opset: in
 @each
 @pytest.mark.parametrize(("values", "few"), [("int7", False), ("whole4", False), ("whole4", True)])
 def test_packed_constants_become_the_same_kernels_and_numbers(
-    method: str, values: str, few: bool, tmp_path: Path
+    method: str, values: str, few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = chain_like()
     if few:  # weights as training with rounding leaves them
         layers = [replace(layer, weight=np.round(layer.weight * 20).clip(-7, 7) / 20) for layer in chain.layers]
         chain = replace(chain, layers=tuple(layers))
+    monkeypatch.setattr(quantize, "HALVED", 10)  # so that some biases are computed and one is not
+    layers = [replace(layer, bias=layer.bias.astype(np.float16).astype(np.float32)) for layer in chain.layers]
+    chain = replace(chain, layers=tuple(layers))
     seen, grids = quantize.ranges(chain, ROWS), grids_of(chain, values)
     product = quantize.product_of(method, seen, grids)
     packed_product = quantize.packed_product_of(method, chain, seen, grids)
     whole = graph.build(chain, "autoencoder", 13, {}, product=product)
     packed = graph.build(chain, "autoencoder", 13, {}, product=packed_product)
+    assert [node.op_type for node in packed.graph.node].count("Round") == (2 if method == "static" else 0)
     onnx.checker.check_model(packed, full_check=True)
     for name, proto in (("whole", whole), ("packed", packed)):
         got = output(proto, ROWS, tmp_path / f"{name}.onnx")

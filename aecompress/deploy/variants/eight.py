@@ -12,6 +12,7 @@ from aecompress.deploy.compact import Chain
 from aecompress.deploy.graph import Product
 from aecompress.deploy.grid import Grid
 from aecompress.deploy.variants.base import Outcome, Request, Source, fed, loss_with, put
+from aecompress.deploy.variants.bits import Plan, plan_of
 from aecompress.deploy.variants.scorer import Form, scorer_of
 from aecompress.deploy.verify import Check
 from aecompress.polling import Poll
@@ -54,10 +55,10 @@ class Trial(NamedTuple):
     loss: Check
 
 
-def eight(source: Source, part: str, values: str) -> Eight:
-    """Return a part with its weights on the grids of ``values``."""
-    sample = fed(source, part)
-    near, grids = rounding.compensated(source.chains[part], sample, values)
+def eight(source: Source, part: str, plan: Plan) -> Eight:
+    """Return a part with its weights on the grids of a plan; what is no product stays as it is."""
+    chain, sample = source.chains[part], fed(source, part)
+    near, grids = rounding.compensated(chain, sample, plan_of(chain, plan))
     return Eight(near, grids, quantize.ranges(near, sample))
 
 

@@ -31,7 +31,7 @@ def int8(folder: Path, source: Source, request: Request, outcome: Outcome, poll:
         outcome.notes.append("int8: left out, because export.int8 is never")
         return
     task = Task(folder=folder, source=source, request=request, outcome=outcome, poll=poll)
-    eights = {part: eight(source, part, "int7") for part in source.chains}
+    eights = {part: eight(source, part, {}) for part in source.chains}
     methods = ["static"] if request.int8 == "always" else list(quantize.METHODS)
     trials = {
         method: {part: tried(task, part, own, own.product(method), method) for part, own in eights.items()}

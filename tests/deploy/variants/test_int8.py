@@ -16,7 +16,6 @@ from aecompress.deploy.graph import PARTS
 from aecompress.deploy.latency import Times
 from aecompress.deploy.quantize import METHODS
 from aecompress.deploy.variants.int8 import DEPENDENT, method_for_all, note_of
-from aecompress.deploy.variants.int8_packed import tried_values
 from aecompress.intervals import BUSY, Ratio
 from tests.commands import Done, aecompress
 
@@ -83,19 +82,6 @@ def test_a_file_is_kept_where_it_is_known_to_be_faster(
 ) -> None:
     ratios = {batch: Ratio(low=low, middle=middle, high=high) for batch, (low, middle, high) in gains.items()}
     assert note_of("static", ratios).startswith(note)
-
-
-@pytest.mark.parametrize(
-    ("values", "grids"),
-    [
-        ("smallest", ("whole4", "whole5", "whole6", "int7")),
-        ("int5", ("whole5",)),
-        ("int8", ("int7",)),
-        ("float32", ("int7",)),
-    ],
-)
-def test_weights_take_the_bits_that_values_says(values: str, grids: tuple[str, ...]) -> None:
-    assert tried_values(values) == grids
 
 
 @pytest.fixture(scope="module")

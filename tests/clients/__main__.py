@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -34,16 +36,23 @@ def main() -> int:
     files = PLACE / "files"
     cases = read_cases(files) if given.files else write_cases(files)
     print(f"{len(cases)} files", flush=True)
-    results = []
+    results, wrong = [], []
     for name in names:
-        place = installed(CLIENTS[name], PLACE / name.replace(" ", "-"))
+        if CLIENTS[name].node and shutil.which("npm") is None:
+            print(f"{name}: not run, there is no npm", flush=True)
+            continue
+        try:
+            place = installed(CLIENTS[name], PLACE / name.replace(" ", "-"))
+        except subprocess.CalledProcessError as fault:
+            wrong.append(f"{name}: cannot be installed: {fault}")
+            continue
         begun = time.monotonic()
         found = judged(name, cases, answers(CLIENTS[name], place, files, len(cases)))
         counts = Counter(result.outcome for result in found)
         words = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         print(f"{name}: {words} in {time.monotonic() - begun:.0f} s", flush=True)
         results += found
-    wrong = faults(results)
+    wrong += faults(results)
     print("\n".join(wrong) or "all as expected")
     if given.markdown:
         print(markdown(results, datetime.date.today().isoformat()))

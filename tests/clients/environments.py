@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,18 @@ from typing import Any
 from tests.clients.table import Client
 
 HERE = Path(__file__).parent
+PYTHON = shutil.which("python3.11") or sys.executable
+"""For which every version of the table has a wheel."""
 SECONDS = 600
 """The most for all files of a client, and for its installation."""
 
 
 def installed(client: Client, place: Path) -> Path:
-    """Install a client into ``place``, where it is not there in these versions already; return ``place``."""
+    """Install a client into ``place``, where it is not there in these versions already; return ``place``.
+
+    Raises:
+        subprocess.CalledProcessError: it cannot be had here; pip or npm has printed why.
+    """
     wanted, stamp = "\n".join(client.packages), place / "installed.txt"
     if stamp.exists() and stamp.read_text() == wanted:
         return place
@@ -29,7 +36,7 @@ def installed(client: Client, place: Path) -> Path:
     else:
         quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
         lines = [
-            [sys.executable, "-m", "venv", "--clear", str(place)],
+            [PYTHON, "-m", "venv", "--clear", str(place)],
             [str(place / "bin" / "python"), "-m", "pip", "install", *quiet, *client.packages],
         ]
     for line in lines:

@@ -58,6 +58,8 @@ def evaluate(model: onnx.ModelProto, feed: str, rows: Floats) -> Evaluated:
                 runner = ReferenceEvaluator(model, new_ops=[DequantizeLinear])
                 lent = "DequantizeLinear, which it lacks below opset 19, is ours"
             output = cast(list[Any], runner.run(None, {feed: rows}))[0]
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as fault:  # whatever an operator's Python code raises
         return Evaluated(_one_line(fault), lent)
     return Evaluated(output, lent)

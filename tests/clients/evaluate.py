@@ -119,6 +119,7 @@ OPERATORS: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "ReduceMean": reduce_mean,
     "Relu": lambda given, x: np.maximum(x, 0),
     "Reshape": reshape,
+    "Round": lambda given, x: np.rint(x),
     "ScatterElements": scatter,
     "Sigmoid": lambda given, x: expit(x),
     "Slice": taken,

@@ -17,7 +17,7 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.forms import DENSE, Packed, decode, encode, place_bits, useful_lows
 from aecompress.deploy.graph import Draft, Product, Store, gemm
-from aecompress.deploy.grid import VALUES, Grid, grid_of
+from aecompress.deploy.grid import VALUES, Grid, grid_of, vector_grid
 
 MOST_GROUPS = 3
 """Most different low bits in a file: each has operators of its own."""
@@ -34,9 +34,10 @@ def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int,
     Args:
         grid: the one that the tensor was rounded to, whatever ``values``; it may have any levels.
 
-    A vector, which is small and weighs much in the error, keeps float16 where less is requested.
+    A vector, which is small and weighs much in the error, keeps float16, or eight bits where they are enough, where
+    less is requested.
     """
-    grid = grid or grid_of(tensor, values)
+    grid = grid or grid_of(tensor, values) or vector_grid(tensor, values)
     exact = VALUES[: VALUES.index(values) + 1][:2] if grid is None else VALUES[:2]
     kinds: list[tuple[str, Grid | None]] = [*((kind, None) for kind in exact), *([] if grid is None else [("", grid)])]
     found: dict[int, Packed] = {}

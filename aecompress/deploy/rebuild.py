@@ -245,9 +245,9 @@ def finish(writer: Writer, name: str, form: Packed, flat: str, floats: Mapping[K
     """Give the flat vector of a tensor its shape, its scale and its name."""
     if flat == name:
         return
-    shape = writer.keep(np.array(form.shape, np.int64))
+    shape = np.array(form.shape, np.int64)
     if form.grid is None or (form.grid.scale == 1).all():
-        writer.op("Reshape", flat, shape, output=name)
+        writer.op("Reshape", flat, writer.keep(shape), output=name)
     else:
-        scale = vector(writer, name, form, floats, "scale")
-        writer.op("Mul", writer.op("Reshape", flat, shape), scale, output=name)
+        shaped = writer.op("Reshape", flat, writer.keep(shape)) if len(form.shape) > 1 else flat
+        writer.op("Mul", shaped, vector(writer, name, form, floats, "scale"), output=name)

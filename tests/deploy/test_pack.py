@@ -88,4 +88,16 @@ def test_tensors_share_low_bits_where_their_own_would_take_more_operators() -> N
 def test_values_that_are_exact_may_stand_where_rounded_ones_are_requested() -> None:
     tiny = sparse((3, 2), 1.0)
     assert pack.pack(tiny, "int4").values.startswith("float")
-    assert pack.pack(sparse((90,), 1.0), "int4").values == "float16"
+
+
+@pytest.mark.parametrize("values", ["int8", "int4"])
+def test_a_vector_takes_eight_bits_unless_one_value_is_far_above_the_others(values: str) -> None:
+    bias = sparse((400,), 0.9)
+    form = pack.pack(bias, values)
+    assert form.values == "int8"
+    assert np.abs(forms.decode(form) - bias).max() <= np.abs(bias).max() / 127 * 0.501
+    bias[0] = 100.0
+    form = pack.pack(bias, values)
+    assert form.values == "float16"
+    assert forms.decode(form) == pytest.approx(bias, rel=2**-11)
+    assert pack.pack(bias, "float16").values == "float16"

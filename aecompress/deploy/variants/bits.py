@@ -37,21 +37,21 @@ def plans(source: Source, metric: str, poll: Poll) -> list[Plan]:
     """Return plans for the layers of the autoencoder, each with fewer bits than the one before.
 
     The first has WHOLE everywhere. Each step takes the reduction of a layer that adds least to the loss for the bits it
-    saves, seen by itself; so each plan is near the least loss for its bits, as far as losses add up.
+    saves, with all others in float32; so each plan is near the least loss for its bits, as far as losses add up.
     """
     chain, few = source.chains["autoencoder"], replace(source, rows=source.rows[:ROWS])
     sample = fed(source, "autoencoder")
     sizes = {layer.name: layer.weight.size for layer in chain.layers if layer.product}
+    every = [layer.name for layer in chain.layers]
     large = [name for name, size in sizes.items() if size >= SHARE * sum(sizes.values())]
 
-    def loss(plan: Plan) -> float:
+    def loss_alone(name: str, grid: str) -> float:
         poll()
-        near, _ = rounding.compensated(chain, sample, plan_of(chain, plan))
+        plan = dict.fromkeys(every, "float32") | {name: grid}
+        near, _ = rounding.compensated(chain, sample, plan)
         return loss_with(few, "autoencoder", near, metric)
 
-    base = loss({})
-    losses = {(name, WHOLE): base for name in large}
-    losses |= {(name, grid): loss({name: grid}) for name in large for grid in COARSER}
+    losses = {(name, grid): loss_alone(name, grid) for name in large for grid in (WHOLE, *COARSER)}
     found: list[dict[str, str]] = [dict.fromkeys(large, WHOLE)]
     while True:
         last = found[-1]

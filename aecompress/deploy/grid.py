@@ -11,6 +11,8 @@ from aecompress.deploy.checkpoint import Floats
 
 VALUES = ("float32", "float16", "int8", "int6", "int5", "int4", "int3", "int2")
 """How values may be stored, the exact one first; from int6 on by codes of so many bits, into a codebook per tensor."""
+MOST_ABOVE = 8
+"""Root mean squares that the largest value of a vector may have for int8 to be enough."""
 STEPS = {"int8": 127, "int7": 64}
 """Levels on each side of 0. int7 is for integer arithmetic: processors without VNNI add two products of a byte and a
 weight in 16 bits, which 2 x 255 x 64 still fits."""
@@ -23,8 +25,6 @@ UNITS = 512
 """Scales that are tried for a codebook of whole numbers."""
 SHARED = 32
 """Non-zero weights per output below which a scale for each output costs more bytes than it saves error."""
-MOST_ABOVE = 8
-"""Root mean squares that the largest value of a vector may have for int8 to be enough."""
 
 
 class Grid(NamedTuple):

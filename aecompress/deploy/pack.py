@@ -37,9 +37,11 @@ def forms_of(tensor: Floats, values: str, grid: Grid | None = None) -> dict[int,
     A vector, which is small and weighs much in the error, keeps float16, or eight bits where they are enough, where
     less is requested.
     """
-    grid = grid or grid_of(tensor, values) or vector_grid(tensor, values)
+    grid = grid or grid_of(tensor, values)
     exact = VALUES[: VALUES.index(values) + 1][:2] if grid is None else VALUES[:2]
     kinds: list[tuple[str, Grid | None]] = [*((kind, None) for kind in exact), *([] if grid is None else [("", grid)])]
+    if grid is None and (whole := vector_grid(tensor, values)) is not None:
+        kinds.append(("", whole))
     found: dict[int, Packed] = {}
     sizes: dict[int, int] = {}
     for kind, levels in kinds:
@@ -97,8 +99,17 @@ def stored(forms: Mapping[str, Packed]) -> Store:
 
 
 def about_packed(chain: Chain, values: str) -> Product:
-    """Return the product of the packed tensors of ``chain``; export.values chosen by their loss count as int8."""
-    return gemm(stored(pack_all(chain, "int8" if values == "smallest" else values)))
+    """Return the product of the packed tensors of ``chain``.
+
+    Values chosen by their loss count as int8, and vectors as float16: what they take depends on their outliers.
+    """
+    values = "int8" if values == "smallest" else values
+    forms = {}
+    for layer in chain.layers:
+        for name, tensor in layer.tensors.items():
+            halved = tensor.ndim < 2 and values != "float32"
+            forms[name] = forms_of(tensor, "float16" if halved else values)
+    return gemm(stored(smallest(forms)))
 
 
 def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:

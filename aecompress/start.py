@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -19,10 +20,35 @@ def end_at_once(received: int, frame: FrameType | None) -> None:
     os._exit(128 + received)
 
 
-def ignore() -> None:
-    """Ignore signals: all is done, and the interpreter, which drops its handlers before it ends, would be killed."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
+class Leaving:
+    """The end of the process: at once, when all that was registered for its end is done.
+
+    To take the libraries apart takes the interpreter seconds on a busy machine, after the last line was printed.
+    """
+
+    status = 1
+    """The exit code; 1 after an error that nobody caught."""
+
+    def run(self, command: Callable[[], None]) -> None:
+        """Run the command line and keep its exit code."""
+        try:
+            command()
+        except SystemExit as fault:
+            self.status = fault.code if isinstance(fault.code, int) else int(fault.code is not None)
+            raise
+        self.status = 0
+
+    def leave(self) -> None:
+        """Write what is left in the streams, and end; a signal now changes nothing."""
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):  # a full disk, or closed
+                self.status = self.status or 1
+        os._exit(self.status)
 
 
 def main() -> None:
@@ -31,7 +57,8 @@ def main() -> None:
         signal.signal(number, end_at_once)
     if sys.getfilesystemencoding() == "ascii":  # the names of files are UTF-8 all the same, as in what is written
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
-    atexit.register(ignore)  # threads have been waited for by then, under handlers that still end the program
-    from aecompress.cli.main import main as run
+    leaving = Leaving()
+    atexit.register(leaving.leave)  # registered first, it is called last; threads have been waited for by then
+    from aecompress.cli.main import main as command
 
-    run()
+    leaving.run(command)

@@ -51,6 +51,17 @@ def test_a_signal_in_the_last_moments_changes_no_exit_code(number: int, moment: 
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("aecompress ")
 
 
+def test_libraries_are_not_taken_apart_at_the_end() -> None:
+    code = (
+        "import os, threading, time\nclass Last:\n  __del__ = lambda self, write=os.write: write(2, b'apart')\n"
+        "last = Last()\nthreading.Thread(target=lambda: (time.sleep(0.3), print('waited for'))).start()\n"
+        "from aecompress.start import main; main()"
+    )
+    for words, status in ((("--version",), 0), (("control", "nowhere", "stop"), 2)):
+        done = subprocess.run(isolated(code, *words), capture_output=True, text=True, timeout=30)
+        assert done.returncode == status and "apart" not in done.stderr and "waited for" in done.stdout
+
+
 def test_names_are_utf8_also_where_the_locale_is_ascii(tmp_path: Path) -> None:
     np.save(tmp_path / "dät€.npy", np.random.default_rng(0).random((20, 6)))
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

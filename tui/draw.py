@@ -33,6 +33,15 @@ def on(colour: tuple[int, int, int]) -> Style:
     return Style(color=ink, bgcolor=Color.from_rgb(*colour))
 
 
+LARGEST = 1e30
+"""A plot shows no larger value: the arithmetic of plotext overflows at numbers that floats still hold."""
+
+
+def drawable(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the points that a plot can show."""
+    return [point for point in zip(xs, ys, strict=True) if all(-LARGEST <= value <= LARGEST for value in point)]
+
+
 def normalized(values: Sequence[float]) -> list[float]:
     """Return values as shares of their range; what is not finite is 1."""
     finite = [value for value in values if math.isfinite(value)]

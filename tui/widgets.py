@@ -45,9 +45,9 @@ class Chart(PlotextPlot):
         log = log and all(y > 0 for _, ys in curves for y in ys)
         drawn: list[float] = []
         for line, (xs, ys) in zip(lines, curves, strict=True):
-            finite = [(x, math.log10(y) if log else y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
-            if finite:
-                places, heights = map(list, zip(*finite, strict=True))
+            shown = draw.drawable(xs, [math.log10(y) for y in ys] if log else ys)
+            if shown:
+                places, heights = map(list, zip(*shown, strict=True))
                 drawn += heights
                 label = f"{line.name} {draw.short(ys[-1])}"
                 plot.plot(places, heights, label=label, marker=line.marker, color=line.colour)

@@ -169,7 +169,7 @@ def finished(folder: Path) -> Ended | None:
     from aecompress.errors import DataError
     from aecompress.event_log import current, read_log
     from aecompress.files import recover, standing
-    from aecompress.runs.ended import held
+    from aecompress.runs.ended import held, model_serves
     from aecompress.steering import read_status
 
     if read_status(folder)["status"] != "finished":
@@ -183,7 +183,7 @@ def finished(folder: Path) -> Ended | None:
     try:
         log = current(read_log(path))
     except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); restore it, or carry the run out again") from fault
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); {model_serves(folder)}") from fault
     return Ended(folder, held(folder, log))
 
 

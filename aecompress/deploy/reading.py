@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -44,6 +45,7 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
         raise DataError(f"{path}: is not ONNX ({fault}); name an ONNX file") from fault
     if len(model.graph.node) > MOST_NODES:
         raise DataError(f"{path}: has {len(model.graph.node):,} nodes; at most {MOST_NODES:,} are read, so simplify it")
+    check_texts(path, model)
     unknown = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
     unknown -= domains
     if unknown or model.functions:
@@ -68,6 +70,36 @@ def read_onnx(path: Path, domains: frozenset[str] = KNOWN) -> onnx.ModelProto:
             raise DataError(f"{path}: its external data cannot be read ({quoted(fault)}); export it again") from fault
     check_constants(path, model)
     return model
+
+
+def check_texts(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse names that are not UTF-8, which protobuf gives as bytes.
+
+    Raises:
+        DataError: with the name.
+    """
+    odd = next((text for text in _texts(model) if isinstance(text, bytes)), None)
+    if odd is not None:
+        raise DataError(f"{path}: has the name {quoted(repr(odd))}, which is not UTF-8; export it again")
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    graph = model.graph
+    yield graph.name
+    yield from (entry.domain for entry in model.opset_import)
+    for property in model.metadata_props:
+        yield from (property.key, property.value)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name, attribute.t.name)
+            yield from (text for entry in attribute.t.external_data for text in (entry.key, entry.value))
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
 
 
 def check_tensor(path: Path, tensor: TensorProto) -> int:

@@ -57,6 +57,8 @@ def load(
     options.log_severity_level = 4  # its errors are raised too, and its log prints a stranger's names as they are
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
         raise DataError(f"{path}: onnxruntime does not load it ({_one_line(fault)}); export it again") from fault
 
@@ -95,6 +97,8 @@ def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> l
     """
     try:
         found: list[NDArray[Any]] = runner.run(None, {runner.get_inputs()[0].name: rows})
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
         raise failed(path, len(rows), fault) from fault
     if not found or not all(isinstance(out, np.ndarray) and out.dtype.kind in "biuf" for out in found):
@@ -115,6 +119,8 @@ def attempt(runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll
         poll()
         try:
             parts.append(runner.run(None, {feed: rows[first : first + batch]})[0])
+        except MemoryError:  # says nothing of the file
+            raise
         except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
             return _one_line(fault)
     return np.concatenate(parts)

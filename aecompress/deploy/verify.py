@@ -131,6 +131,8 @@ def opened(path: Path, wanted: str | None = None) -> Opened:
         if not path.is_file():
             raise
         return Opened([Check(f"{label} checker", False, str(fault))])
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as fault:  # the checker and protobuf raise unrelated classes
         return Opened([Check(f"{label} checker", False, _one_line(fault))])
     checks = [Check(f"{label} checker", True, "onnx.checker with full_check")]
@@ -315,6 +317,8 @@ def verify_set(
     paths = {part: folder / f"{part}.onnx" for part in PARTS}
     try:
         scaling = embedded(onnx.load(paths["autoencoder"], load_external_data=False), model)
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception:  # the checker below says what is wrong with it
         scaling = None
     expected = expected or expectations(model, rows, poll, scaling)
@@ -405,6 +409,8 @@ def verify_against(file: Path, folder: Path, rows: Floats | None, tolerance: flo
         raise DataError(f"rows have {theirs} inputs, the model in {folder} {ours}; give its rows")
     try:
         about = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception:  # the checker says what is wrong with it
         about = {}
     scaling = affine(model) if graph.SCALING_KEY in about else None

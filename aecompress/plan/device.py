@@ -12,6 +12,7 @@ import torch
 from aecompress.data.dataset import Dataset
 from aecompress.engines import cuda_graphs, eager
 from aecompress.errors import DeviceError, SpecError
+from aecompress.evolve.archive import PER_GAP
 from aecompress.evolve.base import Plan
 from aecompress.evolve.visit import PRUNED_ON_DEVICE
 from aecompress.machine import gib, memory_bytes
@@ -27,6 +28,9 @@ PRUNE_BYTES = 28
 ALIVE = 4
 """Tensors of rows that are there at once while a loss is taken: the last layer's before and after its activation, and
 what the loss makes of them. Of wide rows they are large."""
+CUT_BYTES = 24
+"""Of a weight of a member that is cut to size for the archive: its score and its rank, as measured on 4 models of 18
+million parameters."""
 
 
 def find_device(name: str) -> torch.device:
@@ -120,7 +124,11 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     scratch = max(scratch, value * ALIVE * alive * plan.net.inputs)
     scratch += plan.engine.scratch_bytes(every, value, moments)
     copies = cells * members_of(spec) * individual // generations if RULES[plan.rule].copies_neighbourhood else 0
-    needed = cells * individual + copies + scratch + value * sum(rows.size for rows in dataset.splits.values())
+    # After the last generation, members are interpolated: the best so far, their rivals, and what ranks their weights.
+    interpolated = PER_GAP * (cells - 1) if RULES[plan.rule].own_budgets else 0
+    filling = interpolated * (2 * individual // generations + CUT_BYTES * plan.net.layout.size)
+    needed = cells * individual + max(copies + scratch, filling)
+    needed += value * sum(rows.size for rows in dataset.splits.values())
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()
     if needed > available:
         free = "has {} free" if device.type == "cuda" else "has {}"

@@ -44,7 +44,7 @@ def held(run: Path, log: Sequence[Event]) -> list[Event]:
     end = next((event for event in reversed(log) if isinstance(event, Finished)), None)
     verified = next((event for event in reversed(log) if isinstance(event, Verified)), None)
     if end is None or verified is None:
-        raise DataError(f"{run / 'events.jsonl'}: lacks the end of the run; run it again with --force")
+        raise DataError(f"{run / 'events.jsonl'}: lacks the end of the run; {model_serves(run)}")
     try:
         end = replace(end, **{name: config[name] for name in ("metrics", "sparsity", "zeros", "parameters")})
         verified = replace(
@@ -63,6 +63,11 @@ def held(run: Path, log: Sequence[Event]) -> list[Event]:
         for kind, path in files.items()
     ]
     return [*others, verified, *saved, end]
+
+
+def model_serves(run: Path) -> str:
+    """Return in one clause what is left of a finished run without its log, whose model folder was checked."""
+    return f"the model is whole: `aecompress inspect {run}` shows it, `aecompress export {run}` exports it again"
 
 
 def values_of(path: Path) -> dict[str, Any]:

@@ -111,5 +111,6 @@ def _reason(fault: BaseException) -> str:
 def _out_of_memory(fault: BaseException) -> RunError | None:
     """Return the error for the user where an allocation failed; on the CPU torch raises a bare RuntimeError then."""
     if isinstance(fault, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(fault):
-        return RunError(f"memory ran out ({fault}); choose smaller layers, fewer cells or fewer rows")
+        detail = f" ({fault})" if str(fault) else ""
+        return RunError(f"memory ran out{detail}; choose smaller layers, fewer cells or fewer rows")
     return None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aecompress.deploy.checkpoint import load_model, load_rows, model_folder
 from aecompress.deploy.reference import run as run_layers
 from aecompress.errors import DataError, OutputError, printable
-from aecompress.events import Compared, Failed, Finished, Profiled, Started
+from aecompress.events import Compared, Event, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
 from aecompress.runs import front
 from aecompress.spec.toml import flatten
@@ -132,9 +132,16 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
         "lead": "One run of aecompress: its settings, its results and its files.",
         "facts": facts,
         "tables": tables,
-        "notes": [without] if without else [],
+        "notes": [note for note in (without, lacking(where, log, status)) if note],
     }
     return page, figures.run_figures(log, activations)
+
+
+def lacking(where: Path, log: Sequence[Event], status: Mapping[str, Any]) -> str:
+    """Return in one sentence that the log of a finished run was cut, and its page has no metrics; "" if it was not."""
+    if status["status"] != "finished" or any(isinstance(event, Finished) for event in log):
+        return ""
+    return f"The log lacks the end of the run, so there are no metrics here; {where / 'model' / 'README.md'} has them."
 
 
 def layer_activations(where: Path) -> tuple[dict[str, Floats], str]:

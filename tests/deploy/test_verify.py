@@ -217,6 +217,18 @@ def test_a_file_that_is_not_there_is_named(folder: Path, model: Model) -> None:
         verify.verify_file(folder / "none.onnx", model, expected.expectations(model, ROWS), TOLERANCE)
 
 
+@pytest.mark.parametrize("place", ["onnx.checker.check_model", "onnxruntime.InferenceSession"])
+def test_memory_that_runs_out_is_no_fault_of_the_file(
+    folder: Path, model: Model, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def exhausted(*given: object, **named: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(place, exhausted)
+    with pytest.raises(MemoryError):
+        verify.verify_set(folder, model, ROWS, TOLERANCE, {}, 1e-5)
+
+
 @pytest.mark.parametrize("data", [b"", b"not onnx", b"\xff" * 100], ids=["empty", "text", "ones"])
 def test_garbage_fails_the_checker(folder: Path, model: Model, data: bytes) -> None:
     (folder / "garbage.onnx").write_bytes(data)

@@ -2,16 +2,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from aecompress.children import isolated
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError, SpecError
 from aecompress.nets.autoencoder import rows_together
 from aecompress.plan import device as device_module
-from aecompress.plan.device import card_of, check_memory, devices_for, devices_to_resume, find_device, moved
+from aecompress.plan.device import (
+    CUT_BYTES,
+    card_of,
+    check_memory,
+    devices_for,
+    devices_to_resume,
+    find_device,
+    moved,
+)
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
 from tests.engines.test_registry import Toy
@@ -54,9 +66,10 @@ def test_auto_leaves_a_gpu_and_the_cpu_to_choose_from(monkeypatch: pytest.Monkey
 def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = {
         rule: prepare(resolve({"evolve.rule": ("test", rule), "device": ("test", "cpu")}), tmp_path / rule)
-        for rule in ("pair", "opponents")
+        for rule in ("pair", "opponents", "dominance")
     }
     needed = {}
+    monkeypatch.setattr(device_module, "ALIVE", 0)  # rows of an evaluation, beside which so small models do not count
     for rule, job in jobs.items():
         low, high = 0, 1 << 40
         while high - low > 1:
@@ -69,14 +82,48 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypat
                 assert "choose smaller layers, fewer cells or fewer rows" in str(fault)
                 low = middle
         needed[rule] = high
-    individual = jobs["pair"].net.layout.size * 2 * (4 * 3 + 1)
+    size = jobs["pair"].net.layout.size
+    individual = size * 2 * (4 * 3 + 1)
     assert needed["pair"] > 4 * individual
     assert needed["opponents"] - needed["pair"] == 4 * 3 * individual // 2
+    # Two members are interpolated in each of the three gaps between the cells' budgets, once nothing is trained.
+    rows = 4 * sum(part.size for part in jobs["dominance"].dataset.splits.values())
+    assert needed["dominance"] == 4 * individual + 2 * 3 * (individual + CUT_BYTES * size) + rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["pair", "dominance"])
+def test_a_run_takes_about_the_memory_that_it_is_counted_with(tmp_path: Path, rule: str) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((60, 6), dtype=np.float32))
+    code = f"""
+from pathlib import Path
+import aecompress.runs.run
+from aecompress.runs.job import prepare
+from aecompress.spec.resolve import resolve
+flags = {{"data.source": "rows.npy", "evolve.rule": {rule!r}, "model.hidden": [200_000], "model.latent": 2}}
+flags |= {{"train.epochs": 2, "device": "cpu"}}
+job = prepare(resolve({{path: ("test", value) for path, value in flags.items()}}), Path("run"))
+def peak(): return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
+for event in aecompress.runs.run.run(job): pass
+print(peak() - before)
+"""
+    took = int(subprocess.run(isolated(code), cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    flags: dict[str, Any] = {"data.source": str(tmp_path / "rows.npy"), "evolve.rule": rule, "train.epochs": 2}
+    flags |= {"model.hidden": [200_000], "model.latent": 2, "device": "cpu"}
+    job = prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "other")
+    with pytest.MonkeyPatch.context() as machine:
+        machine.setattr(device_module, "memory_bytes", lambda: took * 5 // 8)
+        with pytest.raises(SpecError, match="choose smaller layers"):
+            check_memory(job.plan, job.resolved.spec, job.dataset, job.device)
+        machine.setattr(device_module, "memory_bytes", lambda: took * 8 // 5)
+        check_memory(job.plan, job.resolved.spec, job.dataset, job.device)
 
 
 def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The issue counted 80 to 90 bytes a parameter; the three populations of the plan alone are 39."""
-    job = prepare(resolve({"device": ("test", "cpu"), "train.optimizer": ("test", "adam")}), tmp_path / "run")
+    flags = {"device": "cpu", "train.optimizer": "adam", "evolve.rule": "pair"}
+    job = prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "run")
     parameters, rows = (
         job.first.cells * job.net.layout.size,
         4 * sum(part.size for part in job.dataset.splits.values()),

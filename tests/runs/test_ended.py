@@ -75,8 +75,18 @@ def test_after_another_export_the_files_that_are_there_are_listed(
     assert listed["autoencoder.fp16.onnx"][0] == "autoencoder-fp16" and "autoencoder.packed.onnx" not in listed
 
 
-def test_a_log_without_its_end_is_refused(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["half", "empty", "gone"])
+def test_a_log_without_its_end_is_refused_and_the_model_still_serves(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path, damage: str
+) -> None:
     run = Path(shutil.copytree(whole[0], tmp_path / "r"))
-    (run / "events.jsonl").write_text("")
+    log = run / "events.jsonl"
+    data = log.read_bytes()
+    log.unlink() if damage == "gone" else log.write_bytes(data[: len(data) // 2 if damage == "half" else 0])
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = aecompress("prune", "--resume", run, "--quiet")
-    assert done.returncode == 2 and "lacks the end of the run" in done.stderr
+    fault = "cannot be read (No such file or directory)" if damage == "gone" else "lacks the end of the run"
+    assert done.returncode == 2 and f"events.jsonl: {fault}; the model is whole" in done.stderr
+    assert f"aecompress inspect {run}" in done.stderr
+    assert aecompress("inspect", run).returncode == 0
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

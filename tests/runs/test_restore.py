@@ -6,14 +6,20 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aecompress.deploy.checkpoint import load_model
 from aecompress.digests import SEAL, sealed
+from aecompress.event_log import read_log
+from aecompress.events import Finished, Started
+from aecompress.steering import STATUS
 from tests.commands import aecompress
 
 SPEC = ["digits", "--hidden", "8", "--latent", "3", "--epochs", "3", "--set", "checkpoint_every=1", "--quiet"]
+NEEDED = {"status", "spec_hash", "dataset"}
+"""The keys of run.json without which a run is not resumed."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,13 @@ def test_export_works_from_the_checkpoint(whole: Path, run: Path) -> None:
     assert weights(run / "model") == weights(whole / "model")
     assert weights(run / "front" / "00") == weights(whole / "front" / "00")
     assert load_model(run / "model") is not None
+
+
+def unfinished(run: Path, **changes: Any) -> None:
+    """Make a stopped run of a finished one; a key of ``run.json`` whose change is None is removed."""
+    values = json.loads((run / "run.json").read_text()) | {"status": "stopped"} | changes
+    (run / "run.json").write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+    shutil.rmtree(run / "model")
 
 
 def test_half_a_run_is_exported_from_its_checkpoint_and_resumes_to_the_same_bytes(
@@ -91,6 +104,46 @@ def test_a_spec_that_was_changed_is_refused(run: Path, tmp_path: Path) -> None:
     done = aecompress("export", run, "-o", tmp_path / "out")
     assert done.returncode == 2 and "is not the spec that the run was started with" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_spec_is_not_resumed(run: Path) -> None:
+    unfinished(run)
+    spec = run / "spec.toml"
+    spec.write_text(spec.read_text().replace("tolerance = 1e-05", "tolerance = 1e+05"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "is not the spec that the run was started with" in done.stderr
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_a_status_file_without_its_other_keys_resumes_to_the_same_bytes(whole: Path, run: Path) -> None:
+    unfinished(run, **dict.fromkeys(STATUS.keys() - NEEDED))
+    assert json.loads((run / "run.json").read_text()).keys() == NEEDED
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 0 and weights(run / "model") == weights(whole / "model"), done.stderr
+
+
+@pytest.mark.parametrize("gone", sorted(NEEDED))
+def test_a_status_file_without_a_key_that_a_resume_needs_is_named_and_nothing_touched(run: Path, gone: str) -> None:
+    unfinished(run, **{gone: None})
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = aecompress("prune", "--resume", run, "--quiet")
+    assert done.returncode == 2 and "run.json" in done.stderr
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "gone"])
+def test_a_stopped_run_resumes_to_the_same_bytes_without_its_log(whole: Path, run: Path, damage: str) -> None:
+    unfinished(run)
+    log = run / "events.jsonl"
+    data = log.read_bytes()
+    log.unlink() if damage == "gone" else log.write_bytes(data[: len(data) // 2 if damage == "half" else 0])
+    assert aecompress("prune", "--resume", run, "--quiet").returncode == 0
+    assert weights(run / "model") == weights(whole / "model")
+    kinds = [type(event) for event in read_log(log)]
+    assert kinds.count(Started) == 1 and kinds[-1] is Finished
+    again = aecompress("prune", "--resume", run, "--quiet")
+    assert again.returncode == 0 and "nothing to do" in again.stderr
 
 
 def test_a_damaged_model_is_refused_and_left_alone(run: Path) -> None:

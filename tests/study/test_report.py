@@ -96,12 +96,18 @@ def test_the_page_of_a_run_has_the_spec_the_versions_and_the_before_and_after_ta
     assert "no activation map" not in text
 
 
-def test_a_run_without_rows_says_that_there_is_no_map(study: Path, tmp_path: Path) -> None:
+def test_a_run_without_rows_or_the_end_of_its_log_says_that_there_is_no_map_and_no_metric(
+    study: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(study / "one-seed-1", run)
     (run / "model" / "rows.safetensors").unlink()
+    log = run / "events.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[: len(lines) // 2]) + lines[-1][:40])
     files = write(run)
-    assert "no activation map" in files[0][1].read_text()
+    text = files[0][1].read_text()
+    assert "no activation map" in text and "lacks the end of the run" in text and ">Metrics<" not in text
     assert not any(path.stem == "coverage" for _, path in files)
 
 

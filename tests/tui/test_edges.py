@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
+from textual.app import App
+from textual.pilot import Pilot
 from typer.testing import CliRunner
 
 from aecompress import event_log, events
@@ -17,6 +20,7 @@ from aecompress_tui.screens import runs
 from aecompress_tui.story import Story, extend
 from tests.fixtures.remake import LOG
 from tests.tui.conftest import write_run
+from tests.tui.driving import drive
 
 
 def test_a_damaged_generation_before_a_resume(tmp_path: Path) -> None:
@@ -71,6 +75,27 @@ def test_a_damaged_last_preview_leaves_the_one_before() -> None:
 
 def test_normalizing_a_range_beyond_float() -> None:
     assert all(0 <= share <= 1 for share in draw.normalized([-1.7e308, 1.7e308]))
+
+
+def test_numbers_at_the_ends_of_float_are_left_out_of_plots(tmp_path: Path) -> None:
+    assert draw.drawable([1, 2, 3, 4], [1e308, -1e308, math.nan, 0.5]) == [(4, 0.5)]
+    folder, lines = write_run(tmp_path / "run"), []
+    for line in LOG.read_text().splitlines():
+        event = json.loads(line)
+        for name in ("train_loss", "sparsity", "learning_rate", "losses"):
+            if isinstance(event.get(name), list):
+                event[name] = [-1e308, *event[name][1:]]
+        if event["event"] == "preview":
+            event["rows"][0][0], event["reconstructions"][0][0] = 1e308, -1e308
+        lines.append(json.dumps(event | ({"actual": -1e308, "target": 1e308} if "actual" in event else {})))
+    (folder / "events.jsonl").write_text("\n".join(lines) + "\n")
+
+    async def steps(app: App[None], pilot: Pilot[None]) -> None:
+        for key in "cc2v3":
+            await pilot.press(key)
+            await pilot.pause()
+
+    drive(folder, steps, (80, 24))
 
 
 def test_a_name_too_long_for_the_system_is_a_fault() -> None:

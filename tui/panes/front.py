@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 
 from rich.text import Text
 from textual import on
@@ -14,6 +13,7 @@ from textual_plotext import PlotextPlot
 
 from aecompress.events import Front
 
+from .. import draw
 from ..story import Story
 from .base import Pane
 
@@ -100,15 +100,15 @@ class Scatter(PlotextPlot):
         plot.clear_figure()
         plot.title(title)
         plot.xlabel(labels[0])
-        if xs:
-            low, high = min(xs), max(xs)
+        points = draw.drawable(xs, ys)
+        if points:
+            low, high = min(x for x, _ in points), max(x for x, _ in points)
             plot.xticks(sorted({round(low + (high - low) * i / 3) for i in range(4)}))
         plot.ylabel(labels[1])
-        points = [(x, y) for x, y in zip(xs, ys, strict=True) if isfinite(y)]
         if points:
             if connected and len(points) > 1:
                 plot.plot(*map(list, zip(*points, strict=True)), marker="braille", color="gray+")
             plot.scatter(*map(list, zip(*points, strict=True)), marker="o", color="cyan+")
-        if 0 <= chosen < len(xs) and isfinite(ys[chosen]):
+        if 0 <= chosen < len(xs) and (xs[chosen], ys[chosen]) in points:
             plot.scatter([xs[chosen]], [ys[chosen]], marker="X", color="orange+")
         self.refresh()

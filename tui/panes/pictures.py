@@ -129,9 +129,10 @@ class Rows(PlotextPlot):
         plot = self.plt
         plot.clear_data()
         plot.clear_figure()
-        places = list(range(len(preview.rows[number])))
         error = draw.short(preview.errors[number])
         plot.title(f"row {number}: {metric} {error} (cell {preview.cell}, epoch {preview.generation})")
-        plot.plot(places, list(preview.rows[number]), label="input", marker="dot", color="cyan+")
-        plot.plot(places, list(preview.reconstructions[number]), label="output", marker="braille", color="orange+")
+        curves = (("input", "dot", "cyan+", preview.rows), ("output", "braille", "orange+", preview.reconstructions))
+        for label, marker, colour, rows in curves:
+            if shown := draw.drawable(range(len(rows[number])), rows[number]):
+                plot.plot(*map(list, zip(*shown, strict=True)), label=label, marker=marker, color=colour)
         self.refresh()

@@ -191,6 +191,21 @@ def test_hostile_onnx_is_refused_at_once(
     assert time.perf_counter() - began < 5
 
 
+def test_no_byte_of_a_name_gives_a_traceback(tmp_path: Path) -> None:
+    """Each byte in turn is one that ends no UTF-8 text; values of weights are read with it."""
+    nodes = [helper.make_node("Relu", ["b"], ["bias"], "rectify"), helper.make_node("Gemm", ["x", "w", "bias"], ["h"])]
+    proto = chain_graph([*nodes, *gemms()[1:]], {"b": np.zeros(2, np.float32), "w": DOWN, "u": UP})
+    proto.metadata_props.add(key="made by", value="a stranger")
+    data, refused = proto.SerializeToString(), 0
+    for at in range(len(data)):
+        (tmp_path / "a.onnx").write_bytes(data[:at] + b"\xe9" + data[at + 1 :])
+        try:
+            onnx_format.read(tmp_path / "a.onnx")
+        except DataError as fault:
+            refused += "which is not UTF-8" in str(fault)
+    assert refused > 20
+
+
 def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
     proto = chain_graph(gemms(), {"w": DOWN, "u": UP})
     onnx.save(proto, tmp_path / "a.onnx", save_as_external_data=True, location="a.bin", size_threshold=0)

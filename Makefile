@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all campaign lint check hooks dist format fixture screenshots clean
+.PHONY: demo test test-all test-clients campaign lint check hooks dist format fixture screenshots clean
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aecompress needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -27,6 +27,10 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -m 'slow or not slow'
+
+# Every exported file in the runtimes that people have, in several versions each; the first call installs them.
+test-clients: .venv/installed-dev
+	$(BIN)/python -m tests.clients
 
 # Killed runs, damaged files and odd input, with a seed that it prints; .ci/run has a short pass.
 campaign: .venv/installed-dev
@@ -67,4 +71,4 @@ screenshots: .venv/installed-dev
 	$(BIN)/python -m tests.tui.screenshots
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,7 +27,7 @@ class Leaving:
     """
 
     status = 1
-    """The exit code; 1 after an error that nobody caught."""
+    """The exit code; 1 after an error that was not caught."""
 
     def run(self, command: Callable[[], None]) -> None:
         """Run the command line and keep its exit code."""

@@ -126,7 +126,7 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     copies = cells * members_of(spec) * individual // generations if RULES[plan.rule].copies_neighbourhood else 0
     # After the last generation, members are interpolated: the best so far, their rivals, and what ranks their weights.
     interpolated = PER_GAP * (cells - 1) if RULES[plan.rule].own_budgets else 0
-    filling = interpolated * (individual + CUT_BYTES * plan.net.layout.size)
+    filling = interpolated * (2 * individual // generations + CUT_BYTES * plan.net.layout.size)
     needed = cells * individual + max(copies + scratch, filling)
     needed += value * sum(rows.size for rows in dataset.splits.values())
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()

@@ -73,6 +73,7 @@ def test_every_example_study_is_sound(path: Path) -> None:
     assert len(study.trials) == len(study.groups) * len(study.seeds) and study.question and study.claims
 
 
+@pytest.mark.slow
 def test_the_smallest_example_study_runs(tmp_path: Path) -> None:
     text = (EXAMPLES / "studies" / "reduced.toml").read_text()
     short = text.replace("train.epochs = 400", "train.epochs = 3").replace("seeds = 12", "seeds = 2")

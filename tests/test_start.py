@@ -76,7 +76,9 @@ def test_names_are_utf8_also_where_the_locale_is_ascii(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"") and "dät€" in done.stdout.decode()
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", [pytest.param(">&-", marks=pytest.mark.slow), pytest.param("2>&-", marks=pytest.mark.slow), ">&- 2>&-"]
+)
 def test_a_stream_that_was_closed_before_is_no_fault(closed: str) -> None:
     command = shlex.join(isolated("from aecompress.start import main; main()", "spec"))
     done = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, timeout=60)

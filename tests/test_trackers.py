@@ -58,6 +58,7 @@ def test_a_resumed_run_replaces_what_no_longer_holds(tmp_path: Path) -> None:
     assert recorded[3] == pytest.approx(PAST[2].actual)
 
 
+@pytest.mark.slow
 def test_mlflow_has_what_the_log_has_and_continues_its_record(
     tmp_path: Path,
 ) -> None:

@@ -110,6 +110,10 @@ def test_prune_with_the_ui_in_front_does_not_stop_the_run_and_ends_with_its_file
     assert code == 0 and b"the run continues in two" in drawn
     stopped = subprocess.run([*COMMAND, "control", str(tmp_path / "two"), "stop"], capture_output=True, timeout=60)
     assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.mark.slow
+def test_prune_with_the_ui_in_front_ends_with_the_fault_of_its_input(tmp_path: Path) -> None:
     code, drawn = in_terminal([*COMMAND, "prune", "missing.npy", "-o", "three", "--tui"], tmp_path, b"never")
     assert code == 2 and b"missing.npy: no such file" in drawn
     assert not (tmp_path / "three").exists()

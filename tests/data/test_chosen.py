@@ -65,6 +65,7 @@ def files_of_rows(folder: Path) -> list[str]:
     return [str(folder / name) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
 def test_a_load_takes_at_most_three_times_its_rows_as_float32(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LOADS, *files_of_rows(tmp_path)]

@@ -123,8 +123,11 @@ def assert_close(got: Population, wanted: Population) -> None:
         torch.testing.assert_close(got.tensors()[name], tensor, rtol=3e-4, atol=3e-5, msg=name)
 
 
-@pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
+INTERPRETED = pytest.param("cuda-passes", "adam", marks=pytest.mark.slow)  # its kernels have their own tests
+TRAINED = [pair for pair in itertools.product(ENGINES, ["adam", "fresh-adam"]) if pair != ("cuda-passes", "adam")]
+
+
+@pytest.mark.parametrize(("name", "optimizer"), [*TRAINED, INTERPRETED])
 def test_every_engine_trains_as_the_eager_one_and_twice_the_same_bits(name: str, optimizer: str) -> None:
     engine = trains_here(name)
     got = passed(engine, start(optimizer), optimizer)

@@ -34,17 +34,15 @@ SMALL = {
     "train.batch": 8,
     "checkpoint_every": 3,
 }
-VARIANTS: list[dict[str, Any]] = [
+VARIANTS: list[Any] = [
     {},
     {"mode": "canonical", "prune.operator": "variance"},
     {"prune.operator": "variance", "prune.probability": 0.5, "prune.schedule": "fixed", "train.rate": "walk"},
     {"evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "model.family": "denoising"},
     {"model.family": "variational", "prune.operator": "conjunctive", "prune.granularity": "unit"},
-    {"evolve.rule": "pair"},
     {"evolve.rule": "opponents", "evolve.topology": "von-neumann", "model.family": "denoising", "evolve.cells": 6},
     {"evolve.rule": "opponents", "evolve.order": "asynchronous", "prune.operator": "variance"},
     {"evolve.rule": "panmictic", "prune.operator": "variance", "model.family": "variational", "train.rate": "walk"},
-    {"evolve.topology": "moore", "evolve.cells": 6},
     {"evolve.budgets": [0.0, 0.5, 0.9, 0.95], "prune.granularity": "weight", "prune.operator": "wanda"},
     {"mode": "canonical", "prune.operator": "taylor", "prune.granularity": "unit", "prune.regrowth": 0.3},
     {"compile": "on"},
@@ -52,6 +50,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"mode": "canonical", "train.bits": 2, "model.family": "variational"},
     {"compile": "on", "evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "prune.operator": "variance"},
     {"compile": "on", "model.family": "denoising", "evolve.cells": 3},
+    pytest.param({"evolve.rule": "pair"}, marks=pytest.mark.slow),
+    pytest.param({"evolve.topology": "moore", "evolve.cells": 6}, marks=pytest.mark.slow),
 ]
 FILES = ("model.safetensors", "autoencoder.onnx", "encoder.onnx", "decoder.onnx", "config.json")
 
@@ -298,7 +298,9 @@ def test_killed_at_ten_random_generations(tmp_path: Path) -> None:
     killed_and_resumed(tmp_path, 10)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_a_long_generation_within_two_seconds(tmp_path: Path, number: int, code: int) -> None:
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((60_000, 100), dtype=np.float32))
     folder = tmp_path / "r"

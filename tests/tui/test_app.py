@@ -11,7 +11,7 @@ from aecompress_tui import build_app
 from aecompress_tui.screens.launch import LaunchScreen
 from tests.tui.driving import drive, ready, text_of, until
 
-SIZES = [(80, 24), (120, 40)]
+SIZES = [(80, 24), pytest.param((120, 40), marks=pytest.mark.slow)]
 TEXTS = {"1": "sparsity by layer", "2": "validation rows", "3": "front: ", "4": "verified in onnxruntime"}
 
 
@@ -27,7 +27,7 @@ def test_every_part_of_a_finished_run_is_reached_by_its_key(recorded: Path) -> N
     drive(recorded, steps)
 
 
-@pytest.mark.parametrize("size", [*SIZES, (200, 60)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("key", TEXTS)
 def test_every_part_fits_every_terminal(recorded: Path, size: tuple[int, int], key: str) -> None:
     async def steps(app: Any, pilot: Pilot[None]) -> None:
@@ -40,7 +40,7 @@ def test_every_part_fits_every_terminal(recorded: Path, size: tuple[int, int], k
     drive(recorded, steps, size)
 
 
-@pytest.mark.parametrize("colours", ["standard", "256"])
+@pytest.mark.parametrize("colours", [pytest.param("standard", marks=pytest.mark.slow), "256"])
 def test_a_terminal_of_few_colours_shows_every_part(
     recorded: Path, monkeypatch: pytest.MonkeyPatch, colours: str
 ) -> None:

@@ -25,7 +25,9 @@ def pruned(scores: Tensor) -> Tensor:
 
 
 @needs_interpreter
-@pytest.mark.parametrize("kind", [torch.clone, torch.round, signed_zeros, pruned])
+@pytest.mark.parametrize(
+    "kind", [torch.clone, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (torch.round, signed_zeros)), pruned]
+)
 def test_the_lowest_of_each_part_are_those_of_a_sort(
     kind: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from tests.tui.driving import drive, text_of, until
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["there", "comes-later"])
+@pytest.mark.parametrize("late", [pytest.param(False, marks=pytest.mark.slow), True], ids=["there", "comes-later"])
 def test_rows_that_are_not_images_are_drawn_as_curves(recorded: Path, late: bool) -> None:
     log = recorded / "events.jsonl"
     words = log.read_text().replace('"row_shape": [8, 8]', '"row_shape": [64]')

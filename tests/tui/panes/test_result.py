@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
@@ -29,6 +30,7 @@ def test_files_that_come_while_the_result_is_open_are_chosen_by_keys(recorded: P
     drive(recorded, steps)
 
 
+@pytest.mark.slow
 def test_a_path_is_copied_and_a_report_is_written_and_opened(recorded: Path) -> None:
     opened: list[str] = []
 

@@ -48,6 +48,22 @@ class Request:
     """``FILE[:key]`` with the test rows; empty: taken from the source."""
     labels: str = ""
     """``FILE[:key]`` with 0 or 1 (anomaly) for each row of ``test``; empty: none."""
+    label: str = ""
+    """The column of a table that says which rows are anomalies, kept out of the inputs; empty: none."""
+    missing: str = "error"
+    """What is done with missing cells of a table: error, drop (the rows), median or mean."""
+    dates: str = "error"
+    """What is done with columns of dates: error, drop (the columns) or cyclic."""
+    categories: str = "one-hot"
+    """What is done with columns of few texts: error, drop (the columns) or one-hot."""
+    split_by: str = "auto"
+    """random, order, ``group:COLUMN`` or file; auto: order for windows, else random."""
+    window: int = 0
+    """Rows in order that make one row of a series; 0: rows stand alone."""
+    stride: int = 1
+    """Rows from the start of a window to that of the next."""
+    in_memory: str = "auto"
+    """yes: all rows are held in memory; no: they are read from their file batch by batch; auto: yes where they fit."""
     scaling: str = "auto"
     """auto, none, minmax or standard."""
     seed: int = 0

@@ -61,6 +61,29 @@ class DataSpec(_Part):
     val: str = Field("", description="FILE[:key] with the validation rows; empty: taken from the source")
     test: str = Field("", description="FILE[:key] with the test rows; empty: taken from the source")
     labels: str = Field("", description="FILE[:key] with 0 or 1 (anomaly) for each row of data.test")
+    label: str = Field(
+        "", description="column that says which rows are anomalies (1, or any text but normal); kept out of the inputs"
+    )
+    missing: Literal["error", "drop", "median", "mean"] = Field(
+        "error", description="missing cells of a table: refused, their rows dropped, or filled from training rows"
+    )
+    dates: Literal["error", "drop", "cyclic"] = Field(
+        "error", description="columns of dates: refused, dropped, or sine and cosine of hour, weekday and day of year"
+    )
+    categories: Literal["error", "drop", "one-hot"] = Field(
+        "one-hot", description="columns of few texts: refused, dropped, or a 0/1 input for each text"
+    )
+    split_by: str = Field(
+        "auto",
+        pattern="^(auto|random|order|file|group:.+)$",
+        description="how rows are split: random, order (test rows come last), group:COLUMN or file; "
+        "auto: order for windows, else random",
+    )
+    window: int = Field(0, ge=0, description="rows in order that make one row of a series; 0: rows stand alone")
+    stride: Count = Field(1, description="rows from the start of a window to that of the next")
+    in_memory: Literal["auto", "yes", "no"] = Field(
+        "auto", description="no: rows are read from their file batch by batch; auto: yes where they fit in memory"
+    )
     scaling: Literal["auto", "none", "minmax", "standard"] = Field(
         "auto", description="auto: uint8 / 255, values in [0, 1] untouched, else minmax; fitted on training rows"
     )

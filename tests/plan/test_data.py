@@ -27,6 +27,14 @@ def test_every_field_of_the_spec_arrives() -> None:
         val="v.npy",
         test="t.npy",
         labels="l.npy",
+        label="fault",
+        missing="median",
+        dates="cyclic",
+        categories="drop",
+        split_by="order",
+        window=8,
+        stride=2,
+        in_memory="no",
         scaling="minmax",
     )
     request = request_of(spec, 7, Path("there"))

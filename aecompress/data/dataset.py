@@ -103,7 +103,7 @@ def read_rows(request: Request) -> Array:
     """
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return checked(request.source, read(request).train)
+    return np.asarray(checked(request.source, read(request).train))
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Part
-from aecompress.data.sources import gzipped, limits
 from aecompress.data.file_rows import FileRows
+from aecompress.data.sources import gzipped, limits
 from aecompress.data.sources.formats import open_array, read_array
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS, npy, npz, written

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecompress.data.base import Request
+from aecompress.data.base import Raw, Request
 from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load, read_rows, write_npz
 from aecompress.data.scaling import Scaling, fit_scaling
@@ -71,7 +71,7 @@ def test_rows_of_standard_input_are_kept_for_a_resume(monkeypatch: pytest.Monkey
     first = load(request)
     assert first.stdin is not None
     assert first.stdin.tolist() == [[2, 3], [5, 6], [8, 9]] * 5
-    again = load(request, first.stdin)
+    again = load(request, Raw(name="stdin", train=first.stdin))
     assert again.name == first.name == "stdin"
     assert again.fingerprint == first.fingerprint
     for name, rows in first.splits.items():

@@ -6,15 +6,17 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from aecompress.data.base import Array, Floats, Partition, Raw, Request, Splits
 from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.facts import Facts
+from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
 from aecompress.data.scaling import Scaling, fit_scaling
-from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
 from aecompress.data.split import (
     Series,
@@ -29,8 +31,10 @@ from aecompress.data.split import (
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
 
+Source = TypeVar("Source", bound="Array | FileRows")
 
-def checked(where: str, rows: Array) -> Array:
+
+def checked(where: str, rows: Source) -> Source:
     """Return ``rows`` when they are finite numbers ``[N, ...]`` with at least one row and one input.
 
     Raises:
@@ -44,14 +48,30 @@ def checked(where: str, rows: Array) -> Array:
         )
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        place = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))[0]
-        value = rows.reshape(len(rows), -1)[tuple(place)]
-        raise DataError(f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first")
+    if rows.dtype.kind == "f":
+        check_finite(where, Chosen(flat(rows)))
     return rows
 
 
-def split_rows(raw: Raw[Array], request: Request) -> Partition[Blocks]:
+def check_finite(where: str, rows: Chosen) -> None:
+    """Refuse rows ``[N, D]`` with a value that is not finite.
+
+    Raises:
+        DataError: naming the first such place.
+    """
+    done = 0
+    for block in rows.blocks():
+        bad = ~np.isfinite(block)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            value = block[row, column]
+            raise DataError(
+                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first"
+            )
+        done += len(block)
+
+
+def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks]:
     """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
 
     Nothing is copied: the splits choose rows of the arrays.
@@ -60,11 +80,11 @@ def split_rows(raw: Raw[Array], request: Request) -> Partition[Blocks]:
         DataError: rows are not finite numbers, or those of a file do not fit those of the source.
     """
     files = {"validation": request.validation, "test": request.test}
-    given = {"validation": raw.validation, "test": raw.test}
+    given: dict[str, Array | FileRows | None] = {"validation": raw.validation, "test": raw.test}
     for name, file in files.items():
         if file:
             path, key = file_and_key(file, request.directory)
-            given[name] = read_array(path, request.part._replace(key=key))
+            given[name] = open_array(path, request.part._replace(key=key))
     rows, series = series_of(request.source, raw.train, raw, request)
     assignment = assign(series, request, {name for name, more in given.items() if more is not None})
     splits = splits_of(flat(rows), assignment)
@@ -92,14 +112,16 @@ def window_shape(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
     return (window, *shape) if window else shape
 
 
-def series_of(where: str, rows: Array, raw: Raw[Array], request: Request) -> tuple[Array, Series]:
+def series_of(
+    where: str, rows: Array | FileRows, raw: Raw[Array | FileRows], request: Request
+) -> tuple[Array | FileRows, Series]:
     """Return checked rows ``[N, ...]`` without the column of the groups, and what the split depends on.
 
     Raises:
         DataError: they are not finite numbers, or there is no such column.
     """
     if rows.ndim == 1 and request.window:
-        rows = rows[:, None]
+        rows = flat(rows)
     rows = checked(where, rows)
     column, groups = group_column(request), None
     if column:
@@ -107,8 +129,8 @@ def series_of(where: str, rows: Array, raw: Raw[Array], request: Request) -> tup
         if place is None or rows.ndim != 2 or not place < rows.shape[1] > 1:
             columns = ", ".join(short(raw.inputs)) or f"0 to {rows.shape[-1] - 1}"
             raise DataError(f"data.split_by = {request.split_by!r:.200}: {where} has columns {columns}; name one")
-        groups = group_numbers(rows[:, place], where, column)
-        rows = np.delete(rows, place, axis=1)
+        held = np.asarray(rows)
+        groups, rows = group_numbers(held[:, place], where, column), np.delete(held, place, axis=1)
     if split_by(request) == "file" and len(raw.files) < 2:
         raise DataError(
             f"data.split_by = 'file': {request.source} is one file; give several, or choose --split-by random or order"
@@ -124,9 +146,9 @@ def group_place(request: Request, names: Sequence[str]) -> int | None:
     return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
 
 
-def flat(rows: Array) -> Array:
+def flat(rows: Array | FileRows) -> Array | FileRows:
     """Return rows ``[N, ...]`` as ``[N, D]``."""
-    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    return rows.flat() if isinstance(rows, FileRows) else rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
 def scale_rows(splits: Splits[Blocks], request: Request) -> tuple[Scaling, Splits[Floats]]:
@@ -166,7 +188,7 @@ def digest_of(splits: Splits[Blocks]) -> str:
 def facts_of(train: Floats, shape: tuple[int, ...]) -> Facts:
     """Return what "auto" fields depend on."""
     unit = bool(train.min() >= 0 and train.max() <= 1)
-    binary = unit and bool(np.isin(train, (0, 1)).all())
+    binary = unit and all(np.isin(block, (0, 1)).all() for block in Chosen(train).blocks())
     return Facts(rows=len(train), inputs=train.shape[1], binary=binary, unit=unit, shape=shape)
 
 

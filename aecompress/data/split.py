@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aecompress import rng
 from aecompress.data.base import Array, Request, Shares, Splits
 from aecompress.data.chosen import Blocks, Chosen
+from aecompress.data.file_rows import Stored
 from aecompress.data.windows import Bools, Integers, WindowIndex, Windows, window_index
 from aecompress.errors import DataError
 
@@ -83,17 +84,17 @@ class Assignment:
         return np.asarray(found[self.parts == TEST], np.int8)
 
 
-def splits_of(rows: Array, assignment: Assignment) -> Splits[Blocks]:
+def splits_of(rows: Array | Stored, assignment: Assignment) -> Splits[Blocks]:
     """Return rows ``[N, D]``, or windows of them, of each split; nothing is copied."""
     parts, index = assignment.parts, assignment.windows
     if index is not None:
         return Splits(*(Windows(rows, index.of(parts == part)) for part in range(3)))
     if not parts.any():
-        return Splits(Chosen(rows), Chosen(rows[:0]), Chosen(rows[:0]))
+        return Splits(Chosen(rows), Chosen(rows, parts, 1), Chosen(rows, parts, 2))
     return Splits(*(Chosen(rows, parts, part) for part in range(3)))
 
 
-def whole(rows: Array, series: Series, request: Request) -> Blocks:
+def whole(rows: Array | Stored, series: Series, request: Request) -> Blocks:
     """Return all rows ``[N, D]`` of a split that has a file of its own, or their windows."""
     if not request.window:
         return Chosen(rows)

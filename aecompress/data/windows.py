@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aecompress.data.base import Array
 from aecompress.data.chosen import BLOCK, Chosen
+from aecompress.data.file_rows import Stored, in_blocks
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -75,7 +76,7 @@ def window_index(segments: Integers, length: int, stride: int) -> WindowIndex:
 class Windows:
     """Windows ``[M, length * C]`` of a series of rows ``[N, C]``, of which only a block is ever copied."""
 
-    rows: Array
+    rows: Array | Stored
     index: WindowIndex
 
     def __len__(self) -> int:
@@ -107,9 +108,10 @@ class Windows:
         for first in range(0, len(starts), step):
             some = starts[first : first + step]
             if order is None and some[-1] - some[0] <= 4 * step * length:
-                stretch = self.rows[some[0] : some[-1] + length]
+                stretch = in_blocks(self.rows, int(some[0]), int(some[-1]) + length)
                 block = sliding_window_view(stretch, length, axis=0)[some - some[0]].transpose(0, 2, 1)
             else:
-                places = some[:, None] + np.arange(length)
-                block = self.rows[places if order is None else order[places]]
+                places = (some[:, None] + np.arange(length)).ravel()
+                places = places if order is None else order[places]
+                block = self.rows[places] if isinstance(self.rows, np.ndarray) else self.rows.take(places)
             yield block.reshape(len(some), -1)

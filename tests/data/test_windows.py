@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from aecompress.data import windows
+from aecompress.data.sources.formats import open_array
 from aecompress.data.windows import WindowIndex, Windows, window_index
 
 
@@ -13,7 +16,7 @@ from aecompress.data.windows import WindowIndex, Windows, window_index
 @pytest.mark.parametrize("alternating", [False, True])
 @pytest.mark.parametrize("chosen", ["all", "few"])
 def test_blocks_hold_the_windows_in_order(
-    monkeypatch: pytest.MonkeyPatch, block: int, alternating: bool, chosen: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, alternating: bool, chosen: str
 ) -> None:
     monkeypatch.setattr(windows, "BLOCK", block)
     rows = np.arange(900, dtype=np.int16).reshape(300, 3)
@@ -29,6 +32,10 @@ def test_blocks_hold_the_windows_in_order(
     assert len(found) == -(-len(index) // max(1, block // 12))
     once = np.unique([order[first + step] for first in index.starts for step in range(4)])
     assert np.array_equal(np.concatenate(list(these.each.blocks())), rows[once])
+    np.save(tmp_path / "rows.npy", rows)
+    stored = open_array(tmp_path / "rows.npy")
+    assert not isinstance(stored, np.ndarray)
+    assert np.array_equal(np.concatenate(list(Windows(stored, index).blocks())), expected)
 
 
 def test_windows_of_none_have_no_blocks() -> None:

@@ -1,16 +1,14 @@
 """What is done with each column of a table, why, and what keeps the table from being used.
 
 What a person names with ``--columns`` is taken as it is: a number that looks like an index, a label or a sentinel is
-then kept, and that is said. Without it, an index is left out, and what may be a label or a missing value is refused.
+then kept, and a note says so. Without it, an index is left out, and what may be a label or a missing value is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 from aecompress.data.advice import columns_flag, command_of
 from aecompress.data.base import Request
@@ -68,17 +66,12 @@ class Seen(NamedTuple):
     profile: Profile
     action: Action = "keep"
     why: str = ""
-    """A key of :data:`NOTES` or :data:`FAULTS`; empty: nothing is to be said."""
+    """A key of :data:`NOTES` or :data:`FAULTS`; empty: there is nothing to report."""
 
     @property
     def name(self) -> str:
         """Return how a sentence names the column."""
         return quoted(repr(self.column.name)) if self.column.name else str(self.place)
-
-    @property
-    def infinite(self) -> bool:
-        """Return whether it holds an infinite value."""
-        return self.column.holds == "number" and bool(np.isinf([self.profile.low, self.profile.high]).any())
 
 
 def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decisions:
@@ -88,7 +81,7 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
         profiles: of each column, in order (:func:`aecompress.data.profile.profile`).
     """
     seen = [
-        decided(Seen(place, column, profile), request)
+        decided(table, Seen(place, column, profile), request)
         for place, (column, profile) in enumerate(zip(table.columns, profiles, strict=True))
     ]
     gaps = gaps_of(seen, request)
@@ -97,12 +90,16 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
     if not any(one.action in INPUTS and one.why not in FAULTS for one in seen):
         faults += ("no column is left as an input; name some with --columns",)
     cures = cures_of(table, seen, request) | {flag: value for _, each in (*gaps, *labels) for flag, value in each}
+    if any(NO_LABEL in each for _, each in labels):
+        command = decide(table, profiles, replace(request, label="")).command
+    else:
+        command = command_of(request, cures)
     return Decisions(
         columns=tuple(decision_of(one, request) for one in seen),
         missing=request.missing,
         notes=sentences(NOTES, seen) + more_notes(table, seen, request),
         faults=faults,
-        command=command_of(request, cures),
+        command=command,
     )
 
 
@@ -125,7 +122,7 @@ def decision_of(seen: Seen, request: Request) -> Decision:
     return Decision(name=seen.name, action=seen.action, why=why, absent=absent)
 
 
-def decided(seen: Seen, request: Request) -> Seen:
+def decided(table: Table, seen: Seen, request: Request) -> Seen:
     """Return a column with what is done with it."""
     name, kind = seen.column.name, seen.profile.kind
     if name and name == request.label:
@@ -134,6 +131,8 @@ def decided(seen: Seen, request: Request) -> Seen:
         return seen._replace(action="group", why="group")
     if kind == "empty":
         return seen._replace(action="leave out", why="empty")
+    if kind == "label" and not request.columns:
+        return seen._replace(why="classes" if label_fault(table, seen.place) else "label?")
     if seen.column.holds == "date":
         found: dict[str, tuple[Action, str]] = {
             "error": ("keep", "dates"),
@@ -146,8 +145,6 @@ def decided(seen: Seen, request: Request) -> Seen:
 
 def text_decided(seen: Seen, request: Request) -> Seen:
     """Return a column of texts with what is done with it."""
-    if seen.profile.kind == "label" and not request.columns:
-        return seen._replace(why="label?")
     if len(seen.column.texts) == 1 and not seen.profile.missing:
         return seen._replace(action="leave out", why="constant text")
     if request.categories == "drop":
@@ -163,7 +160,7 @@ def number_decided(seen: Seen, request: Request) -> Seen:
     if kind == "index":
         return _with(seen, ("keep", "index kept") if request.columns else ("leave out", "index"))
     if kind == "label":
-        return seen._replace(why="label kept" if request.columns else "label?")
+        return seen._replace(why="label kept")
     return seen._replace(why=kind if kind in ("constant", "counter") else "")
 
 
@@ -192,10 +189,11 @@ def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
                 cure,
             )
         )
-    if infinite := [one for one in inputs if one.infinite]:
+    if infinite := [one for one in inputs if one.profile.infinite]:
+        cells = sum(one.profile.infinite for one in infinite)
         found.append(
             (
-                f"{listed(infinite)} {_have(infinite, 'holds', 'hold')} infinite values; --missing drop, median or "
+                f"{listed(infinite)} {_have(infinite, 'holds', 'hold')} {counted(cells, 'infinite value')}; --missing drop, median or "
                 "mean treats them as missing",
                 cure,
             )
@@ -214,14 +212,13 @@ def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
 def label_faults(table: Table, seen: Sequence[Seen], request: Request) -> list[Gap]:
     """Return what is at fault with the columns that flags name: the label and the group."""
     found: list[Gap] = []
-    likely = next((one.column.name for one in seen if one.why == "label?"), "")
     labels = [one for one in seen if one.action == "label"]
     names = quoted(", ".join(column.name for column in table.columns)) if table.named else "no names"
     if request.label and not labels:
-        found.append((f"has no column {quoted(repr(request.label))} (--label); it has {names}", [("--label", likely)]))
+        found.append((f"has no column {quoted(repr(request.label))} (--label); it has {names}", [NO_LABEL]))
     for one in labels:
         if fault := label_fault(table, one.place):
-            found.append((f"column {one.name} (--label) {fault}", [("--label", "")]))
+            found.append((f"column {one.name} (--label) {fault}", [NO_LABEL]))
         elif one.profile.missing and request.missing != "drop":
             cells = counted(one.profile.missing, "row")
             found.append(
@@ -238,7 +235,7 @@ def label_faults(table: Table, seen: Sequence[Seen], request: Request) -> list[G
     return found
 
 
-DROP = ("--missing", "drop")
+DROP, NO_LABEL = ("--missing", "drop"), ("--label", "")
 
 
 def cures_of(table: Table, seen: Sequence[Seen], request: Request) -> dict[str, str]:
@@ -247,22 +244,26 @@ def cures_of(table: Table, seen: Sequence[Seen], request: Request) -> dict[str, 
     cures = {"--dates": "drop"} if "dates" in why else {}
     if "texts" in why:
         cures["--categories"] = "one-hot"
-    likely = [one for one in seen if one.why == "label?"]
-    if likely and not request.label:
-        cures["--label"] = likely[0].column.name
-    bad = [one.place for one in seen if one.why in ("many texts", "label?")]
-    if "many texts" in why and not any(one.action == "one-hot" or one.why == "texts" for one in seen):
+    drop_texts = "many texts" in why and not any(one.action == "one-hot" or one.why == "texts" for one in seen)
+    if drop_texts:
         cures["--categories"] = "drop"
-        bad = [one.place for one in likely]
-    if len(bad) > (len(likely) == 1 and not request.label):
-        left = [one.place for one in seen if one.action in INPUTS and one.place not in bad]
+    bad = [
+        one.place for one in seen if one.why in ("label?", "classes") or (one.why == "many texts" and not drop_texts)
+    ]
+    likely = next((one for one in seen if one.why == "label?"), None)
+    if likely is not None and not request.label:
+        cures["--label"] = likely.column.name
+        bad.remove(likely.place)
+    if bad:
+        away = (*bad, -1 if likely is None else likely.place)
+        left = [one.place for one in seen if one.action in INPUTS and one.place not in away]
         if left:
             cures["--columns"] = columns_flag(table, left, request)
     return cures
 
 
 def more_notes(table: Table, seen: Sequence[Seen], request: Request) -> tuple[str, ...]:
-    """Return what is to be said of labels, outliers, and values treated as missing."""
+    """Return what is to be reported of labels, outliers, and values treated as missing."""
     notes = []
     for one in seen:
         if one.action == "label" and not label_fault(table, one.place):
@@ -311,12 +312,8 @@ def _values(seen: Sequence[Seen]) -> str:
 Sentence = Callable[[list[Seen]], str]
 
 
-def _kinds_of(table: dict[str, Sentence]) -> dict[str, Sentence]:
-    return table
-
-
 def _simple(one: str, more: str) -> Sentence:
-    """Return a sentence about columns that all have the same said of them."""
+    """Return a sentence about columns of which all is the same but their names."""
     return lambda seen: f"{listed(seen)} {one if len(seen) == 1 else more}"
 
 
@@ -365,6 +362,13 @@ def _labels(seen: list[Seen]) -> str:
     )
 
 
+def _classes(seen: list[Seen]) -> str:
+    return (
+        f"{listed(seen)} {_have(seen, 'looks like a label', 'look like labels')} of several classes; name the other "
+        "columns with --columns to leave it out, or all of them to make it an input"
+    )
+
+
 NOTES: dict[str, Sentence] = {
     "index": _index,
     "index kept": _simple("numbers the rows, and is an input", "number the rows, and are inputs"),
@@ -385,7 +389,7 @@ NOTES: dict[str, Sentence] = {
     "one-hot": _one_hot,
     "group": _simple("splits the rows and is no input", "split the rows and are no inputs"),
 }
-"""Reasons that are only told."""
+"""Reasons that are only reported."""
 FAULTS: dict[str, Sentence] = {
     "dates": _simple(
         "holds dates; --dates drop leaves it out, --dates cyclic replaces it by sine and cosine of time of day, "
@@ -396,6 +400,7 @@ FAULTS: dict[str, Sentence] = {
     "many texts": _many_texts,
     "texts": _texts,
     "label?": _labels,
+    "classes": _classes,
 }
 """Reasons why a table is refused."""
 WORDS = {
@@ -413,5 +418,6 @@ WORDS = {
     "many texts": "has too many different texts",
     "texts": "holds texts, which need --categories",
     "label?": "looks like a label, which needs --label",
+    "classes": "looks like a label",
 }
 """Each reason as a clause about one column."""

@@ -59,7 +59,7 @@ class Encoding:
     missing: str = "error"
     """What was done with missing cells: error, drop, median or mean."""
     label: str = ""
-    """The column that said which rows are anomalies."""
+    """The column that names the rows that are anomalies."""
     others: tuple[str, ...] = ()
     """Names of the columns that were left out: new rows may have them."""
 
@@ -148,7 +148,7 @@ def fit(table: Table, decisions: Decisions, train: NDArray[np.bool_]) -> Encodin
 
 
 def _fitted(column: Encoded, table: Table, train: NDArray[np.bool_], missing: str) -> Encoded:
-    """Return a column with what the training rows say of it."""
+    """Return a column with what was fitted on the training rows."""
     if column.action == "keep" and missing not in ("median", "mean"):
         return column
     values = table.cells[train, column.place]

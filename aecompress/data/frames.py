@@ -126,6 +126,8 @@ def seconds_of(dates: NDArray[Any]) -> Doubles:
 def pandas_cells(series: Any) -> Cells:
     """Return the cells of a pandas series."""
     dtype, kind = series.dtype, getattr(series.dtype, "kind", "O")
+    if hasattr(dtype, "pyarrow_dtype"):
+        return pyarrow_cells(series.array.__arrow_array__())
     if hasattr(series, "cat") and str(dtype) == "category":
         return coded_cells(series.cat.codes.to_numpy(), [str(each) for each in series.cat.categories])
     if kind in "iufb":

@@ -193,8 +193,8 @@ def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
         cells = sum(one.profile.infinite for one in infinite)
         found.append(
             (
-                f"{listed(infinite)} {_have(infinite, 'holds', 'hold')} {counted(cells, 'infinite value')}; --missing drop, "
-                "median or mean treats them as missing",
+                f"{listed(infinite)} {_have(infinite, 'holds', 'hold')} {counted(cells, 'infinite value')}; --missing "
+                "drop, median or mean treats them as missing",
                 cure,
             )
         )

@@ -53,20 +53,17 @@ class FormatRow:
     """A format of files of rows."""
 
     parse: str
-    """Its function: (name for messages, file, what to take) -> rows ``[N, ...]``; it raises DataError that begins with
-    the name."""
+    """Its function: (name for messages, file, what to take) -> rows ``[N, ...]`` or a table; it raises DataError that
+    begins with the name."""
     keys: bool = False
     """A file holds several arrays, one of which a key chooses."""
     columns: bool = False
     """Columns can be chosen."""
-    names: str = ""
-    """Of one whose columns have names: its function, called as ``parse`` is -> names of the columns that are taken."""
 
 
 CSV = FormatRow(
     parse="aecompress.data.sources.csv_files:parse_csv",
     columns=True,
-    names="aecompress.data.sources.csv_files:csv_names",
 )
 FORMATS: dict[str, FormatRow] = {
     ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),

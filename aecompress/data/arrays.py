@@ -15,6 +15,7 @@ from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources.formats import file_and_key, read_array
 from aecompress.data.sources.limits import check_numbers
 from aecompress.data.split import split
+from aecompress.data.table import Table, plain
 from aecompress.errors import DataError
 
 
@@ -36,7 +37,7 @@ def checked(where: str, rows: Array) -> Array:
     return rows
 
 
-def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
+def split_rows(raw: Raw[Array | Table], request: Request) -> Splits[Chosen]:
     """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
 
     Nothing is copied: the splits choose rows of the arrays.
@@ -45,13 +46,15 @@ def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
         DataError: rows are not finite numbers, or those of a file do not fit those of the source.
     """
     files = {"validation": request.validation, "test": request.test}
-    given = {"validation": raw.validation, "test": raw.test}
+    train = plain(request.source, raw.train)
+    parts = {"validation": raw.validation, "test": raw.test}
+    given = {name: None if rows is None else plain(request.source, rows) for name, rows in parts.items()}
     for name, file in files.items():
         if file:
             path, key = file_and_key(file, request.directory)
             given[name] = read_array(path, request.part._replace(key=key))
-    shape = checked(request.source, raw.train).shape[1:]
-    splits = split(flat(raw.train), request.split, given, request.seed)
+    shape = checked(request.source, train).shape[1:]
+    splits = split(flat(train), request.split, given, request.seed)
     for name, rows in given.items():
         if rows is not None:
             where = files[name] or request.source

@@ -17,6 +17,7 @@ from aecompress.data.scaling import Scaling
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, few
+from aecompress.data.table import plain
 from aecompress.errors import DataError
 
 
@@ -73,6 +74,7 @@ def load(request: Request, stdin: Array | None = None, inputs: tuple[str, ...] =
     kind = kind_of(request.source)
     check_installed(kind)
     raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin, inputs=inputs)
+    raw = replace(raw, train=plain(request.source, raw.train))
     splits = kind.split(raw, request)
     shape, kept = raw.train.shape[1:], raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
@@ -103,7 +105,7 @@ def read_rows(request: Request) -> Array:
     """
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return checked(request.source, read(request).train)
+    return checked(request.source, plain(request.source, read(request).train))
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from aecompress.data.base import WHOLE, Array, Part
+from aecompress.data.table import Table, plain
 from aecompress.errors import DataError
 from aecompress.registry import FORMATS, FormatRow, listed
 
@@ -28,7 +29,16 @@ def format_of(path: Path) -> FormatRow | None:
 
 
 def read_array(path: Path, part: Part = WHOLE) -> Array:
-    """Read ``part`` of a file whose ending is in :data:`~aecompress.registry.FORMATS`: ``[N, ...]``.
+    """Read ``part`` of a file as numbers, ``[N, ...]``.
+
+    Raises:
+        DataError: as :func:`read_file` does, or it is a table with more than numbers.
+    """
+    return plain(str(path), read_file(path, part))
+
+
+def read_file(path: Path, part: Part = WHOLE) -> Array | Table:
+    """Read ``part`` of a file whose ending is in :data:`~aecompress.registry.FORMATS`: rows ``[N, ...]`` or a table.
 
     Raises:
         DataError: it is missing, damaged, of another format, or has no such part.
@@ -44,22 +54,6 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
         raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {part.columns!r:.200}")
     try:
         with path.open("rb") as file:
-            return cast(Array, pkgutil.resolve_name(form.parse)(str(path), file, part))
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
-
-
-def read_names(path: Path, part: Part = WHOLE) -> tuple[str, ...]:
-    """Return the names of the columns that :func:`read_array` takes from a file that it can read; none without any.
-
-    Raises:
-        DataError: it cannot be read any more.
-    """
-    form = format_of(path)
-    if form is None or not form.names:
-        return ()
-    try:
-        with path.open("rb") as file:
-            return cast(tuple[str, ...], pkgutil.resolve_name(form.names)(str(path), file, part))
+            return cast(Array | Table, pkgutil.resolve_name(form.parse)(str(path), file, part))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault

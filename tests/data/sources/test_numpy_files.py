@@ -12,7 +12,7 @@ import pytest
 
 from aecompress.data.base import Part
 from aecompress.data.sources import gzipped, limits
-from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.formats import read_array
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS, npy, npz, written
 

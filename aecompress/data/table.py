@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aecompress.data.file_rows import FileRows
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
 
@@ -51,8 +52,8 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
-def plain(where: str, rows: Table | NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return the cells of a table whose columns all hold numbers, none missing: ``[N, C]``; an array as it is.
+def plain(where: str, rows: Table | NDArray[np.generic] | FileRows) -> NDArray[np.generic] | FileRows:
+    """Return the cells of a table whose columns all hold numbers, none missing: ``[N, C]``; other rows as they are.
 
     Raises:
         DataError: another column is there, or a cell is missing or could not be read.
@@ -89,6 +90,8 @@ class Profile:
     """What shows its kind, as a clause: ``numbers the rows from 0``; empty where its name is enough."""
     missing: int
     """Cells without a value."""
+    infinite: int = 0
+    """Cells that are infinite; range, outliers and sentinels are those of the others."""
     distinct: int
     """Different values, counted up to a limit; the limit where there are more."""
     low: float

@@ -6,7 +6,10 @@ import pkgutil
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from aecompress.data.base import WHOLE, Array, Part
+from aecompress.data.file_rows import FileRows
 from aecompress.data.table import Table, plain
 from aecompress.errors import DataError
 from aecompress.registry import FORMATS, FormatRow, listed
@@ -32,12 +35,12 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
     """Read ``part`` of a file as numbers, ``[N, ...]``.
 
     Raises:
-        DataError: as :func:`read_file` does, or it is a table with more than numbers.
+        DataError: as :func:`read_rows_of` does, or it is a table with more than numbers.
     """
-    return plain(str(path), read_file(path, part))
+    return np.asarray(plain(str(path), read_rows_of(path, part)))
 
 
-def read_file(path: Path, part: Part = WHOLE) -> Array | Table:
+def read_rows_of(path: Path, part: Part = WHOLE) -> Array | Table:
     """Read ``part`` of a file whose ending is in :data:`~aecompress.registry.FORMATS`: rows ``[N, ...]`` or a table.
 
     Raises:
@@ -57,3 +60,26 @@ def read_file(path: Path, part: Part = WHOLE) -> Array | Table:
             return cast(Array | Table, pkgutil.resolve_name(form.parse)(str(path), file, part))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
+
+
+def open_array(path: Path, part: Part = WHOLE) -> Array | FileRows:
+    """Return what :func:`read_array` reads, not read yet where the file is laid out as its rows are in memory.
+
+    Raises:
+        DataError: as :func:`read_array` raises it.
+    """
+    return plain(str(path), open_rows_of(path, part))
+
+
+def open_rows_of(path: Path, part: Part = WHOLE) -> Array | Table | FileRows:
+    """Return what :func:`read_rows_of` reads, not read yet where the file is laid out as its rows are in memory.
+
+    Raises:
+        DataError: as :func:`read_rows_of` raises it.
+    """
+    form = format_of(path)
+    if form is not None and form.opens and not part.key and not part.columns and path.is_file():
+        rows = cast(FileRows | None, pkgutil.resolve_name(form.opens)(path))
+        if rows is not None:
+            return rows
+    return read_rows_of(path, part)

@@ -12,6 +12,8 @@ from aecompress.data.table import Table
 from aecompress.errors import DataError
 
 STDIN = "-"
+STDIN_NAME = "stdin"
+"""Of its rows."""
 
 
 def read_stdin(request: Request) -> Raw[Array | Table]:
@@ -27,6 +29,6 @@ def read_stdin(request: Request) -> Raw[Array | Table]:
     if not head:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
     if head.startswith(MAGIC):
-        return Raw(name="stdin", train=parse_numpy(STDIN, file, request.part))
+        return Raw(name=STDIN_NAME, train=parse_numpy(STDIN, file, request.part))
     table = parse_csv(STDIN, file, request.part)
-    return Raw(name="stdin", train=table, inputs=table.names if table.named else ())
+    return Raw(name=STDIN_NAME, train=table, inputs=table.names if table.named else ())

@@ -86,7 +86,7 @@ class DataSpec(_Part):
     )
     scaling: Literal["auto", "none", "minmax", "standard"] = Field(
         "auto",
-        description="auto: values in [0, 1] untouched, uint8 that reaches 128 / 255, else minmax; fitted on training rows",
+        description="auto: values in [0, 1] untouched, uint8 from 128 on / 255, else minmax; fitted on training rows",
     )
 
 

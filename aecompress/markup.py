@@ -147,16 +147,19 @@ def chart(
     every = [point for points in finite for point in points]
     if not every:
         return ""
-    wide, high = scale_of([point[0] for point in every], log_across), up or scale_of([point[1] for point in every], log)
+    along, high = (
+        scale_of([point[0] for point in every], log_across),
+        up or scale_of([point[1] for point in every], log),
+    )
 
     def x(value: float) -> float:
-        return wide.place(value, LEFT, WIDTH - RIGHT)
+        return along.place(value, LEFT, WIDTH - RIGHT)
 
     def y(value: float) -> float:
         return high.place(value, HEIGHT - BOTTOM, TOP)
 
     drawn = [_grid(value, y(value)) for value in dict.fromkeys((high.low, high.middle, high.high))]
-    for value, side in ((wide.low, "start"), (wide.high, "end")):
+    for value, side in ((along.low, "start"), (along.high, "end")):
         drawn.append(_text(x(value), HEIGHT - 6, _number(value), side))
     drawn.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across, "middle"))
     names, at = [], float(LEFT)

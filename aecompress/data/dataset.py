@@ -19,6 +19,7 @@ from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, few
 from aecompress.data.split import group_column
+from aecompress.data.table import plain
 from aecompress.errors import DataError
 
 
@@ -83,6 +84,7 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     kind = kind_of(request.source)
     check_installed(kind)
     raw: Raw[Any] = read(request) if given is None else given
+    raw = replace(raw, train=plain(request.source, raw.train))
     partition = kind.split(raw, request)
     splits, kept = partition.splits, raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
@@ -120,7 +122,8 @@ def read_rows(request: Request, inputs: int = 0) -> Blocks:
     """
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return all_rows(read(request), request, inputs)
+    raw = read(request)
+    return all_rows(replace(raw, train=plain(request.source, raw.train)), request, inputs)
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -84,6 +84,7 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     kind = kind_of(request.source)
     check_installed(kind)
     raw: Raw[Any] = read(request) if given is None else given
+    del given
     raw = replace(raw, train=plain(request.source, raw.train))
     partition = kind.split(raw, request)
     splits, kept = partition.splits, raw.train if request.source == STDIN else None

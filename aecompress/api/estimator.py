@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from aecompress.api.history import History
 
 Shares = tuple[float, float, float]
+FROM_ROWS = {"n_features_in_", "feature_names_in_"}
+"""Attributes that scikit-learn sets when it checks rows."""
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -255,9 +257,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         with usable():
             trained = picked(self._trained, which)
         other = type(self)(**self.get_params(deep=False))
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(other, name, getattr(self, name))
+        for name in FROM_ROWS & vars(self).keys():
+            setattr(other, name, getattr(self, name))
         return other._take(trained)
 
     def export(
@@ -338,8 +339,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _given(self, X: Any, validation: Any) -> tuple[dict[str, Any], Raw[Any] | None]:
         """Return the fields of a spec that the rows set, and the rows where they are in memory."""
-        for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
+        for name in FROM_ROWS & vars(self).keys():
+            delattr(self, name)
         if rows.is_path(X) or rows.is_path(validation):
             if not rows.is_path(X) or not (validation is None or rows.is_path(validation)):
                 raise DataError("validation: is a path where X is none, or the other way around; give both as paths")

@@ -117,9 +117,18 @@ def without_rows(trained: Trained) -> Trained:
 
 
 def threshold_of(model: Model, metric: str, train: Rows, quantile: float) -> float:
-    """Return the error that ``quantile`` of the scaled training rows ``[N, D]`` do not exceed; of a sparse set, of some."""
+    """Return the error that a share of ``quantile`` of scaled training rows ``[N, D]`` does not exceed.
+
+    Where the rows are sparse, it is that of some of them.
+    """
     found = by_block(few(train), lambda block: errors(model, metric, np.asarray(block, dtype=np.float32)))
     return float(np.quantile(found, quantile))
+
+
+def with_threshold(trained: Trained) -> Model:
+    """Return the model with its threshold in what config.json says of it."""
+    limit = {"error": score_metric(trained.metric), "share": trained.export.quantile, "value": trained.threshold}
+    return replace(trained.model, about={**trained.model.about, "threshold": limit})
 
 
 def report(trained: Trained) -> dict[str, Any]:

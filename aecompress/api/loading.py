@@ -81,7 +81,7 @@ def described(path: Path, model: Model) -> Described:
     )
     if not right:
         raise DataError(f"{path}: metric, inputs, row_shape or threshold is not that of a model; make the model again")
-    return Described(metric, tuple(names), tuple(shape), limit)
+    return Described(str(metric), tuple(names), tuple(shape), limit)
 
 
 def with_losses(folder: Path, model: Model, metric: str) -> Model:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def is_path(value: object) -> bool:
 
 
 def library_of(value: object) -> str:
-    """Return the library that an object is of: ``torch``; of a class of the user's own, the one that it is made from."""
+    """Return the library that an object is of, such as ``torch``, also through a class of the user's own."""
     for kind in type(value).__mro__:
         library = kind.__module__.partition(".")[0]
         if library in ("torch", "scipy", "pandas", "polars", "pyarrow"):
@@ -111,5 +111,3 @@ def from_sparse(matrix: Any, keep: bool) -> NDArray[Any] | SparseRows:
         )
     dense: NDArray[Any] = matrix.toarray()
     return dense
-
-

@@ -162,8 +162,7 @@ def export(trained: Trained, folder: Path, variants: tuple[str, ...], force: boo
     resolve({"export.variants": ("variants", list(variants))})
     wanted = export_of(override(trained.resolved, "export.variants", variants, "variants").spec)
     wanted = dataclasses.replace(wanted, spec_hash=trained.export.spec_hash)
-    limit = {"metric": fitted.score_metric(trained.metric), "quantile": wanted.quantile, "value": trained.threshold}
-    model = dataclasses.replace(trained.model, about={**trained.model.about, "threshold": limit})
+    model = fitted.with_threshold(trained)
     package = export_model(folder.parent, model, trained.dataset, wanted, no_poll, final=folder)
     for variant in variants:
         for why in package.missing.get(variant, ()):

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from aecompress.api import fitted, rows
 from aecompress.api.fitted import Doubles, Trained
 from aecompress.api.parameters import SOURCE, parameters_of, resolved_of
-from aecompress.data.base import Raw
+from aecompress.data.base import Array, Raw
+from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.sparse import SparseRows
 from aecompress.errors import DataError, InputError, SpecError
 
@@ -172,7 +173,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         codes = check_array(Z, dtype=(np.float64, np.float32), input_name="Z", estimator=self)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"Z has {codes.shape[1]} columns, but Autoencoder expects codes of {self._n_features_out}")
-        found = fitted.by_block(codes, lambda block: fitted.decode(trained.model, block.astype(np.float64)))
+        found = fitted.by_block(Chosen(codes), lambda block: fitted.decode(trained.model, block.astype(np.float64)))
         return found.astype(codes.dtype, copy=False).reshape(-1, *trained.row_shape)
 
     def reconstruct(self, X: Any) -> NDArray[np.floating[Any]]:
@@ -180,7 +181,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         trained, given = self._trained, self._read(X)
         model = trained.model
 
-        def value(block: NDArray[np.generic]) -> Doubles:
+        def value(block: Array) -> Doubles:
             return fitted.decode(model, fitted.encode(model, fitted.scaled(model, block)))
 
         found = fitted.by_block(given, value)
@@ -370,19 +371,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def _dense(self, checked: Any) -> Any:
         return rows.from_sparse(checked, keep=False) if rows.library_of(checked) == "scipy" else checked
 
-    def _read(self, X: Any) -> NDArray[np.generic] | SparseRows:
+    def _read(self, X: Any) -> Blocks | SparseRows:
         """Return raw rows of a fitted estimator ``[N, D]``."""
-        trained = self._trained
+        model = self._trained.model
         with usable():
             if rows.is_path(X):
-                return fitted.from_file(trained, str(X))
+                return fitted.from_file(model, str(X))
             found = self._checked(X, reset=False)
             if rows.library_of(found) == "scipy":
-                return rows.from_sparse(found, keep=True)
-        return np.asarray(found).reshape(len(found), -1)
+                found = rows.from_sparse(found, keep=True)
+            return found if isinstance(found, SparseRows) else fitted.from_memory(model, found)
 
 
-def dtype_of(given: NDArray[np.generic] | SparseRows) -> type[np.floating[Any]]:
+def dtype_of(given: Blocks | SparseRows) -> type[np.floating[Any]]:
     """Return the type of what is given back for raw rows."""
     return np.float32 if isinstance(given, SparseRows) or given.dtype == np.float32 else np.float64
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.api.history import History
-from aecompress.data.base import Request
-from aecompress.data.chosen import Chosen
+from aecompress.api.parameters import SOURCE
+from aecompress.data.arrays import all_rows
+from aecompress.data.base import Array, Raw, Request
+from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.dataset import Dataset, read_rows
 from aecompress.data.scaling import Scaling
 from aecompress.data.sparse import Rows, SparseRows, few
@@ -20,6 +23,7 @@ from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.expected import score_metric
 from aecompress.errors import DataError
 from aecompress.plan.export import Export
+from aecompress.runs.again import windowed
 from aecompress.spec.resolve import Resolved
 
 Doubles = NDArray[np.float64]
@@ -27,7 +31,7 @@ BLOCK_VALUES = 1 << 22
 """Values of raw rows that are worked on at once."""
 
 
-def scaled(model: Model, rows: NDArray[np.generic]) -> Floats:
+def scaled(model: Model, rows: Array) -> Floats:
     """Return raw rows ``[N, D]`` as the network takes them: ``[N, *shape]``."""
     return Scaling(**model.scaling).apply(Chosen(rows)).reshape(-1, *model.shape)
 
@@ -57,16 +61,19 @@ def errors(model: Model, metric: str, rows: Floats) -> Doubles:
     return reference.row_losses(score_metric(metric), reference.reconstruct(model, given)[1], given)
 
 
-def by_block(rows: NDArray[np.generic] | SparseRows, value: Callable[[NDArray[np.generic]], Doubles]) -> Doubles:
+def by_block(rows: Blocks | SparseRows, value: Callable[[Array], Doubles]) -> Doubles:
     """Return ``value`` of rows ``[N, D]``, a block at a time, so that memory stays bounded."""
     return np.concatenate([value(block) for block in blocks(rows)])
 
 
-def blocks(rows: NDArray[np.generic] | SparseRows) -> Iterable[NDArray[np.generic]]:
-    """Yield rows ``[N, D]`` in blocks ``[K, D]``; of no rows one block without any."""
-    step = max(1, BLOCK_VALUES // max(rows.shape[1], 1))
-    for first in range(0, max(len(rows), 1), step):
-        yield rows[first : first + step]
+def blocks(rows: Blocks | SparseRows) -> Iterable[Array]:
+    """Return rows ``[N, D]`` in blocks ``[K, D]``: large ones where they are in memory."""
+    step = max(1, BLOCK_VALUES // rows.shape[1])
+    held = rows if isinstance(rows, SparseRows) else rows.whole
+    if held is None:
+        assert not isinstance(rows, SparseRows)
+        return rows.blocks()
+    return (held[first : first + step] for first in range(0, len(held), step))
 
 
 def latent_size(model: Model) -> int:
@@ -107,8 +114,8 @@ class Trained:
 
     @property
     def inputs(self) -> int:
-        """Return the number of columns of its rows."""
-        return self.model.inputs
+        """Return the number of columns of its rows, or of the rows that make a window."""
+        return self.model.inputs // (self.model.about.get("window") or 1)
 
 
 def without_rows(trained: Trained) -> Trained:
@@ -121,7 +128,7 @@ def threshold_of(model: Model, metric: str, train: Rows, quantile: float) -> flo
 
     Where the rows are sparse, it is that of some of them.
     """
-    found = by_block(few(train), lambda block: errors(model, metric, np.asarray(block, dtype=np.float32)))
+    found = by_block(Chosen(few(train)), lambda block: errors(model, metric, np.asarray(block, dtype=np.float32)))
     return float(np.quantile(found, quantile))
 
 
@@ -144,14 +151,23 @@ def report(trained: Trained) -> dict[str, Any]:
     }
 
 
-def from_file(trained: Trained, source: str) -> NDArray[np.generic]:
-    """Return the raw rows of a file ``[N, D]``.
+def from_memory(model: Model, rows: Array) -> Blocks:
+    """Return raw rows ``[N, ...]`` as ``[N, D]``; of a model of windows, the windows of the series that they are.
+
+    Raises:
+        DataError: they are not finite numbers, or no window fits.
+    """
+    request = windowed(Request(source=SOURCE), model, Path(SOURCE))
+    return all_rows(Raw(name=SOURCE, train=rows), request, model.inputs)
+
+
+def from_file(model: Model, source: str) -> Blocks:
+    """Return the raw rows of a file as :func:`from_memory` does.
 
     Raises:
         DataError: they cannot be read, or are not those of the model.
     """
-    found = read_rows(Request(source=source))
-    flat = found.reshape(len(found), -1)
-    if flat.shape[1] != trained.inputs:
-        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model {trained.inputs}; give its rows")
-    return flat
+    found = read_rows(windowed(Request(source=source), model, Path(SOURCE)), model.inputs)
+    if found.shape[1] != model.inputs:
+        raise DataError(f"{source}: has {found.shape[1]} inputs, the model {model.inputs}; give its rows")
+    return found

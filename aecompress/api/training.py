@@ -136,7 +136,7 @@ def picked(trained: Trained, which: str) -> Trained:
     try:
         member = pick(members, which, lambda member: size_of(trained, trained.front[int(str(member.path))]))
     except SpecError as fault:
-        raise SpecError(str(fault).replace("--pick", "pick:")) from fault
+        raise SpecError(str(fault).replace("--pick ", "pick: ")) from fault
     model, dataset = trained.front[members.index(member)], trained.dataset
     if dataset is None:
         return dataclasses.replace(trained, model=model, threshold=None)

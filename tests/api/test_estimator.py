@@ -143,7 +143,7 @@ def test_the_front_is_that_of_the_run_and_another_model_of_it_can_be_picked(
     assert all(np.array_equal(picked._trained.model.tensors[name], right.tensors[name]) for name in right.tensors)
     assert picked.get_params() == fitted.get_params() and picked.offset_ != fitted.offset_
     assert picked.n_features_in_ == 8 and picked.transform(rows).shape == (80, fitted.transform(rows).shape[1])
-    with pytest.raises(InputError, match="pick: 'nonsense': write knee, sparsity=SHARE"):
+    with pytest.raises(InputError, match="pick: nonsense: write knee, sparsity=SHARE"):
         fitted.pick("nonsense")
 
 

@@ -59,6 +59,9 @@ class FormatRow:
     """A file holds several arrays, one of which a key chooses."""
     columns: bool = False
     """Columns can be chosen."""
+    opens: str = ""
+    """Of one whose rows may be read from their file when they are needed: its function, path -> a
+    :class:`aecompress.data.file_rows.FileRows`, or None where the file must be parsed."""
     names: str = ""
     """Of one whose columns have names: its function, called as ``parse`` is -> names of the columns that are taken."""
 
@@ -69,7 +72,9 @@ CSV = FormatRow(
     names="aecompress.data.sources.csv_files:csv_names",
 )
 FORMATS: dict[str, FormatRow] = {
-    ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),
+    ".npy": FormatRow(
+        parse="aecompress.data.sources.numpy_files:parse_numpy", opens="aecompress.data.sources.numpy_files:open_npy"
+    ),
     ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
     ".csv": CSV,
     ".csv.gz": CSV,

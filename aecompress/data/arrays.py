@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import TypeVar
 
 import numpy as np
 
 from aecompress.data.base import Array, Floats, Raw, Request, Splits
 from aecompress.data.chosen import Chosen
 from aecompress.data.facts import Facts
+from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
 from aecompress.data.scaling import Scaling, fit_scaling
-from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
 from aecompress.data.split import split
 from aecompress.errors import DataError
 
+Source = TypeVar("Source", bound="Array | FileRows")
 
-def checked(where: str, rows: Array) -> Array:
+
+def checked(where: str, rows: Source) -> Source:
     """Return ``rows`` when they are finite numbers ``[N, ...]`` with at least one row and one input.
 
     Raises:
@@ -29,14 +33,30 @@ def checked(where: str, rows: Array) -> Array:
         raise DataError(f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs)")
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        place = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))[0]
-        value = rows.reshape(len(rows), -1)[tuple(place)]
-        raise DataError(f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first")
+    if rows.dtype.kind == "f":
+        check_finite(where, Chosen(flat(rows)))
     return rows
 
 
-def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
+def check_finite(where: str, rows: Chosen) -> None:
+    """Refuse rows ``[N, D]`` with a value that is not finite.
+
+    Raises:
+        DataError: naming the first such place.
+    """
+    done = 0
+    for block in rows.blocks():
+        bad = ~np.isfinite(block)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            value = block[row, column]
+            raise DataError(
+                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first"
+            )
+        done += len(block)
+
+
+def split_rows(raw: Raw[Array | FileRows], request: Request) -> Splits[Chosen]:
     """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
 
     Nothing is copied: the splits choose rows of the arrays.
@@ -45,11 +65,11 @@ def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
         DataError: rows are not finite numbers, or those of a file do not fit those of the source.
     """
     files = {"validation": request.validation, "test": request.test}
-    given = {"validation": raw.validation, "test": raw.test}
+    given: dict[str, Array | FileRows | None] = {"validation": raw.validation, "test": raw.test}
     for name, file in files.items():
         if file:
             path, key = file_and_key(file, request.directory)
-            given[name] = read_array(path, request.part._replace(key=key))
+            given[name] = open_array(path, request.part._replace(key=key))
     shape = checked(request.source, raw.train).shape[1:]
     splits = split(flat(raw.train), request.split, given, request.seed)
     for name, rows in given.items():
@@ -63,9 +83,9 @@ def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
     return splits
 
 
-def flat(rows: Array) -> Array:
+def flat(rows: Array | FileRows) -> Array | FileRows:
     """Return rows ``[N, ...]`` as ``[N, D]``."""
-    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    return rows.flat() if isinstance(rows, FileRows) else rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
 def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Splits[Floats]]:
@@ -96,7 +116,7 @@ def digest_of(splits: Splits[Chosen]) -> str:
 def facts_of(train: Floats, shape: tuple[int, ...]) -> Facts:
     """Return what "auto" fields depend on."""
     unit = bool(train.min() >= 0 and train.max() <= 1)
-    binary = unit and bool(np.isin(train, (0, 1)).all())
+    binary = unit and all(np.isin(block, (0, 1)).all() for block in Chosen(train).blocks())
     return Facts(rows=len(train), inputs=train.shape[1], binary=binary, unit=unit, shape=shape)
 
 

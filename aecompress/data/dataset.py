@@ -60,19 +60,18 @@ class Dataset:
         return replace(facts, described=described_bytes(self.scaling, self.inputs))
 
 
-def load(request: Request, stdin: Array | None = None, inputs: tuple[str, ...] = ()) -> Dataset:
+def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     """Read, split and scale the rows of a request.
 
     Args:
-        stdin: raw rows of standard input that were read before.
-        inputs: the names of their columns.
+        given: raw rows that are in memory, instead of those that ``request.source`` names.
 
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together, or their kind is not installed.
     """
     kind = kind_of(request.source)
     check_installed(kind)
-    raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin, inputs=inputs)
+    raw: Raw[Any] = read(request) if given is None else given
     splits = kind.split(raw, request)
     shape, kept = raw.train.shape[1:], raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
@@ -103,7 +102,7 @@ def read_rows(request: Request) -> Array:
     """
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return checked(request.source, read(request).train)
+    return np.asarray(checked(request.source, read(request).train))
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

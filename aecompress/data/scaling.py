@@ -28,15 +28,21 @@ class Scaling:
 
     def apply(self, rows: Chosen) -> Floats:
         """Return scaled rows, float32, of raw rows ``[N, D]``; of float64 values, a block at most is held."""
-        if self.kind == "none" and rows.parts is None:
+        if self.kind == "none" and rows.parts is None and isinstance(rows.rows, np.ndarray):
             return np.ascontiguousarray(rows.rows, dtype=np.float32)
         scaled, done = np.empty(rows.shape, np.float32), 0
-        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
         for block in rows.blocks():
-            into = scaled[done : done + len(block)]
-            into[:] = block if self.kind == "none" else (block.astype(np.float64) - offset) / divisor
+            self.write(block, scaled[done : done + len(block)])
             done += len(block)
         return scaled
+
+    def write(self, raw: Array, into: Floats) -> None:
+        """Write scaled rows ``[K, D]`` of ``raw`` ones into an array of their shape."""
+        if self.kind == "none":
+            into[:] = raw
+            return
+        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
+        into[:] = (raw.astype(np.float64) - offset) / divisor
 
 
 UNSCALED = Scaling("none", 0.0, 1.0)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aecompress import rng
 from aecompress.data.base import Array, Shares, Splits
 from aecompress.data.chosen import Chosen
+from aecompress.data.file_rows import FileRows
 
 
-def split(rows: Array, shares: Shares, given: dict[str, Array | None], seed: int) -> Splits[Chosen]:
+def split(
+    rows: Array | FileRows, shares: Shares, given: Mapping[str, Array | FileRows | None], seed: int
+) -> Splits[Chosen]:
     """Cut ``rows`` ``[N, D]`` into train, validation and test by ``shares``, at random by ``seed``.
 
     A part that is ``given`` takes no rows, and the other shares grow in proportion; where everything else is given, or

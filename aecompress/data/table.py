@@ -63,6 +63,8 @@ class Profile:
     """What shows its kind, as a clause: ``numbers the rows from 0``; empty where its name is enough."""
     missing: int
     """Cells without a value."""
+    infinite: int = 0
+    """Cells that are infinite; range, outliers and sentinels are those of the others."""
     distinct: int
     """Different values, counted up to a limit; the limit where there are more."""
     low: float

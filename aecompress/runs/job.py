@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import read_array
-from aecompress.data.sources.stdin import STDIN
+from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
@@ -51,7 +52,7 @@ class Job:
     first: First
     sampling: Sampling
     checkpoint_every: int
-    """Generations between two checkpoints."""
+    """Generations between two checkpoints; 0: none is written."""
     device: torch.device
     folder: Path
     directory: Path
@@ -88,6 +89,20 @@ def job_of(inputs: Inputs) -> Job:
     """
     devices = devices_for(inputs.resolved.spec.device)
     return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd())
+
+
+def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
+    """Return the job of a run that writes nothing: :func:`aecompress.runs.memory.carry_out` carries it out.
+
+    Args:
+        given: raw rows that are in memory; None: those that the spec names.
+
+    Raises:
+        AecompressError: SpecError, DataError or DeviceError.
+    """
+    devices = devices_for(resolved.spec.device)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
+    return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd()), checkpoint_every=0)
 
 
 def prepare_resume(where: Path) -> Job:
@@ -158,8 +173,10 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
     Raises:
         DataError: they are gone or have changed.
     """
-    stdin = read_array(where / "data.npy") if spec.data.source == STDIN else None
-    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin, names_of(status))
+    given = None
+    if spec.data.source == STDIN:
+        given = Raw(name=STDIN_NAME, train=read_array(where / "data.npy"), inputs=names_of(status))
+    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), given)
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
     return dataset

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from aecompress.data.base import WHOLE, Array, Part
+from aecompress.data.file_rows import FileRows
 from aecompress.errors import DataError
 from aecompress.registry import FORMATS, FormatRow, listed
 
@@ -47,6 +48,20 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
             return cast(Array, pkgutil.resolve_name(form.parse)(str(path), file, part))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
+
+
+def open_array(path: Path, part: Part = WHOLE) -> Array | FileRows:
+    """Return what :func:`read_array` reads, not read yet where the file is laid out as its rows are in memory.
+
+    Raises:
+        DataError: as :func:`read_array` raises it.
+    """
+    form = format_of(path)
+    if form is not None and form.opens and not part.key and not part.columns and path.is_file():
+        rows = cast(FileRows | None, pkgutil.resolve_name(form.opens)(path))
+        if rows is not None:
+            return rows
+    return read_array(path, part)
 
 
 def read_names(path: Path, part: Part = WHOLE) -> tuple[str, ...]:

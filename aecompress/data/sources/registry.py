@@ -8,7 +8,7 @@ from typing import Any, cast
 from aecompress.data.arrays import ROWS
 from aecompress.data.base import Raw, Request
 from aecompress.data.kinds import Kind
-from aecompress.data.sources.formats import file_and_key, format_of, read_array, read_names
+from aecompress.data.sources.formats import file_and_key, format_of, open_array, read_names
 from aecompress.errors import DataError
 from aecompress.registry import FILE, FORMATS, SOURCES, find_source, listed
 
@@ -39,5 +39,5 @@ def read(request: Request) -> Raw[Any]:
         names = ", ".join(row.usage for row in SOURCES.values() if row.usage != "-")
         raise DataError(f"{path}: not a data source; name a {listed(FORMATS)} file, {names}, or -")
     part = request.part._replace(key=key or request.key)
-    rows = read_array(path, part)
+    rows = open_array(path, part)
     return Raw(name=path.name.partition(".")[0], train=rows, inputs=read_names(path, part))

@@ -11,6 +11,8 @@ from aecompress.data.sources.numpy_files import MAGIC, parse_numpy
 from aecompress.errors import DataError
 
 STDIN = "-"
+STDIN_NAME = "stdin"
+"""Of its rows."""
 
 
 def read_stdin(request: Request) -> Raw[Array]:
@@ -26,6 +28,6 @@ def read_stdin(request: Request) -> Raw[Array]:
     if not head:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
     if head.startswith(MAGIC):
-        return Raw(name="stdin", train=parse_numpy(STDIN, file, request.part))
+        return Raw(name=STDIN_NAME, train=parse_numpy(STDIN, file, request.part))
     names, rows = parse_named(STDIN, file, request.part)
-    return Raw(name="stdin", train=rows, inputs=names)
+    return Raw(name=STDIN_NAME, train=rows, inputs=names)

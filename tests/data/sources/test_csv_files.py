@@ -10,7 +10,8 @@ import pytest
 
 from aecompress.data.base import Part, Request
 from aecompress.data.sources import csv_files, gzipped, limits
-from aecompress.data.sources.registry import read, read_array
+from aecompress.data.sources.formats import read_array
+from aecompress.data.sources.registry import read
 from aecompress.errors import DataError
 from tests.data.sources.files import written
 

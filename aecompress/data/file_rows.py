@@ -1,4 +1,4 @@
-"""Rows of a file, of which only what is asked for comes into memory."""
+"""Rows of a file, of which only those that are taken come into memory."""
 
 from __future__ import annotations
 

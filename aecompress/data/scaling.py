@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.data.base import Array, Floats
-from aecompress.data.chosen import Chosen
+from aecompress.data.chosen import Blocks
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,18 @@ class Scaling:
         """Return whether scaled rows are the raw ones."""
         return not np.any(self.offset) and bool(np.all(np.equal(self.divisor, 1)))
 
-    def apply(self, rows: Chosen) -> Floats:
+    def repeated(self, times: int) -> Scaling:
+        """Return the scaling of ``times`` rows in a row, as windows have them: that of each is the same."""
+        offset, divisor = (
+            value if not isinstance(value, list) else value[0] if len(value) == 1 else value * times
+            for value in (self.offset, self.divisor)
+        )
+        return Scaling(self.kind, offset, divisor)
+
+    def apply(self, rows: Blocks) -> Floats:
         """Return scaled rows, float32, of raw rows ``[N, D]``; of float64 values, a block at most is held."""
-        if self.kind == "none" and rows.parts is None and isinstance(rows.rows, np.ndarray):
-            return np.ascontiguousarray(rows.rows, dtype=np.float32)
+        if self.kind == "none" and rows.whole is not None:
+            return np.ascontiguousarray(rows.whole, dtype=np.float32)
         scaled, done = np.empty(rows.shape, np.float32), 0
         for block in rows.blocks():
             self.write(block, scaled[done : done + len(block)])
@@ -48,7 +56,7 @@ class Scaling:
 UNSCALED = Scaling("none", 0.0, 1.0)
 
 
-def fit_scaling(kind: str, train: Chosen) -> Scaling:
+def fit_scaling(kind: str, train: Blocks) -> Scaling:
     """Fit a scaling on training rows ``[N, D]``.
 
     ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
@@ -71,7 +79,7 @@ def fit_scaling(kind: str, train: Chosen) -> Scaling:
     return Scaling(kind, offset.tolist(), divisor.tolist())
 
 
-def mean_and_deviation(train: Chosen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_and_deviation(train: Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and the standard deviation of each column of rows ``[N, D]``: ``[D]`` each."""
     if train.shape[1] == 1:  # NumPy sums a single column in pairs, which blocks would not repeat to the last bit
         values = np.concatenate([floats(block) for block in train.blocks()])

@@ -53,7 +53,7 @@ def open_npy(path: Path) -> FileRows | None:
     try:
         with path.open("rb") as file:
             shape, fortran, dtype = read_header(file)
-            offset = file.tell()
+            offset = file.seek(0, os.SEEK_CUR)
         plain = dtype.kind in "buif" and dtype.itemsize <= 8
         if fortran or not plain or len(shape) < 2 or min(shape) < 1:
             return None

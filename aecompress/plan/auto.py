@@ -264,7 +264,9 @@ TABLE = RECIPE + FOLLOWING
 ELSEWHERE: Mapping[str, str] = {
     "device": "by the machine of each run: plan.device.devices_for, plan.engine.cheapest_device",
     "data.header": "by each file: data.sources",
+    "data.in_memory": "by the memory of the machine of each run: data.file_rows",
     "data.scaling": "by the rows, and kept with the model: data.scaling",
+    "data.split_by": "by data.window: data.split",
     "prune.end": "by the target of each cell: pruning_end",
 }
 """The fields that stay "auto" in a complete spec, and what decides them."""

@@ -46,6 +46,8 @@ def data(
             facts = describe(dataset)
         except DataError as fault:
             emit(seen, {}, (*seen.hints, *seen.notes), fault, json)
+            if seen.cures and not isinstance(fault, TableError):
+                raise TableError([str(fault)], seen.command) from fault
             raise
         notes = (*seen.hints, *dataset.decisions, scaling_words(request.scaling, dataset.scaling))
         emit(seen, facts, notes, None, json)

@@ -21,8 +21,8 @@ LONGEST_CELL = 20
 """Characters of a name, or of a cell of the first rows, on a terminal."""
 LONGEST_NUMBER = 9
 """Characters of a number that is shown with all its digits."""
-LONGEST_RANGE = 24
-"""Characters of a range on a terminal: two dates."""
+LONGEST_RANGE = 25
+"""Characters of a range on a terminal: two dates, or a date and two times."""
 DONE = {"keep": "input", "leave out": "left out"}
 """What a column becomes, for people."""
 HEAD = ("column", "kind", "missing", "range", "far out", "distinct", "becomes")
@@ -35,7 +35,8 @@ def record(preview: Preview, facts: Mapping[str, Any], notes: Sequence[str], fau
     return {
         **facts,
         "read_as": preview.read_as,
-        "first_rows": [dict(zip(preview.names, row, strict=True)) for row in preview.first_rows],
+        "names": preview.names,
+        "first_rows": preview.first_rows,
         "columns": [asdict(column) for column in preview.columns],
         "notes": notes,
         "faults": faults,
@@ -64,9 +65,11 @@ def emit_facts(preview: Preview, facts: Mapping[str, Any]) -> None:
     Args:
         facts: empty where the rows cannot be used; a terminal then has the command from the error.
     """
+    width = width_of(sys.stdout)
     if facts:
+        emit_text("" if width is None else "\n")
         emit_table([(name, f"{value:.6g}" if isinstance(value, float) else value) for name, value in facts.items()], 2)
-    if width_of(sys.stdout) is None:
+    if width is None:
         emit_row("command", preview.command)
     elif facts:
         emit_text(f"\nnext:\n  {in_cell(preview.command)}\n")
@@ -128,11 +131,20 @@ def column_table(preview: Preview, width: int) -> str:
 def line_of(name: str, column: ColumnFacts, count: int, rows: int) -> tuple[str, ...]:
     """Return the cells under :data:`HEAD` of a column, or of ``count`` columns together."""
     missing = f"{column.missing / max(1, rows * count):.2%}" if column.missing else ""
-    low, high = (end[:10] if isinstance(end, str) else "" if end is None else f"{end:.4g}" for end in ends(column))
-    reach = f"{low} to {high}" if low else ", ".join(dict.fromkeys(filter(None, column.examples)))
     outliers = f"{column.outliers:,}" if column.outliers else ""
     becomes = DONE.get(column.becomes, column.becomes)
+    reach = reach_of(column)
     return short(name), column.kind, missing, short(reach, LONGEST_RANGE), outliers, f"{column.distinct:,}", becomes
+
+
+def reach_of(column: ColumnFacts) -> str:
+    """Return the range of a column: numbers, dates, the time of one day; of texts, some of them."""
+    low, high = column.low, column.high
+    if isinstance(low, str) and isinstance(high, str):
+        return f"{low[:16]} to {high[11:16]}" if low[:10] == high[:10] and high[11:] else f"{low[:10]} to {high[:10]}"
+    if low is None:
+        return ", ".join(dict.fromkeys(filter(None, column.examples)))
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def summed(preview: Preview) -> list[tuple[str, ColumnFacts, int]]:

@@ -22,6 +22,8 @@ MOST_VALUES = 1000
 """Values of a row that are shown at most."""
 REFUSED = frozenset(WORDS[fault] for fault in FAULTS)
 """Why a column is refused, in words."""
+WINDOW = 16
+"""Rows of a window that is suggested for a series."""
 FEW_ROWS = 50
 """An array of fewer rows than this, and of more columns than rows, may lie on its side."""
 
@@ -57,7 +59,7 @@ class Preview:
     read_as: tuple[str, ...]
     """Size and format, as clauses."""
     names: tuple[str, ...]
-    """Of the columns, or their numbers."""
+    """Of the columns as they are shown; their numbers where they have none."""
     first_rows: tuple[tuple[str, ...], ...]
     columns: tuple[ColumnFacts, ...]
     """Of a table; none of an array."""
@@ -67,6 +69,8 @@ class Preview:
     """What may be wrong, as sentences with a cure."""
     command: str
     """The command line that works, for a shell."""
+    cures: bool = False
+    """Whether it has more flags than the request, without which an array cannot be used."""
 
 
 def preview(request: Request, raw: Raw[Any]) -> Preview:
@@ -133,6 +137,7 @@ def _facts(column: Column, seen: Profile, decision: Decision) -> ColumnFacts:
 
 def _of_array(request: Request, rows: Array | FileRows, inputs: Sequence[str]) -> Preview:
     head = np.asarray(rows[:FIRST_ROWS])
+    bare = rows.ndim == 1 and not request.window
     flat = head[:, None] if rows.ndim == 1 else head[:, :MOST_VALUES] if rows.ndim == 2 else head[:0]
     return Preview(
         rows=len(rows),
@@ -143,7 +148,8 @@ def _of_array(request: Request, rows: Array | FileRows, inputs: Sequence[str]) -
         columns=(),
         notes=(),
         hints=hints(request, tuple(rows.shape)),
-        command=command_of(request, {}),
+        command=command_of(request, {"--window": str(min(WINDOW, max(2, len(rows) // 10)))} if bare else {}),
+        cures=bare,
     )
 
 
@@ -153,8 +159,10 @@ def value_text(value: object) -> str:
 
 
 def names_of(names: Sequence[str], count: int) -> tuple[str, ...]:
-    """Return the names of ``count`` columns, where they have names; else their numbers."""
-    return tuple(names) if any(names) else tuple(map(str, range(count)))
+    """Return the names of ``count`` columns: without any, their numbers; of one without, its number in parentheses."""
+    if not any(names):
+        return tuple(map(str, range(count)))
+    return tuple(name or f"({place})" for place, name in enumerate(names))
 
 
 def hints(request: Request, shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -65,9 +65,7 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
 
     def size_of(member: front.Member) -> int:
         if member.path not in sizes:
-            model = load_model(standing(member.path))
-            size = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
-            sizes[member.path] = size + dataset.facts.described
+            sizes[member.path] = about_bytes(load_model(standing(member.path)), export, dataset.facts.described)
         return sizes[member.path]
 
     while True:
@@ -77,6 +75,15 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
             return export_model(run, model, dataset, export, no_poll, final=final, compacted=not dense, most_bytes=most)
         except TooLargeError as fault:
             sizes[member.path] = fault.size  # more than was estimated: pick again
+
+
+def about_bytes(model: Model, export: Export, described: int) -> int:
+    """Return about the bytes of the smallest autoencoder file that a model's export writes.
+
+    Args:
+        described: bytes that names and scaling of the inputs take in it.
+    """
+    return file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values) + described
 
 
 def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:

@@ -167,7 +167,7 @@ def row_parts(series: Series, request: Request, shares: Shares) -> tuple[Parts, 
     else:
         if how == "file" and len(series.files) < 2:
             raise DataError(
-                f"data.split_by = 'file': {series.where} is one file; give several, or choose --split-by random or order"
+                f"data.split_by = 'file': {series.where} is one file; give several, or choose --split-by order"
             )
         units = series.groups if how == "group" else series.file_of
         assert units is not None

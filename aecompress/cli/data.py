@@ -49,7 +49,7 @@ def data(
             if seen.cures and not isinstance(fault, TableError):
                 raise TableError([str(fault)], seen.command) from fault
             raise
-        notes = (*seen.hints, *dataset.decisions, scaling_words(request.scaling, dataset.scaling))
+        notes = (*seen.hints, *dataset.decisions, *scaling_words(request.scaling, dataset.scaling))
         emit(seen, facts, notes, None, json)
 
 

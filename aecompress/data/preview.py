@@ -175,13 +175,14 @@ def hints(request: Request, shape: tuple[int, ...]) -> tuple[str, ...]:
     return ()
 
 
-def scaling_words(requested: str, scaling: Scaling) -> str:
-    """Return what scaling does and why, as a clause."""
+def scaling_words(requested: str, scaling: Scaling) -> tuple[str, ...]:
+    """Return what scaling does and why, as a clause; nothing where values stay as they are."""
+    if scaling.kind == "none":
+        return ()
     what = {
-        "none": "values stay as they are",
         "bytes": "bytes are divided by 255",
         "minmax": "each input is brought to [0, 1] by its range in the training rows",
         "standard": "each input is brought to mean 0 and deviation 1 in the training rows",
     }[scaling.kind]
-    why = {"none": "they lie in [0, 1]", "bytes": "they reach 128"}.get(scaling.kind, "its values do not lie there")
-    return f"{what}: {why} (--scaling auto)" if requested == "auto" else f"{what} (--scaling {requested})"
+    why = "they reach 128" if scaling.kind == "bytes" else "its values do not lie there"
+    return (f"{what}: {why} (--scaling auto)" if requested == "auto" else f"{what} (--scaling {requested})",)

@@ -85,10 +85,13 @@ def test_an_array_on_its_side_gets_a_hint(shape: tuple[int, ...], hinted: bool) 
 
 
 def test_scaling_is_described_with_its_reason() -> None:
-    assert scaling_words("auto", UNSCALED) == "values stay as they are: they lie in [0, 1] (--scaling auto)"
-    assert "divided by 255: they reach 128" in scaling_words("auto", Scaling("bytes", 0.0, 255.0))
-    assert "by its range" in scaling_words("auto", Scaling("minmax", 0.0, 2.0))
-    assert scaling_words("standard", Scaling("standard", 0.0, 2.0)).endswith("(--scaling standard)")
+    assert scaling_words("auto", UNSCALED) == ()
+    (halves,) = scaling_words("auto", Scaling("bytes", 0.0, 255.0))
+    assert halves == "bytes are divided by 255: they reach 128 (--scaling auto)"
+    (ranges,) = scaling_words("auto", Scaling("minmax", 0.0, 2.0))
+    assert "by its range in the training rows: its values do not lie there" in ranges
+    (standard,) = scaling_words("standard", Scaling("standard", 0.0, 2.0))
+    assert standard.endswith("in the training rows (--scaling standard)")
 
 
 def test_columns_without_names_are_numbered() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aecompress import markup
@@ -104,8 +104,13 @@ def page(seen: Seen) -> str:
     if last is None:
         parts.append(markup.facts(facts_of(start)))
     else:
-        parts += [markup.note(losses_of(last)), markup.side_by_side(charts(last.metric, seen.epochs))]
+        parts += [markup.note(losses_of(last)), markup.side_by_side(charts(last.metric, few(seen.epochs)))]
     return markup.block(*parts)
+
+
+def few(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
+    """Return as many epochs as a chart can show, the last among them: a view of a long run is drawn as fast."""
+    return [*epochs[: -1 : max(1, len(epochs) // markup.MOST_POINTS)], *epochs[-1:]]
 
 
 def state(seen: Seen) -> str:

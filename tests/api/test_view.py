@@ -10,8 +10,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from aecompress import markup
 from aecompress.api import view
-from aecompress.api.view import drawn, notebook, progress_view, span
+from aecompress.api.view import drawn, few, notebook, progress_view, span
 from aecompress.event_log import current, read_log
 from aecompress.events import Event, Finished, Generation, Started
 from tests.fixtures.remake import LOG
@@ -86,6 +87,13 @@ def in_place_of_ipython(shell: object) -> ModuleType:
     module = ModuleType("IPython")
     module.get_ipython = lambda: shell  # type: ignore[attr-defined]
     return module
+
+
+def test_a_long_run_is_drawn_with_as_many_points_as_a_reader_sees() -> None:
+    epochs = range(12_345)
+    shown = few(epochs)  # type: ignore[arg-type]
+    assert len(shown) <= 2 * markup.MOST_POINTS and (shown[0], shown[-1]) == (0, 12_344)  # type: ignore[comparison-overlap]
+    assert list(few(epochs[:7])) == list(epochs[:7]) and list(few([])) == []  # type: ignore[arg-type]
 
 
 def test_times_are_words() -> None:

@@ -104,7 +104,10 @@ def page(seen: Seen) -> str:
     if last is None:
         parts.append(markup.facts(facts_of(start)))
     else:
-        parts += [markup.note(losses_of(last)), markup.side_by_side(charts(last.metric, few(seen.epochs)))]
+        parts += [
+            markup.note(losses_of(last)),
+            markup.side_by_side(charts(last.metric, few(seen.epochs), start.generations)),
+        ]
     return markup.block(*parts)
 
 

@@ -14,7 +14,7 @@ from aecompress.data.chosen import Blocks
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.raw import described_bytes
-from aecompress.data.scaling import Scaling
+from aecompress.data.scaling import Scaling, scaling_decisions
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, few
@@ -104,7 +104,8 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
         labels=labels_of(request, splits.test) if request.labels else None,
         stdin=kept,
         inputs=partition.inputs,
-        decisions=partition.decisions,
+        decisions=partition.decisions
+        + (() if kind.sparse else scaling_decisions(request.scaling, scaling, splits.train.dtype)),
         window=request.window,
         stride=request.stride,
         group=group_column(request),

@@ -47,11 +47,13 @@ def test_every_cell_runs_and_prints_no_warning(cells: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_the_live_view_ends_as_finished_and_the_rest_is_shown_as_pages_and_pictures(cells: dict[str, Any]) -> None:
-    (view,) = displayed(cells["result"])
-    assert "finished in" in view["text/html"] and view["text/html"].count("<svg") == 2
-    for name in ("prepare", "look", "front-table", "model"):
+    for name, title in {"fit": "<b>Autoencoder</b>", "result": "<b>run</b>"}.items():
+        (view,) = displayed(cells[name])
+        assert title in view["text/html"] and "finished in" in view["text/html"]
+        assert view["text/html"].count("<svg") == 2
+    for name in ("front", "export", "prepare", "look"):
         (page,) = displayed(cells[name])
         assert "<div" in page["text/html"] and page["text/plain"], name
-    for name in ("front-figure", "history", "reconstruct"):
+    for name in ("reconstruct", "errors", "front-figure", "history"):
         (picture,) = displayed(cells[name])
         assert "image/png" in picture, name

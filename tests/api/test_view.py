@@ -28,14 +28,20 @@ def test_every_event_is_passed_on_and_every_epoch_drawn_where_time_allows() -> N
     assert "coevo-digits" in pages[0] and "5, of 2,276 parameters" in pages[0]
     for done, page in zip(epochs[:-1], pages[1:], strict=False):
         assert f"epoch {done} of 8, " in page and " left" in page and page.count("<svg") == 2
-    assert "epoch 8 of 8; now exporting and verifying" in pages[-2]
+    assert "8 epochs done; the model is chosen and checked" in pages[-2]
     assert "finished in" in pages[-1] and " left" not in pages[-1]
 
 
 def test_a_fast_run_is_drawn_at_most_every_pause_but_its_ends_always() -> None:
     pages: list[str] = []
     assert list(drawn(EVENTS, pages.append, lambda: 1.0)) == EVENTS
-    assert len(pages) == 3 and "epoch 8 of 8" in pages[1] and "finished" in pages[2]
+    assert len(pages) == 3 and "8 epochs done" in pages[1] and "finished" in pages[2]
+
+
+def test_the_view_ends_with_the_events_where_none_says_so() -> None:
+    pages: list[str] = []
+    list(drawn([event for event in EVENTS if not isinstance(event, Finished)], pages.append, lambda: 1.0))
+    assert "8 epochs done<" in pages[-1] and "height:4px" not in pages[-1], "as in a fit, which writes no files"
 
 
 def test_a_run_that_ends_early_is_shown_as_ended() -> None:
@@ -55,7 +61,7 @@ def test_names_are_shown_and_not_obeyed() -> None:
     spec = start.spec | {"data": {"source": "</td><script>x()</script>"}}
     pages: list[str] = []
     list(drawn([replace(start, run="<b onclick='x()'>&\x1b[2J", spec=spec)], pages.append, lambda: 0.0))
-    (page,) = pages
+    page = pages[0]
     assert "&lt;b onclick=&#x27;x()&#x27;&gt;&amp;\\x1b[2J" in page and "<script" not in page and "\x1b" not in page
 
 

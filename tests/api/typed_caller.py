@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 import aecompress
@@ -37,6 +39,16 @@ def read(result: aecompress.Result) -> tuple[float, float]:
     assert_type(result.front.plot(), Figure)
     assert_type(result.history.plot(), Figure)
     return assert_type(result.sparsity, float), assert_type(result.metrics["test_l1"], float)
+
+
+def fitted(rows: NDArray[np.float64]) -> aecompress.Autoencoder:
+    ae = assert_type(aecompress.Autoencoder(target_sparsity=0.9, epochs=3).fit(rows), aecompress.Autoencoder)
+    assert_type(ae.front_, aecompress.Front)
+    assert_type(ae.history_, aecompress.History)
+    assert_type(ae.transform(rows), NDArray[np.floating[Any]])
+    assert_type(ae.export("model"), dict[str, Path])
+    assert_type(aecompress.Autoencoder.load("model"), aecompress.Autoencoder)
+    return assert_type(ae.pick("knee"), aecompress.Autoencoder)
 
 
 def reconstructed(folder: str, rows: Tensor) -> Tensor:

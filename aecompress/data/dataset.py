@@ -10,6 +10,7 @@ import numpy as np
 
 from aecompress.data.arrays import ROWS, checked, labels_of
 from aecompress.data.base import Array, Raw, Request
+from aecompress.data.encoding import Encoding
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.raw import described_bytes
@@ -18,7 +19,8 @@ from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, few
 from aecompress.data.split import group_column
-from aecompress.data.table import plain
+from aecompress.data.table import Table, plain
+from aecompress.data.tables import as_table, check_no_table, split_table
 from aecompress.errors import DataError
 
 
@@ -44,7 +46,7 @@ class Dataset:
     kind: Kind[Any, Any] = ROWS
     labels: Array | None = None
     """0 or 1 (anomaly) for each test row."""
-    stdin: Array | None = None
+    stdin: Array | Table | None = None
     """The raw rows of standard input: a resume cannot read them again."""
     inputs: tuple[str, ...] = ()
     """Names of the inputs, where they have names: the columns of CSV, the items of interactions; of windows, those of
@@ -57,6 +59,8 @@ class Dataset:
     """Rows from the start of a window to that of the next."""
     group: str = ""
     """The column of the groups, which is no input; empty without any."""
+    encoding: Encoding | None = None
+    """How the columns of a table became inputs."""
 
     @property
     def splits(self) -> dict[str, Rows]:
@@ -83,8 +87,12 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     kind = kind_of(request.source)
     check_installed(kind)
     raw: Raw[Any] = read(request) if given is None else given
-    raw = replace(raw, train=plain(request.source, raw.train))
-    partition = kind.split(raw, request)
+    raw = replace(raw, train=as_table(raw.train, request))
+    if isinstance(raw.train, Table):
+        partition = split_table(raw, request)
+    else:
+        check_no_table(request)
+        partition = kind.split(raw, request)
     splits, kept = partition.splits, raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
     if len(splits.train) < 2:
@@ -100,13 +108,14 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
         fingerprint=kind.digest(splits)[:16],
         notes=raw.notes,
         kind=kind,
-        labels=labels_of(request, splits.test) if request.labels else None,
+        labels=labels_of(request, splits.test) if request.labels else partition.labels,
         stdin=kept,
         inputs=partition.inputs,
         decisions=partition.decisions,
         window=request.window,
         stride=request.stride,
         group=group_column(request),
+        encoding=partition.encoding,
     )
 
 

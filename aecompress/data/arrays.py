@@ -107,6 +107,21 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
     )
 
 
+def all_rows(raw: Raw[Array | FileRows], request: Request, inputs: int) -> Blocks:
+    """Return all rows of a source, checked and flattened to ``[N, D]``, or the windows of a series.
+
+    Args:
+        inputs: D; rows that have as many already are no series to make windows of.
+
+    Raises:
+        DataError: they are not finite numbers, or no window fits.
+    """
+    if request.window and raw.train.ndim > 1 and math.prod(raw.train.shape[1:]) == inputs:
+        request = replace(request, window=0, split_by="auto")
+    rows, series = series_of(request.source, raw.train, raw, request)
+    return whole(flat(rows), series, request)
+
+
 def window_shape(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
     """Return the shape of one row, or of one window of rows of that shape."""
     return (window, *shape) if window else shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from aecompress.data.inputs import Inputs, checked_inputs, inputs_of, lost_rows,
 from aecompress.data.labels import anomalies_of, label_fault
 from aecompress.data.profile import profile
 from aecompress.data.sources.formats import file_and_key, open_rows_of
-from aecompress.data.split import Series, assign, group_numbers, splits_of, whole
+from aecompress.data.split import Series, assign, group_column, group_numbers, splits_of, whole
 from aecompress.data.table import Column, Table
 from aecompress.data.windows import Bools, Windows
 from aecompress.errors import DataError
@@ -171,11 +172,10 @@ def given_split(
         dropped = anomalies if dropped is None else dropped | anomalies
         series = replace(series, dropped=dropped)
         notes = (*notes, f"{counted(int(anomalies.sum()), 'anomaly')[:-1]} left out") if anomalies.any() else notes
-    rows = whole(inputs, series, request)
+    rows = taken(inputs, series, request)
     if isinstance(rows, Windows):
         labels = None if anomalies is None else rows.index.counts(anomalies) > 0
     else:
-        rows = Chosen(inputs, None if dropped is None else dropped.astype(np.uint8))
         labels = None if anomalies is None else anomalies if dropped is None else anomalies[~dropped]
     return rows, notes, None if labels is None or not test else labels.astype(np.int8)
 
@@ -208,3 +208,38 @@ def label_rows(encoding: Encoding, table: Table, where: str) -> Bools | None:
     if fault := label_fault(table, place):
         raise DataError(f"{where}: column {quoted(repr(encoding.label))} (--label) {fault}")
     return anomalies_of(table, place)
+
+
+def has_inputs(rows: Array | Table | FileRows, encoding: Encoding, inputs: int) -> bool:
+    """Return whether rows are an array of the D ``inputs`` of a model already, and not of the columns of its table."""
+    if isinstance(rows, Table):
+        return False
+    width = math.prod(rows.shape[1:])
+    return width == inputs and (rows.ndim != 2 or width != encoding.width)
+
+
+def encoded_rows(raw: Raw[Any], request: Request, encoding: Encoding) -> tuple[Blocks, tuple[str, ...]]:
+    """Return the inputs ``[N, D]`` of new rows, or windows of them, as those of the training rows were made.
+
+    Returns:
+        The rows, and what to report of them.
+
+    Raises:
+        DataError: their columns are not those of the encoding, or a cell is missing that nothing fills.
+    """
+    table = raw.train if isinstance(raw.train, Table) else unnamed(raw.train)
+    inputs, dropped, notes = new_rows(encoding, table, request.source)
+    groups, group = None, group_column(request)
+    if request.window and group:
+        if group not in table.names:
+            raise DataError(f"{request.source}: lacks column {quoted(repr(group))}, the groups of the model's windows")
+        groups = group_numbers(table.cells[:, table.names.index(group)], request.source, group)
+    series = Series(count=len(table), where=request.source, files=raw.files, groups=groups, dropped=dropped)
+    return taken(inputs, series, request), notes
+
+
+def taken(inputs: Inputs, series: Series, request: Request) -> Blocks:
+    """Return all rows of a split of its own that are not dropped, or their windows."""
+    if request.window or series.dropped is None:
+        return whole(inputs, series, request)
+    return Chosen(inputs, series.dropped.astype(np.uint8))

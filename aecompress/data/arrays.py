@@ -13,11 +13,16 @@ from aecompress.data.chosen import Chosen
 from aecompress.data.facts import Facts
 from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
+from aecompress.data.scaled_rows import ScaledRows, scaled_rows
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
 from aecompress.data.split import split
 from aecompress.errors import DataError
+from aecompress.machine import free_bytes, gib, memory_bytes
+
+MOST_MEMORY = 0.5
+"""The share of the free memory that rows may take; the rest is for training and for what else the machine does."""
 
 Source = TypeVar("Source", bound="Array | FileRows")
 
@@ -88,19 +93,48 @@ def flat(rows: Array | FileRows) -> Array | FileRows:
     return rows.flat() if isinstance(rows, FileRows) else rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
-def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Splits[Floats]]:
-    """Fit the scaling on the training rows and apply it to all splits.
+def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Splits[Floats | ScaledRows]]:
+    """Fit the scaling on the training rows and apply it to all splits: at once, or when rows are taken from a file.
 
     Raises:
-        DataError: scaled rows overflow float32.
+        DataError: scaled rows overflow float32, or are requested to be where they cannot be.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
+        in_file = stay_in_file(splits, request)
         scaling = fit_scaling(request.scaling, splits.train)
-        scaled = Splits(*(scaling.apply(rows) for rows in splits))
-    for name, rows in scaled._asdict().items():
-        if not all(np.isfinite(block).all() for block in Chosen(rows).blocks()):
-            raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
+        scaled = Splits(
+            *(
+                scaled_rows(rows, scaling) if in_file and isinstance(rows.rows, FileRows) else scaling.apply(rows)
+                for rows in splits
+            )
+        )
+        for name, part in scaled._asdict().items():
+            if not all(np.isfinite(block).all() for block in Chosen(part).blocks()):
+                raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
     return scaling, scaled
+
+
+def stay_in_file(splits: Splits[Chosen], request: Request) -> bool:
+    """Return whether rows are left in their file and read when they are taken.
+
+    Raises:
+        DataError: that is requested and they have no such file, or memory is requested that there is not.
+    """
+    stored = isinstance(splits.train.rows, FileRows)
+    if request.in_memory == "no":
+        if not stored:
+            raise DataError(
+                f"data.in_memory = 'no': {request.source} has no rows that can be read one by one; "
+                "save them with numpy.save as one .npy file, or leave out --in-memory"
+            )
+        return True
+    needed = sum(4 * math.prod(rows.shape) for rows in splits)
+    if request.in_memory == "yes" and needed > memory_bytes():
+        raise DataError(
+            f"{request.source}: would need {gib(needed)}, this machine has {gib(memory_bytes())}; "
+            + ("leave out --in-memory yes, and rows are read from their file" if stored else "give fewer rows")
+        )
+    return stored and request.in_memory == "auto" and needed > MOST_MEMORY * free_bytes()
 
 
 def digest_of(splits: Splits[Chosen]) -> str:
@@ -113,11 +147,18 @@ def digest_of(splits: Splits[Chosen]) -> str:
     return digest.hexdigest()
 
 
-def facts_of(train: Floats, shape: tuple[int, ...]) -> Facts:
+def facts_of(train: Floats | ScaledRows, shape: tuple[int, ...]) -> Facts:
     """Return what "auto" fields depend on."""
     unit = bool(train.min() >= 0 and train.max() <= 1)
     binary = unit and all(np.isin(block, (0, 1)).all() for block in Chosen(train).blocks())
-    return Facts(rows=len(train), inputs=train.shape[1], binary=binary, unit=unit, shape=shape)
+    return Facts(
+        rows=len(train),
+        inputs=train.shape[1],
+        binary=binary,
+        unit=unit,
+        shape=shape,
+        stored=isinstance(train, ScaledRows),
+    )
 
 
 def read_labels(request: Request, rows: int) -> Array:

@@ -96,7 +96,7 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
         block = trained(cells, range(17), range(17, 51))
         for name, tensor in block.tensors().items():
             assert torch.equal(tensor, whole.pick(torch.tensor(cells)).tensors()[name]), name
-        assert jobs_seen == 2 * [len(cells), jobs]  # shuffling and training, for each part
+        assert jobs_seen == 2 * [len(cells), len(cells), jobs]  # counting, shuffling and training, for each part
         jobs_seen.clear()
     monkeypatch.setattr(engine, "CALL_FLOP", 1)  # a call for every step
     for cores in (1, 5):
@@ -141,7 +141,8 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.sort_places, layout.load_row,
+        cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.sort_places, shuffle.count_words,
+        shuffle.sort_groups, layout.load_row,
         steps.update_cells, steps.add_bias_and_activate, steps.output_gradient, steps.hidden_gradient,
     )  # fmt: skip
     engine.warm()

@@ -3,7 +3,8 @@
 AecompressError
 ├── SpecError      a field, flag or preset is wrong             (exit code 2)
 ├── DataError      a dataset cannot be read or used             (exit code 2)
-│   └── DamagedError   a file of ours is not what its checksum says
+│   ├── DamagedError   a file of ours is not what its checksum says
+│   └── TableError     columns cannot be used as they are
 ├── OutputError    the output folder or a file cannot be used   (exit code 2)
 ├── DeviceError    the requested device is not there            (exit code 2)
 ├── RunError       the run itself failed                        (exit code 1)
@@ -67,6 +68,16 @@ class DataError(AecompressError):
 
 class DamagedError(DataError):
     """A file that was written with a checksum is not that file any more."""
+
+
+class TableError(DataError):
+    """Columns of a table cannot be used as they are; all faults are in ``faults``."""
+
+    def __init__(self, faults: Sequence[str], command: str = "") -> None:
+        self.faults = [shortened(fault) for fault in faults]
+        self.command = command
+        """A command line that works, for a shell; empty where none is known."""
+        super().__init__("\n".join([*self.faults, *([f"this works: {command}"] if command else [])]))
 
 
 class OutputError(AecompressError):

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from aecompress.data.base import Array, Floats, Raw, Request, Splits
-from aecompress.data.chosen import Chosen
+from aecompress.data.base import Array, Floats, Partition, Raw, Request, Splits
+from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.facts import Facts
 from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
-from aecompress.data.scaled_rows import ScaledRows, scaled_rows
+from aecompress.data.scaled_rows import ScaledRows, scaled_rows, stay_stored
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
-from aecompress.data.split import split
+from aecompress.data.split import (
+    Series,
+    assign,
+    group_column,
+    group_numbers,
+    short,
+    split_by,
+    splits_of,
+    whole,
+)
+from aecompress.data.windows import Windows
 from aecompress.errors import DataError
-from aecompress.machine import free_bytes, gib, memory_bytes
-
-MOST_MEMORY = 0.5
-"""The share of the free memory that rows may take; the rest is for training and for what else the machine does."""
 
 Source = TypeVar("Source", bound="Array | FileRows")
 
@@ -35,7 +43,10 @@ def checked(where: str, rows: Source) -> Source:
     """
     check_numbers(where, rows.dtype)
     if rows.ndim < 2:
-        raise DataError(f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs)")
+        raise DataError(
+            f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs); "
+            "of a series, --window makes them"
+        )
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
     if rows.dtype.kind == "f":
@@ -61,7 +72,7 @@ def check_finite(where: str, rows: Chosen) -> None:
         done += len(block)
 
 
-def split_rows(raw: Raw[Array | FileRows], request: Request) -> Splits[Chosen]:
+def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks]:
     """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
 
     Nothing is copied: the splits choose rows of the arrays.
@@ -75,17 +86,80 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Splits[Chosen]:
         if file:
             path, key = file_and_key(file, request.directory)
             given[name] = open_array(path, request.part._replace(key=key))
-    shape = checked(request.source, raw.train).shape[1:]
-    splits = split(flat(raw.train), request.split, given, request.seed)
-    for name, rows in given.items():
-        if rows is not None:
+    rows, series = series_of(request.source, raw.train, raw, request)
+    assignment = assign(series, request, {name for name, more in given.items() if more is not None})
+    splits = splits_of(flat(rows), assignment)
+    for name, more in given.items():
+        if more is not None:
             where = files[name] or request.source
-            splits = splits._replace(**{name: Chosen(flat(checked(where, rows)))})
-            if rows.shape[1:] != shape:
+            own, its = series_of(where, more, replace(raw, files=()), request)
+            if own.shape[1:] != rows.shape[1:]:
                 raise DataError(
-                    f"{where}: its rows have shape {rows.shape[1:]}, those of {request.source} {shape}; they must agree"
+                    f"{where}: its rows have shape {more.shape[1:]}, those of {request.source} "
+                    f"{raw.train.shape[1:]}; they must agree"
                 )
-    return splits
+            splits = splits._replace(**{name: whole(flat(own), its, request)})
+    left_out = group_place(request, raw.inputs)
+    return Partition(
+        splits=splits,
+        shape=window_shape(rows.shape[1:], request.window),
+        inputs=tuple(name for place, name in enumerate(raw.inputs) if place != left_out),
+        decisions=assignment.decisions,
+    )
+
+
+def all_rows(raw: Raw[Array | FileRows], request: Request, inputs: int) -> Blocks:
+    """Return all rows of a source, checked and flattened to ``[N, D]``, or the windows of a series.
+
+    Args:
+        inputs: D; rows that have as many already are no series to make windows of.
+
+    Raises:
+        DataError: they are not finite numbers, or no window fits.
+    """
+    if request.window and raw.train.ndim > 1 and math.prod(raw.train.shape[1:]) == inputs:
+        request = replace(request, window=0, split_by="auto")
+    rows, series = series_of(request.source, raw.train, raw, request)
+    return whole(flat(rows), series, request)
+
+
+def window_shape(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
+    """Return the shape of one row, or of one window of rows of that shape."""
+    return (window, *shape) if window else shape
+
+
+def series_of(
+    where: str, rows: Array | FileRows, raw: Raw[Array | FileRows], request: Request
+) -> tuple[Array | FileRows, Series]:
+    """Return checked rows ``[N, ...]`` without the column of the groups, and what the split depends on.
+
+    Raises:
+        DataError: they are not finite numbers, or there is no such column.
+    """
+    if rows.ndim == 1 and request.window:
+        rows = flat(rows)
+    rows = checked(where, rows)
+    column, groups = group_column(request), None
+    if column:
+        place = group_place(request, raw.inputs)
+        if place is None or rows.ndim != 2 or not place < rows.shape[1] > 1:
+            columns = ", ".join(short(raw.inputs)) or f"0 to {rows.shape[-1] - 1}"
+            raise DataError(f"data.split_by = {request.split_by!r:.200}: {where} has columns {columns}; name one")
+        held = np.asarray(rows)
+        groups, rows = group_numbers(held[:, place], where, column), np.delete(held, place, axis=1)
+    if split_by(request) == "file" and len(raw.files) < 2:
+        raise DataError(
+            f"data.split_by = 'file': {request.source} is one file; give several, or choose --split-by random or order"
+        )
+    return rows, Series(count=len(rows), where=where, files=raw.files, groups=groups)
+
+
+def group_place(request: Request, names: Sequence[str]) -> int | None:
+    """Return the place of the column of the groups, given by name or number; None without any."""
+    column = group_column(request)
+    if column in names:
+        return names.index(column)
+    return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
 
 
 def flat(rows: Array | FileRows) -> Array | FileRows:
@@ -93,55 +167,35 @@ def flat(rows: Array | FileRows) -> Array | FileRows:
     return rows.flat() if isinstance(rows, FileRows) else rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
-def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Splits[Floats | ScaledRows]]:
+def scale_rows(splits: Splits[Blocks], request: Request) -> tuple[Scaling, Splits[Floats | ScaledRows]]:
     """Fit the scaling on the training rows and apply it to all splits: at once, or when rows are taken from a file.
+
+    Of windows, it is that of the values of one row, fitted on the rows that training windows hold, each once.
 
     Raises:
         DataError: scaled rows overflow float32, or are requested to be where they cannot be.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
-        in_file = stay_in_file(splits, request)
-        scaling = fit_scaling(request.scaling, splits.train)
-        scaled = Splits(
-            *(
-                scaled_rows(rows, scaling) if in_file and isinstance(rows.rows, FileRows) else scaling.apply(rows)
-                for rows in splits
-            )
-        )
+        train, left = splits.train, stay_stored(splits, request)
+        if isinstance(train, Windows):
+            scaling = fit_scaling(request.scaling, train.each).repeated(train.index.length)
+        else:
+            scaling = fit_scaling(request.scaling, train)
+        scaled = Splits(*(scaled_rows(rows, scaling) if left else scaling.apply(rows) for rows in splits))
         for name, part in scaled._asdict().items():
             if not all(np.isfinite(block).all() for block in Chosen(part).blocks()):
                 raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
     return scaling, scaled
 
 
-def stay_in_file(splits: Splits[Chosen], request: Request) -> bool:
-    """Return whether rows are left in their file and read when they are taken.
-
-    Raises:
-        DataError: that is requested and they have no such file, or memory is requested that there is not.
-    """
-    stored = isinstance(splits.train.rows, FileRows)
-    if request.in_memory == "no":
-        if not stored:
-            raise DataError(
-                f"data.in_memory = 'no': {request.source} has no rows that can be read one by one; "
-                "save them with numpy.save as one .npy file, or leave out --in-memory"
-            )
-        return True
-    needed = sum(4 * math.prod(rows.shape) for rows in splits)
-    if request.in_memory == "yes" and needed > memory_bytes():
-        raise DataError(
-            f"{request.source}: would need {gib(needed)}, this machine has {gib(memory_bytes())}; "
-            + ("leave out --in-memory yes, and rows are read from their file" if stored else "give fewer rows")
-        )
-    return stored and request.in_memory == "auto" and needed > MOST_MEMORY * free_bytes()
-
-
-def digest_of(splits: Splits[Chosen]) -> str:
-    """Return the sha256 over names, types, shapes and raw values of all splits."""
+def digest_of(splits: Splits[Blocks]) -> str:
+    """Return the sha256 over names, types, shapes and raw values of all splits; of windows, of rows and places."""
     digest = hashlib.sha256()
     for name, rows in splits._asdict().items():
         digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
+        if isinstance(rows, Windows):
+            digest.update(rows.index.starts.tobytes())
+            rows = rows.each
         for block in rows.blocks():
             digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -159,6 +213,23 @@ def facts_of(train: Floats | ScaledRows, shape: tuple[int, ...]) -> Facts:
         shape=shape,
         stored=isinstance(train, ScaledRows),
     )
+
+
+def labels_of(request: Request, test: Blocks) -> Array:
+    """Read the labels of the test rows, int8 ``[N]``; a window is an anomaly where one of its rows is.
+
+    Raises:
+        DataError: they are not 0 and 1, or not as many as the rows.
+    """
+    if not isinstance(test, Windows):
+        return read_labels(request, len(test))
+    labels = read_labels(request, len(test.rows))
+    found = test.index.counts(labels.astype(bool)) > 0
+    if found.all():
+        raise DataError(
+            f"{request.labels}: every window of {request.window} rows has an anomaly; choose a smaller --window"
+        )
+    return found.astype(np.int8)
 
 
 def read_labels(request: Request, rows: int) -> Array:

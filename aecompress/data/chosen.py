@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,33 @@ from aecompress.data.file_rows import Stored, in_blocks
 
 BLOCK = 1 << 17
 """Values of a block: as float64 they fit a core's cache."""
+
+
+class Blocks(Protocol):
+    """Rows ``[N, D]`` that are read a block at a time."""
+
+    def __len__(self) -> int:
+        """Return N."""
+        ...
+
+    @property
+    def whole(self) -> Array | None:
+        """Return all rows, where they are an array already."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Return the type of the values."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(N, D)``."""
+        ...
+
+    def blocks(self) -> Iterator[Array]:
+        """Return the rows in blocks ``[K, D]``, at least one row each."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +55,11 @@ class Chosen:
 
     def __len__(self) -> int:
         return len(self.rows) if self.parts is None else int(np.count_nonzero(self.parts == self.part))
+
+    @property
+    def whole(self) -> Array | None:
+        """Return the array, where it is one and all of its rows are chosen."""
+        return self.rows if self.parts is None and isinstance(self.rows, np.ndarray) else None
 
     @property
     def dtype(self) -> np.dtype[np.generic]:

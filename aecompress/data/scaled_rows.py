@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +11,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from aecompress.data.base import Floats
-from aecompress.data.chosen import Chosen
+from aecompress.data.base import Floats, Request, Splits
+from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.file_rows import Stored
 from aecompress.data.scaling import Scaling, along, floats
+from aecompress.data.windows import Windows
+from aecompress.errors import DataError
+from aecompress.machine import free_bytes, gib, memory_bytes
 
+MOST_MEMORY = 0.5
+"""The share of the free memory that rows may take; the rest is for training and for what else the machine does."""
 PLACES = 1 << 20
 """Rows whose parts are looked at together where places are counted."""
 
@@ -114,7 +120,38 @@ def places_of(rows: Chosen) -> NDArray[np.integer[Any]] | None:
     return places
 
 
-def scaled_rows(rows: Chosen, scaling: Scaling) -> ScaledRows:
-    """Return chosen rows of what is stored elsewhere, scaled when they are taken."""
-    assert not isinstance(rows.rows, np.ndarray)
-    return ScaledRows(rows.rows, scaling, places_of(rows))
+def scaled_rows(rows: Blocks, scaling: Scaling) -> ScaledRows | Floats:
+    """Return rows that are scaled when they are taken; those of an array, such as of a small file beside, at once."""
+    if isinstance(rows, Windows):
+        return ScaledRows(rows, scaling)
+    if isinstance(rows, Chosen) and not isinstance(rows.rows, np.ndarray):
+        return ScaledRows(rows.rows, scaling, places_of(rows))
+    return scaling.apply(rows)
+
+
+def is_stored(rows: Blocks) -> bool:
+    """Return whether rows can be taken one by one without all being in memory."""
+    return isinstance(rows, Windows) or (isinstance(rows, Chosen) and not isinstance(rows.rows, np.ndarray))
+
+
+def stay_stored(splits: Splits[Blocks], request: Request) -> bool:
+    """Return whether rows are left where they are, such as in their file, and scaled when they are taken.
+
+    Raises:
+        DataError: that is requested and they cannot be, or memory is requested that there is not.
+    """
+    stored = is_stored(splits.train)
+    if request.in_memory == "no":
+        if not stored:
+            raise DataError(
+                f"data.in_memory = 'no': {request.source} has no rows that can be read one by one; "
+                "save them with numpy.save as one .npy file, or leave out --in-memory"
+            )
+        return True
+    needed = sum(4 * math.prod(rows.shape) for rows in splits)
+    if request.in_memory == "yes" and needed > memory_bytes():
+        raise DataError(
+            f"{request.source}: would need {gib(needed)}, this machine has {gib(memory_bytes())}; "
+            + ("leave out --in-memory yes, and rows are read when they are needed" if stored else "give fewer rows")
+        )
+    return stored and request.in_memory == "auto" and needed > MOST_MEMORY * free_bytes()

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.engines.permutation import Permutation
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet, StoredTensor, gather
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 
 Rate = Callable[[float], float]

@@ -149,7 +149,8 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     if needed > available:
         free = "has {} free" if device.type == "cuda" else "has {}"
         held = value * sum(rows.size for rows in dataset.splits.values() if isinstance(rows, np.ndarray))
-        cure = "fewer rows" if needed - held > available else "--in-memory no, which leaves the rows in their file"
+        mostly_rows = held > needed // 2 and needed - held <= available
+        cure = "--in-memory no, which leaves rows in their file" if mostly_rows else "fewer rows"
         raise SpecError(
             f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
             f"{device} {free.format(gib(available))}; choose smaller layers, fewer cells or {cure}"

@@ -3,11 +3,13 @@
 AecompressError
 ├── SpecError      a field, flag or preset is wrong             (exit code 2)
 ├── DataError      a dataset cannot be read or used             (exit code 2)
-│   └── DamagedError   a file of ours is not what its checksum says
+│   ├── DamagedError   a file of ours is not what its checksum says
+│   └── TableError     columns cannot be used as they are
 ├── OutputError    the output folder or a file cannot be used   (exit code 2)
 ├── DeviceError    the requested device is not there            (exit code 2)
 ├── RunError       the run itself failed                        (exit code 1)
 ├── VerifyError    an exported model is not the trained model   (exit code 3)
+├── InputError     an estimator cannot use what it was given    (from Python alone; a ValueError too)
 └── Interrupted    stopped by a signal or by `control`          (exit code 130 or 143)
 
 A message names the field or file, the value found there, and the cure.
@@ -69,6 +71,16 @@ class DamagedError(DataError):
     """A file that was written with a checksum is not that file any more."""
 
 
+class TableError(DataError):
+    """Columns of a table cannot be used as they are; all faults are in ``faults``."""
+
+    def __init__(self, faults: Sequence[str], command: str = "") -> None:
+        self.faults = [shortened(fault) for fault in faults]
+        self.command = command
+        """A command line that works, for a shell; empty where none is known."""
+        super().__init__("\n".join([*self.faults, *([f"this works: {command}"] if command else [])]))
+
+
 class OutputError(AecompressError):
     """The output folder or an input file of the run folder cannot be used."""
 
@@ -88,6 +100,10 @@ class VerifyError(AecompressError):
         self.verification = verification
         """The :class:`aecompress.deploy.verify.Verification` of a refused export; else None."""
         super().__init__(message)
+
+
+class InputError(AecompressError, ValueError):
+    """An estimator cannot use its parameters or rows; scikit-learn expects a ValueError."""
 
 
 class Interrupted(AecompressError):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
-from aecompress.errors import printable
+from aecompress.errors import CONTROL, printable
 
 
 def one_line(text: str) -> str:
@@ -17,6 +20,22 @@ def one_line(text: str) -> str:
 def in_cell(text: str) -> str:
     """Return ``text`` printable in one cell of a table."""
     return printable(text).replace("\t", "\\t").replace("\n", "\\n")
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return a command line that a shell splits into ``words``, on one line and printable."""
+    return " ".join(map(shell_word, words))
+
+
+def shell_word(word: str) -> str:
+    """Return a word quoted for a shell; one with control characters as bash, zsh and ksh read it: ``$'a\\x1b'``."""
+    if not CONTROL.search(word) and "\n" not in word and "\t" not in word:
+        return shlex.quote(word)
+    written = (
+        "".join(f"\\x{byte:02x}" for byte in os.fsencode(one)) if CONTROL.fullmatch(one) or one in "\n\t'\\" else one
+        for one in word
+    )
+    return f"$'{''.join(written)}'"
 
 
 def cleaned(value: Any) -> Any:

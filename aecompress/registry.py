@@ -53,23 +53,25 @@ class FormatRow:
     """A format of files of rows."""
 
     parse: str
-    """Its function: (name for messages, file, what to take) -> rows ``[N, ...]``; it raises DataError that begins with
-    the name."""
+    """Its function: (name for messages, file, what to take) -> rows ``[N, ...]`` or a table; it raises DataError that
+    begins with the name."""
     keys: bool = False
     """A file holds several arrays, one of which a key chooses."""
     columns: bool = False
     """Columns can be chosen."""
-    names: str = ""
-    """Of one whose columns have names: its function, called as ``parse`` is -> names of the columns that are taken."""
+    opens: str = ""
+    """Of one whose rows may be read from their file when they are needed: its function, path -> a
+    :class:`aecompress.data.file_rows.FileRows`, or None where the file must be parsed."""
 
 
 CSV = FormatRow(
     parse="aecompress.data.sources.csv_files:parse_csv",
     columns=True,
-    names="aecompress.data.sources.csv_files:csv_names",
 )
 FORMATS: dict[str, FormatRow] = {
-    ".npy": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy"),
+    ".npy": FormatRow(
+        parse="aecompress.data.sources.numpy_files:parse_numpy", opens="aecompress.data.sources.numpy_files:open_npy"
+    ),
     ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
     ".csv": CSV,
     ".csv.gz": CSV,

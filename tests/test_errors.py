@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from aecompress.errors import LONGEST, MOST_LINES, DataError, SpecError, printable, shortened
+from aecompress.errors import LONGEST, MOST_LINES, DataError, SpecError, TableError, printable, shortened
 
 
 def test_a_message_is_short_and_keeps_its_beginning_and_its_cure() -> None:
@@ -23,3 +23,10 @@ def test_no_message_steers_the_terminal() -> None:
     message = str(SpecError([f"{ESCAPE}: wrong", "second"]))
     assert message == "\\x1b]0;pwned\\x07\\x9b31m\\u202etxt\\x7f: wrong\nsecond"
     assert printable("tab\tline\nend é 😀") == "tab\tline\nend é 😀"
+
+
+def test_a_table_has_all_its_faults_and_the_command_that_works() -> None:
+    fault = TableError(["a.csv: column 'x' holds dates", "a.csv: column 'y' holds texts"], "aecompress prune a.csv")
+    assert isinstance(fault, DataError) and len(fault.faults) == 2
+    assert str(fault).splitlines() == [*fault.faults, "this works: aecompress prune a.csv"]
+    assert str(TableError(["one"])) == "one"

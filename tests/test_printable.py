@@ -13,7 +13,7 @@ from aecompress.children import PACKAGE_ROOT, command_line
 from aecompress.cli import exits
 from aecompress.errors import printable
 from aecompress.events import Failed, to_json
-from aecompress.printable import cleaned, in_cell, one_line
+from aecompress.printable import cleaned, in_cell, one_line, shell_line
 from aecompress_tui.reader import event_of, name_of
 from tests.commands import aecompress
 
@@ -77,3 +77,12 @@ def test_prose_is_wrapped_between_words_on_a_terminal() -> None:
         os.close(terminal)
         lines = screen.read(4096).decode().split("\r\n")
     assert " ".join(lines).split() == words.split() and max(map(len, lines[:3])) <= 80 and len(lines) > 3
+
+
+@pytest.mark.parametrize(
+    "word", ["rows.csv", "two words", "it's", "", EVIL, "a\nb\tc'\\d\x1b", "é\u202e", "\udcff", "$HOME `x`"]
+)
+def test_a_shell_splits_a_line_into_its_words(word: str) -> None:
+    line = shell_line(["printf", "%s", word])
+    assert safe(line) and "\n" not in line and "\t" not in line
+    assert subprocess.run(["bash", "-c", line], capture_output=True).stdout == os.fsencode(word)

@@ -98,7 +98,9 @@ def table(benched: list[Benched], called: list[str]) -> list[list[str]]:
 
 def draw(benched: list[Benched], path: Path, batch: int, threads: int) -> None:
     """Plot bytes against microseconds per row, one labelled point per file."""
-    axes = drawing.axes("bytes", f"microseconds per row, batch {batch}")
+    from aecompress.runs.figures import log_axes
+
+    axes = log_axes("bytes", f"microseconds per row, batch {batch}")
     for one in benched:
         across, up = one.bytes, one.milliseconds(batch, threads) * 1e3 / batch
         axes.scatter(across, up)

@@ -24,17 +24,6 @@ def check(path: Path) -> None:
         raise SpecError("--plot: needs matplotlib; pip install 'aecompress[plot]'") from fault
 
 
-def axes(across: str, up: str) -> Any:
-    """Return empty axes, both logarithmic."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(7, 4.5), layout="constrained").subplots()
-    drawn.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
-    drawn.margins(0.2)
-    drawn.grid(alpha=0.3, which="both")
-    return drawn
-
-
 def save(drawn: Any, path: Path) -> None:
     """Write the picture that axes belong to."""
     from aecompress.files import write_bytes

@@ -41,6 +41,7 @@ _CODES: dict[type[errors.AecompressError], ExitCode] = {
     errors.SpecError: ExitCode.USAGE,
     errors.DataError: ExitCode.USAGE,
     errors.DamagedError: ExitCode.USAGE,
+    errors.TableError: ExitCode.USAGE,
     errors.OutputError: ExitCode.USAGE,
     errors.DeviceError: ExitCode.USAGE,
     errors.VerifyError: ExitCode.UNVERIFIED,
@@ -60,6 +61,8 @@ def reported() -> Iterator[None]:
     except errors.AecompressError as fault:
         for line in lines_of(fault):
             note(f"aecompress: {line}")
+        if isinstance(fault, errors.TableError) and fault.command:
+            note_command(fault.command)
         raise SystemExit(int(_CODES.get(type(fault), ExitCode.FAILED))) from fault
     except MemoryError as fault:
         note("aecompress: memory ran out; choose fewer rows, smaller layers or fewer cells")
@@ -100,8 +103,8 @@ def stop_on_signals() -> Callable[[], int | None]:
 
 
 def lines_of(fault: errors.AecompressError) -> list[str]:
-    """Return the sentences of an error: each fault of a spec, each line of a list of failures, else one."""
-    if isinstance(fault, errors.SpecError):
+    """Return the sentences of an error: each fault of a spec or table, each line of a list of failures, else one."""
+    if isinstance(fault, errors.SpecError | errors.TableError):
         return fault.faults
     return str(fault).split("\n") if isinstance(fault, errors.RunError) else [str(fault)]
 
@@ -125,6 +128,12 @@ def width_of(stream: TextIO) -> int | None:
 def note(text: str) -> None:
     """Print one sentence to stderr."""
     print(prose(text), file=sys.stderr)
+
+
+def note_command(command: str) -> None:
+    """Print a command line that works to stderr, as one line that can be copied."""
+    gap = " " if width_of(sys.stderr) is None else "\n  "
+    print(f"aecompress: this works:{gap}{in_cell(command)}", file=sys.stderr)
 
 
 def note_table(text: str) -> None:

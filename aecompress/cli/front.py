@@ -35,12 +35,10 @@ def front(
         members = load(run)
         at = knee([(float(member.nonzeros), member.loss) for member in members])
         if plot is not None:
-            axes = drawing.axes("non-zeros", f"{members[0].split} {members[0].metric}")
+            from aecompress.runs.figures import front_chart
+
             across, up = [member.nonzeros for member in members], [member.loss for member in members]
-            axes.plot(across, up, marker="o")
-            axes.scatter(across[at], up[at], s=120, facecolors="none", edgecolors="C3", label="knee")
-            axes.legend()
-            drawing.save(axes, plot)
+            drawing.save(front_chart(across, up, at, f"{members[0].split} {members[0].metric}"), plot)
         if json:
             emit_json(
                 {

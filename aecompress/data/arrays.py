@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from aecompress.data.base import Array, Floats, Raw, Request, Splits
-from aecompress.data.chosen import Chosen
+from aecompress.data.base import Array, Floats, Partition, Raw, Request, Splits
+from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.facts import Facts
+from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
 from aecompress.data.scaling import Scaling, fit_scaling
-from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
-from aecompress.data.split import split
+from aecompress.data.split import (
+    Series,
+    assign,
+    group_column,
+    group_numbers,
+    short,
+    splits_of,
+    whole,
+)
+from aecompress.data.windows import Windows
 from aecompress.errors import DataError
 
+Source = TypeVar("Source", bound="Array | FileRows")
 
-def checked(where: str, rows: Array) -> Array:
+
+def checked(where: str, rows: Source) -> Source:
     """Return ``rows`` when they are finite numbers ``[N, ...]`` with at least one row and one input.
 
     Raises:
@@ -26,17 +41,36 @@ def checked(where: str, rows: Array) -> Array:
     """
     check_numbers(where, rows.dtype)
     if rows.ndim < 2:
-        raise DataError(f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs)")
+        raise DataError(
+            f"{where}: has shape {rows.shape}; rows of inputs are needed, shape (rows, inputs); "
+            "of a series, --window makes them"
+        )
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        place = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))[0]
-        value = rows.reshape(len(rows), -1)[tuple(place)]
-        raise DataError(f"{where}: row {place[0]}, column {place[1]} is {value}; remove or fill in such values first")
+    if rows.dtype.kind == "f":
+        check_finite(where, Chosen(flat(rows)))
     return rows
 
 
-def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
+def check_finite(where: str, rows: Chosen) -> None:
+    """Refuse rows ``[N, D]`` with a value that is not finite.
+
+    Raises:
+        DataError: naming the first such place.
+    """
+    done = 0
+    for block in rows.blocks():
+        bad = ~np.isfinite(block)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            value = block[row, column]
+            raise DataError(
+                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first"
+            )
+        done += len(block)
+
+
+def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks]:
     """Split the rows read, or take validation and test rows from files of their own; flattened to ``[N, D]``.
 
     Nothing is copied: the splits choose rows of the arrays.
@@ -45,37 +79,102 @@ def split_rows(raw: Raw[Array], request: Request) -> Splits[Chosen]:
         DataError: rows are not finite numbers, or those of a file do not fit those of the source.
     """
     files = {"validation": request.validation, "test": request.test}
-    given = {"validation": raw.validation, "test": raw.test}
+    given: dict[str, Array | FileRows | None] = {"validation": raw.validation, "test": raw.test}
     for name, file in files.items():
         if file:
             path, key = file_and_key(file, request.directory)
-            given[name] = read_array(path, request.part._replace(key=key))
-    shape = checked(request.source, raw.train).shape[1:]
-    splits = split(flat(raw.train), request.split, given, request.seed)
-    for name, rows in given.items():
-        if rows is not None:
+            given[name] = open_array(path, request.part._replace(key=key))
+    rows, series = series_of(request.source, raw.train, raw, request)
+    assignment = assign(series, request, {name for name, more in given.items() if more is not None})
+    splits = splits_of(flat(rows), assignment)
+    for name, more in given.items():
+        if more is not None:
             where = files[name] or request.source
-            splits = splits._replace(**{name: Chosen(flat(checked(where, rows)))})
-            if rows.shape[1:] != shape:
+            own, its = series_of(where, more, replace(raw, files=()), request)
+            if own.shape[1:] != rows.shape[1:]:
                 raise DataError(
-                    f"{where}: its rows have shape {rows.shape[1:]}, those of {request.source} {shape}; they must agree"
+                    f"{where}: its rows have shape {more.shape[1:]}, those of {request.source} "
+                    f"{raw.train.shape[1:]}; they must agree"
                 )
-    return splits
+            splits = splits._replace(**{name: whole(flat(own), its, request)})
+    left_out = group_place(request, raw.inputs)
+    return Partition(
+        splits=splits,
+        shape=window_shape(rows.shape[1:], request.window),
+        inputs=tuple(name for place, name in enumerate(raw.inputs) if place != left_out),
+        decisions=assignment.decisions,
+    )
 
 
-def flat(rows: Array) -> Array:
+def all_rows(raw: Raw[Array | FileRows], request: Request, inputs: int) -> Blocks:
+    """Return all rows of a source, checked and flattened to ``[N, D]``, or the windows of a series.
+
+    Args:
+        inputs: D; rows that have as many already are no series to make windows of.
+
+    Raises:
+        DataError: they are not finite numbers, or no window fits.
+    """
+    if request.window and raw.train.ndim > 1 and math.prod(raw.train.shape[1:]) == inputs:
+        request = replace(request, window=0, split_by="auto")
+    rows, series = series_of(request.source, raw.train, raw, request)
+    return whole(flat(rows), series, request)
+
+
+def window_shape(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
+    """Return the shape of one row, or of one window of rows of that shape."""
+    return (window, *shape) if window else shape
+
+
+def series_of(
+    where: str, rows: Array | FileRows, raw: Raw[Array | FileRows], request: Request
+) -> tuple[Array | FileRows, Series]:
+    """Return checked rows ``[N, ...]`` without the column of the groups, and what the split depends on.
+
+    Raises:
+        DataError: they are not finite numbers, or there is no such column.
+    """
+    if rows.ndim == 1 and request.window:
+        rows = flat(rows)
+    rows = checked(where, rows)
+    column, groups = group_column(request), None
+    if column:
+        place = group_place(request, raw.inputs)
+        if place is None or rows.ndim != 2 or not place < rows.shape[1] > 1:
+            columns = ", ".join(short(raw.inputs)) or f"0 to {rows.shape[-1] - 1}"
+            raise DataError(f"data.split_by = {request.split_by!r:.200}: {where} has columns {columns}; name one")
+        held = np.asarray(rows)
+        groups, rows = group_numbers(held[:, place], where, column), np.delete(held, place, axis=1)
+    return rows, Series(count=len(rows), where=where, files=raw.files, groups=groups)
+
+
+def group_place(request: Request, names: Sequence[str]) -> int | None:
+    """Return the place of the column of the groups, given by name or number; None without any."""
+    column = group_column(request)
+    if column in names:
+        return names.index(column)
+    return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
+
+
+def flat(rows: Array | FileRows) -> Array | FileRows:
     """Return rows ``[N, ...]`` as ``[N, D]``."""
-    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    return rows.flat() if isinstance(rows, FileRows) else rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
-def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Splits[Floats]]:
+def scale_rows(splits: Splits[Blocks], request: Request) -> tuple[Scaling, Splits[Floats]]:
     """Fit the scaling on the training rows and apply it to all splits.
+
+    Of windows, it is that of the values of one row, fitted on the rows that training windows hold, each once.
 
     Raises:
         DataError: scaled rows overflow float32.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
-        scaling = fit_scaling(request.scaling, splits.train)
+        train = splits.train
+        if isinstance(train, Windows):
+            scaling = fit_scaling(request.scaling, train.each).repeated(train.index.length)
+        else:
+            scaling = fit_scaling(request.scaling, train)
         scaled = Splits(*(scaling.apply(rows) for rows in splits))
     for name, rows in scaled._asdict().items():
         if not all(np.isfinite(block).all() for block in Chosen(rows).blocks()):
@@ -83,11 +182,14 @@ def scale_rows(splits: Splits[Chosen], request: Request) -> tuple[Scaling, Split
     return scaling, scaled
 
 
-def digest_of(splits: Splits[Chosen]) -> str:
-    """Return the sha256 over names, types, shapes and raw values of all splits."""
+def digest_of(splits: Splits[Blocks]) -> str:
+    """Return the sha256 over names, types, shapes and raw values of all splits; of windows, of rows and places."""
     digest = hashlib.sha256()
     for name, rows in splits._asdict().items():
         digest.update(f"{name} {rows.dtype} {rows.shape}".encode())
+        if isinstance(rows, Windows):
+            digest.update(rows.index.starts.tobytes())
+            rows = rows.each
         for block in rows.blocks():
             digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -96,8 +198,25 @@ def digest_of(splits: Splits[Chosen]) -> str:
 def facts_of(train: Floats, shape: tuple[int, ...]) -> Facts:
     """Return what "auto" fields depend on."""
     unit = bool(train.min() >= 0 and train.max() <= 1)
-    binary = unit and bool(np.isin(train, (0, 1)).all())
+    binary = unit and all(np.isin(block, (0, 1)).all() for block in Chosen(train).blocks())
     return Facts(rows=len(train), inputs=train.shape[1], binary=binary, unit=unit, shape=shape)
+
+
+def labels_of(request: Request, test: Blocks) -> Array:
+    """Read the labels of the test rows, int8 ``[N]``; a window is an anomaly where one of its rows is.
+
+    Raises:
+        DataError: they are not 0 and 1, or not as many as the rows.
+    """
+    if not isinstance(test, Windows):
+        return read_labels(request, len(test))
+    labels = read_labels(request, len(test.rows))
+    found = test.index.counts(labels.astype(bool)) > 0
+    if found.all():
+        raise DataError(
+            f"{request.labels}: every window of {request.window} rows has an anomaly; choose a smaller --window"
+        )
+    return found.astype(np.int8)
 
 
 def read_labels(request: Request, rows: int) -> Array:

@@ -89,6 +89,8 @@ class Raw(Generic[Kept]):
     """Numbers that a source knows of its rows, for example the flip rate of each split."""
     inputs: tuple[str, ...] = ()
     """Names of the inputs, where they have names: the columns of CSV, the items of interactions."""
+    files: tuple[tuple[str, int], ...] = ()
+    """Name and rows of each file, in order, where several were read as one."""
 
 
 class Splits(NamedTuple, Generic[Kept]):
@@ -97,3 +99,18 @@ class Splits(NamedTuple, Generic[Kept]):
     train: Kept
     validation: Kept
     test: Kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition(Generic[Kept]):
+    """Raw rows in three splits, and what was decided about them."""
+
+    splits: Splits[Kept]
+    shape: tuple[int, ...]
+    """Of one row; its product is D."""
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs, where they have names; of windows, those of the values of one of its rows."""
+    decisions: tuple[str, ...] = ()
+    """What a person must know of it, as clauses."""
+    labels: Array | None = None
+    """0 or 1 (anomaly) for each test row, where the rows have them."""

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from aecompress.data.arrays import ROWS, checked, read_labels
+from aecompress.data.arrays import ROWS, all_rows, labels_of
 from aecompress.data.base import Array, Raw, Request
+from aecompress.data.chosen import Blocks
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.raw import described_bytes
-from aecompress.data.scaling import Scaling
+from aecompress.data.scaling import Scaling, scaling_decisions
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, few
+from aecompress.data.split import group_column
+from aecompress.data.table import plain
 from aecompress.errors import DataError
 
 
@@ -45,7 +48,16 @@ class Dataset:
     stdin: Array | None = None
     """The raw rows of standard input: a resume cannot read them again."""
     inputs: tuple[str, ...] = ()
-    """Names of the inputs, where they have names: the columns of CSV, the items of interactions."""
+    """Names of the inputs, where they have names: the columns of CSV, the items of interactions; of windows, those of
+    one of their rows."""
+    decisions: tuple[str, ...] = ()
+    """What was decided about the rows, as clauses a person reads."""
+    window: int = 0
+    """Rows in order that make one row; 0: rows stand alone."""
+    stride: int = 1
+    """Rows from the start of a window to that of the next."""
+    group: str = ""
+    """The column of the groups, which is no input; empty without any."""
 
     @property
     def splits(self) -> dict[str, Rows]:
@@ -60,21 +72,21 @@ class Dataset:
         return replace(facts, described=described_bytes(self.scaling, self.inputs))
 
 
-def load(request: Request, stdin: Array | None = None, inputs: tuple[str, ...] = ()) -> Dataset:
+def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     """Read, split and scale the rows of a request.
 
     Args:
-        stdin: raw rows of standard input that were read before.
-        inputs: the names of their columns.
+        given: raw rows that are in memory, instead of those that ``request.source`` names.
 
     Raises:
         DataError: rows are missing, not numbers, not finite, or do not fit together, or their kind is not installed.
     """
     kind = kind_of(request.source)
     check_installed(kind)
-    raw: Raw[Any] = read(request) if stdin is None else Raw(name="stdin", train=stdin, inputs=inputs)
-    splits = kind.split(raw, request)
-    shape, kept = raw.train.shape[1:], raw.train if request.source == STDIN else None
+    raw: Raw[Any] = read(request) if given is None else given
+    raw = replace(raw, train=plain(request.source, raw.train))
+    partition = kind.split(raw, request)
+    splits, kept = partition.splits, raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
     if len(splits.train) < 2:
         raise DataError(f"{request.source}: leaves {len(splits.train)} training rows; at least 2 are needed")
@@ -84,26 +96,35 @@ def load(request: Request, stdin: Array | None = None, inputs: tuple[str, ...] =
         train=scaled.train,
         validation=scaled.validation,
         test=scaled.test,
-        shape=shape,
+        shape=partition.shape,
         scaling=scaling,
         fingerprint=kind.digest(splits)[:16],
         notes=raw.notes,
         kind=kind,
-        labels=read_labels(request, len(splits.test)) if request.labels else None,
+        labels=labels_of(request, splits.test) if request.labels else None,
         stdin=kept,
-        inputs=raw.inputs,
+        inputs=partition.inputs,
+        decisions=partition.decisions
+        + (() if kind.sparse else scaling_decisions(request.scaling, scaling, splits.train.dtype)),
+        window=request.window,
+        stride=request.stride,
+        group=group_column(request),
     )
 
 
-def read_rows(request: Request) -> Array:
-    """Read and check the rows of a source, unsplit and unscaled: ``[N, ...]``.
+def read_rows(request: Request, inputs: int = 0) -> Blocks:
+    """Read and check the rows of a source, unsplit and unscaled: ``[N, D]``, or the windows of a series.
+
+    Args:
+        inputs: D; rows that have as many already are no series to make windows of.
 
     Raises:
         DataError: they cannot be read or used, or are not kept as an array.
     """
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return checked(request.source, read(request).train)
+    raw = read(request)
+    return all_rows(replace(raw, train=plain(request.source, raw.train)), request, inputs)
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from aecompress.data.base import Raw, Request, Splits
+from aecompress.data.base import Partition, Raw, Request, Splits
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind
 from aecompress.data.scaling import UNSCALED, Scaling
@@ -14,12 +14,13 @@ from aecompress.data.sparse import SparseRows
 from aecompress.data.split import draw
 
 
-def split_users(raw: Raw[SparseRows], request: Request) -> Splits[SparseRows]:
+def split_users(raw: Raw[SparseRows], request: Request) -> Partition[SparseRows]:
     """Split users at random by ``request.seed``; each split keeps the order of the file."""
     users = raw.train
     cuts = np.round(np.cumsum(request.split) * len(users)).astype(int)
     parts = draw(len(users), cuts, request.seed)
-    return Splits(*(users.pick(np.flatnonzero(parts == part)) for part in range(3)))
+    splits = Splits(*(users.pick(np.flatnonzero(parts == part)) for part in range(3)))
+    return Partition(splits=splits, shape=users.shape[1:], inputs=raw.inputs)
 
 
 def digest_of(splits: Splits[SparseRows]) -> str:
@@ -49,6 +50,14 @@ INTERACTIONS = Kind(
     sparse=True,
     needs="torchmetrics",  # recall@k and nDCG@k
     metrics="aecompress.runs.ranking:ranking",
-    only={"key": ("",), "val": ("",), "test": ("",), "labels": ("",), "scaling": ("auto", "none")},
+    only={
+        "key": ("",),
+        "val": ("",),
+        "test": ("",),
+        "labels": ("",),
+        "scaling": ("auto", "none"),
+        "split_by": ("auto", "random"),
+        "window": (0,),
+    },
     why_only="interactions are split by user and stay 0 and 1",
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from aecompress.data.base import Kept, Raw, Request, Splits
+from aecompress.data.base import Kept, Partition, Raw, Request, Splits
 from aecompress.data.facts import Facts
 from aecompress.data.scaling import Scaling
 from aecompress.errors import DataError
@@ -24,7 +24,7 @@ class Kind(Generic[Kept, Part]):
     """What is done with rows that a source has read."""
 
     name: str
-    split: Callable[[Raw[Kept], Request], Splits[Part]]
+    split: Callable[[Raw[Kept], Request], Partition[Part]]
     """Raw rows ``[N, ...]`` -> raw rows ``[N, D]`` of each split."""
     scale: Callable[[Splits[Part], Request], tuple[Scaling, Splits[Any]]]
     """Raw rows -> scaled rows, float32."""
@@ -38,7 +38,7 @@ class Kind(Generic[Kept, Part]):
     """A module that only this kind needs; the kind's name is that of the extra that installs it."""
     metrics: str = ""
     """Metrics that only this kind has, on test rows: a :data:`aecompress.runs.metrics.KindMetrics`, ``module:name``."""
-    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    only: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     """Fields of the spec's section ``data`` that must hold one of these values."""
     why_only: str = ""
     """Why, as a clause."""

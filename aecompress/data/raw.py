@@ -80,7 +80,7 @@ def _seen(scaled: Floats, offset: Doubles, divisor: Doubles) -> tuple[Doubles, D
 
 
 def _called(column: int, names: Sequence[str]) -> str:
-    return f"{column} ({quoted(repr(names[column]))})" if names else str(column)
+    return f"{column} ({quoted(repr(names[column % len(names)]))})" if names else str(column)
 
 
 def _refusal(columns: Sequence[str], low: float, high: float) -> str:

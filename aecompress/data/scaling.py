@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.data.base import Array, Floats
-from aecompress.data.chosen import Chosen
+from aecompress.data.chosen import Blocks
 
 
 @dataclass(frozen=True)
@@ -26,27 +27,43 @@ class Scaling:
         """Return whether scaled rows are the raw ones."""
         return not np.any(self.offset) and bool(np.all(np.equal(self.divisor, 1)))
 
-    def apply(self, rows: Chosen) -> Floats:
+    def repeated(self, times: int) -> Scaling:
+        """Return the scaling of ``times`` rows in a row, as windows have them: that of each is the same."""
+        offset, divisor = (
+            value if not isinstance(value, list) else value[0] if len(value) == 1 else value * times
+            for value in (self.offset, self.divisor)
+        )
+        return Scaling(self.kind, offset, divisor)
+
+    def apply(self, rows: Blocks) -> Floats:
         """Return scaled rows, float32, of raw rows ``[N, D]``; of float64 values, a block at most is held."""
-        if self.kind == "none" and rows.parts is None:
-            return np.ascontiguousarray(rows.rows, dtype=np.float32)
+        if self.kind == "none" and rows.whole is not None:
+            return np.ascontiguousarray(rows.whole, dtype=np.float32)
         scaled, done = np.empty(rows.shape, np.float32), 0
-        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
         for block in rows.blocks():
-            into = scaled[done : done + len(block)]
-            into[:] = block if self.kind == "none" else (block.astype(np.float64) - offset) / divisor
+            self.write(block, scaled[done : done + len(block)])
             done += len(block)
         return scaled
 
+    def write(self, raw: Array, into: Floats) -> None:
+        """Write scaled rows ``[K, D]`` of ``raw`` ones into an array of their shape."""
+        if self.kind == "none":
+            into[:] = raw
+            return
+        offset, divisor = (np.asarray(value, dtype=np.float64) for value in (self.offset, self.divisor))
+        into[:] = (raw.astype(np.float64) - offset) / divisor
+
 
 UNSCALED = Scaling("none", 0.0, 1.0)
+HALF = 128
+"""Bytes of images reach it; those that do not, such as counts up to 16, would lie in a corner of [0, 1]."""
 
 
-def fit_scaling(kind: str, train: Chosen) -> Scaling:
+def fit_scaling(kind: str, train: Blocks) -> Scaling:
     """Fit a scaling on training rows ``[N, D]``.
 
-    ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
-    that does not vary is shifted to 0 and not stretched.
+    ``auto``: values in [0, 1] untouched, uint8 that reaches :data:`HALF` divided by 255, anything else ``minmax``. A
+    column that does not vary is shifted to 0 and not stretched.
     """
     if kind == "none":
         return UNSCALED
@@ -54,7 +71,7 @@ def fit_scaling(kind: str, train: Chosen) -> Scaling:
     if kind == "auto":
         if low.min() >= 0 and high.max() <= 1:
             return UNSCALED
-        if train.dtype == np.uint8:
+        if train.dtype == np.uint8 and high.max() >= HALF:
             return Scaling("bytes", 0.0, 255.0)
         kind = "minmax"
     offset, divisor = (low, high - low) if kind == "minmax" else mean_and_deviation(train)
@@ -65,7 +82,14 @@ def fit_scaling(kind: str, train: Chosen) -> Scaling:
     return Scaling(kind, offset.tolist(), divisor.tolist())
 
 
-def mean_and_deviation(train: Chosen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def scaling_decisions(requested: str, scaling: Scaling, dtype: np.dtype[Any]) -> tuple[str, ...]:
+    """Return what scaling does that a person may not expect, as clauses: small bytes are not divided by 255."""
+    if requested == "auto" and scaling.kind == "minmax" and dtype == np.uint8:
+        return (f"bytes below {HALF} are scaled by the range of each input, not divided by 255",)
+    return ()
+
+
+def mean_and_deviation(train: Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and the standard deviation of each column of rows ``[N, D]``: ``[D]`` each."""
     if train.shape[1] == 1:  # NumPy sums a single column in pairs, which blocks would not repeat to the last bit
         values = np.concatenate([floats(block) for block in train.blocks()])

@@ -8,6 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aecompress.data.file_rows import FileRows
+from aecompress.errors import DataError
+from aecompress.parsing import quoted
+
 Holds = Literal["number", "boolean", "date", "text"]
 """What cells were read as; a date is in seconds since 1970 (UTC), a text a place in the texts of its column."""
 
@@ -48,6 +52,29 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
+def plain(where: str, rows: Table | NDArray[np.generic] | FileRows) -> NDArray[np.generic] | FileRows:
+    """Return the cells of a table whose columns all hold numbers, none missing: ``[N, C]``; other rows as they are.
+
+    Raises:
+        DataError: another column is there, or a cell is missing or could not be read.
+    """
+    if not isinstance(rows, Table):
+        return rows
+    for place, column in enumerate(rows.columns):
+        called = f"column {place}" + (f" ({quoted(repr(column.name))})" if column.name else "")
+        if column.holds in ("text", "date"):
+            first = f" such as {quoted(repr(column.texts[0]))}" if column.texts else ""
+            raise DataError(
+                f"{where}: {called} holds {column.holds}s{first}, not numbers; choose numeric columns with --columns"
+            )
+        if column.unread or np.isnan(rows.cells[:, place]).any():
+            line, of, value = (column.example or "a cell is empty").partition(" is ")
+            raise DataError(
+                f"{where}: {line}, column {place}{of}{value}, not a number; choose numeric columns with --columns"
+            )
+    return rows.cells
+
+
 ColumnKind = Literal["number", "boolean", "date", "category", "text", "constant", "index", "counter", "label", "empty"]
 """What a column is to a person: ``index`` numbers the rows from 0 or 1, a ``counter`` rises in equal steps elsewhere,
 a ``label`` is 0/1 or two texts under a usual name of labels, a ``category`` is a text of few values."""
@@ -63,6 +90,8 @@ class Profile:
     """What shows its kind, as a clause: ``numbers the rows from 0``; empty where its name is enough."""
     missing: int
     """Cells without a value."""
+    infinite: int = 0
+    """Cells that are infinite; range, outliers and sentinels are those of the others."""
     distinct: int
     """Different values, counted up to a limit; the limit where there are more."""
     low: float

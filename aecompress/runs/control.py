@@ -19,10 +19,10 @@ CONTROL_SECONDS = 0.2
 
 
 class Control:
-    """The orders to one run: a caught signal, or the word in the folder's ``control`` file."""
+    """The orders to one run: a caught signal, or the word in the ``control`` file of its folder, if it has one."""
 
-    def __init__(self, folder: Path, stop: Stop, report: Callable[[events.Event], None]) -> None:
-        self.path = folder / "control"
+    def __init__(self, folder: Path | None, stop: Stop, report: Callable[[events.Event], None]) -> None:
+        self.path = None if folder is None else folder / "control"
         self.generation = 0
         """The last completed generation."""
         self._stop = stop
@@ -63,6 +63,8 @@ class Control:
             raise Interrupted(f"stopped by {name} after epoch {self.generation}", number)
 
     def _order(self) -> str:
+        if self.path is None:
+            return ""
         try:
             return read_own(self.path).decode(errors="replace").strip()
         except OSError:

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
+from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.raw import check_float32
-from aecompress.data.sources.formats import file_and_key, read_array
-from aecompress.data.sources.registry import file_of
-from aecompress.data.sources.stdin import STDIN
+from aecompress.data.sources.formats import read_array
+from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
@@ -32,9 +32,10 @@ from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
+from aecompress.runs.inputs import Inputs, read_inputs
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
-from aecompress.steering import fingerprint_of, names_of, new_folder, read_status
+from aecompress.steering import fingerprint_of, names_of, read_status
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Job:
     first: First
     sampling: Sampling
     checkpoint_every: int
-    """Generations between two checkpoints."""
+    """Generations between two checkpoints; 0: none is written."""
     device: torch.device
     folder: Path
     directory: Path
@@ -77,21 +78,31 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
     """
-    inputs = inputs_of(resolved.spec)
-    if output is not None:
-        folder.check_output(output, force, inputs)
+    return job_of(read_inputs(resolved, output, force))
+
+
+def job_of(inputs: Inputs) -> Job:
+    """Return the job of a run whose inputs were read.
+
+    Raises:
+        AecompressError: SpecError, DataError or DeviceError, with nothing written.
+    """
+    devices = devices_for(inputs.resolved.spec.device)
+    return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd())
+
+
+def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
+    """Return the job of a run that writes nothing: :func:`aecompress.runs.memory.carry_out` carries it out.
+
+    Args:
+        given: raw rows that are in memory; None: those that the spec names.
+
+    Raises:
+        AecompressError: SpecError, DataError or DeviceError.
+    """
     devices = devices_for(resolved.spec.device)
-    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
-    if output is None:
-        output = new_folder(dataset.name)
-        folder.check_output(output, force)
-    return _job(resolved, dataset, devices, output, Path.cwd())
-
-
-def inputs_of(spec: RunSpec) -> list[Path]:
-    """Return the files that a run reads; names of built-in sources are none that exist."""
-    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
-    return [file_and_key(source)[0] for source in sources if source]
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
+    return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd()), checkpoint_every=0)
 
 
 def prepare_resume(where: Path) -> Job:
@@ -162,8 +173,10 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
     Raises:
         DataError: they are gone or have changed.
     """
-    stdin = read_array(where / "data.npy") if spec.data.source == STDIN else None
-    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), stdin, names_of(status))
+    given = None
+    if spec.data.source == STDIN:
+        given = Raw(name=STDIN_NAME, train=read_array(where / "data.npy"), inputs=names_of(status))
+    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), given)
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
     return dataset

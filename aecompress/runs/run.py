@@ -71,7 +71,7 @@ def _recorded(job: Job, stop: Stop, about: dict[str, Any], log: Log) -> Iterator
         raise
     except BaseException as fault:
         folder.write_status(job.folder, "failed", about)
-        known = _out_of_memory(fault) or fault
+        known = out_of_memory(fault) or fault
         message = str(known) if isinstance(known, AecompressError) else repr(known)
         yield log(events.Failed(at=time.time(), message=message))
         raise known from (None if known is fault else fault)
@@ -108,7 +108,7 @@ def _reason(fault: BaseException) -> str:
     return "the reader closed the run" if isinstance(fault, GeneratorExit) else str(fault) or "interrupted"
 
 
-def _out_of_memory(fault: BaseException) -> RunError | None:
+def out_of_memory(fault: BaseException) -> RunError | None:
     """Return the error for the user where an allocation failed; on the CPU torch raises a bare RuntimeError then."""
     if isinstance(fault, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(fault):
         detail = f" ({fault})" if str(fault) else ""

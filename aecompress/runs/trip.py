@@ -13,7 +13,7 @@ from aecompress.deploy.checkpoint import Model
 from aecompress.engines.timed import Clock, timed
 from aecompress.engines.workers import no_denormals
 from aecompress.errors import Interrupted, RunError, VerifyError
-from aecompress.evolve.archive import archive
+from aecompress.evolve.archive import Archive, archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.generation import generation
 from aecompress.plan.first import first_population
@@ -40,6 +40,30 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
         Interrupted: the run was stopped.
     """
     clock, began = Clock(), time.perf_counter()
+    population, rows, front = yield from trained(job, control, progress, clock)
+    with clock("saving, exporting, verifying"):
+        save_front(job, front, control.poll)
+        model = evaluated(job, population, rows, front.members, choose(job, population, front), control.poll)
+        model = yield from export(job, model, control.poll)
+    yield events.Profiled(at=time.time(), seconds=phases(clock))
+    yield narrate.finished(model, time.perf_counter() - began)
+
+
+class Trained(NamedTuple):
+    """What a run has found when its last generation is done, and the front is filled."""
+
+    population: Population
+    rows: Rows
+    front: Archive
+
+
+def trained(job: Job, control: Control, progress: Progress, clock: Clock) -> Generator[events.Event, None, Trained]:
+    """Set up, evolve and fill the front, yielding the events.
+
+    Raises:
+        RunError: every model is lost.
+        Interrupted: the run was stopped.
+    """
     with clock("setting up"):
         rows = rows_of(job.sampling, job.dataset, job.device)
         start = yield from start_or_resume(job, control, progress)
@@ -54,13 +78,8 @@ def trip(job: Job, control: Control, progress: Progress) -> Iterator[events.Even
             yield from checkpoints(job, progress, population.generation)
     with clock("filling the front"), no_denormals():
         front = archive(job.plan, population, rows, control.poll)
-    with clock("saving, exporting, verifying"):
-        yield narrate.front(front)
-        save_front(job, front, control.poll)
-        model = evaluated(job, population, rows, front.members, choose(job, population, front), control.poll)
-        model = yield from export(job, model, control.poll)
-    yield events.Profiled(at=time.time(), seconds=phases(clock))
-    yield narrate.finished(model, time.perf_counter() - began)
+    yield narrate.front(front)
+    return Trained(population, rows, front)
 
 
 def start_or_resume(job: Job, control: Control, progress: Progress) -> Generator[events.Event, None, Population]:
@@ -129,6 +148,8 @@ def generations(job: Job, population: Population, rows: Rows, control: Control, 
 
 def checkpoints(job: Job, progress: Progress, number: int) -> Iterator[events.Event]:
     """Save the state where it is due: every few generations, and after the last."""
+    if not job.checkpoint_every:
+        return
     if number % job.checkpoint_every == 0 or number == job.plan.training.generations:
         path = progress.save(job)
         assert path is not None

@@ -328,6 +328,25 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         {"data.test": "-"},
     ),
     Contradiction(
+        "data.stride",
+        lambda spec: spec.data.stride > 1 and not spec.data.window,
+        "data.stride = {data.stride}: is of windows; give their rows as data.window (--window) too",
+        {"data.stride": 8},
+    ),
+    Contradiction(
+        "data.window",
+        lambda spec: spec.data.window == 1,
+        "data.window = 1: a window of one row is the row; leave it out, or choose a larger one",
+        {"data.window": 1},
+    ),
+    Contradiction(
+        "data.split_by",
+        lambda spec: bool(spec.data.label) and spec.data.split_by == f"group:{spec.data.label}",
+        "data.split_by = {data.split_by!r}: is the column of the labels (data.label); anomalies are tested alone, so "
+        "choose another column",
+        {"data.label": "y", "data.split_by": "group:y"},
+    ),
+    Contradiction(
         "precision",
         lambda spec: spec.precision == "float64" and spec.device == "mps",
         "precision = 'float64': MPS has none; choose float32 or --device cpu",
@@ -407,7 +426,7 @@ IGNORED: tuple[Ignored, ...] = (
         {"evolve.rule": "panmictic"},
     ),
     Ignored(
-        ("data.split",),
+        ("data.split", "data.split_by"),
         lambda spec: (source := find_source(spec.data.source)) is not None and source.own_splits,
         "{data.source} brings its own three splits; leave it out",
         {"data.source": "binary-clusters:4x10x30"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,23 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.errors import SpecError, printable
+from aecompress.errors import SpecError
 from aecompress.events import Compared, Event, Generation, LayerSparsity, Started
 from aecompress.pictures import import_matplotlib
+from aecompress.runs.figures import COLOURS, WIDTH, canvas, draw_losses, draw_schedule
 from aecompress.spec.toml import flatten
 from aecompress.study.design import slug
 from aecompress.study.results import Outcome, Result
 from aecompress.study.stats import summary
 
 Floats = NDArray[np.float64]
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
-"""Tol's bright scheme, which colour-blind readers can distinguish."""
 DASHES = ("-", "--", ":")
 MANY = 8
 """Lines of a chart at most."""
-WIDTH = 7.0
-"""Of every figure, in inches."""
-FORMATS = ("svg", "png")
 WRAP = 32
 """Letters of a group's name on a line."""
 
@@ -41,30 +36,6 @@ def available() -> None:
         import_matplotlib()
     except ImportError as fault:
         raise SpecError("report: needs matplotlib for its figures; pip install 'aecompress[plot]'") from fault
-
-
-def canvas(height: float) -> tuple[Any, Any]:
-    """Return a figure of ``height`` inches with one chart."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    chart = figure.subplots()
-    chart.grid(alpha=0.3)
-    chart.spines[["top", "right"]].set_visible(False)
-    return figure, chart
-
-
-def rendered(figure: Any, kind: str) -> bytes:
-    """Return a figure as a file of ``kind``, the same bytes every time."""
-    import matplotlib as mpl
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_text(printable(text.get_text()))
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "aecompress", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    return buffer.getvalue()
 
 
 def family(outcome: Outcome) -> str:
@@ -298,10 +269,8 @@ def loss_curves(past: Sequence[Generation]) -> Any:
     training = np.array([event.train_loss for event in past])
     validation = np.array([event.validation_loss for event in past])
     chart.plot(generations, training, color=COLOURS[0], alpha=0.35, linewidth=0.8)
-    chart.plot(generations, np.nanmin(training, axis=1), color=COLOURS[0], label="training, best cell")
-    chart.plot(generations, np.nanmin(validation, axis=1), color=COLOURS[1], label="validation, best cell")
-    chart.set(xlabel="epoch", ylabel=past[-1].metric, yscale="log")
-    chart.legend(frameon=False)
+    best = np.nanmin(training, axis=1), np.nanmin(validation, axis=1)
+    draw_losses(chart, generations, *best, past[-1].metric)
     return figure
 
 
@@ -310,10 +279,7 @@ def sparsity_curves(past: Sequence[Generation], by_probability: bool) -> Any:
     figure, chart = canvas(4)
     generations = [event.generation for event in past]
     chart.plot(generations, [event.sparsity for event in past], color=COLOURS[0], alpha=0.5)
-    label = "pruning probability of the schedule" if by_probability else "target of the schedule, mean"
-    chart.plot(generations, [event.target for event in past], "k--", label=label)
-    chart.set(xlabel="epoch", ylabel="sparsity")
-    chart.legend(frameon=False)
+    draw_schedule(chart, generations, [event.target for event in past], by_probability)
     return figure
 
 

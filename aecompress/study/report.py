@@ -21,11 +21,14 @@ from aecompress.errors import DataError, OutputError, printable
 from aecompress.events import Compared, Event, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
 from aecompress.runs import front
+from aecompress.runs.ended import read_run
+from aecompress.runs.figures import FORMATS, rendered
+from aecompress.runs.lines import facts_of, sparsity_of
 from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
 from aecompress.study.design import copied
-from aecompress.study.results import Outcome, read_outcomes, read_run
+from aecompress.study.results import Outcome, read_outcomes
 from aecompress.study.stats import Finding, agreement, findings, summary
 
 Floats = NDArray[np.float64]
@@ -56,8 +59,8 @@ def write(where: Path, output: Path | None = None) -> Written:
         beside.mkdir(parents=True, exist_ok=True)
         pictures = []
         for name, (caption, figure) in drawn.items():
-            for kind in figures.FORMATS:
-                data = figures.rendered(figure, kind)
+            for kind in FORMATS:
+                data = rendered(figure, kind)
                 path = beside / f"{name}.{kind}"
                 write_bytes(path, data)
                 written.append((f"figure-{kind}", path))
@@ -96,14 +99,7 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
     front.check(where)
     facts = [
         ("status", status_of(where)),
-        (
-            "data",
-            f"{start.setting('data.source')}: {', '.join(f'{n:,} {part}' for part, n in start.rows.items())} rows",
-        ),
-        ("models", f"{start.cells}, of {start.parameters:,} parameters"),
-        ("epochs", f"{start.generations:,}"),
-        ("trained", start.engine),
-        ("seed", str(start.setting("seed"))),
+        *facts_of(start),
         ("device", f"{start.device} on {status.get('host', 'an unknown machine')}"),
     ]
     tables = []
@@ -115,7 +111,7 @@ def of_run(where: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
         if isinstance(event, Failed):
             facts.append(("failed", event.message))
         if isinstance(event, Finished):
-            facts.append(("sparsity", f"{event.sparsity:.2%} ({event.zeros:,} of {event.parameters:,} are zero)"))
+            facts.append(("sparsity", sparsity_of(event)))
             tables.append(
                 table("Metrics", ("metric", "value"), [(name, f"{value:.6g}") for name, value in event.metrics.items()])
             )

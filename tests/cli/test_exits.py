@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from aecompress.cli.exits import ExitCode, reported
-from aecompress.errors import LONGEST
+from aecompress.errors import LONGEST, TableError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,15 @@ def test_a_fault_of_the_system_is_a_sentence(
     assert ended.value.code == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("aecompress: ") and words in line and len(line) <= LONGEST
+
+
+def test_the_faults_of_a_table_are_a_line_each_and_its_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "aecompress prune a.csv --columns " + "x" * 300
+    with pytest.raises(SystemExit) as ended, reported():
+        raise TableError(["a.csv: column 'x' holds dates", "a.csv: column 'y' holds texts"], command)
+    assert ended.value.code == ExitCode.USAGE
+    assert capsys.readouterr().err.splitlines() == [
+        "aecompress: a.csv: column 'x' holds dates",
+        "aecompress: a.csv: column 'y' holds texts",
+        f"aecompress: this works: {command}",
+    ]

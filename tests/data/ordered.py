@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from aecompress.data.arrays import ROWS
-from aecompress.data.base import Array, Raw, Request, Splits
+from aecompress.data.base import Array, Partition, Raw, Request, Splits
 from aecompress.data.chosen import Chosen
 from aecompress.registry import SourceRow
 
@@ -18,10 +18,10 @@ def read_ordered(request: Request) -> Raw[Array]:
     return Raw(name="ordered", train=np.loadtxt(path, ndmin=2))
 
 
-def split_ordered(raw: Raw[Array], request: Request) -> Splits[Chosen]:
+def split_ordered(raw: Raw[Array], request: Request) -> Partition[Chosen]:
     """Cut the rows where the shares end."""
     cuts = np.round(np.cumsum(request.split[:2]) * len(raw.train)).astype(int)
-    return Splits(*map(Chosen, np.split(raw.train, cuts)))
+    return Partition(splits=Splits(*map(Chosen, np.split(raw.train, cuts))), shape=raw.train.shape[1:])
 
 
 def drift(net: object, weights: object, rows: Array, seed: int, poll: object) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecompress.data.base import Request
+from aecompress.data.base import Raw, Request
 from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load, read_rows, write_npz
 from aecompress.data.scaling import Scaling, fit_scaling
@@ -71,7 +71,7 @@ def test_rows_of_standard_input_are_kept_for_a_resume(monkeypatch: pytest.Monkey
     first = load(request)
     assert first.stdin is not None
     assert first.stdin.tolist() == [[2, 3], [5, 6], [8, 9]] * 5
-    again = load(request, first.stdin)
+    again = load(request, Raw(name="stdin", train=first.stdin))
     assert again.name == first.name == "stdin"
     assert again.fingerprint == first.fingerprint
     for name, rows in first.splits.items():
@@ -265,9 +265,34 @@ def tiny() -> Dataset:
 def test_rows_for_a_model_keep_their_shape_and_order(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).random((5, 2, 3))
     np.save(tmp_path / "rows.npy", rows)
-    assert np.array_equal(read_rows(Request(source="rows.npy", directory=tmp_path)), rows)
+    (block,) = read_rows(Request(source="rows.npy", directory=tmp_path)).blocks()
+    assert np.array_equal(block, rows.reshape(5, 6))
+
+
+@pytest.mark.parametrize("rows", [np.arange(40.0), np.arange(80.0).reshape(40, 2), np.arange(240.0).reshape(40, 3, 2)])
+def test_rows_for_a_model_of_windows_are_windows_of_a_series_or_such_already(tmp_path: Path, rows: np.ndarray) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    request = Request(source="rows.npy", directory=tmp_path, window=4, stride=3)
+    windows = np.stack([rows[first : first + 4].ravel() for first in range(0, 37, 3)])
+    assert np.array_equal(np.concatenate(list(read_rows(request, windows.shape[1]).blocks())), windows)
+    np.save(tmp_path / "rows.npy", windows.reshape(13, 4, *rows.shape[1:]))
+    assert np.array_equal(np.concatenate(list(read_rows(request, windows.shape[1]).blocks())), windows)
 
 
 def test_interactions_are_not_rows_for_a_model() -> None:
     with pytest.raises(DataError, match=r"interactions:p\.csv: is for training; give rows as \.npy or \.npz"):
         read_rows(Request(source="interactions:p.csv"))
+
+
+@pytest.mark.parametrize("scaling", ["auto", "none", "minmax", "standard"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_rows_read_from_their_file_are_those_read_into_memory(tmp_path: Path, dtype: str, scaling: str) -> None:
+    rows = (np.random.default_rng(0).random((400, 2, 3)) * 200).astype(dtype)
+    np.save(tmp_path / "rows.npy", rows)
+    np.savez(tmp_path / "rows.npz", rows)  # whose rows are in memory
+    ours, theirs = (
+        load(Request(source=f"rows.{ending}", scaling=scaling, directory=tmp_path)) for ending in ("npy", "npz")
+    )
+    assert ours.fingerprint == theirs.fingerprint and ours.scaling == theirs.scaling and ours.facts == theirs.facts
+    for name, part in ours.splits.items():
+        assert part.dtype == np.float32 and np.array_equal(part, theirs.splits[name])

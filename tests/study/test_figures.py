@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from aecompress.events import LayerSparsity
+from aecompress.runs.ended import read_run
+from aecompress.runs.figures import FORMATS, rendered
 from aecompress.study import figures
 from aecompress.study.design import Group, copied
-from aecompress.study.results import Curves, Outcome, Result, read_outcomes, read_run
+from aecompress.study.results import Curves, Outcome, Result, read_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +25,11 @@ def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(fo
         "size-canonical", "size-ring-synchronous",
     ]  # fmt: skip
     for name, (caption, figure) in drawn.items():
-        svg, png = (figures.rendered(figure, kind) for kind in figures.FORMATS)
+        svg, png = (rendered(figure, kind) for kind in FORMATS)
         assert b"<svg" in svg and png[:4] == b"\x89PNG" and caption, name
     again = figures.study_figures(found)
     for name, (_, figure) in figures.study_figures(found).items():
-        assert figures.rendered(again[name][1], "svg") == figures.rendered(figure, "svg"), name
+        assert rendered(again[name][1], "svg") == rendered(figure, "svg"), name
 
 
 def test_a_line_is_the_median_over_trials_and_its_band_the_middle_half(found: tuple[Outcome, ...]) -> None:
@@ -88,7 +90,7 @@ def test_every_figure_of_a_run_is_drawn(finished: Path) -> None:
     drawn = figures.run_figures(log, {"encoder.0": np.eye(3), "decoder.0": np.zeros((3, 2))})
     assert list(drawn) == ["loss", "sparsity", "layers", "before_after", "activations", "coverage"]
     for _, figure in drawn.values():
-        assert figures.rendered(figure, "png")[:4] == b"\x89PNG"
+        assert rendered(figure, "png")[:4] == b"\x89PNG"
     assert "activations" not in figures.run_figures(log, {})
     layers = [event for event in log if isinstance(event, LayerSparsity)]
     shade = figures.layer_map(layers).axes[0].get_images()[0].get_array()

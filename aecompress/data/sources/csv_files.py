@@ -1,151 +1,252 @@
-"""CSV files of numbers, gzip or not."""
+"""Tables of text: CSV and its relatives, parsed by polars block by block."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import re
+import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
+import polars as pl
 
-from aecompress.data.base import Array, Part
+from aecompress.data.base import Part
+from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
+from aecompress.data.sources.dialect import Dialect, dialect_of
 from aecompress.data.sources.gzipped import unpack
-from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_fits, check_line
+from aecompress.data.sources.limits import check_fits
+from aecompress.data.sources.text import Text
+from aecompress.data.table import Table
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
 
-csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, not an error of the csv module
 
-Line = tuple[int, str]
-"""The number of a line, from 1, and its text."""
-BLOCK = 1 << 18
-"""Bytes of lines that are held as text at once."""
-
-
-def parse_csv(where: str, file: BinaryIO, part: Part) -> Array:
-    """Return rows of comma-separated numbers, float64 ``[N, D]``: those of :func:`parse_named`.
+def parse_csv(where: str, file: BinaryIO, part: Part) -> Table:
+    """Return the table of a file.
 
     Raises:
-        DataError: as there.
+        DataError: naming the line and what is wrong with it, or the memory that the rows would take.
     """
-    return parse_named(where, file, part)[1]
-
-
-def parse_named(where: str, file: BinaryIO, part: Part) -> tuple[tuple[str, ...], Array]:
-    """Return the names of the columns, none without a header, and their numbers, float64 ``[N, D]``, block by block.
-
-    The first line is a header where ``part.header`` is yes; under auto, where one of its cells is not a number.
-
-    Raises:
-        DataError: naming the line and the cell that is wrong, or the memory that the rows would take.
-    """
-    lines = numbered_lines(where, unpack(where, file))
-    top = next(lines, None)
-    if top is None:
-        raise DataError(f"{where}: has no rows; give at least two")
-    first, names = header_of(where, top, part)
-    chosen = choose_columns(where, part.columns, names, len(first))
-    values = bytearray()  # it grows in place: no second copy is held while it does
-    for block in blocks_of(lines if names is not None else chain([top], lines)):
-        values += rows_of(where, block, len(first), chosen).tobytes()
-        check_fits(where, len(values) // 8, 8)
-    if not values:
+    cells = bytearray()  # it grows in place: no second copy is held while it does
+    last: Table | None = None
+    for last in tables(where, file, part):
+        cells += last.cells.reshape(-1).view(np.uint8).data
+        check_fits(where, len(cells) // 8, 8)
+    if last is None or not cells:
         raise DataError(f"{where}: has a header and no rows; give at least two")
-    picked = range(len(first)) if chosen is None else chosen
-    called = () if names is None else tuple(names[column] for column in picked)
-    return called, np.frombuffer(values, np.float64).reshape(-1, len(picked))
+    rows = np.frombuffer(cells, np.float64).reshape(-1, len(last.columns))
+    return Table(cells=rows, columns=last.columns, named=last.named, notes=last.notes)
 
 
-def csv_names(where: str, file: BinaryIO, part: Part) -> tuple[str, ...]:
-    """Return the names of the columns that are taken, from the first line alone; none without a header.
+def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
+    """Return the rows of a file block by block; the columns of the last table hold for all.
 
-    Raises:
-        DataError: as :func:`parse_named` does for the first line.
-    """
-    top = next(numbered_lines(where, unpack(where, file)), None)
-    first, names = header_of(where, top, part) if top is not None else ([], None)
-    if names is None:
-        return ()
-    chosen = choose_columns(where, part.columns, names, len(first))
-    return tuple(names if chosen is None else (names[column] for column in chosen))
-
-
-def header_of(where: str, top: Line, part: Part) -> tuple[list[str], list[str] | None]:
-    """Return the cells of the first line, and the names of the columns where it is a header.
+    The texts of a column only grow, so places of earlier tables stay right; numbers of unread cells are of all so far.
 
     Raises:
-        DataError: it has too many cells.
+        DataError: naming the line and what is wrong with it.
     """
-    check_cells(where, top[1])
-    first = next(csv.reader([top[1]]))
-    named = part.header == "yes" or (part.header == "auto" and not all(is_number(cell) for cell in first))
-    return first, [cell.strip() for cell in first] if named else None
-
-
-def numbered_lines(where: str, file: BinaryIO) -> Iterator[Line]:
-    """Return the lines of a file that are not blank, with their numbers from 1.
-
-    Raises:
-        DataError: they are not UTF-8, or too long.
-    """
-    number = place = 0
-    while piece := file.readline(LONGEST_LINE + 1):
-        check_line(where, len(piece))
-        try:
-            text = piece.decode("utf-8-sig" if place == 0 else "utf-8")
-        except UnicodeDecodeError as fault:
-            raise DataError(f"{where}: is not text (byte {place + fault.start}); give CSV in UTF-8") from fault
-        place += len(piece)
-        for line in text.splitlines():
-            number += 1
-            if line.strip():
-                yield number, line
-
-
-def blocks_of(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Cut lines into blocks that take about :data:`BLOCK` bytes each."""
-    block: list[Line] = []
-    size = 0
-    for line in lines:
-        block.append(line)
-        size += len(line[1]) + 150  # what Python keeps about a line
-        if size >= BLOCK:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
-def rows_of(where: str, block: list[Line], width: int, chosen: list[int] | None) -> Array:
-    """Return the chosen columns of lines of ``width`` cells, float64 ``[N, columns]``.
-
-    Raises:
-        DataError: naming the line and the cell that is wrong.
-    """
-    for number, line in block:
-        cells = line.count(",") + 1 if '"' not in line else len(next(csv.reader([line])))
-        if cells != width:
-            raise DataError(
-                f"{where}: line {number} has {cells} cells, the first line {width}; give every line as many"
+    text = Text(where, unpack(where, file))
+    dialect: Dialect | None = None
+    for number, block in text.blocks():
+        if dialect is None:
+            if not block.strip():
+                number += block.count(b"\n")
+                continue
+            dialect = dialect_of(where, block, part)
+            number, block = _below(number, block, dialect.skip)
+            reader = _Blocks(where, dialect, part)
+            reader.infer(number, block)
+        if block.strip():
+            cells = reader.read(number, block)
+            notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
+            if text.encoding != "UTF-8":
+                notes.insert(0, f"its text is taken as {text.encoding}")
+            yield Table(
+                cells=cells,
+                columns=tuple(reading.column for reading in reader.readings),
+                named=dialect.names is not None,
+                notes=tuple(notes),
             )
-    try:
-        return np.loadtxt(
-            (line for _, line in block), delimiter=",", ndmin=2, usecols=chosen, quotechar='"', comments=None
-        )
-    except ValueError as fault:
-        raise DataError(
-            f"{where}: {first_bad_cell(block, width, chosen) or f'{quoted(fault)}; give numbers only'}"
-        ) from fault
+    if dialect is None:
+        raise DataError(f"{where}: has no rows; give at least two")
 
 
-def is_number(cell: str) -> bool:
-    """Return whether a CSV cell is a number."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _below(number: int, block: bytes, skip: int) -> tuple[int, bytes]:
+    """Return a block without its first lines, and the number of the first that is left."""
+    place = 0
+    for _ in range(skip):
+        place = block.find(b"\n", place) + 1
+        if not place:
+            return number + skip, b""
+    return number + skip, block[place:]
+
+
+class _Blocks:
+    """A reader of blocks of lines, whose columns are inferred from the first."""
+
+    def __init__(self, where: str, dialect: Dialect, part: Part) -> None:
+        names = dialect.names or ("",) * dialect.columns
+        header = list(names) if dialect.names is not None else None
+        chosen = choose_columns(where, part.columns, header, dialect.columns)
+        self.where, self.dialect = where, dialect
+        self.readings = [
+            Reading(place, names[place], decimal_comma=dialect.decimal_comma)
+            for place in (range(dialect.columns) if chosen is None else chosen)
+        ]
+
+    def infer(self, number: int, block: bytes) -> None:
+        """Set what the columns hold from the lines of a block, of which the first has that number.
+
+        Raises:
+            DataError: a line has another number of cells than the first.
+        """
+        frame, _, _ = self._lines(number, _normal(block, self.dialect), {*range(self.dialect.width)})
+        if frame is None:
+            return
+        for reading in self.readings:
+            infer(reading, frame[_called(reading.place)])
+
+    def read(self, number: int, block: bytes) -> Doubles:
+        """Return the chosen cells of the lines of a block ``[N, C]``, of which the first has that number.
+
+        Raises:
+            DataError: a line has another number of cells than the first.
+        """
+        texts = {reading.place for reading in self.readings if reading.holds != "number"}
+        if self.dialect.decimal_comma and b"." in block:
+            texts |= {reading.place for reading in self.readings}
+        frame, block, numbers = self._lines(number, _normal(block, self.dialect), texts)
+        if frame is None:
+            return np.empty((0, len(self.readings)))
+        cells = np.empty((len(frame), len(self.readings)))
+        again = {reading.place for reading in self.readings if frame[_called(reading.place)].has_nulls()} - texts
+        strings = self._frame(block, again, only=True) if again else None
+        for column, reading in enumerate(self.readings):
+            series, into = frame[_called(reading.place)], cells[:, column]
+            if reading.place in texts or (reading.place in again and strings is not None):
+                source = series if strings is None or reading.place in texts else strings[_called(reading.place)]
+                into[:], unread = values_of(reading, source)
+                reading.unread += int(unread.sum())
+                if not reading.example and unread.any():
+                    numbers = numbers or self._tidy(number, block)[1]
+                    row = int(unread.argmax())
+                    reading.example = f"line {numbers[row]} is {source[row].strip()[:40]!r}"
+            else:
+                into[:] = series.to_numpy()
+        self._name_missing(number, block, cells, numbers)
+        return cells
+
+    def _name_missing(self, number: int, block: bytes, cells: Doubles, numbers: list[int] | None) -> None:
+        """Name the first missing cell of each column that has no example yet."""
+        missing = np.isnan(cells)
+        if not missing.any():
+            return
+        for column, reading in enumerate(self.readings):
+            if not reading.example and missing[:, column].any():
+                numbers = numbers or self._tidy(number, block)[1]
+                reading.example = f"line {numbers[int(missing[:, column].argmax())]} is empty"
+
+    def _lines(self, number: int, block: bytes, texts: set[int]) -> tuple[pl.DataFrame | None, bytes, list[int] | None]:
+        """Return lines as columns, None where there are only blank ones; the lines that were read; and, where these
+        are fewer, their numbers.
+
+        Raises:
+            DataError: a line has another number of cells than the first.
+        """
+        frame = self._frame(block, texts)
+        plain = not (self.dialect.comments and b"#" in block)
+        if (
+            plain
+            and frame is not None
+            and (not frame[_called(self.dialect.width - 1)].has_nulls() or self._even(block, len(frame)))
+        ):
+            return frame, block, None
+        lines, numbers = self._tidy(number, block)
+        frame = self._frame(lines, texts)
+        if numbers and (frame is None or len(frame) != len(numbers)):
+            raise DataError(
+                f"{self.where}: lines {numbers[0]} to {numbers[-1]} have quotes that do not match; correct them"
+            )
+        return frame, lines, numbers
+
+    def _frame(self, lines: bytes, texts: set[int], only: bool = False) -> pl.DataFrame | None:
+        """Return lines as columns of numbers, those of ``texts`` as texts; None where a line has too many cells."""
+        dialect = self.dialect
+        if not lines.strip():
+            return None
+        schema = {_called(place): pl.String if place in texts else pl.Float64 for place in range(dialect.width)}
+        wanted = texts if only else {reading.place for reading in self.readings} | {dialect.width - 1}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of quotes that do not match: such lines have other widths
+                return pl.read_csv(
+                    lines,
+                    has_header=False,
+                    schema=schema,
+                    columns=None if len(wanted) == dialect.width else [_called(place) for place in sorted(wanted)],
+                    separator=dialect.delimiter,
+                    quote_char='"' if b'"' in lines else None,
+                    ignore_errors=True,
+                    decimal_comma=dialect.decimal_comma,
+                )
+        except (pl.exceptions.PolarsError, UserWarning):
+            return None
+
+    def _even(self, lines: bytes, rows: int) -> bool:
+        """Return whether lines have as many cells as the first, where that is seen from their delimiters."""
+        if b'"' in lines or self.dialect.width == 1:
+            return False
+        return lines.count(self.dialect.delimiter.encode()) == rows * (self.dialect.width - 1)
+
+    def _tidy(self, number: int, lines: bytes) -> tuple[bytes, list[int]]:
+        """Return lines without blank ones and comments, and their numbers.
+
+        Raises:
+            DataError: a line has another number of cells than the first.
+        """
+        kept: list[bytes] = []
+        numbers: list[int] = []
+        width, mark = self.dialect.width, self.dialect.delimiter.encode()
+        for first, line in logical_lines(number, lines):
+            if not line.strip() or (self.dialect.comments and line.lstrip().startswith(b"#")):
+                continue
+            cells = line.count(mark) + 1
+            if b'"' in line:
+                cells = len(next(csv.reader([line.decode().replace("\n", " ")], delimiter=self.dialect.delimiter)))
+            if cells != width:
+                raise DataError(
+                    f"{self.where}: line {first} has {cells} cells, the first line {width}; give every line as many"
+                )
+            kept.append(line)
+            numbers.append(first)
+        return b"\n".join(kept) + b"\n" * bool(kept), numbers
+
+
+def _called(place: int) -> str:
+    return f"column_{place + 1}"
+
+
+def _normal(block: bytes, dialect: Dialect) -> bytes:
+    """Return lines whose cells are separated by the delimiter alone."""
+    if dialect.delimiter == " ":
+        return re.sub(rb"(?m)[ \t]+$", b"", re.sub(rb"(?m)^ +", b"", re.sub(rb"[ \t]+", b" ", block)))
+    mark = dialect.delimiter.encode()
+    return block.replace(mark + b" ", mark) if b'"' not in block and mark + b" " in block else block
+
+
+def logical_lines(number: int, lines: bytes) -> Iterator[tuple[int, bytes]]:
+    """Return lines with their numbers, from ``number``; the next is part of one that ends within quotes."""
+    held, first = b"", number
+    for line in lines.split(b"\n"):
+        held = held + b"\n" + line if held else line
+        number += 1
+        if held.count(b'"') % 2 == 0:
+            yield first, held
+            held, first = b"", number
+    if held:
+        yield first, held
 
 
 def choose_columns(where: str, columns: str, header: list[str] | None, width: int) -> list[int] | None:
@@ -160,7 +261,7 @@ def choose_columns(where: str, columns: str, header: list[str] | None, width: in
     """
     if not columns:
         return None
-    chosen = []
+    chosen: list[int] = []
     for part in (part.strip() for part in columns.split(",")):
         start, dash, end = part.partition("-")
         first, last = decimal(start), decimal(end if dash else start)
@@ -174,13 +275,3 @@ def choose_columns(where: str, columns: str, header: list[str] | None, width: in
                 f"{where}: has no column {quoted(repr(part))} (data.columns, --columns); it has {quoted(has)}"
             )
     return chosen
-
-
-def first_bad_cell(body: list[tuple[int, str]], width: int, chosen: list[int] | None) -> str:
-    """Return where the first chosen cell that is not a number lies, in words; empty where there is none."""
-    for (number, _), cells in zip(body, csv.reader(line for _, line in body), strict=False):
-        for column in range(width) if chosen is None else chosen:
-            if not is_number(cells[column]):
-                value = repr(cells[column][:40]) if cells[column].strip() else "empty"
-                return f"line {number}, column {column} is {value}, not a number; choose numeric columns with --columns"
-    return ""

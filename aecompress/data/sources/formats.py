@@ -6,7 +6,11 @@ import pkgutil
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from aecompress.data.base import WHOLE, Array, Part
+from aecompress.data.file_rows import FileRows
+from aecompress.data.table import Table, plain
 from aecompress.errors import DataError
 from aecompress.registry import FORMATS, FormatRow, listed
 
@@ -28,7 +32,16 @@ def format_of(path: Path) -> FormatRow | None:
 
 
 def read_array(path: Path, part: Part = WHOLE) -> Array:
-    """Read ``part`` of a file whose ending is in :data:`~aecompress.registry.FORMATS`: ``[N, ...]``.
+    """Read ``part`` of a file as numbers, ``[N, ...]``.
+
+    Raises:
+        DataError: as :func:`read_rows_of` does, or it is a table with more than numbers.
+    """
+    return np.asarray(plain(str(path), read_rows_of(path, part)))
+
+
+def read_rows_of(path: Path, part: Part = WHOLE) -> Array | Table:
+    """Read ``part`` of a file whose ending is in :data:`~aecompress.registry.FORMATS`: rows ``[N, ...]`` or a table.
 
     Raises:
         DataError: it is missing, damaged, of another format, or has no such part.
@@ -44,22 +57,29 @@ def read_array(path: Path, part: Part = WHOLE) -> Array:
         raise DataError(f"{path}: has no named columns, so leave out data.columns (--columns) = {part.columns!r:.200}")
     try:
         with path.open("rb") as file:
-            return cast(Array, pkgutil.resolve_name(form.parse)(str(path), file, part))
+            return cast(Array | Table, pkgutil.resolve_name(form.parse)(str(path), file, part))
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
 
 
-def read_names(path: Path, part: Part = WHOLE) -> tuple[str, ...]:
-    """Return the names of the columns that :func:`read_array` takes from a file that it can read; none without any.
+def open_array(path: Path, part: Part = WHOLE) -> Array | FileRows:
+    """Return what :func:`read_array` reads, not read yet where the file is laid out as its rows are in memory.
 
     Raises:
-        DataError: it cannot be read any more.
+        DataError: as :func:`read_array` raises it.
+    """
+    return plain(str(path), open_rows_of(path, part))
+
+
+def open_rows_of(path: Path, part: Part = WHOLE) -> Array | Table | FileRows:
+    """Return what :func:`read_rows_of` reads, not read yet where the file is laid out as its rows are in memory.
+
+    Raises:
+        DataError: as :func:`read_rows_of` raises it.
     """
     form = format_of(path)
-    if form is None or not form.names:
-        return ()
-    try:
-        with path.open("rb") as file:
-            return cast(tuple[str, ...], pkgutil.resolve_name(form.names)(str(path), file, part))
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); check its permissions") from fault
+    if form is not None and form.opens and not part.key and not part.columns and path.is_file():
+        rows = cast(FileRows | None, pkgutil.resolve_name(form.opens)(path))
+        if rows is not None:
+            return rows
+    return read_rows_of(path, part)

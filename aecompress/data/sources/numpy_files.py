@@ -6,11 +6,13 @@ import io
 import math
 import os
 import zipfile
+from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
 from aecompress.data.base import Array, Part
+from aecompress.data.file_rows import CAN_READ_AT, FileRows
 from aecompress.data.sources.gzipped import check_ratio
 from aecompress.data.sources.limits import check_fits, check_numbers
 from aecompress.errors import DataError
@@ -41,6 +43,26 @@ def parse_numpy(where: str, file: BinaryIO, part: Part) -> Array:
         raise DataError(f"{where}: cannot be read as a NumPy array ({quoted(reason)}); {cure}") from fault
 
 
+def open_npy(path: Path) -> FileRows | None:
+    """Return the rows of an ``.npy`` that lie in its file as they would in memory, which are then read when needed.
+
+    None where they do not, and where the file is damaged or holds no rows of numbers: :func:`parse_numpy` says why.
+    """
+    if not CAN_READ_AT:
+        return None
+    try:
+        with path.open("rb") as file:
+            shape, fortran, dtype = read_header(file)
+            offset = file.seek(0, os.SEEK_CUR)
+        plain = dtype.kind in "buif" and dtype.itemsize <= 8
+        if fortran or not plain or len(shape) < 2 or min(shape) < 1:
+            return None
+        rows = FileRows.of(path, offset, shape, dtype)
+    except Exception:  # a damaged file makes NumPy raise a dozen unrelated classes
+        return None
+    return rows if rows.handle.size == offset + len(rows) * rows.width else None
+
+
 def size_of(file: io.BufferedReader) -> int | None:
     """Return the bytes of a file; None for a stream."""
     if not file.seekable():
@@ -50,6 +72,20 @@ def size_of(file: io.BufferedReader) -> int | None:
     return size
 
 
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether columns come first, and type of an ``.npy`` from its header.
+
+    Raises:
+        ValueError, EOFError: it is damaged.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"its version is {version}")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    return shape, fortran, dtype
+
+
 def read_npy(where: str, file: IO[bytes], size: int | None) -> Array:
     """Read an ``.npy`` of ``size`` bytes straight into its array.
 
@@ -57,11 +93,7 @@ def read_npy(where: str, file: IO[bytes], size: int | None) -> Array:
         DataError: it takes more memory than there is.
         ValueError, EOFError: it is damaged, or holds objects.
     """
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"its version is {version}")
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(file)
+    shape, fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds objects")
     if any(length < 0 for length in shape):

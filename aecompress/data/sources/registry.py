@@ -6,9 +6,11 @@ import pkgutil
 from typing import Any, cast
 
 from aecompress.data.arrays import ROWS
-from aecompress.data.base import Raw, Request
+from aecompress.data.base import Array, Raw, Request
+from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
-from aecompress.data.sources.formats import file_and_key, format_of, read_array, read_names
+from aecompress.data.sources.formats import file_and_key, format_of, open_rows_of
+from aecompress.data.table import Table
 from aecompress.errors import DataError
 from aecompress.registry import FILE, FORMATS, SOURCES, find_source, listed
 
@@ -39,5 +41,9 @@ def read(request: Request) -> Raw[Any]:
         names = ", ".join(row.usage for row in SOURCES.values() if row.usage != "-")
         raise DataError(f"{path}: not a data source; name a {listed(FORMATS)} file, {names}, or -")
     part = request.part._replace(key=key or request.key)
-    rows = read_array(path, part)
-    return Raw(name=path.name.partition(".")[0], train=rows, inputs=read_names(path, part))
+    return raw_of(path.name.partition(".")[0], open_rows_of(path, part))
+
+
+def raw_of(name: str, rows: Array | Table | FileRows) -> Raw[Array | Table | FileRows]:
+    """Return rows as read, with the names of their columns."""
+    return Raw(name=name, train=rows, inputs=rows.names if isinstance(rows, Table) and rows.named else ())

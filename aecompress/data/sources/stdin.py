@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 
 from aecompress.data.base import Array, Raw, Request
-from aecompress.data.sources.csv_files import parse_named
 from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.numpy_files import MAGIC, parse_numpy
+from aecompress.data.table import Table
 from aecompress.errors import DataError
 
 STDIN = "-"
+STDIN_NAME = "stdin"
+"""Of its rows."""
 
 
-def read_stdin(request: Request) -> Raw[Array]:
+def read_stdin(request: Request) -> Raw[Array | Table]:
     """Read the rows of standard input.
 
     Raises:
@@ -26,6 +28,8 @@ def read_stdin(request: Request) -> Raw[Array]:
     if not head:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
     if head.startswith(MAGIC):
-        return Raw(name="stdin", train=parse_numpy(STDIN, file, request.part))
-    names, rows = parse_named(STDIN, file, request.part)
-    return Raw(name="stdin", train=rows, inputs=names)
+        return Raw(name=STDIN_NAME, train=parse_numpy(STDIN, file, request.part))
+    from aecompress.data.sources.csv_files import parse_csv  # imports polars
+
+    table = parse_csv(STDIN, file, request.part)
+    return Raw(name=STDIN_NAME, train=table, inputs=table.names if table.named else ())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Part
+from aecompress.data.file_rows import FileRows
 from aecompress.data.sources import gzipped, limits
-from aecompress.data.sources.registry import read_array
+from aecompress.data.sources.formats import open_array, read_array
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS, npy, npz, written
 
@@ -123,3 +124,19 @@ def test_an_npy_that_the_memory_does_not_hold_is_refused_by_its_header(tmp_path:
         file.truncate(1099511627776 + 1000)
     with pytest.raises(DataError, match=r"a\.npy: would need .*; give fewer rows"):
         read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "uint8", "bool", "float16"])
+def test_plain_rows_stay_in_their_file_until_they_are_read(tmp_path: Path, dtype: str) -> None:
+    rows = open_array(npy(tmp_path / "rows.npy", ROWS.astype(dtype)))
+    assert isinstance(rows, FileRows) and rows.dtype == np.dtype(dtype)
+    assert np.array_equal(np.asarray(rows), ROWS.astype(dtype))
+
+
+def test_other_arrays_are_read_at_once(tmp_path: Path) -> None:
+    for rows in (np.asfortranarray(ROWS), ROWS.astype(np.longdouble), ROWS[:, 0], ROWS[:0]):
+        assert isinstance(open_array(npy(tmp_path / "rows.npy", rows)), np.ndarray)
+    npy(tmp_path / "short.npy", ROWS)
+    (tmp_path / "short.npy").write_bytes((tmp_path / "short.npy").read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"short\.npy: cannot be read as a NumPy array"):
+        open_array(tmp_path / "short.npy")

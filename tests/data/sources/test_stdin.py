@@ -12,6 +12,7 @@ import pytest
 
 from aecompress.data.base import Request
 from aecompress.data.sources.registry import read
+from aecompress.data.table import plain
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS
 
@@ -20,7 +21,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, data: bytes, columns: str = "") -> np
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     raw = read(Request(source="-", columns=columns))
     assert (raw.name, raw.validation, raw.test) == ("stdin", None, None)
-    return raw.train
+    return plain("-", raw.train)
 
 
 @pytest.mark.parametrize("press", [bytes, gzip.compress], ids=["plain", "gzip"])

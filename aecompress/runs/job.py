@@ -12,7 +12,8 @@ import torch
 from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.raw import check_float32
-from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.formats import read_array
+from aecompress.data.sources.many import paths_of
 from aecompress.data.sources.registry import file_of
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.deploy.checkpoint import check_states
@@ -105,8 +106,9 @@ def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
 
 def inputs_of(spec: RunSpec) -> list[Path]:
     """Return the files that a run reads; names of built-in sources are none that exist."""
-    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
-    return [file_and_key(source)[0] for source in sources if source]
+    data = spec.data
+    sources = (file_of(data.source), *data.more, data.val, data.test, data.labels, spec.model.init)
+    return [path for source in sources if source for path in paths_of(source)]
 
 
 def prepare_resume(where: Path) -> Job:

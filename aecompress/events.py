@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from aecompress.errors import DataError
@@ -42,6 +42,8 @@ class Started:
     device: str
     engine: str
     """The engine and why it was chosen, for people."""
+    decisions: tuple[str, ...] = ()
+    """What was decided about the rows, as clauses a person reads; older logs have none."""
 
     @property
     def training(self) -> str:
@@ -342,7 +344,7 @@ def from_json(line: str) -> Event:
     try:
         values = json.loads(line)
         cls, readers = _READERS[values["event"]]
-        event = cls(**{name: read(values[name]) for name, read in readers})
+        event = cls(**{name: read(values[name]) for name, read, needed in readers if needed or name in values})
         if isinstance(event, Started) and event.version != VERSION:
             raise ValueError(f"version {event.version}")
         check_fields(event)
@@ -432,6 +434,8 @@ _SCALARS: dict[Any, Callable[[Any], Any]] = {
     bool: lambda value: _checked(value, bool),
     Any: _shallow,
 }
-_READERS: dict[str, tuple[type[Event], list[tuple[str, Callable[[Any], Any]]]]] = {
-    kind: (cls, [(f.name, _reader(get_type_hints(cls)[f.name])) for f in fields(cls)]) for kind, cls in KINDS.items()
+_READERS: dict[str, tuple[type[Event], list[tuple[str, Callable[[Any], Any], bool]]]] = {
+    kind: (cls, [(f.name, _reader(get_type_hints(cls)[f.name]), f.default is MISSING) for f in fields(cls)])
+    for kind, cls in KINDS.items()
 }
+"""Of each event its class; and of each field the name, what reads it, and whether a line must have it."""

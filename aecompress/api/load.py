@@ -16,4 +16,4 @@ def load(folder: str | Path) -> AutoencoderModule:
         SpecError: a layer is of a kind without a torch side.
     """
     model = load_model(model_folder(Path(folder)))
-    return AutoencoderModule(model.encoder, model.decoder, model.tensors, model.scaling)
+    return AutoencoderModule(model.encoder, model.decoder, model.tensors, model.scaling, model.about)

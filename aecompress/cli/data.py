@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aecompress.cli import options
-from aecompress.cli.exits import emit_json, reported
+from aecompress.cli.exits import emit_json, note, reported
 from aecompress.cli.tables import emit_table
 
 
@@ -30,6 +30,8 @@ def data(
         dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
         if output is not None:
             write_npz(dataset, output)
+        for decision in dataset.decisions:
+            note(decision)
         facts = describe(dataset)
         if json:
             emit_json(facts)

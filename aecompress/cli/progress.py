@@ -40,6 +40,8 @@ def show(run: Iterable[Event], total: int, quiet: bool) -> list[Event]:
                 advance(event)
             elif line := describe(event):
                 say(line)
+            for decision in event.decisions if isinstance(event, Started) else ():
+                say(decision)
             if isinstance(event, SUMMARY):
                 kept.append(event)
     for line in closing(kept):

@@ -16,18 +16,18 @@ from aecompress.data.facts import Facts
 from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
 from aecompress.data.scaling import Scaling, fit_scaling
-from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
+from aecompress.data.sources.many import open_source
 from aecompress.data.split import (
     Series,
     assign,
     group_column,
     group_numbers,
     short,
-    split_by,
     splits_of,
     whole,
 )
+from aecompress.data.table import plain
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
 
@@ -83,8 +83,7 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
     given: dict[str, Array | FileRows | None] = {"validation": raw.validation, "test": raw.test}
     for name, file in files.items():
         if file:
-            path, key = file_and_key(file, request.directory)
-            given[name] = open_array(path, request.part._replace(key=key))
+            given[name] = plain(file, open_source(file, request.part, request.directory))
     rows, series = series_of(request.source, raw.train, raw, request)
     assignment = assign(series, request, {name for name, more in given.items() if more is not None})
     splits = splits_of(flat(rows), assignment)
@@ -105,6 +104,21 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
         inputs=tuple(name for place, name in enumerate(raw.inputs) if place != left_out),
         decisions=assignment.decisions,
     )
+
+
+def all_rows(raw: Raw[Array | FileRows], request: Request, inputs: int) -> Blocks:
+    """Return all rows of a source, checked and flattened to ``[N, D]``, or the windows of a series.
+
+    Args:
+        inputs: D; rows that have as many already are no series to make windows of.
+
+    Raises:
+        DataError: they are not finite numbers, or no window fits.
+    """
+    if request.window and raw.train.ndim > 1 and math.prod(raw.train.shape[1:]) == inputs:
+        request = replace(request, window=0, split_by="auto")
+    rows, series = series_of(request.source, raw.train, raw, request)
+    return whole(flat(rows), series, request)
 
 
 def window_shape(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
@@ -131,10 +145,6 @@ def series_of(
             raise DataError(f"data.split_by = {request.split_by!r:.200}: {where} has columns {columns}; name one")
         held = np.asarray(rows)
         groups, rows = group_numbers(held[:, place], where, column), np.delete(held, place, axis=1)
-    if split_by(request) == "file" and len(raw.files) < 2:
-        raise DataError(
-            f"data.split_by = 'file': {request.source} is one file; give several, or choose --split-by random or order"
-        )
     return rows, Series(count=len(rows), where=where, files=raw.files, groups=groups)
 
 
@@ -215,8 +225,8 @@ def read_labels(request: Request, rows: int) -> Array:
     Raises:
         DataError: they are not 0 and 1, or not as many as the rows.
     """
-    path, key = file_and_key(request.labels, request.directory)
-    labels = read_array(path, request.part._replace(key=key, columns="")).reshape(-1)
+    part = request.part._replace(columns="")
+    labels = np.asarray(plain(request.labels, open_source(request.labels, part, request.directory))).reshape(-1)
     where = request.labels
     if not request.test:
         raise DataError(f"data.labels = {where!r:.200}: are for the rows of data.test; name those too (--test)")

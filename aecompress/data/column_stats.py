@@ -28,7 +28,7 @@ SENTINELS = (
     *(float(np.finfo(np.float64).max), float(np.finfo(np.float64).min), -1.0),
 )
 """Values that stand for a missing one: of loggers, GIS, well logs (-999.25), climate models, netCDF, ends of types."""
-HELD = np.unique([*SENTINELS, *(float(np.float32(value)) for value in SENTINELS[:-3])])
+HELD = sorted({*SENTINELS, *(float(np.float32(value)) for value in SENTINELS[:-3])})
 """The same, in double and in single precision."""
 FEW = 5
 """Other values that a column has at least where a sentinel is looked for; -1 beside 0 and 1 is a value."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from aecompress.data.arrays import ROWS, checked, labels_of
+from aecompress.data.arrays import ROWS, all_rows, labels_of
 from aecompress.data.base import Array, Raw, Request
+from aecompress.data.chosen import Blocks
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.raw import described_bytes
-from aecompress.data.scaling import Scaling
+from aecompress.data.scaling import Scaling, scaling_decisions
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, few
@@ -103,22 +104,27 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
         labels=labels_of(request, splits.test) if request.labels else None,
         stdin=kept,
         inputs=partition.inputs,
-        decisions=partition.decisions,
+        decisions=partition.decisions
+        + (() if kind.sparse else scaling_decisions(request.scaling, scaling, splits.train.dtype)),
         window=request.window,
         stride=request.stride,
         group=group_column(request),
     )
 
 
-def read_rows(request: Request) -> Array:
-    """Read and check the rows of a source, unsplit and unscaled: ``[N, ...]``.
+def read_rows(request: Request, inputs: int = 0) -> Blocks:
+    """Read and check the rows of a source, unsplit and unscaled: ``[N, D]``, or the windows of a series.
+
+    Args:
+        inputs: D; rows that have as many already are no series to make windows of.
 
     Raises:
         DataError: they cannot be read or used, or are not kept as an array.
     """
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
-    return np.asarray(checked(request.source, plain(request.source, read(request).train)))
+    raw = read(request)
+    return all_rows(replace(raw, train=plain(request.source, raw.train)), request, inputs)
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -204,8 +204,8 @@ def _is_nameless(table: Table) -> bool:
 
 def _sentinels(seen: Seen, place: int, kind: ColumnKind) -> dict[float, int]:
     """Return the sentinels of a column of numbers and how often each occurs: one is its smallest or largest value."""
-    ends = (seen.extent.low[place], seen.extent.high[place])
-    if kind != "number" or not np.isin(ends, stats.HELD).any():
+    ends = {float(seen.extent.low[place]), float(seen.extent.high[place])}
+    if kind != "number" or ends.isdisjoint(stats.HELD):
         return {}
     return stats.sentinels(seen.table.cells, place, stats.spread_rows(len(seen.table)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +55,15 @@ class Scaling:
 
 
 UNSCALED = Scaling("none", 0.0, 1.0)
+HALF = 128
+"""Bytes of images reach it; those that do not, such as counts up to 16, would lie in a corner of [0, 1]."""
 
 
 def fit_scaling(kind: str, train: Blocks) -> Scaling:
     """Fit a scaling on training rows ``[N, D]``.
 
-    ``auto``: uint8 divided by 255 (0/1 bytes untouched), values in [0, 1] untouched, anything else ``minmax``. A column
-    that does not vary is shifted to 0 and not stretched.
+    ``auto``: values in [0, 1] untouched, uint8 that reaches :data:`HALF` divided by 255, anything else ``minmax``. A
+    column that does not vary is shifted to 0 and not stretched.
     """
     if kind == "none":
         return UNSCALED
@@ -68,7 +71,7 @@ def fit_scaling(kind: str, train: Blocks) -> Scaling:
     if kind == "auto":
         if low.min() >= 0 and high.max() <= 1:
             return UNSCALED
-        if train.dtype == np.uint8:
+        if train.dtype == np.uint8 and high.max() >= HALF:
             return Scaling("bytes", 0.0, 255.0)
         kind = "minmax"
     offset, divisor = (low, high - low) if kind == "minmax" else mean_and_deviation(train)
@@ -77,6 +80,13 @@ def fit_scaling(kind: str, train: Blocks) -> Scaling:
     offset = np.where(constant, low, offset)
     divisor = np.where(constant | (divisor == 0), 1, divisor)
     return Scaling(kind, offset.tolist(), divisor.tolist())
+
+
+def scaling_decisions(requested: str, scaling: Scaling, dtype: np.dtype[Any]) -> tuple[str, ...]:
+    """Return what scaling does that a person may not expect, as clauses: small bytes are not divided by 255."""
+    if requested == "auto" and scaling.kind == "minmax" and dtype == np.uint8:
+        return (f"bytes below {HALF} are scaled by the range of each input, not divided by 255",)
+    return ()
 
 
 def mean_and_deviation(train: Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -154,13 +154,21 @@ def cuts_of(shares: Shares, count: int) -> Integers:
 
 
 def row_parts(series: Series, request: Request, shares: Shares) -> tuple[Parts, list[str]]:
-    """Return the split of each usual row, 3 for the others, ``[N]``; and what was decided."""
+    """Return the split of each usual row, 3 for the others, ``[N]``; and what was decided.
+
+    Raises:
+        DataError: groups or files are too few.
+    """
     usual, decisions = series.usual, list[str]()
     count, how = int(np.count_nonzero(usual)), split_by(request)
     if how in ("random", "order"):
         cuts = cuts_of(shares, count)
         found = draw(count, cuts, request.seed) if how == "random" and cuts[0] < count else in_order(count, cuts)
     else:
+        if how == "file" and len(series.files) < 2:
+            raise DataError(
+                f"data.split_by = 'file': {series.where} is one file; give several, or choose --split-by order"
+            )
         units = series.groups if how == "group" else series.file_of
         assert units is not None
         found, decisions = by_units(units[usual], series, request, shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aecompress import markup
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
 
@@ -53,6 +55,9 @@ class AutoencoderModule(nn.Module):
     """Encoder and decoder, a module for each layer: ``nn.Linear`` for dense ones.
 
     The state dict has the names of ``model.safetensors``, and its tensors where the kind has a torch module of its own.
+
+    Args:
+        about: what ``config.json`` says of the model, such as its metrics when it was exported.
     """
 
     offset: Tensor
@@ -64,8 +69,10 @@ class AutoencoderModule(nn.Module):
         decoder: Sequence[BoundLayer],
         tensors: Tensors,
         scaling: Mapping[str, Any],
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.about = dict(about or {})
         self.encoder, self.decoder = (
             nn.ModuleList([module_of(layer, tensors) for layer in part]) for part in (encoder, decoder)
         )
@@ -74,6 +81,29 @@ class AutoencoderModule(nn.Module):
             value = torch.as_tensor(scaling[name], dtype=torch.float32)
             self.register_buffer(name, value, persistent=False)
         self.eval()
+
+    def _repr_html_(self) -> str:
+        layers = [*self.encoder, *self.decoder]
+        named = [name.removesuffix(".weight") for name, _ in self.named_parameters() if name.endswith(".weight")]
+        sizes = [(count(layer), count(layer, zeros=True)) for layer in layers]
+        rows = [
+            (name, repr(layer), activation, f"{size:,}", f"{zeros / size:.2%}")
+            for name, layer, activation, (size, zeros) in zip(
+                named, layers, chain.from_iterable(self.activations), sizes, strict=True
+            )
+        ]
+        size, zeros = (sum(each) for each in zip(*sizes, strict=True))
+        return markup.block(
+            markup.headline(
+                str(self.about.get("name", "autoencoder")), f"{size:,} parameters, sparsity {zeros / size:.2%}"
+            ),
+            markup.note(", ".join(losses_of(self.about))),
+            markup.bars(
+                "sparsity of each layer",
+                [(name, zeros / size) for name, (size, zeros) in zip(named, sizes, strict=True)],
+            ),
+            markup.table(("layer", "module", "activation", "parameters", "sparsity"), rows),
+        )
 
     def scale(self, raw: Tensor) -> Tensor:
         """Return raw rows ``[N, D]`` in the units the network was trained on."""
@@ -94,6 +124,18 @@ class AutoencoderModule(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return reconstructions of scaled rows, ``[N, D]``."""
         return self.decode(self.encode(rows))
+
+
+def count(layer: nn.Module, zeros: bool = False) -> int:
+    """Return the number of weights and biases of a layer, or of those that are exactly zero now."""
+    return sum(int((part == 0).sum()) if zeros else part.numel() for part in layer.parameters())
+
+
+def losses_of(about: Mapping[str, Any]) -> list[str]:
+    """Return the reported loss of each split, where a model's ``config.json`` has them."""
+    metric, metrics = about.get("metric"), about.get("metrics", {})
+    names = [(split, f"{split}_{metric}") for split in ("train", "validation", "test")]
+    return [f"{split} {metric} {metrics[name]:.5g}" for split, name in names if name in metrics]
 
 
 def _chain(layers: nn.ModuleList, activations: Sequence[str], rows: Tensor) -> Tensor:

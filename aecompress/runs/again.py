@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.data.base import Request
-from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, read_rows
 from aecompress.data.scaling import Scaling
-from aecompress.deploy.checkpoint import load_model
+from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError, OutputError, SpecError
 from aecompress.files import standing
 from aecompress.plan.budget import file_bytes
@@ -66,9 +65,7 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
 
     def size_of(member: front.Member) -> int:
         if member.path not in sizes:
-            model = load_model(standing(member.path))
-            size = file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values)
-            sizes[member.path] = size + dataset.facts.described
+            sizes[member.path] = about_bytes(load_model(standing(member.path)), export, dataset.facts.described)
         return sizes[member.path]
 
     while True:
@@ -80,15 +77,37 @@ def export_picked(run: Path, pick: str, export: Export, dataset: Dataset, output
             sizes[member.path] = fault.size  # more than was estimated: pick again
 
 
+def about_bytes(model: Model, export: Export, described: int) -> int:
+    """Return about the bytes of the smallest autoencoder file that a model's export writes.
+
+    Args:
+        described: bytes that names and scaling of the inputs take in it.
+    """
+    return file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values) + described
+
+
 def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:
     """Read raw rows and scale them as the model in ``folder`` was trained: ``[N, *shape]``.
 
     Raises:
         DataError: the rows cannot be read, or are not those of the model.
     """
-    rows = read_rows(Request(source=source, columns=columns))
     model = load_model(folder)
-    flat = rows.reshape(len(rows), -1)
-    if flat.shape[1] != model.inputs:
-        raise DataError(f"{source}: has {flat.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
-    return Scaling(**model.scaling).apply(Chosen(flat)).reshape(-1, *model.shape)
+    rows = read_rows(windowed(Request(source=source, columns=columns), model, folder), model.inputs)
+    if rows.shape[1] != model.inputs:
+        raise DataError(f"{source}: has {rows.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
+    return Scaling(**model.scaling).apply(rows).reshape(-1, *model.shape)
+
+
+def windowed(request: Request, model: Model, folder: Path) -> Request:
+    """Return a request whose rows are made into windows as the rows of the model were.
+
+    Raises:
+        DataError: what config.json says of them is not what a run writes.
+    """
+    window, stride, group = (
+        model.about.get(name, usual) for name, usual in (("window", 0), ("stride", 1), ("group", ""))
+    )
+    if not (type(window) is type(stride) is int and type(group) is str and window >= 0 and stride > 0):
+        raise DataError(f"{folder / 'config.json'}: window, stride or group is damaged; make the model again")
+    return replace(request, window=window, stride=stride, split_by=f"group:{group}" if group else "auto")

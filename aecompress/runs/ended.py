@@ -9,7 +9,8 @@ from typing import Any
 
 from aecompress.digests import SUMS, read_sums
 from aecompress.errors import DataError
-from aecompress.events import Event, Finished, Saved, Verified
+from aecompress.event_log import current, read_log
+from aecompress.events import Event, Finished, Saved, Started, Verified, fits
 from aecompress.files import read_own
 from aecompress.parsing import parse_json, quoted
 
@@ -63,6 +64,23 @@ def held(run: Path, log: Sequence[Event]) -> list[Event]:
         for kind, path in files.items()
     ]
     return [*others, verified, *saved, end]
+
+
+def read_run(folder: Path) -> list[Event]:
+    """Return the events of a run that still hold, without those of a run of another size.
+
+    Raises:
+        DataError: the log is gone or has no start.
+    """
+    path = folder / "events.jsonl"
+    try:
+        log = current(read_log(path))
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
+    start = next((event for event in log if isinstance(event, Started)), None)
+    if start is None:
+        raise DataError(f"{path}: has no start of a run; carry the run out again")
+    return [event for event in log if fits(event, start)]
 
 
 def model_serves(run: Path) -> str:

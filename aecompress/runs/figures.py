@@ -17,13 +17,20 @@ FORMATS = ("svg", "png")
 
 def canvas(height: float) -> tuple[Any, Any]:
     """Return a figure of ``height`` inches with one chart."""
+    figure, (chart,) = panels(1, height)
+    return figure, chart
+
+
+def panels(count: int, height: float) -> tuple[Any, list[Any]]:
+    """Return a figure of ``height`` inches with charts under each other, which have the axis across in common."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    chart = figure.subplots()
-    chart.grid(alpha=0.3)
-    chart.spines[["top", "right"]].set_visible(False)
-    return figure, chart
+    charts = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
+    for chart in charts:
+        chart.grid(alpha=0.3)
+        chart.spines[["top", "right"]].set_visible(False)
+    return figure, charts
 
 
 def log_axes(across: str, up: str) -> Any:

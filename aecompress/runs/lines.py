@@ -15,6 +15,7 @@ def facts_of(start: Started) -> list[tuple[str, str]]:
     rows = ", ".join(f"{count:,} {part}" for part, count in start.rows.items())
     return [
         ("data", f"{start.setting('data.source')}: {rows} rows"),
+        *([("decided", "; ".join(start.decisions))] if start.decisions else []),
         ("models", f"{start.cells}, of {start.parameters:,} parameters"),
         ("epochs", f"{start.generations:,}"),
         ("trained", start.engine),

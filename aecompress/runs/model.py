@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from aecompress.data.dataset import Dataset
 from aecompress.deploy.checkpoint import Model
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.archive import Archive
@@ -27,8 +28,16 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
             name: tensor.to("cpu", torch.float32).numpy().copy() for name, tensor in tensors_of(job.net, row).items()
         },
         scaling=asdict(job.dataset.scaling),
-        about={"name": job.dataset.name, "spec_hash": job.export.spec_hash, "metric": job.plan.metric} | about,
+        about={"name": job.dataset.name, "spec_hash": job.export.spec_hash, "metric": job.plan.metric}
+        | rows_about(job.dataset)
+        | about,
     )
+
+
+def rows_about(dataset: Dataset) -> dict[str, Any]:
+    """Return what ``config.json`` says of how the rows were made: the windows of a series, and what was decided."""
+    windows = {"window": dataset.window, "stride": dataset.stride, "group": dataset.group} if dataset.window else {}
+    return windows | ({"decisions": list(dataset.decisions)} if dataset.decisions else {})
 
 
 def save_front(job: Job, archive: Archive, poll: Poll) -> None:

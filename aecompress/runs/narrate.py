@@ -49,6 +49,7 @@ def started(job: Job) -> events.Started:
         row_shape=job.dataset.shape,
         device=str(job.device),
         engine=f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
+        decisions=job.dataset.decisions,
     )
 
 

@@ -86,7 +86,8 @@ class DataSpec(_Part):
         "auto", description="no: rows are read from their file batch by batch; auto: yes where they fit in memory"
     )
     scaling: Literal["auto", "none", "minmax", "standard"] = Field(
-        "auto", description="auto: uint8 / 255, values in [0, 1] untouched, else minmax; fitted on training rows"
+        "auto",
+        description="auto: values in [0, 1] untouched, uint8 from 128 on / 255, else minmax; fitted on training rows",
     )
 
     @model_validator(mode="before")

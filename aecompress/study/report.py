@@ -21,13 +21,14 @@ from aecompress.errors import DataError, OutputError, printable
 from aecompress.events import Compared, Event, Failed, Finished, Profiled, Started
 from aecompress.files import write_bytes, write_text
 from aecompress.runs import front
+from aecompress.runs.ended import read_run
 from aecompress.runs.figures import FORMATS, rendered
 from aecompress.runs.lines import facts_of, sparsity_of
 from aecompress.spec.toml import flatten
 from aecompress.steering import read_status, status_of
 from aecompress.study import figures
 from aecompress.study.design import copied
-from aecompress.study.results import Outcome, read_outcomes, read_run
+from aecompress.study.results import Outcome, read_outcomes
 from aecompress.study.stats import Finding, agreement, findings, summary
 
 Floats = NDArray[np.float64]

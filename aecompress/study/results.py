@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.errors import DataError
-from aecompress.event_log import current, read_log
-from aecompress.events import Event, Finished, Generation, Started, fits
+from aecompress.events import Finished, Generation, Started
+from aecompress.runs.ended import read_run
 from aecompress.study.design import Group, Study
 from aecompress.study.sweep import is_finished
 
@@ -92,23 +92,6 @@ def read_outcomes(study: Study, where: Path) -> tuple[Outcome, ...]:
     if not outcomes:
         raise DataError(f"{where}: none of the study's runs is finished; `aecompress sweep` resumes it")
     return tuple(outcomes)
-
-
-def read_run(folder: Path) -> list[Event]:
-    """Return the events of a run that still hold, without those of a run of another size.
-
-    Raises:
-        DataError: the log is gone or has no start.
-    """
-    path = folder / "events.jsonl"
-    try:
-        log = current(read_log(path))
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); name the folder of a run") from fault
-    start = next((event for event in log if isinstance(event, Started)), None)
-    if start is None:
-        raise DataError(f"{path}: has no start of a run; carry the run out again")
-    return [event for event in log if fits(event, start)]
 
 
 def read_result(folder: Path, seed: int) -> Result:

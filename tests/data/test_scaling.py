@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from aecompress.data import chosen
 from aecompress.data.chosen import Chosen
-from aecompress.data.scaling import Scaling, fit_scaling
+from aecompress.data.scaling import Scaling, fit_scaling, scaling_decisions
 
 
 def random_rows(rows: int = 40, inputs: int = 5, seed: int = 0) -> np.ndarray:
@@ -43,7 +43,8 @@ def test_scaling_standard_brings_every_training_column_to_mean_0_and_deviation_1
     ("rows", "expected"),
     [
         (np.array([[0, 255], [51, 0]], np.uint8), Scaling("bytes", 0.0, 255.0)),
-        (np.array([[0, 2]], np.uint8), Scaling("bytes", 0.0, 255.0)),
+        (np.array([[0, 128]], np.uint8), Scaling("bytes", 0.0, 255.0)),
+        (np.array([[0, 16], [8, 0]], np.uint8), Scaling("minmax", [0.0, 0.0], [8.0, 16.0])),
         (np.array([[0, 1], [1, 1]], np.uint8), Scaling("none", 0.0, 1.0)),
         (np.array([[False, True]]), Scaling("none", 0.0, 1.0)),
         (np.array([[0.0, 1.0]]), Scaling("none", 0.0, 1.0)),
@@ -52,7 +53,7 @@ def test_scaling_standard_brings_every_training_column_to_mean_0_and_deviation_1
         (np.array([[-1, 0], [1, 4]]), Scaling("minmax", [-1.0, 0.0], [2.0, 4.0])),
         (np.array([[0, 200], [100, 0]], np.uint16), Scaling("minmax", [0.0, 0.0], [100.0, 200.0])),
     ],
-    ids=["bytes", "dark bytes", "0/1 bytes", "booleans", "unit", "half", "above 1", "negative", "16 bits"],
+    ids=["bytes", "dark bytes", "counts", "0/1 bytes", "booleans", "unit", "half", "above 1", "negative", "16 bits"],
 )
 def test_scaling_auto_follows_the_values(rows: np.ndarray, expected: Scaling) -> None:
     assert fit_scaling("auto", Chosen(rows)) == expected
@@ -98,3 +99,12 @@ def test_scaling_is_undone_by_multiplying_and_adding(kind: str, rows: np.ndarray
     scaling = fit_scaling(kind, Chosen(rows))
     back = scaling.apply(Chosen(rows)) * np.asarray(scaling.divisor) + np.asarray(scaling.offset)
     assert back == pytest.approx(rows, rel=1e-6, abs=1e-6 * max(1.0, float(np.abs(rows).max())))
+
+
+def test_small_bytes_that_are_not_divided_by_255_are_reported() -> None:
+    minmax, halves = Scaling("minmax", 0.0, 16.0), Scaling("bytes", 0.0, 255.0)
+    (clause,) = scaling_decisions("auto", minmax, np.dtype(np.uint8))
+    assert "not divided by 255" in clause
+    assert not scaling_decisions("minmax", minmax, np.dtype(np.uint8))
+    assert not scaling_decisions("auto", minmax, np.dtype(np.int16))
+    assert not scaling_decisions("auto", halves, np.dtype(np.uint8))

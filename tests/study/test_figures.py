@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from aecompress.events import LayerSparsity
+from aecompress.runs.ended import read_run
 from aecompress.runs.figures import FORMATS, rendered
 from aecompress.study import figures
 from aecompress.study.design import Group, copied
-from aecompress.study.results import Curves, Outcome, Result, read_outcomes, read_run
+from aecompress.study.results import Curves, Outcome, Result, read_outcomes
 
 
 @pytest.fixture(scope="module")

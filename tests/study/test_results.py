@@ -9,8 +9,9 @@ import pytest
 from aecompress.errors import DataError
 from aecompress.event_log import read_log
 from aecompress.events import Finished, Generation
+from aecompress.runs.ended import read_run
 from aecompress.study.design import copied
-from aecompress.study.results import read_outcomes, read_result, read_run
+from aecompress.study.results import read_outcomes, read_result
 
 
 def test_a_trial_counts_once_with_the_mean_of_its_cells(finished: Path) -> None:

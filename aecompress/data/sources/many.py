@@ -126,6 +126,15 @@ def read_many(source: str, found: Sequence[Found], part: Part) -> tuple[Array | 
     return arrays_as_one(found, arrays), [len(one) for one in arrays]
 
 
+def open_source(source: str, part: Part, directory: Path = Path()) -> Array | Table | FileRows:
+    """Return the rows of ``FILE[:key]``, a pattern of files or a folder; its own key counts, not that of ``part``.
+
+    Raises:
+        DataError: they cannot be read, or do not go together.
+    """
+    return read_many(source, files_of(source, directory), part._replace(key=""))[0]
+
+
 def _part(part: Part, found: Found) -> Part:
     return part._replace(key=found.key or part.key)
 

@@ -169,7 +169,7 @@ def seekable(file: io.BufferedReader, stack: ExitStack) -> io.BufferedReader:
     if file.seekable() and not isinstance(file.raw, _Unpacked):
         return file
     raw = cast(io.RawIOBase, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 closed with its reader
-    copy = stack.enter_context(io.BufferedReader(raw))
+    copy: io.BufferedReader = stack.enter_context(io.BufferedReader(raw))
     while piece := file.read(PIECE):
         raw.write(piece)
     copy.seek(0)

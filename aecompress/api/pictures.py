@@ -1,0 +1,33 @@
+"""matplotlib figures for a notebook."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aecompress.errors import SpecError
+from aecompress.pictures import import_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def ready(what: str) -> None:
+    """Check, before any work, that a figure can be drawn.
+
+    Raises:
+        SpecError: matplotlib is not installed.
+    """
+    try:
+        import_matplotlib()
+    except ImportError as fault:
+        raise SpecError(f"{what}: needs matplotlib; pip install 'aecompress[plot]'") from fault
+
+
+def shown(drawn: Any) -> Figure:
+    """Return a figure that a notebook shows also where nothing has imported pyplot, whose hooks show others."""
+    from aecompress.runs.figures import rendered
+
+    drawn._repr_png_ = partial(rendered, drawn, "png")
+    figure: Figure = drawn
+    return figure

@@ -49,7 +49,8 @@ def data(
             if seen.cures and not isinstance(fault, TableError):
                 raise TableError([str(fault)], seen.command) from fault
             raise
-        notes = (*seen.hints, *dataset.decisions, *scaling_words(request.scaling, dataset.scaling))
+        decisions = [decision for decision in dataset.decisions if decision not in seen.read_as]
+        notes = (*seen.hints, *decisions, *scaling_words(request.scaling, dataset.scaling))
         emit(seen, facts, notes, None, json)
 
 

@@ -16,6 +16,7 @@ from aecompress.data.file_rows import FileRows
 from aecompress.data.profile import cell_text, date_text, profile
 from aecompress.data.scaling import Scaling
 from aecompress.data.table import Column, Profile, Table
+from aecompress.data.tables import as_table
 
 FIRST_ROWS = 5
 MOST_VALUES = 1000
@@ -79,7 +80,7 @@ def preview(request: Request, raw: Raw[Any]) -> Preview:
     Args:
         raw: the rows, as read.
     """
-    rows = raw.train
+    rows = as_table(raw.train, request)
     if isinstance(rows, Table):
         return _of_table(request, rows)
     if isinstance(rows, np.ndarray | FileRows):

@@ -14,6 +14,7 @@ from aecompress.data.dataset import Dataset, load
 from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
+from aecompress.data.table import with_columns
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
@@ -22,7 +23,7 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
 from aecompress.plan.data import request_of
-from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
+from aecompress.plan.device import check_memory, devices_for, devices_reading, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
@@ -175,7 +176,8 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
     """
     given = None
     if spec.data.source == STDIN:
-        given = Raw(name=STDIN_NAME, train=read_array(where / "data.npy"), inputs=names_of(status))
+        rows = with_columns(read_array(where / "data.npy"), status["dataset"].get("columns"))
+        given = Raw(name=STDIN_NAME, train=rows, inputs=names_of(status))
     dataset = load(request_of(spec.data, spec.seed, directory_of(status)), given)
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
@@ -197,6 +199,8 @@ def _job(
         found = read_pretrained(directory / resolved.spec.model.init)
         tensors, pretrained = found.tensors, adopt(found)
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
+    if facts.data.stored:
+        devices = devices_reading(resolved.spec.device, devices)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape)

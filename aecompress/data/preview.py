@@ -11,7 +11,7 @@ import numpy as np
 
 from aecompress.data.advice import command_of
 from aecompress.data.base import Array, Raw, Request
-from aecompress.data.columns import FAULTS, WORDS, Decision, decide
+from aecompress.data.columns import FAULTS, INPUTS, WORDS, Decision, decide
 from aecompress.data.file_rows import FileRows
 from aecompress.data.profile import cell_text, date_text, profile
 from aecompress.data.scaling import Scaling
@@ -101,7 +101,7 @@ def preview(request: Request, raw: Raw[Any]) -> Preview:
 def _of_table(request: Request, table: Table) -> Preview:
     profiles = profile(table)
     decisions = decide(table, profiles, request)
-    columns = tuple(_facts(*one) for one in zip(table.columns, profiles, decisions.columns, strict=True))
+    columns = tuple(_facts(request, *one) for one in zip(table.columns, profiles, decisions.columns, strict=True))
     return Preview(
         rows=len(table),
         width=len(columns),
@@ -115,7 +115,13 @@ def _of_table(request: Request, table: Table) -> Preview:
     )
 
 
-def _facts(column: Column, seen: Profile, decision: Decision) -> ColumnFacts:
+def is_fault(seen: Profile, decision: Decision, request: Request) -> bool:
+    """Return whether a column cannot be used unless a flag says what is to be done with it."""
+    gaps = seen.missing + seen.infinite > 0 or (bool(seen.sentinels) and not request.columns)
+    return decision.why in REFUSED or (gaps and request.missing == "error" and decision.action in INPUTS)
+
+
+def _facts(request: Request, column: Column, seen: Profile, decision: Decision) -> ColumnFacts:
     """Return what is found about a column and done with it."""
     ends = [
         None if np.isnan(end) else date_text(end) if column.holds == "date" else end for end in (seen.low, seen.high)
@@ -123,7 +129,7 @@ def _facts(column: Column, seen: Profile, decision: Decision) -> ColumnFacts:
     return ColumnFacts(
         name=column.name,
         kind=seen.kind,
-        becomes="fault" if decision.why in REFUSED else decision.action,
+        becomes="fault" if is_fault(seen, decision, request) else decision.action,
         why=decision.why or seen.why,
         missing=seen.missing,
         infinite=seen.infinite,

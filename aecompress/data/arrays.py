@@ -17,8 +17,8 @@ from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
 from aecompress.data.scaled_rows import ScaledRows, scaled_rows, stay_stored
 from aecompress.data.scaling import Scaling, fit_scaling
-from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
+from aecompress.data.sources.many import open_source
 from aecompress.data.split import (
     Series,
     assign,
@@ -28,6 +28,7 @@ from aecompress.data.split import (
     splits_of,
     whole,
 )
+from aecompress.data.table import plain
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
 
@@ -83,8 +84,7 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
     given: dict[str, Array | FileRows | None] = {"validation": raw.validation, "test": raw.test}
     for name, file in files.items():
         if file:
-            path, key = file_and_key(file, request.directory)
-            given[name] = open_array(path, request.part._replace(key=key))
+            given[name] = plain(file, open_source(file, request.part, request.directory))
     rows, series = series_of(request.source, raw.train, raw, request)
     assignment = assign(series, request, {name for name, more in given.items() if more is not None})
     splits = splits_of(flat(rows), assignment)
@@ -233,8 +233,8 @@ def read_labels(request: Request, rows: int) -> Array:
     Raises:
         DataError: they are not 0 and 1, or not as many as the rows.
     """
-    path, key = file_and_key(request.labels, request.directory)
-    labels = read_array(path, request.part._replace(key=key, columns="")).reshape(-1)
+    part = request.part._replace(columns="")
+    labels = np.asarray(plain(request.labels, open_source(request.labels, part, request.directory))).reshape(-1)
     where = request.labels
     if not request.test:
         raise DataError(f"data.labels = {where!r:.200}: are for the rows of data.test; name those too (--test)")

@@ -69,11 +69,11 @@ def called(case: Case) -> str:
     return " ".join(["-" if case.stdin else "", case.source, case.flags]).strip()
 
 
-def parameter(case: Case) -> ParameterSet:
-    return pytest.param(case, marks=[pytest.mark.xfail(reason=case.wrong)] if case.wrong else [], id=called(case))
+def marks(case: Case) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.xfail(reason=case.wrong)] if case.wrong else []
 
 
-@pytest.mark.parametrize("case", map(parameter, CASES))
+@pytest.mark.parametrize("case", [pytest.param(case, id=called(case), marks=marks(case)) for case in CASES])
 def test_input(case: Case, folder: Path) -> None:
     words = ["-" if case.stdin else case.source, *shlex.split(case.flags)]
     stdin = folder / case.source if case.stdin else None

@@ -158,8 +158,8 @@ CASES: tuple[Case, ...] = (
     # Texts
     Case(
         source="categorical.csv",
-        rows=np.c_[X, KIND, ~KIND],
-        names=(*NAMES, "kind=pump", "kind=fan"),
+        rows=np.c_[X, ~KIND, KIND],
+        names=(*NAMES, "kind=fan", "kind=pump"),
         note="an input for each text",
     ),
     Case(source="categorical.csv", flags="--categories drop", **PLAIN),
@@ -172,7 +172,7 @@ CASES: tuple[Case, ...] = (
     Case(source="missing_null.csv", **MISSING),
     Case(source="missing_dash.csv", **MISSING),
     Case(source="missing_empty.csv", flags="--missing drop", rows=without(X, GAP[0]), names=NAMES),
-    Case(source="missing_empty.csv", flags="--missing mean", rows=filled(X, np.mean), names=NAMES, close=True),
+    Case(source="missing_empty.csv", flags="--missing mean", rows=filled(X, np.mean), names=NAMES),
     Case(source="missing_sentinel.csv", **GAPS, fault="'s2' holds -9999"),
     Case(source="missing_sentinel_999.csv", **GAPS, fault="'s2' holds 999"),
     Case(source="nan.npy", rows=filled(X), fault="missing", cure=MEDIAN),
@@ -182,7 +182,6 @@ CASES: tuple[Case, ...] = (
         cure=MEDIAN,
         names=NAMES,
         rows=np.vstack([X, [np.median(X[:, 0]), 1, 1, 1, 1, 1]]),
-        close=True,
     ),
     # A text where a number belongs is no missing value: the row is left out, not filled
     Case(source="mixed_types.csv", rows=without(X, GAP[0]), names=NAMES, fault="'abc'", cure="--missing drop"),
@@ -196,7 +195,7 @@ CASES: tuple[Case, ...] = (
     Case(source="label_attack.csv", **LABELLED, cure="--label is_anomaly"),
     Case(source="label_classes.csv", **PLAIN, fault="several classes", cure="--columns s0,s1,s2,s3,s4,s5"),
     # Numbers that scaling must cope with
-    Case(source="constant.csv", rows=np.c_[X, np.full(N, 7), np.zeros(N)], note="'const', 'zero'"),
+    Case(source="constant.csv", rows=np.c_[X, np.full(N, 7), np.zeros(N)], note="'const' and 'zero'"),
     Case(source="constant.csv", flags="--columns const,s0", rows=np.c_[np.full(N, 7), X[:, 0]]),
     Case(source="one_outlier.csv", note="far outside", rows=OUTLIER),
     # Damaged, or nothing

@@ -13,7 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.field.inputs import GAP, IMAGES, KIND, LABEL, NAMES, NCHW, NHWC, OUTLIER, SMALL, U16, WINDOWS, C, N, X
+from tests.field.inputs import (
+    GAP,
+    IMAGES,
+    KIND,
+    LABEL,
+    NAMES,
+    NCHW,
+    NHWC,
+    OUTLIER,
+    SHUFFLED,
+    SMALL,
+    U16,
+    WINDOWS,
+    C,
+    N,
+    X,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +214,8 @@ CASES: tuple[Case, ...] = (
     Case(source="constant.csv", rows=np.c_[X, np.full(N, 7), np.zeros(N)], note="'const' and 'zero'"),
     Case(source="constant.csv", flags="--columns const,s0", rows=np.c_[np.full(N, 7), X[:, 0]]),
     Case(source="one_outlier.csv", note="far outside", rows=OUTLIER),
+    Case(source="huge.csv", rows=np.c_[X, 1e12 + 1e3 * SHUFFLED], close=True),
+    Case(source="beyond_f32.csv", rows=np.c_[X, 1e39 * (SHUFFLED + 1)], close=True),
     # Damaged, or nothing
     Case(
         source="ragged.csv",

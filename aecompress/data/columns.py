@@ -14,7 +14,7 @@ from aecompress.data.advice import columns_flag, command_of
 from aecompress.data.base import Request
 from aecompress.data.labels import anomalies_of, label_fault
 from aecompress.data.table import Column, Profile, Table
-from aecompress.errors import DataError
+from aecompress.errors import TableError
 from aecompress.parsing import quoted
 
 Action = Literal["keep", "one-hot", "cyclic", "leave out", "label", "group"]
@@ -107,11 +107,10 @@ def check(source: str, decisions: Decisions) -> None:
     """Refuse a table with faults.
 
     Raises:
-        DataError: with all of them, a line each, and the command line that works.
+        TableError: with all of them and the command line that works.
     """
     if decisions.faults:
-        lines = [f"{source}: {fault}" for fault in decisions.faults]
-        raise DataError("\n".join([*lines, f"this works: {decisions.command}"] if source else lines))
+        raise TableError([f"{source}: {fault}" for fault in decisions.faults], decisions.command)
 
 
 def decision_of(seen: Seen, request: Request) -> Decision:
@@ -268,10 +267,7 @@ def more_notes(table: Table, seen: Sequence[Seen], request: Request) -> tuple[st
     for one in seen:
         if one.action == "label" and not label_fault(table, one.place):
             rows = int(anomalies_of(table, one.place).sum())
-            notes.append(
-                f"column {one.name} calls {rows:,} of {len(table):,} rows anomalies; they are test rows only, and the "
-                "column is no input"
-            )
+            notes.append(f"column {one.name} calls {rows:,} of {len(table):,} rows anomalies and is no input")
     inputs = [one for one in seen if one.action == "keep"]
     if odd := [one for one in inputs if one.profile.sentinels]:
         done = "is kept as a number" if request.missing == "error" else "is treated as missing"

@@ -14,6 +14,7 @@ from aecompress.data.dataset import Dataset, load
 from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
+from aecompress.data.table import with_columns
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
@@ -175,7 +176,8 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
     """
     given = None
     if spec.data.source == STDIN:
-        given = Raw(name=STDIN_NAME, train=read_array(where / "data.npy"), inputs=names_of(status))
+        rows = with_columns(read_array(where / "data.npy"), status["dataset"].get("columns"))
+        given = Raw(name=STDIN_NAME, train=rows, inputs=names_of(status))
     dataset = load(request_of(spec.data, spec.seed, directory_of(status)), given)
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")

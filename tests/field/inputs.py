@@ -165,8 +165,67 @@ def texts() -> dict[str, str]:
         "rows.json": json.dumps([dict(zip(NAMES, row, strict=True)) for row in X.tolist()]),
         "columns.json": json.dumps({name: dict(enumerate(X[:, place])) for place, name in enumerate(NAMES)}),
     }
+    files |= more_texts(plain)
     words = {"nan": "NaN", "na": "NA", "question": "?", "null": "NULL", "dash": "-"}
     return files | {f"missing_{name}.csv": lines(with_gap(word), HEADER) for name, word in words.items()}
+
+
+def more_texts(plain: str) -> dict[str, str]:
+    """Text files of kinds that were not among those of the issue, by name."""
+    pairs = X[:, :2].tolist()
+    grouped = [f"{int(abs(a) * 1e6):,}" for a, _ in pairs]
+    return {
+        "header_1n.csv": lines(X, "1,2,3,4,5,6"),
+        "header_years.csv": lines(X, "2019,2020,2021,2022,2023,2024"),
+        "header_dates.csv": lines(X, ",".join(f"2024-01-0{day}" for day in range(1, 7))),
+        "noheader_ints.csv": lines(np.arange(60).reshape(20, 3) * 7 % 11),
+        "swat.csv": lines(beside(["Attack" if one else "Normal" for one in LABEL]), HEADER + ",Normal/Attack"),
+        "kdd.csv": lines(beside(["smurf." if one else "normal." for one in LABEL])),
+        "iris.csv": lines(
+            beside([("setosa", "versicolor", "virginica")[row % 3] for row in range(N)]), HEADER + ",species"
+        ),
+        "creditcard.csv": lines(beside(LABEL.tolist()), '"Time","V1","V2","V3","V4","Amount","Class"'),
+        "label_minus_1.csv": lines(beside(np.where(LABEL == 1, -1, 1).tolist()), HEADER + ",label"),
+        "yes_no.csv": lines(beside(["yes" if one else "no" for one in KIND]), HEADER + ",door_open"),
+        "ids.csv": lines(before([f"dev{row:04d}" for row in range(N)]), "device," + HEADER),
+        "dates_am_pm.csv": lines(
+            before([f"{28 - row % 20}/12/2015 10:{row:02d}:00 AM" for row in range(N)]), "t," + HEADER
+        ),
+        "dates_offset.csv": lines(
+            before([text.replace(" ", "T") + ".123+01:00" for text in MINUTES]), "time," + HEADER
+        ),
+        "dates_month.csv": lines(before([f"{day.astype(object):%d-%b-%Y}" for day in DAYS]), "date," + HEADER),
+        "dates_compact.csv": lines(before([f"{day.astype(object):%Y%m%d}" for day in DAYS]), "date," + HEADER),
+        "missing_dot.csv": lines(with_gap("."), HEADER),
+        "missing_backslash.csv": lines(with_gap("\\N"), HEADER),
+        "missing_excel.csv": lines(with_gap("#DIV/0!"), HEADER),
+        "missing_sentinel_1e20.csv": lines(with_gap("1e20"), HEADER),
+        "empty_column.csv": lines(beside([""] * N), HEADER + ",empty"),
+        "constant_text.csv": lines(beside(["V"] * N), HEADER + ",unit"),
+        "title.csv": "Measurement of pump 3\n" + plain,
+        "titles.csv": "Report\nDate: 2024-01-01\n\n" + lines(X, HEADER.replace(",", ";"), ";"),
+        "footer_comment.csv": plain + "# end of file\n",
+        "footer_text.csv": plain + "exported 40 rows\n",
+        "single_quotes.csv": "'a','b'\n" + "".join(f"'{a}','{b}'\n" for a, b in pairs),
+        "newline_in_header.csv": '"first\nname",b\n' + lines(X[:, :2]),
+        "thousand_points.csv": "a;b\n"
+        + "".join(f"{a.replace(',', '.')};{comma(str(b))}\n" for a, (_, b) in zip(grouped, pairs, strict=True)),
+        "thousand_spaces.csv": "a;b\n"
+        + "".join(f"{a.replace(',', ' ')};{b}\n" for a, (_, b) in zip(grouped, pairs, strict=True)),
+        "plus.csv": lines([[f"{value:+.4f}" for value in row] for row in X.tolist()], HEADER),
+        "fortran_d.csv": lines([[f"{value:.4e}".replace("e", "D") for value in row] for row in X.tolist()], HEADER),
+        "unicode_minus.csv": plain.replace("-", "\u2212"),
+        "blank_lines.csv": plain.replace("\n", "\n\n", 5),
+        "no_final_newline.csv": plain.rstrip("\n"),
+        "tabs_after_commas.csv": plain.replace(",", ",\t"),
+        "trailing_spaces.csv": plain.replace("\n", "  \n"),
+        "units_brackets.csv": "\n".join(["p,T,q,a,b,c", "[bar],[degC],[l/min],[-],[-],[-]", *plain.splitlines()[1:]]),
+        "text.dat": plain,
+        "text.log": plain,
+        "text.tab": lines(X, HEADER.replace(",", "\t"), "\t"),
+        "without_ending": plain,
+        "text.npy": plain,
+    }
 
 
 def encoded() -> dict[str, bytes]:
@@ -195,6 +254,10 @@ def encoded() -> dict[str, bytes]:
         "train-images-idx3-ubyte": struct.pack(">IIII", 0x803, *IMAGES.shape) + IMAGES.tobytes(),
         "train-images-idx3-ubyte.gz": gzip.compress(struct.pack(">IIII", 0x803, *IMAGES.shape) + IMAGES.tobytes()),
         "raw.dat": X.astype("<f4").tobytes(),
+        "utf16_no_mark.csv": plain.decode().encode("utf-16-le"),
+        "semicolon_mark.csv": b"\xef\xbb\xbf" + lines(X, HEADER.replace(",", ";"), ";").encode(),
+        "ROWS.CSV.GZ": gzip.compress(plain),
+        "array.csv": array.getvalue(),
         "empty.csv": b"",
         "html.csv": b"<!DOCTYPE html><html><body>404: Not Found</body></html>\n",
     }
@@ -227,6 +290,10 @@ def arrays() -> dict[str, NDArray[Any]]:
         "structured.npy": structured,
         "transposed.npy": X.T,
         "datetime.npy": np.array(DAYS).reshape(-1, 1),
+        "sentinel.npy": np.where(np.eye(N, C) > 0, -9999, X).astype(np.float32),
+        "scalar.npy": np.array(3.0),
+        "no_rows.npy": np.zeros((0, C)),
+        "long_double.npy": X.astype(np.longdouble),
         "many/part0.npy": X[:12],
         "many/part1.npy": X[12:24],
         "many/part2.npy": X[24:],

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.field.inputs import (
+    DAYS,
     GAP,
     IMAGES,
     KIND,
@@ -102,6 +103,7 @@ GAPS: Any = {"rows": filled(X), "names": NAMES, "cure": MEDIAN}
 MISSING: Any = GAPS | {"fault": "column 's2' has 1 missing cell"}
 INDEX: Any = {"note": "and is left out"}
 LABELLED: Any = {"rows": ordered(X), "names": NAMES, "fault": "looks like a label"}
+COMPACT = [int(f"{day.astype(object):%Y%m%d}") for day in DAYS]
 THOUSANDS = np.c_[np.trunc(X[:, 0] * 1e6), X[:, 1]]
 
 CASES: tuple[Case, ...] = (
@@ -191,7 +193,7 @@ CASES: tuple[Case, ...] = (
     Case(source="missing_empty.csv", flags="--missing mean", rows=filled(X, np.mean), names=NAMES),
     Case(source="missing_sentinel.csv", **GAPS, fault="'s2' holds -9999"),
     Case(source="missing_sentinel_999.csv", **GAPS, fault="'s2' holds 999"),
-    Case(source="nan.npy", rows=filled(X), fault="missing", cure=MEDIAN),
+    Case(source="nan.npy", wrong="the sentence names no flag", rows=filled(X), fault="missing", cure=MEDIAN),
     Case(
         source="inf.csv",
         fault="infinite value",
@@ -200,11 +202,20 @@ CASES: tuple[Case, ...] = (
         rows=np.vstack([X, [np.median(X[:, 0]), 1, 1, 1, 1, 1]]),
     ),
     # A text where a number belongs is no missing value: the row is left out, not filled
-    Case(source="mixed_types.csv", rows=without(X, GAP[0]), names=NAMES, fault="'abc'", cure="--missing drop"),
-    Case(source="footer_total.csv", **PLAIN, fault="'Total'", cure="--missing drop"),
+    Case(
+        source="mixed_types.csv",
+        wrong="the command fills the cell",
+        rows=without(X, GAP[0]),
+        names=NAMES,
+        fault="'abc'",
+        cure="--missing drop",
+    ),
+    Case(
+        source="footer_total.csv", wrong="the command keeps the footer", **PLAIN, fault="'Total'", cure="--missing drop"
+    ),
     Case(source="nul_bytes.csv", **PLAIN, fault="is not text", fix=edited("nul_bytes.csv", "\0", "")),
-    Case(source="percent.csv", rows=np.round(X, 2), names=NAMES),
-    Case(source="currency.csv", rows=np.round(np.abs(X), 2), names=NAMES),
+    Case(source="percent.csv", wrong="percentages are texts", rows=np.round(X, 2), names=NAMES),
+    Case(source="currency.csv", wrong="sums of money are texts", rows=np.round(np.abs(X), 2), names=NAMES),
     # Labels
     Case(source="label_last.csv", **LABELLED, cure="--label label"),
     Case(source="label_text.csv", **LABELLED, cure="--label class"),
@@ -306,4 +317,75 @@ CASES: tuple[Case, ...] = (
     Case(source="rows.csv.bz2", stdin=True, **PLAIN),
     Case(source="f64.npy", stdin=True, **UNNAMED),
     Case(source="appended.npy", stdin=True, rows=X[:30]),
+    # Of kinds that were not among those of the issue
+    Case(source="header_1n.csv", wrong="the header is a row", rows=X, names=("1", "2", "3", "4", "5", "6")),
+    Case(
+        source="header_years.csv",
+        wrong="the header is a row",
+        rows=X,
+        names=("2019", "2020", "2021", "2022", "2023", "2024"),
+    ),
+    Case(
+        source="header_dates.csv",
+        wrong="the header is a row",
+        rows=X,
+        names=tuple(f"2024-01-0{day}" for day in range(1, 7)),
+    ),
+    Case(source="noheader_ints.csv", rows=np.arange(60).reshape(20, 3) * 7 % 11),
+    Case(source="swat.csv", wrong="the label is an input", **LABELLED, cure="--label Normal/Attack"),
+    Case(
+        source="kdd.csv", wrong="the label is an input", rows=X, fault="looks like a label", cure="--columns 0-5"
+    ),  # a column without name
+    Case(source="iris.csv", **PLAIN, fault="several classes", cure="--columns s0,s1,s2,s3,s4,s5"),
+    Case(source="creditcard.csv", rows=ordered(X), fault="'Class' looks like a label", cure="--label Class"),
+    Case(source="label_minus_1.csv", **PLAIN, fault="looks like a label", cure="--columns s0,s1,s2,s3,s4,s5"),
+    Case(source="yes_no.csv", rows=np.c_[X, ~KIND, KIND], names=(*NAMES, "door_open=no", "door_open=yes")),
+    Case(source="ids.csv", **PLAIN, fault="40 different texts", cure="--categories drop"),
+    Case(source="dates_am_pm.csv", wrong="dates are texts", **PLAIN, fault="holds dates", cure=NO_DATES),
+    Case(source="dates_offset.csv", **PLAIN, fault="holds dates", cure=NO_DATES),
+    Case(source="dates_month.csv", **PLAIN, fault="holds dates", cure=NO_DATES),
+    # Days as numbers jump from month to month; they are kept as a number, and that is said
+    Case(source="dates_compact.csv", note="'date' never falls", close=True, rows=np.c_[COMPACT, X]),
+    Case(source="missing_dot.csv", **GAPS, fault="1 missing cell"),
+    Case(source="missing_backslash.csv", **GAPS, fault="1 missing cell"),
+    Case(source="missing_excel.csv", **GAPS, fault="1 missing cell"),
+    Case(source="missing_sentinel_1e20.csv", **GAPS, fault="holds 1e+20"),
+    Case(source="empty_column.csv", **PLAIN, note="has no values and is left out"),
+    Case(source="constant_text.csv", **PLAIN, note="has one text in all rows and is left out"),
+    Case(source="title.csv", wrong="the title is a row", **PLAIN, note="line 1"),
+    Case(source="titles.csv", wrong="the titles are rows", **PLAIN, note="lines 1 to"),
+    Case(source="footer_comment.csv", wrong="the comment is a row", **PLAIN),
+    Case(source="footer_text.csv", **PLAIN, fault="line 42", fix=edited("footer_text.csv", "exported 40 rows\n", "")),
+    Case(source="single_quotes.csv", wrong="numbers are texts", rows=X[:, :2], names=("a", "b")),
+    Case(source="newline_in_header.csv", rows=X[:, :2]),
+    Case(source="thousand_points.csv", rows=np.c_[np.trunc(np.abs(X[:, 0]) * 1e6), X[:, 1]], note="between thousands"),
+    Case(
+        source="thousand_spaces.csv",
+        wrong="numbers are texts",
+        rows=np.c_[np.trunc(np.abs(X[:, 0]) * 1e6), X[:, 1]],
+        note="between thousands",
+    ),
+    Case(source="plus.csv", **PLAIN),
+    Case(source="fortran_d.csv", wrong="numbers are texts", **PLAIN),
+    Case(source="unicode_minus.csv", wrong="numbers are texts", **PLAIN),
+    Case(source="blank_lines.csv", **PLAIN),
+    Case(source="no_final_newline.csv", **PLAIN),
+    Case(source="tabs_after_commas.csv", **PLAIN),
+    Case(source="trailing_spaces.csv", **PLAIN),
+    Case(source="units_brackets.csv", rows=X, names=("p", "T", "q", "a", "b", "c"), note="units"),
+    Case(source="text.dat", wrong="the ending decides", **PLAIN),
+    Case(source="text.log", wrong="the ending decides", **PLAIN),
+    Case(source="text.tab", wrong="the ending decides", **PLAIN),
+    Case(source="without_ending", wrong="there is no ending", **PLAIN),
+    Case(source="text.npy", wrong="the ending decides", **PLAIN),
+    Case(source="utf16_no_mark.csv", **PLAIN),
+    Case(source="semicolon_mark.csv", **PLAIN),
+    Case(source="ROWS.CSV.GZ", **PLAIN),
+    Case(source="array.csv", **UNNAMED),
+    Case(source="sentinel.npy", wrong="nothing is noted", note="-9999", rows=np.where(np.eye(N, C) > 0, -9999, X)),
+    Case(source="scalar.npy", wrong="it is a TypeError", fault="has shape ()"),
+    Case(source="no_rows.npy", fault="no values"),
+    Case(source="long_double.npy", **UNNAMED),
+    Case(source="many/part0.npy many/part1.npy", rows=X[:24]),
+    Case(source="csvs/part0.csv csvs/part1.csv", **PLAIN),
 )

@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aecompress.api.estimator import Autoencoder
     from aecompress.api.front import Front
     from aecompress.api.history import History
     from aecompress.api.load import load
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from aecompress.spec.fields import RunSpec
 
 __version__ = "0.1.0"
-__all__ = ["AecompressError", "Front", "History", "Result", "Run", "RunSpec", "load", "run"]
+__all__ = ["AecompressError", "Autoencoder", "Front", "History", "Result", "Run", "RunSpec", "load", "run"]
 _HOMES = {
     "AecompressError": "aecompress.errors",
+    "Autoencoder": "aecompress.api.estimator",
     "Front": "aecompress.api.front",
     "History": "aecompress.api.history",
     "Result": "aecompress.api.result",

@@ -9,6 +9,7 @@ AecompressError
 ├── DeviceError    the requested device is not there            (exit code 2)
 ├── RunError       the run itself failed                        (exit code 1)
 ├── VerifyError    an exported model is not the trained model   (exit code 3)
+├── InputError     an estimator cannot use what it was given    (from Python alone; a ValueError too)
 └── Interrupted    stopped by a signal or by `control`          (exit code 130 or 143)
 
 A message names the field or file, the value found there, and the cure.
@@ -99,6 +100,10 @@ class VerifyError(AecompressError):
         self.verification = verification
         """The :class:`aecompress.deploy.verify.Verification` of a refused export; else None."""
         super().__init__(message)
+
+
+class InputError(AecompressError, ValueError):
+    """An estimator cannot use its parameters or rows; scikit-learn expects a ValueError."""
 
 
 class Interrupted(AecompressError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from io import BufferedReader, BufferedWriter
@@ -57,6 +58,15 @@ def recover(final: Path) -> None:
     """Put back a folder that was renamed aside, where a kill came before the new one took its place."""
     if not final.exists() and aside(final).is_dir():
         aside(final).replace(final)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder, or whatever else stands at its place, where that is possible; a pipe is not waited for."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def read_own(path: Path) -> bytes:

@@ -5,7 +5,8 @@ element i of the draw is the i-th output of the SplitMix64 sequence started at t
 "Fast splittable pseudorandom number generators", OOPSLA 2014). Only integer arithmetic is involved until the last
 conversion, so resuming, blocks of cells, shards and devices cannot drift. There is no hidden state.
 
-Draws made on the host while data are prepared come from NumPy's Philox with a key folded the same way.
+Draws made on the host while data are prepared come from NumPy's Philox with a key folded the same way. They need no
+torch, which is therefore imported by the first draw of tensors: data are read and checked before it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,23 @@ import math
 import pkgutil
 from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    Fused = Callable[[int, Tensor, int, torch.dtype], Tensor | None]
+    """``(key, cells [P], size, int64 or float32)`` to words or uniform numbers ``[P, size]``, as here, or None."""
 
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 CACHED_WORDS = 1 << 14
 """Words of a draw that are made at once on a CPU."""
-Fused = Callable[[int, Tensor, int, torch.dtype], Tensor | None]
-"""``(key, cells [P], size, int64 or float32)`` to words or uniform numbers ``[P, size]``, the same as here, or None."""
 FUSED: dict[str, str] = {"cuda": "aecompress.engines.cuda.available:fused_draws"}
-"""By type of device: the :data:`Fused` that draws in one launch, ``module:name``; imported by the first draw there."""
+"""By type of device: the ``Fused`` that draws in one launch, ``module:name``; imported by the first draw there."""
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
@@ -81,6 +86,8 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
     Returns:
         int64 ``[P, *shape]``, all 64 bits random.
     """
+    import torch
+
     fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.int64)
     return _bits(_keys(seed, purpose, generation, cells, step), cells, shape) if fused is None else fused
 
@@ -93,6 +100,8 @@ def _fused(key: int, cells: Tensor, shape: tuple[int, ...], kind: torch.dtype) -
 
 
 def _bits(keys: Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tensor:
+    import torch
+
     size = math.prod(shape)
     words = torch.empty((cells.shape[0], size), dtype=torch.int64, device=cells.device)
     for part in _parts(size, cells):
@@ -120,12 +129,16 @@ def _parts(size: int, cells: Tensor) -> list[slice]:
 
 
 def _words(keys: Tensor, part: slice) -> Tensor:
+    import torch
+
     counter = torch.arange(part.start + 1, part.stop + 1, device=keys.device) * _signed(_GOLDEN)
     return _mix(keys + counter)
 
 
 def uniform(seed: int, purpose: str, generation: int, cells: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Draw uniformly from [0, 1), float32 ``[P, *shape]``, multiples of 2**-24; arguments as in :func:`bits`."""
+    import torch
+
     fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.float32)
     if fused is not None:
         return fused
@@ -153,6 +166,8 @@ def normal_of(key: int | Tensor, cells: Tensor, shape: tuple[int, ...]) -> Tenso
 
 
 def _standard(words: Tensor) -> Tensor:
+    import torch
+
     odd = (words >> 40).bitwise_and_(0xFFFFFE).add_(1 - (1 << 23))
     standard: Tensor = odd.to(torch.float32).mul_(2.0**-23).erfinv_().mul_(2.0**0.5)
     return standard
@@ -175,11 +190,15 @@ def integers(
 
 def permutation(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int) -> Tensor:
     """Return one permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
+    import torch
+
     return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
 
 
 def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int, *, count: int) -> Tensor:
     """Return the first ``count`` of :func:`permutation`, int64 ``[P, count]``, without sorting the rest."""
+    import torch
+
     words = bits(seed, purpose, generation, cells, step, (size,))
     return torch.topk(words, count, dim=1, largest=False, sorted=True).indices
 

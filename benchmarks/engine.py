@@ -37,7 +37,7 @@ from aecompress.engines import workers
 from aecompress.engines.blocks import BLOCK_BYTES
 from aecompress.evolve.base import Plan, Rows
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.engine import choose_engine, workload_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of

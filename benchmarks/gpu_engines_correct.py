@@ -25,7 +25,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import Training
 from aecompress.evolve import select
 from aecompress.layers.dense import Dense
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.shapes import Autoencoder, build
 from aecompress.population.state import Population, new_population
 
 

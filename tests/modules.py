@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import Dense
-from aecompress.nets.autoencoder import Autoencoder, build, tensors_of
+from aecompress.nets.autoencoder import tensors_of
+from aecompress.nets.shapes import Autoencoder, build
 
 MODULES = {
     "identity": nn.Identity,

@@ -40,6 +40,16 @@ def test_the_python_example_runs(
     assert "latent codes (3, 8) reconstructions (3, 64)" in capsys.readouterr().out
 
 
+def test_the_estimator_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["estimator.py", str(tmp_path / "model")])
+    runpy.run_path(str(EXAMPLES / "estimator.py"))
+    out = capsys.readouterr().out
+    assert "codes (1500, 8) reconstructions (1500, 64)" in out and "the same after loading True" in out
+    assert "anomalies 1500 of 1500" in out and "scorer.onnx" in out
+
+
 def test_the_loader_without_this_package_gives_the_same_rows(tmp_path: Path) -> None:
     script = EXAMPLES / "load_without_aecompress.py"
     assert "import aecompress" not in script.read_text() and "from aecompress" not in script.read_text()

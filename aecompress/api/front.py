@@ -38,8 +38,8 @@ class FrontModel:
     """The loss as a multiple of the lowest one without any zero; None where the run had no such model."""
     knee: bool
     """More sparsity costs much loss from here on."""
-    folder: Path
-    """Its model folder, for :func:`aecompress.load`."""
+    folder: Path | None
+    """Its model folder, for :func:`aecompress.load`; None of a model in memory."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Front(Sequence[FrontModel]):
     @property
     def rows(self) -> list[dict[str, Any]]:
         """Return a table of the models, as ``pandas.DataFrame`` takes it."""
-        return [asdict(model) | {"folder": str(model.folder)} for model in self.models]
+        return [asdict(model) | {"folder": str(model.folder or "")} for model in self.models]
 
     def __repr__(self) -> str:
         lines = "".join("\n  " + "  ".join(f"{cell:>12}" for cell in row) for row in (self._head, *self._cells()))

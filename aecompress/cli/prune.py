@@ -13,6 +13,7 @@ import typer
 from aecompress.cli import options
 from aecompress.cli.exits import emit_json, note, note_table, reported, stop_on_signals, width_of
 from aecompress.cli.tables import before_and_after, emit_table
+from aecompress.registry import find_source
 
 if TYPE_CHECKING:
     from aecompress.events import Event
@@ -97,7 +98,7 @@ def prune(
             from aecompress import trackers
 
             trackers.check(track or [])
-            job = prepared_resume(resume) if resume is not None else prepared(resolved, output, force, no_rows)
+            job = prepared_resume(resume) if resume is not None else prepared(resolved, output, force, no_rows, quiet)
             ended = follow(job, track or [], quiet)
         if profile:
             print_profile(ended.log)
@@ -223,14 +224,29 @@ def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> End
     return ended
 
 
-def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool) -> Job:
-    """Return the job of a new run."""
-    from aecompress.runs.job import prepare
+def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool, quiet: bool) -> Job:
+    """Return the job of a new run. The rows are read, and what is wrong is reported, before torch is imported."""
+    if not quiet:
+        announce(resolved.spec.data.source)
+    from aecompress.runs.inputs import read_inputs
     from aecompress.spec.resolve import override
 
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")
-    return prepare(resolved, output, force)
+    inputs = read_inputs(resolved, output, force)
+    from aecompress.runs.job import job_of
+
+    return job_of(inputs)
+
+
+def announce(source: str) -> None:
+    """Print what is read to stderr, before NumPy is imported for it; a file that is missing is reported soon enough."""
+    file = next((path for path in (Path(source), Path(source.rpartition(":")[0])) if path.is_file()), None)
+    if file is not None:
+        size = file.stat().st_size
+        note(f"reading {source} ({size / 1e6:.1f} MB)" if size >= 1e5 else f"reading {source} ({size / 1e3:.1f} kB)")
+    elif find_source(source) is not None:
+        note("reading standard input" if source == "-" else f"reading {source}")
 
 
 def prepared_resume(folder: Path) -> Job:

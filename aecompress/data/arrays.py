@@ -24,7 +24,6 @@ from aecompress.data.split import (
     group_column,
     group_numbers,
     short,
-    split_by,
     splits_of,
     whole,
 )
@@ -146,10 +145,6 @@ def series_of(
             raise DataError(f"data.split_by = {request.split_by!r:.200}: {where} has columns {columns}; name one")
         held = np.asarray(rows)
         groups, rows = group_numbers(held[:, place], where, column), np.delete(held, place, axis=1)
-    if split_by(request) == "file" and len(raw.files) < 2:
-        raise DataError(
-            f"data.split_by = 'file': {request.source} is one file; give several, or choose --split-by random or order"
-        )
     return rows, Series(count=len(rows), where=where, files=raw.files, groups=groups)
 
 

@@ -42,6 +42,8 @@ class Series:
     """``[N]``: rows that are for the test alone."""
     dropped: Bools | None = None
     """``[N]``: rows that are in no split, nor in a window."""
+    times: tuple[tuple[str, NDArray[np.float64]], ...] = ()
+    """Columns of dates by name, ``[N]`` in seconds; a missing one is NaN."""
 
     @property
     def usual(self) -> Bools:
@@ -154,13 +156,21 @@ def cuts_of(shares: Shares, count: int) -> Integers:
 
 
 def row_parts(series: Series, request: Request, shares: Shares) -> tuple[Parts, list[str]]:
-    """Return the split of each usual row, 3 for the others, ``[N]``; and what was decided."""
+    """Return the split of each usual row, 3 for the others, ``[N]``; and what was decided.
+
+    Raises:
+        DataError: groups or files are too few.
+    """
     usual, decisions = series.usual, list[str]()
     count, how = int(np.count_nonzero(usual)), split_by(request)
     if how in ("random", "order"):
         cuts = cuts_of(shares, count)
         found = draw(count, cuts, request.seed) if how == "random" and cuts[0] < count else in_order(count, cuts)
     else:
+        if how == "file" and len(series.files) < 2:
+            raise DataError(
+                f"data.split_by = 'file': {series.where} is one file; give several, or choose --split-by order"
+            )
         units = series.groups if how == "group" else series.file_of
         assert units is not None
         found, decisions = by_units(units[usual], series, request, shares)
@@ -346,6 +356,9 @@ def described(found: Assignment, series: Series, request: Request, shares: Share
             )
     elif how == "order":
         clauses.append(f"rows are split in order: {sizes}")
+    in_time = np.zeros(series.count, np.int64) if how == "order" else series.segments
+    if (found.windows is not None or how == "order") and (clause := disorder(series, in_time)):
+        clauses.append(clause)
     if series.anomalies is not None:
         clauses.append(f"{np.count_nonzero(series.anomalies):,} rows labelled as anomalies are in no training rows")
     empty = [name for name, share, count in zip(NAMES, shares, counts, strict=False) if share > 0 and not count]
@@ -354,6 +367,29 @@ def described(found: Assignment, series: Series, request: Request, shares: Share
             f"{' and '.join(empty)} {'has' if len(empty) == 1 else 'have'} no rows: there are {series.count} in all"
         )
     return clauses
+
+
+def disorder(series: Series, segments: Integers) -> str:
+    """Return, as a clause, that rows of a segment are in no order of time; empty where a column of dates rises.
+
+    Rows without a date, and dropped ones, are passed over.
+
+    Args:
+        segments: the segment of each row, ``[N]``.
+    """
+    first = ""
+    for name, seconds in series.times:
+        known = ~np.isnan(seconds) if series.dropped is None else ~np.isnan(seconds) & ~series.dropped
+        rows = np.flatnonzero(known)
+        rows = rows[np.argsort(segments[rows], kind="stable")]
+        earlier = (np.diff(seconds[rows]) < 0) & (np.diff(segments[rows]) == 0)
+        if not earlier.any():
+            return ""
+        place = int(np.argmax(earlier))
+        first = first or (
+            f"rows are not in the order of {name}: row {rows[place + 1]} is earlier than row {rows[place]}; sort them"
+        )
+    return first
 
 
 def group_numbers(cells: NDArray[Any], where: str, column: str) -> Integers:

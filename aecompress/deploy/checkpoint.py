@@ -97,11 +97,14 @@ def unpack(path: Path) -> dict[str, Floats]:
     """Return the tensors of a safetensors file.
 
     Raises:
-        DataError: missing, truncated or not safetensors.
+        DataError: missing, truncated, not safetensors, or not a file.
     """
     try:
+        open_own(path).close()  # the library would wait for a pipe
         return dict(safetensors.numpy.load_file(path))
-    except (OSError, SafetensorError, AttributeError, TypeError, ValueError, KeyError) as fault:
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror or fault}); make it again") from fault
+    except (SafetensorError, AttributeError, TypeError, ValueError, KeyError) as fault:
         raise DataError(f"{path}: cannot be read as safetensors ({fault}); make it again") from fault
 
 

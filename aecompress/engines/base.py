@@ -14,9 +14,9 @@ from torch import Tensor
 
 from aecompress.engines.training import Step, Training
 from aecompress.errors import DeviceError
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 

@@ -13,9 +13,9 @@ from aecompress.engines import eager
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.cuda.costs import graph_seconds
 from aecompress.engines.training import rounding
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 
 DEVICES = ("cuda",)

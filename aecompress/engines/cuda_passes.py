@@ -13,9 +13,9 @@ from aecompress.engines import cuda_graphs, eager
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.cuda.available import triton_fault
 from aecompress.engines.cuda.costs import pass_seconds
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 
 

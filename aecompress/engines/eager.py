@@ -25,9 +25,10 @@ from aecompress.engines.training import (
     step_size,
     steps_per_generation,
 )
-from aecompress.nets.autoencoder import Autoencoder, gradient, layer_zeros, reconstruction_loss
+from aecompress.nets.autoencoder import gradient, layer_zeros, reconstruction_loss
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from aecompress.engines import eager, workers
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
 from aecompress.engines.compiling import COMPILE_SECONDS, DEVICES, GAIN, LESSER_GAIN, numba_fault, passes_fit, unsuited
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 
 PASS_BYTES = 16_000_000

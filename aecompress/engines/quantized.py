@@ -21,10 +21,10 @@ from torch import Tensor
 from aecompress.engines import eager
 from aecompress.engines.base import Evaluation, Function, PairWork, Runner, Work
 from aecompress.engines.training import Training, rounding, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.codebooks import Kept, codebooks, kept_tensors, nearest, put, rounded
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 

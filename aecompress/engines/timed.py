@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from aecompress.engines.base import Evaluation, Function, PairWork, Runner, Work
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 
 TRAINING, EVALUATING = "training", "evaluating"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet, gather
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 
 Rate = Callable[[float], float]

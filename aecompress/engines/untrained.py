@@ -10,9 +10,9 @@ from torch import Tensor
 
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Runner, Work, Workload
 from aecompress.engines.blocks import step_threads
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 
 

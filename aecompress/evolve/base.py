@@ -14,9 +14,9 @@ from aecompress.engines.quantized import Quantization, Quantized
 from aecompress.engines.training import Training
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.topology import Topology
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.codebooks import rounded
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.autoencoder import gradient
 from aecompress.nets.layers import forward
 from aecompress.nets.rows import RowSet, gather
+from aecompress.nets.shapes import Autoencoder
 from aecompress.nets.units import by_columns
 from aecompress.population.stats import ActivationStats, activations
 

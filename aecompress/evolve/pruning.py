@@ -16,8 +16,8 @@ from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.operators import Operator
 from aecompress.evolve.schedules import Curve, Schedule
 from aecompress.evolve.select import keep_units, keep_weights, most_unit_zeros, most_zeros, per_unit, removed_units
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 
 

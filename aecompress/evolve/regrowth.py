@@ -14,8 +14,8 @@ from torch import Tensor
 
 from aecompress.evolve.evidence import Evidence
 from aecompress.evolve.select import hidden_layers, removed_units, split_hidden
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
+from aecompress.nets.shapes import Autoencoder
 from aecompress.nets.units import by_columns, by_reads, norm_out
 from aecompress.population.state import Population
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aecompress.engines.cuda.available import kernels_on
 from aecompress.layers.base import BoundLayer
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
 from aecompress.transfer import on_device
 

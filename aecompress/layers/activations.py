@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf, expit
 
 from aecompress.errors import SpecError
 from aecompress.layers.base import Draft
@@ -60,14 +59,30 @@ def gelu(draft: Draft, name: str, source: str, result: str) -> None:
         draft.add(op, inputs, output, name=output)
 
 
+def gelu_of(pre: Values) -> Values:
+    """Return exact GELU in NumPy; SciPy is imported here, because a network is described without it."""
+    from scipy.special import erf
+
+    result: Values = 0.5 * pre * (1 + erf(pre / np.sqrt(2)))
+    return result
+
+
+def sigmoid_of(pre: Values) -> Values:
+    """Return the logistic function in NumPy."""
+    from scipy.special import expit
+
+    result: Values = expit(pre)
+    return result
+
+
 IDENTITY = "identity"
 ACTIVATIONS: dict[str, Activation] = {
     IDENTITY: Activation(lambda x: x, nothing),
     "relu": operator("Relu", lambda x: np.maximum(x, 0)),
     "leaky-relu": operator("LeakyRelu", lambda x: np.where(x > 0, x, 0.01 * x), alpha=0.01),
-    "gelu": Activation(lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))), gelu, "Gelu"),
+    "gelu": Activation(gelu_of, gelu, "Gelu"),
     "tanh": operator("Tanh", np.tanh),
-    "sigmoid": operator("Sigmoid", expit),
+    "sigmoid": operator("Sigmoid", sigmoid_of),
 }
 
 

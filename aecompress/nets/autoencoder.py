@@ -2,97 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from aecompress.layers.base import BoundLayer, Layer, Shape, bind
-from aecompress.layers.dense import dense
 from aecompress.nets.layers import (
     ACTIVATIONS,
-    Layout,
     Trace,
     as_given,
     as_rows,
     backward,
     dense_write_gradient,
     forward,
-    kind_of,
 )
 from aecompress.nets.losses import mean_loss, output_delta
 from aecompress.nets.rows import RowSet, chunks
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll, no_poll
-
-
-@dataclass(frozen=True)
-class Autoencoder:
-    """The shape of one autoencoder; all individuals of a population share it.
-
-    ``log_variance`` is the second head of the variational family: it is trained, never pruned and never exported,
-    because evaluation uses the mean alone. It therefore lies last in a cell's row of parameters.
-    """
-
-    encoder: tuple[BoundLayer, ...]
-    decoder: tuple[BoundLayer, ...]
-    log_variance: BoundLayer | None = None
-
-    @property
-    def layers(self) -> tuple[BoundLayer, ...]:
-        """Return encoder and decoder as one chain: what is evaluated, pruned and exported."""
-        return self.encoder + self.decoder
-
-    @property
-    def shape(self) -> Shape:
-        """Return the shape of a row as the first layer is given it."""
-        return self.encoder[0].given
-
-    @property
-    def inputs(self) -> int:
-        """Return values of a row, D."""
-        return math.prod(self.shape)
-
-    @property
-    def latent(self) -> int:
-        """Return the size of the latent code."""
-        return math.prod(self.encoder[-1].gives)
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Return where each tensor lies in a cell's row of parameters ``[n]``."""
-        heads = () if self.log_variance is None else (self.log_variance,)
-        return Layout(self.layers + heads)
-
-    @cached_property
-    def model_layout(self) -> Layout:
-        """Return where the tensors of encoder and decoder alone lie: in the first columns of a row."""
-        return Layout(self.layers)
-
-    @cached_property
-    def model_size(self) -> int:
-        """Return how many weights and biases encoder and decoder have: the first columns of a row."""
-        return self.model_layout.size
-
-    @cached_property
-    def layer_sizes(self) -> list[int]:
-        """Return how many weights and biases each layer has, as they follow on each other in a row."""
-        return [layer.size for layer in self.layers]
-
-    @cached_property
-    def encoder_size(self) -> int:
-        """Return how many weights and biases the encoder has: the first columns of a row."""
-        return Layout(self.encoder).size
-
-    def split_units(self, units: Tensor) -> list[Tensor]:
-        """Return values per unit of all layers, ``[..., U]``, cut into one view ``[..., units]`` per layer."""
-        first, parts = 0, []
-        for layer in self.layers:
-            parts.append(units[..., first : first + layer.units])
-            first += layer.units
-        return parts
 
 
 def gradient(
@@ -221,23 +148,6 @@ def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = COUNTED_CELLS) -
         parts = torch.split(zero, net.layer_sizes, dim=1)
         found.append(torch.stack([part.sum(1, dtype=torch.int32) for part in parts], 1))
     return torch.cat(found)
-
-
-def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, variational: bool = False) -> Autoencoder:
-    """Build the autoencoder with these layers on rows of ``shape``.
-
-    Args:
-        variational: give it the second head of the variational family, beside the last layer of the encoder.
-
-    Raises:
-        SpecError: a layer cannot be given what comes to it, or its kind has no torch side.
-    """
-    chain = bind(encoder, shape)
-    head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
-    net = Autoencoder(chain, bind(decoder, chain[-1].gives), head)
-    for layer in net.layers:
-        kind_of(layer)
-    return net
 
 
 def tensors_of(net: Autoencoder, row: Tensor) -> dict[str, Tensor]:

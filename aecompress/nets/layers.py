@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 from aecompress import plugins, rng
 from aecompress.errors import SpecError
 from aecompress.layers.base import BoundLayer
+from aecompress.nets.shapes import Layout
 
 aten = torch.ops.aten
 
@@ -42,43 +42,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(lambda pre: torch.sigmoid(pre), lambda grad, pre, out: aten.sigmoid_backward(grad, out)),
 }
 """The torch forms of :data:`aecompress.layers.activations.ACTIVATIONS`."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Where one tensor of one layer lies in a cell's row of parameters."""
-
-    offset: int
-    size: int
-    shape: tuple[int, int]
-
-
-class Layout:
-    """How the tensors of a chain of layers lie in a cell's row of ``n`` parameters.
-
-    A population keeps its parameters as one tensor ``[P, n]``, a row per cell, so that copying a cell, ranking all of
-    its weights and updating them are each one operation; every layer's weight is a view ``[P, fan_in, columns]`` of it.
-    """
-
-    def __init__(self, layers: Sequence[BoundLayer]) -> None:
-        self.slots: dict[str, Slot] = {}
-        offset = 0
-        for layer in layers:
-            for kind, shape in (
-                ("weight", (layer.inputs, layer.outputs)),
-                ("bias", (1, layer.outputs)),
-            ):
-                size = shape[0] * shape[1]
-                self.slots[f"{layer.name}.{kind}"] = Slot(offset, size, shape)
-                offset += size
-        self.size = offset
-
-    def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """Return views of ``flat`` ``[P, n]`` by name: weights ``[P, fan_in, columns]``, biases ``[P, 1, columns]``."""
-        return {
-            name: flat[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
-            for name, slot in self.slots.items()
-        }
 
 
 def initial(

@@ -1,6 +1,7 @@
 """Every "auto" field of a spec, filled in one place: one ordered table, which is the default recipe.
 
 A row reads fields that were requested or that rows above it fill. docs/recipe.md has the figures that chose the values.
+What takes torch or onnx is imported by the rows that need it, so that a spec is printed without them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aecompress.errors import SpecError
-from aecompress.nets.autoencoder import Autoencoder
-from aecompress.plan.budget import most_sparse, rising_budgets, sparsity_within
-from aecompress.plan.engine import choose_engine, workload_of
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
@@ -129,6 +128,8 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.budget.max_params or draft.budget.max_bytes:
+        from aecompress.plan.budget import sparsity_within
+
         return sparsity_within(draft, net(), facts.data.described), "from the budget"
     return 0.8 if draft.prune.drive == "target" and draft.prune.operator != "none" else 0.0, FROM_DATA
 
@@ -146,6 +147,8 @@ def _rule(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _budgets(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if not rule_facts(draft.evolve.rule).own_budgets:
         return "same", "from the target"
+    from aecompress.plan.budget import most_sparse, rising_budgets
+
     target = float(draft.prune.target_sparsity)
     return rising_budgets(draft.evolve.cells, target, most_sparse(draft, net())), "from the target"
 
@@ -168,6 +171,8 @@ def _per_generation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _compile(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if facts.device is None:
         return None
+    from aecompress.plan.engine import choose_engine, workload_of
+
     choice = choose_engine(workload_of(draft, net(), facts.device, facts.data.rows), "auto")
     return choice.compile, choice.why
 
@@ -259,7 +264,9 @@ TABLE = RECIPE + FOLLOWING
 ELSEWHERE: Mapping[str, str] = {
     "device": "by the machine of each run: plan.device.devices_for, plan.engine.cheapest_device",
     "data.header": "by each file: data.sources",
+    "data.in_memory": "by the memory of the machine of each run: data.file_rows",
     "data.scaling": "by the rows, and kept with the model: data.scaling",
+    "data.split_by": "by data.window: data.split",
     "prune.end": "by the target of each cell: pruning_end",
 }
 """The fields that stay "auto" in a complete spec, and what decides them."""

@@ -16,7 +16,7 @@ from aecompress.errors import SpecError
 from aecompress.evolve.select import most_unit_zeros, most_zeros
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.units import columns_of, rows_of
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.registry import VARIANTS
 from aecompress.spec.fields import ExportSpec, RunSpec
 

@@ -14,7 +14,7 @@ from aecompress.data.sources.registry import kind_of
 from aecompress.engines.base import Engine, Workload
 from aecompress.engines.registry import ENGINES
 from aecompress.errors import DeviceError
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
 from aecompress.spec.fields import RunSpec, rule_facts, rule_of
 

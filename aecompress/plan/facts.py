@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aecompress.data.facts import Facts
 from aecompress.spec.fields import LayerSpec, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
 
 
 class LayerFacts(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aecompress.data.dataset import Dataset
 from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population

@@ -8,7 +8,7 @@ from aecompress.errors import SpecError
 from aecompress.layers.base import Layer, Shape
 from aecompress.layers.dense import Dense
 from aecompress.layers.kinds import from_json, to_json
-from aecompress.nets.autoencoder import Autoencoder, build
+from aecompress.nets.shapes import Autoencoder, build
 from aecompress.spec.fields import LayerSpec, ModelSpec
 
 

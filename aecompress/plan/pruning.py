@@ -6,7 +6,7 @@ from aecompress.errors import SpecError
 from aecompress.evolve.operators import operator_of
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Curve, Shape, rise, schedule, toward_target
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import pruning_end
 from aecompress.plan.budget import most_sparse
 from aecompress.plan.counts import budgets_of, generations_of, members_of

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from aecompress.errors import RunError
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import initial
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.stats import ActivationStats, no_stats
 
 PER_PARAMETER = ("weights", "masks", "first_moment", "second_moment")

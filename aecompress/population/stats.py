@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace
+from aecompress.nets.shapes import Autoencoder
 from aecompress.nets.units import mean_of_units
 
 

@@ -22,7 +22,7 @@ except ImportError:  # Windows
 from aecompress.data.sources.stdin import STDIN
 from aecompress.digests import SUMS, read_sums
 from aecompress.errors import DataError, OutputError, SpecError
-from aecompress.files import append_own, aside, open_own, recover, standing, write_text
+from aecompress.files import append_own, aside, discard, open_own, recover, standing, write_text
 from aecompress.spec.toml import read_toml
 from aecompress.steering import read_status
 
@@ -77,13 +77,15 @@ def check_output(folder: Path, force: bool, inputs: Sequence[Path] = ()) -> None
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse to replace a folder that is a link, or that holds what no run wrote.
+    """Refuse to replace a folder that is a link, or no folder at all, or that holds what no run wrote.
 
     Raises:
         OutputError: naming the file.
     """
     if folder.is_symlink():
         raise OutputError(f"{folder}: is a link, which is not replaced; remove it, or choose another folder with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is not a folder; remove it, or choose another folder with -o")
     for path in strangers(folder):
         raise OutputError(f"{path}: was not written by a run; move it, or choose another folder with -o")
 
@@ -216,23 +218,23 @@ def staged(final: Path) -> Iterator[Path]:
     """
     check_replaceable(final)
     temporary = final.with_name(f".{final.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
+    discard(temporary)
     temporary.mkdir(parents=True)
     try:
         yield temporary
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard(temporary)
         raise
     old = aside(final)
     if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
+        discard(old)
         final.replace(old)
     try:
         temporary.replace(final)
     except OSError:
         recover(final)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    discard(old)
 
 
 def own_spec(folder: Path) -> Path:

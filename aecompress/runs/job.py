@@ -12,8 +12,7 @@ import torch
 from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.raw import check_float32
-from aecompress.data.sources.formats import file_and_key, read_array
-from aecompress.data.sources.registry import file_of
+from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.data.table import with_columns
 from aecompress.deploy.checkpoint import check_states
@@ -21,7 +20,7 @@ from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
@@ -34,9 +33,10 @@ from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
+from aecompress.runs.inputs import Inputs, read_inputs
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
-from aecompress.steering import fingerprint_of, names_of, new_folder, read_status
+from aecompress.steering import fingerprint_of, names_of, read_status
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,17 @@ def prepare(resolved: Resolved, output: Path | None = None, force: bool = False)
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
     """
-    inputs = inputs_of(resolved.spec)
-    if output is not None:
-        folder.check_output(output, force, inputs)
-    devices = devices_for(resolved.spec.device)
-    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
-    if output is None:
-        output = new_folder(dataset.name)
-        folder.check_output(output, force)
-    return _job(resolved, dataset, devices, output, Path.cwd())
+    return job_of(read_inputs(resolved, output, force))
+
+
+def job_of(inputs: Inputs) -> Job:
+    """Return the job of a run whose inputs were read.
+
+    Raises:
+        AecompressError: SpecError, DataError or DeviceError, with nothing written.
+    """
+    devices = devices_for(inputs.resolved.spec.device)
+    return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd())
 
 
 def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
@@ -102,12 +104,6 @@ def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
     devices = devices_for(resolved.spec.device)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
     return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd()), checkpoint_every=0)
-
-
-def inputs_of(spec: RunSpec) -> list[Path]:
-    """Return the files that a run reads; names of built-in sources are none that exist."""
-    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
-    return [file_and_key(source)[0] for source in sources if source]
 
 
 def prepare_resume(where: Path) -> Job:

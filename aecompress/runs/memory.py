@@ -21,7 +21,7 @@ from aecompress.runs.trip import phases, trained
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Found:
     """What a run has found."""
 
     model: Model
@@ -32,7 +32,7 @@ class Result:
     """The place of ``model`` among them."""
 
 
-def carry_out(job: Job) -> Generator[events.Event, None, Result]:
+def carry_out(job: Job) -> Generator[events.Event, None, Found]:
     """Carry out the run of :func:`aecompress.runs.job.prepare_in_memory`, yielding its events; return what it found.
 
     The weights are those of a run that writes its folder.
@@ -55,4 +55,4 @@ def carry_out(job: Job) -> Generator[events.Event, None, Result]:
         raise known from fault
     yield events.Profiled(at=time.time(), seconds=phases(clock))
     yield narrate.finished(model, time.perf_counter() - began)
-    return Result(model=model, front=tuple(models), chosen=chosen)
+    return Found(model=model, front=tuple(models), chosen=chosen)

@@ -18,7 +18,8 @@ from aecompress.deploy.expected import score_metric
 from aecompress.deploy.variants import scorer
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
-from aecompress.nets.autoencoder import Autoencoder, layer_zeros, reconstruction_loss
+from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll, no_poll

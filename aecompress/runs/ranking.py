@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aecompress import rng
 from aecompress.data.sparse import SparseRows
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
+from aecompress.nets.shapes import Autoencoder
 from aecompress.pictures import import_matplotlib
 from aecompress.polling import Poll
 

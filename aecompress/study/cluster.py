@@ -15,6 +15,7 @@ from typing import Any
 from aecompress.children import PACKAGE_ROOT
 from aecompress.errors import Interrupted, SpecError
 from aecompress.runs.control import Stop
+from aecompress.study.guard import guarded
 from aecompress.study.sweep import Carrier, Ends, Started, Task, carry_out, stop_all
 
 LOOK_SECONDS = 0.2
@@ -43,13 +44,16 @@ def carrier(workers: int) -> Carrier:
             here = Path.cwd()
             # Ray puts the folder it is started in first on its workers' path: not the one that holds downloaded data.
             with contextlib.chdir(PACKAGE_ROOT):
-                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
+                context: Any = ray.init(
+                    num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False
+                )
             for number, handler in handlers.items():  # Ray put its own in their place
                 signal.signal(number, handler)
-            try:
-                yield from _carried(ray, workers, here, tasks, started, stop)
-            finally:
-                ray.shutdown()
+            with guarded(str(context["session_dir"])):
+                try:
+                    yield from _carried(ray, workers, here, tasks, started, stop)
+                finally:
+                    ray.shutdown()
 
     return carried
 

@@ -180,6 +180,25 @@ def test_dropped_rows_are_in_no_split() -> None:
     assert np.bincount(found.parts).tolist() == [10, 5, 5, 10]
 
 
+def test_rows_that_are_not_in_the_order_of_time_are_reported() -> None:
+    rising, falling, odd = np.arange(20.0), np.arange(20.0)[::-1], np.arange(20) % 2
+
+    def reported(*times: tuple[str, np.ndarray], split_by: str = "order", window: int = 0, **fields: object) -> bool:
+        found = parts_of(Series(count=20, times=times, **fields), split_by, (0.8, 0.0, 0.2), window=window)
+        clause = next((one for one in found.decisions if one.startswith("rows are not in")), None)
+        assert clause in (None, "rows are not in the order of day: row 1 is earlier than row 0; sort them")
+        return clause is not None
+
+    assert reported(("day", falling)) and reported(("day", falling), split_by="random", window=2)
+    assert not reported(("day", rising)) and not reported(("day", falling), split_by="random")
+    assert not reported(("day", falling), ("hour", rising)), "a column that rises is the time"
+    apart = rising - 15 * odd
+    assert reported(("day", apart))
+    assert not reported(("day", apart), split_by="group:g", window=2, groups=odd), "each group has an order of its own"
+    assert not reported(("day", np.where(rising % 7 == 3, np.nan, rising)))
+    assert not reported(("day", np.where(rising == 4, -1, rising)), dropped=rising == 4)
+
+
 # ---------------------------------------------------------------- windows
 
 

@@ -180,6 +180,13 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_model(tmp_path / "nowhere")
 
 
+def test_a_pipe_in_the_place_of_the_weights_is_named_and_not_waited_for(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"model\.safetensors: cannot be read \(not a file\)"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
 def test_truncated_weights_are_refused(folder: Path, share: float) -> None:
     path = folder / "model.safetensors"

@@ -15,7 +15,7 @@ from aecompress.evolve.operators import operator_of
 from aecompress.evolve.pruning import Pruning
 from aecompress.evolve.schedules import Shape, cubic, schedule
 from aecompress.evolve.topology import TOPOLOGIES
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population, new_population
 from aecompress.registry import RULES
 from tests.modules import small_net

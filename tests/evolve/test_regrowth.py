@@ -15,8 +15,8 @@ from aecompress.evolve.base import Plan
 from aecompress.evolve.evidence import Evidence
 from aecompress.evolve.pruning import Pruning, evidence_of, prune_to
 from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, removed_units, split_hidden
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import forward
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 from tests.evolve.plans import make_plan, make_population, make_rows
 from tests.modules import Plain, mirrored, row_of

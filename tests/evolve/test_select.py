@@ -20,7 +20,7 @@ from aecompress.evolve.select import (
     most_zeros,
     per_unit,
 )
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import new_population
 from tests.modules import Plain, mirrored, small_net
 

@@ -18,8 +18,9 @@ from aecompress.errors import SpecError
 from aecompress.evolve.generation import generation
 from aecompress.layers import kinds
 from aecompress.nets import layers as nets
-from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.autoencoder import gradient
 from aecompress.nets.layers import initial
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.first import first_population
 from aecompress.plan.rows import rows_of
 from aecompress.runs.job import Job, prepare

@@ -28,8 +28,9 @@ from aecompress.layers.dense import Dense
 from aecompress.layers.names import ActivationName, HiddenActivationName
 from aecompress.layers.units import fed, read
 from aecompress.nets import layers as nets
-from aecompress.nets.autoencoder import Autoencoder, gradient, tensors_of
+from aecompress.nets.autoencoder import gradient, tensors_of
 from aecompress.nets.layers import backward, forward, initial
+from aecompress.nets.shapes import Autoencoder
 from tests.deploy.models import build_all
 from tests.layers.gain import Gain
 from tests.layers.maxout import Maxout

@@ -10,8 +10,8 @@ from aecompress.evolve.evidence import Evidence, inactive
 from aecompress.evolve.operators import conjunctive, operator_of, variance, variance_published, wanda
 from aecompress.layers.base import Layer
 from aecompress.layers.dense import Dense
-from aecompress.nets.autoencoder import Autoencoder, build
 from aecompress.nets.layers import Trace, forward, initial
+from aecompress.nets.shapes import Autoencoder, build
 from aecompress.population.stats import no_stats
 from aecompress.registry import OPERATORS
 from tests.layers.gain import Gain

@@ -20,8 +20,9 @@ from aecompress.errors import DataError, SpecError
 from aecompress.events import Finished, Preview
 from aecompress.layers.base import bind
 from aecompress.layers.dense import Dense
-from aecompress.nets.autoencoder import Autoencoder, build, gradient
+from aecompress.nets.autoencoder import gradient
 from aecompress.nets.layers import forward, initial
+from aecompress.nets.shapes import Autoencoder, build
 from aecompress.runs.again import rows_for_model
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run

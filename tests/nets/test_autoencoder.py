@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from aecompress.nets.autoencoder import build, gradient, layer_zeros, reconstruction_loss, tensors_of
+from aecompress.nets.autoencoder import gradient, layer_zeros, reconstruction_loss, tensors_of
 from aecompress.nets.layers import initial
+from aecompress.nets.shapes import build
 from tests.modules import Plain, dense_layers, mirrored, row_of, small_net
 
 CELLS = torch.arange(3)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.codebooks import BIAS_VALUES, LARGE_LAYER, codebooks, distinct, kept_tensors, nearest, rounded
+from aecompress.nets.shapes import Autoencoder
 from tests.modules import mirrored, small_net
 
 NET = small_net()

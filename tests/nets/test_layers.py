@@ -5,7 +5,8 @@ import torch
 
 from aecompress.errors import SpecError
 from aecompress.layers.dense import dense
-from aecompress.nets.layers import ACTIVATIONS, Layout, backward, forward, initial
+from aecompress.nets.layers import ACTIVATIONS, backward, forward, initial
+from aecompress.nets.shapes import Layout
 from tests.modules import Plain, small_net
 
 CELLS = torch.arange(4)

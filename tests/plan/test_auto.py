@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from aecompress.data.facts import Facts
 from aecompress.errors import DataError, SpecError
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import (
     ELSEWHERE,
     NETWORKS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from aecompress.data.base import Request
@@ -12,7 +13,7 @@ from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.deploy.verify import verify_against
 from aecompress.errors import DataError
 from aecompress.event_log import read_log
-from aecompress.events import Started
+from aecompress.events import Finished, Started
 from aecompress.runs.again import export_again, rows_for_model, windowed
 from aecompress.runs.lines import facts_of
 from tests.commands import aecompress
@@ -66,6 +67,38 @@ def test_new_rows_of_a_series_are_made_into_windows_as_the_run_made_them(tmp_pat
     again = export_again(tmp_path / "run", {}, tmp_path / "again", dense=False)
     assert again.verification.passed and load_model(tmp_path / "again").about["window"] == WINDOW
     assert aecompress("data", "rows.npy", *words[:6], cwd=tmp_path).stderr.splitlines() == [*decisions]
+
+
+def speeding_up(count: int, seed: int) -> np.ndarray:
+    """Return a noisy sine of rising frequency, 0.02 to 0.35 periods a row: ``[count]``."""
+    noise = 0.05 * np.random.default_rng(seed).normal(size=count)
+    return np.sin(2 * np.pi * np.cumsum(np.linspace(0.02, 0.35, count))) + noise
+
+
+def loss_in_onnxruntime(folder: Path, windows: np.ndarray) -> float:
+    """Return the mean squared error of raw windows ``[M, D]`` in units of the scaled ones."""
+    session = onnxruntime.InferenceSession(folder / "autoencoder.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"input": windows.astype(np.float32)})
+    return float((((found - windows) / load_model(folder).scaling["divisor"]) ** 2).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_test_loss_of_a_drifting_series_is_that_of_later_rows_in_order_and_too_low_at_random(
+    tmp_path: Path, seed: int
+) -> None:
+    series, length = speeding_up(2200, seed), 32
+    np.save(tmp_path / "rows.npy", series[:2000])
+    later = np.lib.stride_tricks.sliding_window_view(series[2000:], length)[::2]
+    words = ["--window", length, "--stride", 2, "--mode", "canonical", "--hidden", 64, "--latent", 20, "--epochs", 40]
+    ratios = {}
+    for split_by in ("order", "random"):
+        command = ["prune", "rows.npy", *words, "--target-sparsity", 0.3, "--split-by", split_by, "-o", split_by]
+        assert aecompress(*command, cwd=tmp_path).returncode == 0
+        end = next(event for event in read_log(tmp_path / split_by / "events.jsonl") if isinstance(event, Finished))
+        ratios[split_by] = end.metrics["test_mse"] / loss_in_onnxruntime(tmp_path / split_by / "model", later)
+    assert 0.8 < ratios["order"] < 1.2
+    assert ratios["random"] < 0.1
 
 
 @pytest.mark.parametrize("damage", [{"window": "6"}, {"window": -1}, {"stride": 0}, {"group": 3}, {"window": True}])

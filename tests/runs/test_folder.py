@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,23 @@ def test_pictures_of_the_users_are_kept_and_those_of_a_report_are_removed(run: P
         (run / "figures" / name).touch()
     begin(run, "")
     assert [path.name for path in (run / "figures").iterdir()] == ["mine.png"]
+
+
+def test_a_pipe_or_a_file_in_the_place_of_a_model_is_named(run: Path) -> None:
+    (run / "model").rename(run / "aside")
+    for make in (os.mkfifo, Path.touch):
+        make(run / "model")
+        with pytest.raises(OutputError, match="model: is not a folder; remove it"), staged(run / "model"):
+            pass
+        (run / "model").unlink()
+
+
+@pytest.mark.parametrize("name", [".model.part", ".model.old"])
+def test_what_stands_where_a_folder_is_staged_is_removed_and_a_pipe_not_waited_for(run: Path, name: str) -> None:
+    (run / "mine").write_text("mine")
+    for make in (os.mkfifo, Path.touch, lambda path: path.symlink_to(run / "mine")):
+        make(run / name)
+        with staged(run / "model") as folder:
+            (folder / "config.json").touch()
+        assert not (run / name).exists() and (run / "model" / "config.json").exists()
+    assert (run / "mine").read_text() == "mine"

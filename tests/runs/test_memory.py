@@ -12,7 +12,7 @@ from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import RunError
 from aecompress.runs import front
 from aecompress.runs.job import prepare, prepare_in_memory
-from aecompress.runs.memory import Result, carry_out
+from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.run import run
 from aecompress.spec.resolve import Resolved, resolve
 
@@ -22,7 +22,7 @@ def spec(source: str, **more: Any) -> Resolved:
     return resolve({path: ("test", value) for path, value in values.items()})
 
 
-def carried_out(resolved: Resolved, given: Raw[Any] | None) -> tuple[Result, list[events.Event]]:
+def carried_out(resolved: Resolved, given: Raw[Any] | None) -> tuple[Found, list[events.Event]]:
     running, log = carry_out(prepare_in_memory(resolved, given)), []
     while True:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from aecompress.data.base import Array, Raw, Request
-from aecompress.data.sources.csv_files import parse_csv
 from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.numpy_files import MAGIC, parse_numpy
 from aecompress.data.table import Table
@@ -30,5 +29,7 @@ def read_stdin(request: Request) -> Raw[Array | Table]:
         raise DataError("-: standard input is empty; pipe .npy or CSV rows into aecompress")
     if head.startswith(MAGIC):
         return Raw(name=STDIN_NAME, train=parse_numpy(STDIN, file, request.part))
+    from aecompress.data.sources.csv_files import parse_csv  # imports polars
+
     table = parse_csv(STDIN, file, request.part)
     return Raw(name=STDIN_NAME, train=table, inputs=table.names if table.named else ())

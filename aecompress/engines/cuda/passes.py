@@ -13,7 +13,7 @@ from aecompress.engines.base import Work
 from aecompress.engines.cuda.records import ACTIVATIONS, Batches, Cells, Net, home_of, rule_of
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.stats import ActivationStats
 
 WIDEST, LARGEST_BATCH, MOST_PARTS = 64, 64, 64

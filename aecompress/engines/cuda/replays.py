@@ -18,8 +18,8 @@ from torch import Tensor
 from aecompress.engines import eager
 from aecompress.engines.base import Evaluation, Function
 from aecompress.engines.cuda.graphs import captured
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll, no_poll
 
 HELD = 24

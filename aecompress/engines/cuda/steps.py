@@ -15,9 +15,10 @@ from aecompress.engines.cuda.passes import Scratch, scratch_for
 from aecompress.engines.cuda.tables import step_tables
 from aecompress.engines.eager import Products, products_of
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.autoencoder import gradient
 from aecompress.nets.layers import Trace
 from aecompress.nets.rows import RowSet, gather
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 from aecompress.transfer import on_device
 

@@ -32,8 +32,8 @@ from aecompress.engines.numba.steps import (
 )
 from aecompress.engines.numba.updates import Rule, Slopes, Weights
 from aecompress.engines.training import step_size, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.rows import RowSet
+from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 

@@ -26,8 +26,8 @@ from aecompress.engines.numba.jit import as_float32, compiled, copy_row, store
 from aecompress.engines.numba.updates import Rule, Slopes, StepSize, Weights, update_row
 from aecompress.engines.training import Training
 from aecompress.nets import autoencoder
-from aecompress.nets.autoencoder import Autoencoder
 from aecompress.nets.layers import Trace, product
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 
 

@@ -14,8 +14,8 @@ from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.training import Training
 from aecompress.layers.dense import Dense
-from aecompress.nets.autoencoder import build
 from aecompress.nets.rows import RowSet, SparseTensor
+from aecompress.nets.shapes import build
 from aecompress.population.state import Population, new_population
 
 CPU = torch.device("cpu")

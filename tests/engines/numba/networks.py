@@ -11,7 +11,7 @@ from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.numba import engine
 from aecompress.engines.training import Training, steps_per_generation
-from aecompress.nets.autoencoder import Autoencoder
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population, new_population
 from tests.modules import mirrored
 

@@ -11,7 +11,8 @@ import torch
 from aecompress.engines.numba import steps
 from aecompress.engines.numba.activations import ACTIVATIONS, LOSSES
 from aecompress.layers.dense import dense
-from aecompress.nets.autoencoder import Autoencoder, gradient
+from aecompress.nets.autoencoder import gradient
+from aecompress.nets.shapes import Autoencoder
 from aecompress.population.stats import activations
 from tests.engines.numba.networks import ROWS, eager_pass, net_of, rules, start
 from tests.modules import mirrored

@@ -1,0 +1,173 @@
+"""A trained model on raw rows, in NumPy: codes, reconstructions, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.api.history import History
+from aecompress.api.parameters import SOURCE
+from aecompress.data.arrays import all_rows
+from aecompress.data.base import Array, Raw, Request
+from aecompress.data.chosen import Blocks, Chosen
+from aecompress.data.dataset import Dataset, read_rows
+from aecompress.data.scaling import Scaling
+from aecompress.data.sparse import Rows, SparseRows, few
+from aecompress.deploy import reference
+from aecompress.deploy.checkpoint import Floats, Model
+from aecompress.deploy.expected import score_metric
+from aecompress.errors import DataError
+from aecompress.plan.export import Export
+from aecompress.runs.again import windowed
+from aecompress.spec.resolve import Resolved
+
+Doubles = NDArray[np.float64]
+BLOCK_VALUES = 1 << 22
+"""Values of raw rows that are worked on at once."""
+
+
+def scaled(model: Model, rows: Array) -> Floats:
+    """Return raw rows ``[N, D]`` as the network takes them: ``[N, *shape]``."""
+    return Scaling(**model.scaling).apply(Chosen(rows)).reshape(-1, *model.shape)
+
+
+def unscaled(model: Model, rows: Doubles) -> Doubles:
+    """Return what the network gives, ``[N, *shape]``, in raw units: ``[N, D]``."""
+    offset, divisor = (np.asarray(model.scaling[name], dtype=np.float64) for name in ("offset", "divisor"))
+    found: Doubles = rows.reshape(len(rows), -1) * divisor + offset
+    return found
+
+
+def encode(model: Model, rows: Floats) -> Doubles:
+    """Return latent codes ``[N, L]`` of scaled rows ``[N, *shape]``."""
+    codes = reference.run(model.encoder, model.tensors, rows)
+    return codes.reshape(len(codes), -1)
+
+
+def decode(model: Model, codes: Doubles) -> Doubles:
+    """Return raw rows ``[N, D]`` of latent codes ``[N, L]``."""
+    given = codes.reshape(-1, *model.decoder[0].given)
+    return unscaled(model, reference.run(model.decoder, model.tensors, given))
+
+
+def errors(model: Model, metric: str, rows: Floats) -> Doubles:
+    """Return the reconstruction error ``[N]`` of scaled rows ``[N, *shape]``, as a scorer has it."""
+    given = rows.reshape(-1, *model.shape)
+    return reference.row_losses(score_metric(metric), reference.reconstruct(model, given)[1], given)
+
+
+def by_block(rows: Blocks | SparseRows, value: Callable[[Array], Doubles]) -> Doubles:
+    """Return ``value`` of rows ``[N, D]``, a block at a time, so that memory stays bounded."""
+    return np.concatenate([value(block) for block in blocks(rows)])
+
+
+def blocks(rows: Blocks | SparseRows) -> Iterable[Array]:
+    """Return rows ``[N, D]`` in blocks ``[K, D]``: large ones where they are in memory."""
+    step = max(1, BLOCK_VALUES // rows.shape[1])
+    held = rows if isinstance(rows, SparseRows) else rows.whole
+    if held is None:
+        assert not isinstance(rows, SparseRows)
+        return rows.blocks()
+    return (held[first : first + step] for first in range(0, len(held), step))
+
+
+def latent_size(model: Model) -> int:
+    """Return the number of values of a latent code."""
+    return int(np.prod(model.decoder[0].given))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a fitted estimator holds."""
+
+    model: Model
+    """With its metrics in ``about``."""
+    front: tuple[Model, ...]
+    """Non-dominated models with their losses, fewest non-zeros first."""
+    metric: str
+    """The reported loss."""
+    names: tuple[str, ...]
+    """Of the columns, where they have names."""
+    row_shape: tuple[int, ...]
+    """Of a raw row."""
+    threshold: float | None
+    """The largest error of a normal row; None: it is not known."""
+    history: History | None = None
+    dense_loss: float | None = None
+    """The lowest validation loss of a model without zeros; None without any."""
+    export: Export
+    """What an export writes, where nothing else is requested."""
+    resolved: Resolved | None = None
+    """The complete spec; None: it is not known."""
+    dataset: Dataset | None = None
+    """The rows that it was trained on; None: they are not at hand."""
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs that it was trained for; 0 where that is not known."""
+        return 0 if self.history is None else len(self.history.epochs)
+
+    @property
+    def inputs(self) -> int:
+        """Return the number of columns of its rows, or of the rows that make a window."""
+        return self.model.inputs // (self.model.about.get("window") or 1)
+
+
+def without_rows(trained: Trained) -> Trained:
+    """Return what is held, but for the rows."""
+    return replace(trained, dataset=None)
+
+
+def threshold_of(model: Model, metric: str, train: Rows, quantile: float) -> float:
+    """Return the error that a share of ``quantile`` of scaled training rows ``[N, D]`` does not exceed.
+
+    Where the rows are sparse, it is that of some of them.
+    """
+    found = by_block(Chosen(few(train)), lambda block: errors(model, metric, np.asarray(block, dtype=np.float32)))
+    return float(np.quantile(found, quantile))
+
+
+def with_threshold(trained: Trained) -> Model:
+    """Return the model with its threshold in what config.json says of it."""
+    limit = {"error": score_metric(trained.metric), "share": trained.export.quantile, "value": trained.threshold}
+    return replace(trained.model, about={**trained.model.about, "threshold": limit})
+
+
+def report(trained: Trained) -> dict[str, Any]:
+    """Return metrics on each split, sparsity and sizes of a model."""
+    model = trained.model
+    return {
+        "metrics": dict(model.about.get("metrics", {})),
+        "metric": trained.metric,
+        "sparsity": model.sparsity,
+        "zeros": model.zeros,
+        "parameters": model.parameters,
+        "threshold": trained.threshold,
+    }
+
+
+def from_memory(model: Model, rows: Array) -> Blocks:
+    """Return raw rows ``[N, ...]`` as ``[N, D]``; of a model of windows, the windows of the series that they are.
+
+    Raises:
+        DataError: they are not finite numbers, or no window fits.
+    """
+    request = windowed(Request(source=SOURCE), model, Path(SOURCE))
+    return all_rows(Raw(name=SOURCE, train=rows), request, model.inputs)
+
+
+def from_file(model: Model, source: str) -> Blocks:
+    """Return the raw rows of a file as :func:`from_memory` does.
+
+    Raises:
+        DataError: they cannot be read, or are not those of the model.
+    """
+    found = read_rows(windowed(Request(source=source), model, Path(SOURCE)), model.inputs)
+    if found.shape[1] != model.inputs:
+        raise DataError(f"{source}: has {found.shape[1]} inputs, the model {model.inputs}; give its rows")
+    return found

@@ -1,0 +1,97 @@
+"""Trained models from folders, as an estimator holds them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from aecompress.api.fitted import Trained
+from aecompress.api.front import dense_loss
+from aecompress.api.history import history_of
+from aecompress.deploy.checkpoint import Model, load_model, model_folder, shape_from_json
+from aecompress.deploy.reference import LOSSES
+from aecompress.errors import DataError
+from aecompress.event_log import current, read_log
+from aecompress.events import SPLITS
+from aecompress.files import standing
+from aecompress.plan.export import export_of
+from aecompress.runs import front
+from aecompress.runs.job import started_with
+from aecompress.spec.fields import RunSpec
+
+
+def loaded(folder: Path) -> tuple[RunSpec | None, Trained]:
+    """Return the model of a run folder, a model folder or a member of a front, and the run's spec where it is there.
+
+    Raises:
+        DataError: there is no complete model, or one that was changed.
+    """
+    is_run = (folder / "run.json").exists()
+    where = model_folder(folder)
+    model = load_model(where)
+    spec, log = None, []
+    members: tuple[Model, ...] = ()
+    if is_run:
+        spec = started_with(folder)[0].spec
+        members = tuple(load_model(standing(path)) for path in front.check(folder))
+        log = current(read_log(folder / "events.jsonl")) if (folder / "events.jsonl").exists() else []
+    about = described(where / "config.json", model)
+    return spec, Trained(
+        model=model,
+        front=members or (with_losses(where, model, about.metric),),
+        metric=about.metric,
+        names=about.names,
+        row_shape=about.row_shape,
+        threshold=about.threshold,
+        history=history_of(log, about.metric) if log else None,
+        dense_loss=dense_loss(log),
+        export=export_of(spec or RunSpec()),
+    )
+
+
+class Described(NamedTuple):
+    """What config.json says of a model beside its layers and its scaling."""
+
+    metric: str
+    names: tuple[str, ...]
+    row_shape: tuple[int, ...]
+    threshold: float | None
+
+
+def described(path: Path, model: Model) -> Described:
+    """Return what the config at ``path`` says of a model.
+
+    Raises:
+        DataError: it is not what aecompress writes.
+    """
+    about = model.about
+    metric, names, shape = about.get("metric"), about.get("inputs", []), about.get("row_shape", list(model.shape))
+    limits = about.get("thresholds", {})
+    limit = about.get("threshold", {}).get("value") if "threshold" in about else limits.get("scorer.onnx")
+    right = (
+        metric in LOSSES
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and len(names) in (0, model.inputs)
+        and shape_from_json(shape)
+        and math.prod(shape) == model.inputs
+        and (limit is None or (isinstance(limit, float) and math.isfinite(limit)))
+    )
+    if not right:
+        raise DataError(f"{path}: metric, inputs, row_shape or threshold is not that of a model; make the model again")
+    return Described(str(metric), tuple(names), tuple(shape), limit)
+
+
+def with_losses(folder: Path, model: Model, metric: str) -> Model:
+    """Return an exported model with its losses, as a member of a front has them.
+
+    Raises:
+        DataError: its config does not have them.
+    """
+    metrics = model.about.get("metrics", {})
+    losses = {split: metrics[f"{split}_{metric}"] for split in SPLITS if f"{split}_{metric}" in metrics}
+    found = replace(model, about={"losses": losses, **model.about})
+    front.losses_of(folder, found)
+    return found

@@ -1,0 +1,51 @@
+"""What a new run reads, checked before torch is imported: the folder it goes to, and its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aecompress.data.dataset import Dataset, load
+from aecompress.data.sources.formats import file_and_key
+from aecompress.data.sources.registry import file_of
+from aecompress.plan.data import request_of
+from aecompress.runs import folder
+from aecompress.spec.fields import RunSpec
+from aecompress.spec.resolve import Resolved
+from aecompress.steering import new_folder
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A spec, its rows, and the folder of the run: nothing has been written yet."""
+
+    resolved: Resolved
+    dataset: Dataset
+    folder: Path
+
+
+def read_inputs(resolved: Resolved, output: Path | None = None, force: bool = False) -> Inputs:
+    """Read the rows of a new run, and choose its folder where none is given.
+
+    Raises:
+        DataError: the rows cannot be read or used.
+        DeviceError: this machine lacks the device that the spec names; torch is imported for one that may be missing.
+        OutputError: the run must not write to its folder.
+    """
+    if output is not None:
+        folder.check_output(output, force, files_of(resolved.spec))
+    if resolved.spec.device not in ("auto", "cpu"):
+        from aecompress.plan.device import devices_for
+
+        devices_for(resolved.spec.device)
+    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
+    if output is None:
+        output = new_folder(dataset.name)
+        folder.check_output(output, force)
+    return Inputs(resolved, dataset, output)
+
+
+def files_of(spec: RunSpec) -> list[Path]:
+    """Return the files that a run reads; names of built-in sources are none that exist."""
+    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
+    return [file_and_key(source)[0] for source in sources if source]

@@ -23,7 +23,7 @@ from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.expected import score_metric
 from aecompress.errors import DataError
 from aecompress.plan.export import Export
-from aecompress.runs.again import windowed
+from aecompress.runs.again import encoding_of, windowed
 from aecompress.spec.resolve import Resolved
 
 Doubles = NDArray[np.float64]
@@ -167,7 +167,7 @@ def from_file(model: Model, source: str) -> Blocks:
     Raises:
         DataError: they cannot be read, or are not those of the model.
     """
-    found = read_rows(windowed(Request(source=source), model, Path(SOURCE)), model.inputs)
+    found, _ = read_rows(windowed(Request(source=source), model, Path(SOURCE)), model.inputs, encoding_of(model))
     if found.shape[1] != model.inputs:
         raise DataError(f"{source}: has {found.shape[1]} inputs, the model {model.inputs}; give its rows")
     return found

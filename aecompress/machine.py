@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -27,6 +28,35 @@ def memory_bytes() -> int:
         except (OSError, ValueError):
             continue
     return total
+
+
+def free_bytes() -> int:
+    """Return how much more main memory this process may take, in bytes: what is free, under the same limits."""
+    addresses, held = _taken()
+    free = [memory_bytes() - held, *_left_by_system()]
+    if resource is not None and (most := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+        free.append(most - addresses)
+    return max(min(free), 0)
+
+
+def _left_by_system() -> list[int]:
+    """Return the memory that is free or that the system would free; nothing where it does not report it."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        line = next(line for line in _text("/proc/meminfo").splitlines() if line.startswith("MemAvailable:"))
+        return [int(line.split()[1]) << 10]
+    return []
+
+
+def _taken() -> tuple[int, int]:
+    """Return the bytes of addresses and of memory that this process has taken: 0 where they are not reported."""
+    with contextlib.suppress(OSError, ValueError):
+        addresses, held = (int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in _text("/proc/self/statm").split()[:2])
+        return addresses, held
+    return 0, 0
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(encoding="ascii")
 
 
 def gib(size: float) -> str:

@@ -63,20 +63,73 @@ class FormatRow:
     """Of one whose rows may be read from their file when they are needed: its function, path -> a
     :class:`aecompress.data.file_rows.FileRows`, or None where the file must be parsed."""
 
+    magic: tuple[bytes, ...] = ()
+    """First bytes of its files, by which one is known whatever its ending is."""
+    seeks: bool = False
+    """Whether it is read in another order than from its first byte to its last."""
+    blocks: str = ""
+    """Of a table: its function, called as ``parse`` is -> its rows block by block, an iterator of tables."""
 
+
+_SOURCES = "aecompress.data.sources."
 CSV = FormatRow(
-    parse="aecompress.data.sources.csv_files:parse_csv",
+    parse=_SOURCES + "csv_files:parse_csv",
+    blocks=_SOURCES + "csv_files:tables",
     columns=True,
 )
+ARROW = FormatRow(
+    parse=_SOURCES + "frames:parse_arrow",
+    blocks=_SOURCES + "frames:arrow_tables",
+    magic=(b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"),
+    columns=True,
+    seeks=True,
+)
+JSON = FormatRow(parse=_SOURCES + "frames:parse_json", columns=True, seeks=True)
+TORCH = FormatRow(parse=_SOURCES + "tensors:parse_torch", keys=True, seeks=True)
+HDF5 = FormatRow(parse=_SOURCES + "tensors:parse_hdf5", magic=(b"\x89HDF\r\n\x1a\n",), keys=True, seeks=True)
+RAW = FormatRow(parse=_SOURCES + "raw_maps:parse_raw", opens=_SOURCES + "raw_maps:open_raw", keys=True, seeks=True)
 FORMATS: dict[str, FormatRow] = {
     ".npy": FormatRow(
-        parse="aecompress.data.sources.numpy_files:parse_numpy", opens="aecompress.data.sources.numpy_files:open_npy"
+        parse=_SOURCES + "numpy_files:parse_numpy", opens=_SOURCES + "numpy_files:open_npy", magic=(b"\x93NUMPY",)
     ),
-    ".npz": FormatRow(parse="aecompress.data.sources.numpy_files:parse_numpy", keys=True),
+    ".npz": FormatRow(parse=_SOURCES + "numpy_files:parse_numpy", keys=True, seeks=True),
     ".csv": CSV,
-    ".csv.gz": CSV,
+    ".tsv": CSV,
+    ".txt": CSV,
+    ".data": CSV,
+    ".parquet": FormatRow(
+        parse=_SOURCES + "frames:parse_parquet",
+        blocks=_SOURCES + "frames:parquet_tables",
+        magic=(b"PAR1",),
+        columns=True,
+        seeks=True,
+    ),
+    ".arrow": ARROW,
+    ".feather": ARROW,
+    ".jsonl": JSON,
+    ".ndjson": JSON,
+    ".json": JSON,
+    ".pt": TORCH,
+    ".pth": TORCH,
+    ".safetensors": FormatRow(
+        parse=_SOURCES + "tensors:parse_safetensors",
+        opens=_SOURCES + "tensors:open_safetensors",
+        keys=True,
+        seeks=True,
+    ),
+    ".mat": FormatRow(
+        parse=_SOURCES + "tensors:parse_matlab", magic=(b"MATLAB 5.0", b"MATLAB 7.3"), keys=True, seeks=True
+    ),
+    ".h5": HDF5,
+    ".hdf5": HDF5,
+    "-ubyte": FormatRow(parse=_SOURCES + "images:parse_idx"),
+    ".dat": RAW,
+    ".raw": RAW,
+    ".bin": RAW,
 }
-"""Formats by the ending of a file's name."""
+"""Formats by the ending of a file's name, in small letters; a compressed file has one more ending."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Endings of compressed files, which are known by their first bytes."""
 
 
 def find_source(source: str) -> SourceRow | None:
@@ -87,9 +140,10 @@ def find_source(source: str) -> SourceRow | None:
 
 
 def data_usage() -> str:
-    """Return how data are named, for the help: each source, then a file of each format."""
-    files = (f"FILE{ending}" + (":key" if row.keys else "") for ending, row in FORMATS.items())
-    return ", ".join([*(f"{row.usage} {row.about}".rstrip() for row in SOURCES.values()), *files])
+    """Return how data are named, for the help: each source, then the endings of files."""
+    files = ", ".join(ending + (":key" if row.keys else "") for ending, row in FORMATS.items())
+    named = ", ".join(f"{row.usage} {row.about}".rstrip() for row in SOURCES.values())
+    return f"{named}; or files of rows, a folder of them, or a pattern ('many/*.npy'): {files}, each also compressed"
 
 
 @dataclass(frozen=True, kw_only=True)

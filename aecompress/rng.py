@@ -31,6 +31,8 @@ _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 CACHED_WORDS = 1 << 14
 """Words of a draw that are made at once on a CPU."""
+SAMPLED_WORDS = 1 << 22
+"""Words that a sample is taken from at once on a CPU, so that its memory is bounded."""
 FUSED: dict[str, str] = {"cuda": "aecompress.engines.cuda.available:fused_draws"}
 """By type of device: the ``Fused`` that draws in one launch, ``module:name``; imported by the first draw there."""
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -90,6 +92,16 @@ def bits(seed: int, purpose: str, generation: int, cells: Tensor, step: int, sha
 
     fused = _fused(step_key(seed, purpose, generation, step), cells, shape, torch.int64)
     return _bits(_keys(seed, purpose, generation, cells, step), cells, shape) if fused is None else fused
+
+
+def keys(seed: int, purpose: str, generation: int, cells: Tensor, step: int) -> Tensor:
+    """Return the key of each cell's draw, int64 ``[P]``: word i of :func:`bits` is the (i + 1)-th of its sequence."""
+    return _keys(seed, purpose, generation, cells, step)[:, 0]
+
+
+def words(keys: Tensor, first: int, last: int) -> Tensor:
+    """Return words ``first`` up to ``last`` of the draws with some :func:`keys`, int64 ``[P, last - first]``."""
+    return _words(keys[:, None], slice(first, last))
 
 
 def _fused(key: int, cells: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> Tensor | None:
@@ -199,8 +211,19 @@ def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, s
     """Return the first ``count`` of :func:`permutation`, int64 ``[P, count]``, without sorting the rest."""
     import torch
 
-    words = bits(seed, purpose, generation, cells, step, (size,))
-    return torch.topk(words, count, dim=1, largest=False, sorted=True).indices
+    together = max(SAMPLED_WORDS // cells.shape[0], count)
+    if cells.device.type != "cpu" or size <= together:
+        drawn = bits(seed, purpose, generation, cells, step, (size,))
+        return torch.topk(drawn, count, dim=1, largest=False, sorted=True).indices
+    own = keys(seed, purpose, generation, cells, step)
+    lowest = places = torch.empty((cells.shape[0], 0), dtype=torch.int64)
+    for first in range(0, size, together):
+        last = min(first + together, size)
+        drawn = torch.cat([lowest, words(own, first, last)], 1)
+        there = torch.cat([places, torch.arange(first, last).expand(cells.shape[0], -1)], 1)
+        lowest, among = torch.topk(drawn, min(count, drawn.shape[1]), dim=1, largest=False, sorted=True)
+        places = there.gather(1, among)
+    return places
 
 
 def host(seed: int, purpose: str, *counters: int) -> np.random.Generator:

@@ -236,3 +236,12 @@ def test_a_sample_is_the_beginning_of_the_permutation() -> None:
     cells = torch.arange(6)
     whole = rng.permutation(3, "batches", 2, cells, 1, 50)
     assert torch.equal(rng.sample(3, "batches", 2, cells, 1, 50, count=7), whole[:, :7])
+
+
+@pytest.mark.parametrize("count", [1, 40, 150])
+def test_a_sample_of_many_rows_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(rng, "SAMPLED_WORDS", 100)
+    cells = torch.tensor([4, 0, 7])
+    for size in (150, 1000):
+        some = rng.sample(1, "selection", 2, cells, 0, size, count=count)
+        assert torch.equal(some, rng.permutation(1, "selection", 2, cells, 0, size)[:, :count])

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _SOURCE = Annotated[
-    str | None,
+    list[str] | None,
     typer.Argument(
-        metavar="DATA",
+        metavar="DATA...",
         help=f"{data_usage()}. \\[default: digits]",
         show_default=False,
     ),
@@ -100,8 +100,11 @@ def resolved_from(values: dict[str, Any]) -> Resolved:
             flags[path] = (f"--set {assignment}", value)
         except SpecError as fault:
             faults += fault.faults
-    if values["source"] is not None:
-        flags["data.source"] = ("DATA", values["source"])
+    if values["source"]:
+        source, *more = values["source"]
+        flags["data.source"] = ("DATA", source)
+        if more:
+            flags["data.more"] = ("DATA", more)
     for flag in FLAGS:
         text = values[_name(flag)]
         if text is not None and flag.metavar == SWITCH:

@@ -15,9 +15,10 @@ from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.facts import Facts
 from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
+from aecompress.data.scaled_rows import ScaledRows, scaled_rows, stay_stored
 from aecompress.data.scaling import Scaling, fit_scaling
-from aecompress.data.sources.formats import file_and_key, open_array, read_array
 from aecompress.data.sources.limits import check_numbers
+from aecompress.data.sources.many import open_source
 from aecompress.data.split import (
     Series,
     assign,
@@ -27,6 +28,7 @@ from aecompress.data.split import (
     splits_of,
     whole,
 )
+from aecompress.data.table import plain
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
 
@@ -85,8 +87,7 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
     given: dict[str, Array | FileRows | None] = {"validation": raw.validation, "test": raw.test}
     for name, file in files.items():
         if file:
-            path, key = file_and_key(file, request.directory)
-            given[name] = open_array(path, request.part._replace(key=key))
+            given[name] = plain(file, open_source(file, request.part, request.directory))
     rows, series = series_of(request.source, raw.train, raw, request)
     assignment = assign(series, request, {name for name, more in given.items() if more is not None})
     splits = splits_of(flat(rows), assignment)
@@ -164,24 +165,24 @@ def flat(rows: Array | FileRows) -> Array | FileRows:
     return rows.flat() if isinstance(rows, FileRows) else rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
-def scale_rows(splits: Splits[Blocks], request: Request) -> tuple[Scaling, Splits[Floats]]:
-    """Fit the scaling on the training rows and apply it to all splits.
+def scale_rows(splits: Splits[Blocks], request: Request) -> tuple[Scaling, Splits[Floats | ScaledRows]]:
+    """Fit the scaling on the training rows and apply it to all splits: at once, or when rows are taken from a file.
 
     Of windows, it is that of the values of one row, fitted on the rows that training windows hold, each once.
 
     Raises:
-        DataError: scaled rows overflow float32.
+        DataError: scaled rows overflow float32, or are requested to be where they cannot be.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
-        train = splits.train
+        train, left = splits.train, stay_stored(splits, request)
         if isinstance(train, Windows):
             scaling = fit_scaling(request.scaling, train.each).repeated(train.index.length)
         else:
             scaling = fit_scaling(request.scaling, train)
-        scaled = Splits(*(scaling.apply(rows) for rows in splits))
-    for name, rows in scaled._asdict().items():
-        if not all(np.isfinite(block).all() for block in Chosen(rows).blocks()):
-            raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
+        scaled = Splits(*(scaled_rows(rows, scaling) if left else scaling.apply(rows) for rows in splits))
+        for name, part in scaled._asdict().items():
+            if not all(np.isfinite(block).all() for block in Chosen(part).blocks()):
+                raise DataError(f"{request.source}: {name} rows overflow float32 after scaling; scale them down first")
     return scaling, scaled
 
 
@@ -198,11 +199,18 @@ def digest_of(splits: Splits[Blocks]) -> str:
     return digest.hexdigest()
 
 
-def facts_of(train: Floats, shape: tuple[int, ...]) -> Facts:
+def facts_of(train: Floats | ScaledRows, shape: tuple[int, ...]) -> Facts:
     """Return what "auto" fields depend on."""
     unit = bool(train.min() >= 0 and train.max() <= 1)
     binary = unit and all(np.isin(block, (0, 1)).all() for block in Chosen(train).blocks())
-    return Facts(rows=len(train), inputs=train.shape[1], binary=binary, unit=unit, shape=shape)
+    return Facts(
+        rows=len(train),
+        inputs=train.shape[1],
+        binary=binary,
+        unit=unit,
+        shape=shape,
+        stored=isinstance(train, ScaledRows),
+    )
 
 
 def labels_of(request: Request, test: Blocks) -> Array:
@@ -228,8 +236,8 @@ def read_labels(request: Request, rows: int) -> Array:
     Raises:
         DataError: they are not 0 and 1, or not as many as the rows.
     """
-    path, key = file_and_key(request.labels, request.directory)
-    labels = read_array(path, request.part._replace(key=key, columns="")).reshape(-1)
+    part = request.part._replace(columns="")
+    labels = np.asarray(plain(request.labels, open_source(request.labels, part, request.directory))).reshape(-1)
     where = request.labels
     if not request.test:
         raise DataError(f"data.labels = {where!r:.200}: are for the rows of data.test; name those too (--test)")

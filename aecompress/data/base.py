@@ -41,6 +41,8 @@ class Request:
 
     source: str = "digits"
     """A name of :data:`~aecompress.registry.SOURCES`, or ``FILE[:key]``."""
+    more: tuple[str, ...] = ()
+    """Further files, whose rows come after those of ``source``."""
     key: str = ""
     columns: str = ""
     header: str = "auto"

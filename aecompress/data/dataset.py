@@ -18,7 +18,7 @@ from aecompress.data.raw import described_bytes
 from aecompress.data.scaling import Scaling, scaling_decisions
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
-from aecompress.data.sparse import Rows, few
+from aecompress.data.sparse import Rows, whole
 from aecompress.data.split import group_column
 from aecompress.data.table import Table, plain
 from aecompress.data.tables import as_table, check_no_table, encoded_rows, has_inputs, split_table
@@ -156,7 +156,9 @@ def write_npz(dataset: Dataset, path: Path) -> None:
         )
     temporary = path.with_name(f".{path.stem}.part.npz")
     try:
-        arrays: dict[str, Any] = {name: few(rows).reshape(-1, *dataset.shape) for name, rows in dataset.splits.items()}
+        arrays: dict[str, Any] = {
+            name: whole(rows).reshape(-1, *dataset.shape) for name, rows in dataset.splits.items()
+        }
         np.savez(temporary, **arrays)
         temporary.replace(path)
     except OSError as fault:

@@ -21,6 +21,8 @@ class Facts:
     """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
     sparse: bool = False
     """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""
+    stored: bool = False
+    """Rows stay in their file and are read when they are taken."""
     described: int = 0
     """About the bytes that names and scaling of the inputs take in an exported file."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.data.base import Floats
 from aecompress.data.chosen import Chosen
+from aecompress.data.scaled_rows import ScaledRows
 from aecompress.data.scaling import Scaling
 from aecompress.data.sparse import Rows, SparseRows
 from aecompress.errors import CONTROL, DataError
@@ -62,9 +63,9 @@ def check_float32(source: str, scaling: Scaling, splits: Mapping[str, Rows], nam
         raise DataError(f"{source}: {_refusal(called, float(low[lost[0]]), float(high[lost[0]]))}")
 
 
-def blocks(rows: Floats) -> list[Floats]:
+def blocks(rows: Floats | ScaledRows) -> Iterator[Floats]:
     """Return rows ``[N, D]`` in blocks of a bounded size."""
-    return [block.astype(np.float32, copy=False) for block in Chosen(rows).blocks()]
+    return (block.astype(np.float32, copy=False) for block in Chosen(rows).blocks())
 
 
 def _seen(scaled: Floats, offset: Doubles, divisor: Doubles) -> tuple[Doubles, Doubles, Doubles]:

@@ -1,4 +1,4 @@
-"""Rows of zeros and a few ones, of which only a batch is ever dense."""
+"""Rows of which only a batch is ever dense or in memory: zeros and a few ones, or rows of a file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from aecompress.data.base import Floats
+from aecompress.data.scaled_rows import ScaledRows
 
 FEW = 512
 """Rows of a sparse set that are made dense where some stand for all: files are verified on them."""
+FEW_VALUES = 1 << 22
+"""Values of rows that stand for all those of a file which does not fit memory."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,17 @@ class SparseRows:
         return 1.0
 
 
-Rows = Floats | SparseRows
+Rows = Floats | SparseRows | ScaledRows
 """Scaled rows ``[N, D]``."""
 
 
 def few(rows: Rows) -> Floats:
-    """Return dense rows: all of them, or the first of a sparse set."""
+    """Return dense rows: all of them, the first of a sparse set, or some spread over those of a file."""
+    if isinstance(rows, ScaledRows):
+        return rows.spread(max(FEW, FEW_VALUES // rows.shape[1]))
     return rows[:FEW] if isinstance(rows, SparseRows) else rows
+
+
+def whole(rows: Rows) -> Floats:
+    """Return all rows in memory, dense; of a sparse set the first."""
+    return rows[:] if isinstance(rows, ScaledRows) else few(rows)

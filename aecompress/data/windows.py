@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -101,6 +102,17 @@ class Windows:
         """Return the rows that are in a window, each once."""
         return Chosen(self.rows, (~self.index.covered).view(np.uint8), 0)
 
+    def read(self, start: int, stop: int) -> Array:
+        """Return the windows from ``start`` up to ``stop``."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, index: NDArray[np.integer[Any]]) -> Array:
+        """Return the windows ``index`` (``[K]``), in its order: ``[K, length * C]``."""
+        places = (self.index.starts[index][:, None] + np.arange(self.index.length)).ravel()
+        places = places if self.index.order is None else self.index.order[places]
+        block = self.rows[places] if isinstance(self.rows, np.ndarray) else self.rows.take(places)
+        return block.reshape(len(index), -1)
+
     def blocks(self) -> Iterator[Array]:
         """Return the windows in blocks of about :data:`~aecompress.data.chosen.BLOCK` values: ``[K, length * C]``."""
         starts, length, order = self.index.starts, self.index.length, self.index.order
@@ -111,7 +123,5 @@ class Windows:
                 stretch = in_blocks(self.rows, int(some[0]), int(some[-1]) + length)
                 block = sliding_window_view(stretch, length, axis=0)[some - some[0]].transpose(0, 2, 1)
             else:
-                places = (some[:, None] + np.arange(length)).ravel()
-                places = places if order is None else order[places]
-                block = self.rows[places] if isinstance(self.rows, np.ndarray) else self.rows.take(places)
+                block = self.take(np.arange(first, first + len(some)))
             yield block.reshape(len(some), -1)

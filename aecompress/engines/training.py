@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.nets.rows import RowSet, gather
+from aecompress.engines.permutation import Permutation
+from aecompress.nets.rows import RowSet, StoredTensor, gather
 from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population
 
@@ -70,16 +71,20 @@ def steps_per_generation(rows: int, batch: int) -> int:
     return -(-rows // batch)
 
 
-def row_order(training: Training, generation: int, keys: Tensor, rows: RowSet) -> Tensor:
+def row_order(training: Training, generation: int, keys: Tensor, rows: RowSet) -> Tensor | Permutation:
     """Draw the order in which each of K passes over ``rows`` ``[N, D]`` takes them, int64 ``[K, N]``.
+
+    Of many rows that are not in memory, only a stretch of it is.
 
     Args:
         keys: int64 ``[K]``: the cells of the passes, or the numbers of their pairs.
     """
+    if isinstance(rows, StoredTensor):
+        return Permutation(rng.keys(training.seed, "batches", generation, keys, 0), len(rows))
     return rng.permutation(training.seed, "batches", generation, keys, 0, rows.shape[0])
 
 
-def batch_of(training: Training, rows: RowSet, order: Tensor, step: int) -> Tensor:
+def batch_of(training: Training, rows: RowSet, order: Tensor | Permutation, step: int) -> Tensor:
     """Return batch ``step`` of passes in ``order`` ``[K, N]`` over ``rows`` ``[N, D]``: dense ``[K, B, D]``."""
     return gather(rows, order[:, step * training.batch : (step + 1) * training.batch])
 

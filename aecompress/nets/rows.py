@@ -1,11 +1,14 @@
-"""Rows on the device: dense tensors, or 0/1 rows of which only a batch is ever dense."""
+"""Rows on the device: dense tensors, 0/1 rows of which only a batch is ever dense, or rows that are kept elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -70,7 +73,61 @@ class SparseTensor:
         return SparseTensor(starts=starts, places=places, inputs=self.inputs, dtype=self.dtype, longest=self.longest)
 
 
-RowSet = Tensor | SparseTensor
+class Stored(Protocol):
+    """Dense rows ``[N, D]`` that are read when they are taken."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(N, D)``."""
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the rows from ``start`` up to ``stop``."""
+
+    def take(self, index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Return the rows ``index`` (``[K]``), in its order."""
+
+    def pick(self, index: NDArray[np.integer[Any]]) -> Stored:
+        """Return the rows ``index``, which are not read yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """N rows that do not fit memory; ``index_select`` and slices read some."""
+
+    source: Stored
+    dtype: torch.dtype
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(N, D)``."""
+        return self.source.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Return where they come to."""
+        return torch.device("cpu")
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Return the rows ``index`` (int64 ``[K]``): ``[K, D]``."""
+        assert dim == 0
+        return torch.from_numpy(self.source.take(index.numpy())).to(self.dtype)
+
+    def __getitem__(self, which: slice) -> Tensor:
+        first, last, step = which.indices(len(self))
+        assert step == 1
+        return torch.from_numpy(self.source.read(first, max(first, last))).to(self.dtype)
+
+    def pick(self, index: Tensor) -> StoredTensor:
+        """Return the rows ``index``, which are not read yet."""
+        return replace(self, source=self.source.pick(index.numpy()))
+
+
+RowSet = Tensor | SparseTensor | StoredTensor
 """``[N, D]``."""
 
 
@@ -81,7 +138,7 @@ def gather(rows: RowSet, index: Tensor) -> Tensor:
 
 def picked(rows: RowSet, index: Tensor) -> RowSet:
     """Return the rows ``index``, of the same kind."""
-    return rows.pick(index) if isinstance(rows, SparseTensor) else rows.index_select(0, index)
+    return rows.index_select(0, index) if isinstance(rows, Tensor) else rows.pick(index)
 
 
 def chunks(rows: RowSet, size: int) -> Iterator[Tensor]:

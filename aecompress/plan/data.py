@@ -29,6 +29,7 @@ def request_of(spec: DataSpec, seed: int, directory: Path = Path()) -> Request:
         raise SpecError(faults)
     return Request(
         source=spec.source,
+        more=spec.more,
         key=spec.key,
         columns=spec.columns,
         header=spec.header,

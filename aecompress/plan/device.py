@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
 
+import numpy as np
 import torch
 
 from aecompress.data.dataset import Dataset
@@ -71,6 +72,21 @@ def devices_to_resume(name: str) -> list[torch.device]:
         return devices_for("auto")
 
 
+def devices_reading(name: str, devices: list[torch.device]) -> list[torch.device]:
+    """Return those of ``devices`` that train on rows which are read from their file.
+
+    Raises:
+        DeviceError: none does; ``name`` is what the spec names.
+    """
+    found = [device for device in devices if device.type == "cpu"]
+    if not found:
+        raise DeviceError(
+            f"device = {name!r:.200}: rows that are read from their file train on the CPU; choose --device cpu, "
+            "or --in-memory yes where the rows fit"
+        )
+    return found
+
+
 def card_of(device: torch.device) -> dict[str, str]:
     """Return what a device is, in words: its name, what it can compute, and the versions of its libraries."""
     if device.type != "cuda":
@@ -132,7 +148,10 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()
     if needed > available:
         free = "has {} free" if device.type == "cuda" else "has {}"
+        held = value * sum(rows.size for rows in dataset.splits.values() if isinstance(rows, np.ndarray))
+        mostly_rows = held > needed // 2 and needed - held <= available
+        cure = "--in-memory no, which leaves rows in their file" if mostly_rows else "fewer rows"
         raise SpecError(
             f"model: {cells} cells of {plan.net.layout.size:,} parameters with their rows need {gib(needed)}, "
-            f"{device} {free.format(gib(available))}; choose smaller layers, fewer cells or fewer rows"
+            f"{device} {free.format(gib(available))}; choose smaller layers, fewer cells or {cure}"
         )

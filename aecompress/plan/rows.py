@@ -9,15 +9,19 @@ import torch
 
 from aecompress import rng
 from aecompress.data.dataset import Dataset
+from aecompress.data.scaled_rows import ScaledRows
 from aecompress.data.sparse import Rows as DataRows
 from aecompress.data.sparse import SparseRows
 from aecompress.evolve.base import Rows
-from aecompress.nets.rows import RowSet, SparseTensor, picked
+from aecompress.nets.rows import RowSet, SparseTensor, StoredTensor, picked
 from aecompress.plan.training import DTYPES
 from aecompress.spec.fields import RunSpec
 
 SAMPLE_ROWS = 64, 10_000
 """The fewest and the most rows that a generation is evaluated on; between them, a tenth of the rows given."""
+
+SAMPLE_VALUES = 1 << 24
+"""Values of a sample of rows that are kept in memory where all rows are not."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ def rows_of(sampling: Sampling, dataset: Dataset, device: torch.device) -> Rows:
 
 
 def on_device(rows: DataRows, device: torch.device, dtype: torch.dtype) -> RowSet:
-    """Return rows as tensors on a device; sparse ones stay sparse."""
+    """Return rows as tensors on a device; sparse ones stay sparse, and those of a file where they are."""
+    if isinstance(rows, ScaledRows):
+        return StoredTensor(rows, dtype)
     if isinstance(rows, SparseRows):
         starts, places = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.places))
         longest = int(np.diff(rows.starts).max(initial=0))
@@ -68,4 +74,5 @@ def sampled(rows: RowSet, trained_rows: int, seed: int, purpose: str) -> RowSet:
     if count >= len(rows):
         return rows
     index = np.sort(rng.host(seed, purpose).choice(len(rows), count, replace=False))
-    return picked(rows, torch.from_numpy(index).to(rows.device))
+    few = picked(rows, torch.from_numpy(index).to(rows.device))
+    return few[:] if isinstance(few, StoredTensor) and count * few.shape[1] <= SAMPLE_VALUES else few

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.sources.formats import file_and_key
+from aecompress.data.sources.many import paths_of
 from aecompress.data.sources.registry import file_of
 from aecompress.plan.data import request_of
 from aecompress.runs import folder
@@ -47,5 +47,6 @@ def read_inputs(resolved: Resolved, output: Path | None = None, force: bool = Fa
 
 def files_of(spec: RunSpec) -> list[Path]:
     """Return the files that a run reads; names of built-in sources are none that exist."""
-    sources = (file_of(spec.data.source), spec.data.val, spec.data.test, spec.data.labels, spec.model.init)
-    return [file_and_key(source)[0] for source in sources if source]
+    data = spec.data
+    sources = (file_of(data.source), *data.more, data.val, data.test, data.labels, spec.model.init)
+    return [path for source in sources if source for path in paths_of(source)]

@@ -23,7 +23,7 @@ from aecompress.evolve.base import Plan
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
 from aecompress.plan.data import request_of
-from aecompress.plan.device import check_memory, devices_for, devices_to_resume, moved
+from aecompress.plan.device import check_memory, devices_for, devices_reading, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
@@ -199,6 +199,8 @@ def _job(
         found = read_pretrained(directory / resolved.spec.model.init)
         tensors, pretrained = found.tensors, adopt(found)
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
+    if facts.data.stored:
+        devices = devices_reading(resolved.spec.device, devices)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape)

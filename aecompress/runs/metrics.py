@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
+from aecompress.data.scaled_rows import ScaledRows
 from aecompress.data.sparse import few
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.expected import score_metric
@@ -29,7 +30,7 @@ from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
 
 VERIFIED = "verified"
-"""Prefix of the loss on the few rows that stand for a sparse set when files are verified and compared."""
+"""Prefix of the loss on the few rows that stand for a set when files are verified and compared, where not all do."""
 
 KindMetrics = Callable[[Autoencoder, dict[str, torch.Tensor], Any, int, Poll], dict[str, float]]
 """(network, weights of one individual, test rows of the kind, seed, poll) -> values by name."""
@@ -69,7 +70,7 @@ def verified_split(dataset: Dataset) -> str:
 def split_metrics(
     net: Autoencoder, dataset: Dataset, export: Export, row: torch.Tensor, poll: Poll
 ) -> dict[str, float]:
-    """Return ``<split>_<metric>`` over all rows of every split.
+    """Return ``<split>_<metric>`` over all rows of every split, and the loss on those that files are verified on.
 
     Args:
         row: the parameters ``[n]``, taken as the float32 weights that are exported.
@@ -80,21 +81,22 @@ def split_metrics(
         rows = on_device(part, row.device, torch.float32)
         for name in export.losses:
             metrics[f"{split}_{name}"] = float(reconstruction_loss(net, weights, rows, name, poll)[0])
+    part = dataset.splits[verified_split(dataset)]
+    if len(some := few(part)) < len(part):
+        rows = torch.from_numpy(some).to(row.device)
+        metrics[f"{VERIFIED}_{export.metric}"] = float(reconstruction_loss(net, weights, rows, export.metric, poll)[0])
     return metrics | kind_metrics(net, weights, dataset, export, poll)
 
 
 def kind_metrics(
     net: Autoencoder, weights: dict[str, torch.Tensor], dataset: Dataset, export: Export, poll: Poll
 ) -> dict[str, float]:
-    """Return the metrics that the kind of data has of its own, and the loss on the rows that files are verified on."""
+    """Return the metrics that the kind of data has of its own."""
     if not dataset.kind.metrics:
         return {}
-    part = few(dataset.splits[verified_split(dataset)])
-    rows = torch.from_numpy(part).to(next(iter(weights.values())).device)
-    loss = float(reconstruction_loss(net, weights, rows, export.metric, poll)[0])
     metrics: KindMetrics = pkgutil.resolve_name(dataset.kind.metrics)
     scores = metrics(net, weights, dataset.test, export.seed, poll)
-    return {f"{VERIFIED}_{export.metric}": loss} | {f"test_{name}": value for name, value in scores.items()}
+    return {f"test_{name}": value for name, value in scores.items()}
 
 
 def cell_metrics(job: Job, population: Population, rows: Rows, chosen: Population, poll: Poll) -> dict[str, float]:
@@ -135,7 +137,9 @@ def detection_metrics(model: Model, dataset: Dataset, name: str) -> dict[str, fl
     """Return AUROC and average precision of the reconstruction error on labelled test rows; without labels none."""
     if dataset.labels is None:
         return {}
-    found = detection(dataset.labels, scorer.row_errors(model, few(dataset.test), score_metric(name)))
+    parts = dataset.test.blocks() if isinstance(dataset.test, ScaledRows) else [few(dataset.test)]
+    errors = np.concatenate([scorer.row_errors(model, part, score_metric(name)) for part in parts])
+    found = detection(dataset.labels, errors)
     return {f"test_{name}": value for name, value in found.items()}
 
 

@@ -17,7 +17,7 @@ from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.data.raw import described
 from aecompress.data.scaling import Scaling
-from aecompress.data.sparse import Rows, few
+from aecompress.data.sparse import Rows, few, whole
 from aecompress.deploy import bench, checkpoint, expected, graph, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
@@ -109,7 +109,8 @@ class Source:
         labels = self.dataset.labels
         if labels is None:
             return None
-        return variants.Labelled(self._shaped(self.dataset.test), lambda scores: detection(labels, scores))
+        rows = whole(self.dataset.test).reshape(-1, *self.model.shape)
+        return variants.Labelled(rows, lambda scores: detection(labels, scores))
 
     def _shaped(self, rows: Rows) -> Floats:
         return few(rows).reshape(-1, *self.model.shape)

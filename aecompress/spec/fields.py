@@ -7,7 +7,7 @@ import json
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from aecompress import plugins
 from aecompress.layers.names import ActivationName, HiddenActivationName
@@ -50,8 +50,9 @@ class DataSpec(_Part):
     """Where the rows come from and how they are split and scaled."""
 
     source: str = Field("digits", description=data_usage())
-    key: str = Field("", description="name of the array in an .npz file; empty when it holds one")
-    columns: str = Field("", description="columns of CSV rows, by name or number (0,3-5); empty: all")
+    more: tuple[str, ...] = Field((), description="further files, whose rows come after those of data.source")
+    key: str = Field("", description="name of the array in a file of several; empty when it holds one")
+    columns: str = Field("", description="columns of a table, by name or number (0,3-5); empty: all")
     header: Literal["auto", "yes", "no"] = Field(
         "auto",
         description="whether the first line of CSV names the columns; auto: when one of its cells is no number, "
@@ -88,6 +89,15 @@ class DataSpec(_Part):
         "auto",
         description="auto: values in [0, 1] untouched, uint8 from 128 on / 255, else minmax; fitted on training rows",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several(cls, values: Any) -> Any:
+        """Take a list of sources as the first and further ones."""
+        sources = values.get("source") if isinstance(values, dict) else None
+        if isinstance(sources, list | tuple) and sources:
+            return {**values, "source": sources[0], "more": [*sources[1:], *values.get("more", ())]}
+        return values
 
 
 class LayerSpec(_Part):

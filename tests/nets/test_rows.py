@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aecompress.nets.rows import SparseTensor, chunks, picked
+from aecompress.nets.rows import SparseTensor, StoredTensor, chunks, gather, picked
+from tests.nets.stored import Array
 
 
 def sparse(dense: torch.Tensor) -> SparseTensor:
@@ -35,3 +36,14 @@ def test_batches_slices_and_picks_are_those_of_the_dense_rows(count: int, width:
     assert torch.equal(torch.cat(list(chunks(rows, 2))), dense)
     assert torch.equal(torch.cat(list(chunks(dense, 2))), dense)
     assert torch.equal(picked(dense, index), dense[index])
+
+
+def test_rows_that_are_stored_are_read_when_they_are_taken() -> None:
+    dense = torch.arange(60, dtype=torch.float32).view(20, 3)
+    rows = StoredTensor(Array(dense.numpy()), torch.float64)
+    assert rows.shape == (20, 3) and len(rows) == 20 and rows.device.type == "cpu"
+    index = torch.tensor([[7, 0], [7, 19]])
+    assert torch.equal(gather(rows, index), dense[index].double()) and torch.equal(rows[4:9], dense[4:9].double())
+    some = picked(rows, index[1])
+    assert isinstance(some, StoredTensor) and torch.equal(some[0:2], dense[index[1]].double())
+    assert torch.equal(torch.cat(list(chunks(rows, 7))), dense.double())

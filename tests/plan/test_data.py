@@ -19,7 +19,7 @@ def test_the_defaults_of_a_request_are_those_of_the_spec() -> None:
 
 def test_every_field_of_the_spec_arrives() -> None:
     spec = DataSpec(
-        source="a.npz",
+        source=["a.npz", "b.npz"],
         key="k",
         columns="1",
         header="no",

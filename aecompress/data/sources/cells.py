@@ -130,7 +130,7 @@ def values_of(reading: Reading, texts: pl.Series) -> tuple[Doubles, NDArray[np.b
     """Return the cells of a block ``[N]``, NaN where missing, and which have a value that could not be read."""
     given = cleaned(texts)
     if reading.holds == "text":
-        return _places(reading, given), np.zeros(len(given), bool)
+        return places_of(reading, given), np.zeros(len(given), bool)
     if reading.holds == "date":
         values = dates(given, reading.format)
     elif reading.holds == "boolean":
@@ -141,7 +141,7 @@ def values_of(reading: Reading, texts: pl.Series) -> tuple[Doubles, NDArray[np.b
     return values.fill_null(float("nan")).to_numpy(), unread
 
 
-def _places(reading: Reading, given: pl.Series) -> Doubles:
+def places_of(reading: Reading, given: pl.Series) -> Doubles:
     """Return the places of texts among those of the column, which grow; NaN where missing."""
     new = given.unique(maintain_order=True).drop_nulls().to_list()
     places = []

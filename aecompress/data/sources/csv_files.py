@@ -14,7 +14,6 @@ import polars as pl
 from aecompress.data.base import Part
 from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
 from aecompress.data.sources.dialect import Dialect, dialect_of
-from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.limits import check_fits
 from aecompress.data.sources.text import Text
 from aecompress.data.table import Table
@@ -47,7 +46,7 @@ def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
     Raises:
         DataError: naming the line and what is wrong with it.
     """
-    text = Text(where, unpack(where, file))
+    text = Text(where, file)
     dialect: Dialect | None = None
     for number, block in text.blocks():
         if dialect is None:

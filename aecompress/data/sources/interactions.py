@@ -13,8 +13,8 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from aecompress.data.base import Raw, Request
-from aecompress.data.sources.gzipped import unpack
 from aecompress.data.sources.limits import LONGEST_LINE, check_cells, check_line
+from aecompress.data.sources.packed import unpack
 from aecompress.data.sparse import SparseRows
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted

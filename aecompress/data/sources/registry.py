@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pkgutil
+from pathlib import Path
 from typing import Any, cast
 
 from aecompress.data.arrays import ROWS
-from aecompress.data.base import Array, Raw, Request
-from aecompress.data.file_rows import FileRows
+from aecompress.data.base import Raw, Request
 from aecompress.data.kinds import Kind
-from aecompress.data.sources.formats import file_and_key, format_of, open_rows_of
+from aecompress.data.sources.formats import format_of
+from aecompress.data.sources.many import Found, files_of, read_many
 from aecompress.data.table import Table
 from aecompress.errors import DataError
 from aecompress.registry import FILE, FORMATS, SOURCES, find_source, listed
@@ -36,14 +37,35 @@ def read(request: Request) -> Raw[Any]:
     row = find_source(request.source)
     if row is not None:
         return cast(Raw[Any], pkgutil.resolve_name(row.read)(request))
-    path, key = file_and_key(request.source, request.directory)
-    if format_of(path) is None:
-        names = ", ".join(row.usage for row in SOURCES.values() if row.usage != "-")
-        raise DataError(f"{path}: not a data source; name a {listed(FORMATS)} file, {names}, or -")
-    part = request.part._replace(key=key or request.key)
-    return raw_of(path.name.partition(".")[0], open_rows_of(path, part))
+    found = found_of(request)
+    for one in found:
+        if format_of(one.path) is None and not one.path.exists():
+            names = ", ".join(row.usage for row in SOURCES.values() if row.usage != "-")
+            raise DataError(f"{one.path}: not a data source; name a {listed(FORMATS)} file, {names}, or -")
+    rows, counts = read_many(request.source, found, request.part)
+    files = [(str(one.path), count) for one, count in zip(found, counts, strict=False)]
+    return Raw(
+        name=name_of(request.source),
+        train=rows,
+        inputs=rows.names if isinstance(rows, Table) and rows.named else (),
+        files=tuple(files) if len(counts) > 1 else (),
+    )
 
 
-def raw_of(name: str, rows: Array | Table | FileRows) -> Raw[Array | Table | FileRows]:
-    """Return rows as read, with the names of their columns."""
-    return Raw(name=name, train=rows, inputs=rows.names if isinstance(rows, Table) and rows.named else ())
+def found_of(request: Request) -> list[Found]:
+    """Return the files that a request reads for its source, in their order.
+
+    Raises:
+        DataError: a pattern or folder has none, or a further source is no file.
+    """
+    for source in request.more:
+        if find_source(source) is not None:
+            raise DataError(f"{source}: is no file, and cannot be read with others; leave it out")
+    return [one for source in (request.source, *request.more) for one in files_of(source, request.directory)]
+
+
+def name_of(source: str) -> str:
+    """Return what rows are called: their file without endings, or the folder of a pattern."""
+    path = Path(source)
+    name = path.name.partition(".")[0]
+    return name if name and not any(sign in name for sign in "*?[") else path.resolve().parent.name or "rows"

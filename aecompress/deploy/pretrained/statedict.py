@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from aecompress.data.sources.gzipped import check_ratio
+from aecompress.data.sources.packed import check_ratio
 from aecompress.deploy.pretrained.base import Pretrained, from_tensors
 from aecompress.errors import DataError
 from aecompress.machine import gib, memory_bytes

@@ -172,14 +172,13 @@ def train_cell(layers, buffers, cell, batches, rule, stats):
 
 
 @compiled
-def evaluate_cell(layers, buffer, rows, metric):
-    """Return the mean L1, squared or Huber loss of the cell in ``buffer`` on ``rows`` ``[N, D]``.
+def evaluate_cell(layers, buffer, rows, metric, total):
+    """Return ``total``, float64, and the L1, squared or Huber losses of all values of ``rows`` ``[N, D]`` added to it.
 
-    It is summed in double precision.
+    Of the cell in ``buffer``. It is summed in double precision, row by row.
     """
     depth, inputs = layers.shape[0], rows.shape[1]
     network = network_of(layers, buffer, EVALUATED_ROWS)
-    total = np.float64(0)
     for start in range(0, rows.shape[0], EVALUATED_ROWS):
         many = min(EVALUATED_ROWS, rows.shape[0] - start)
         target, values = network.out[0], network.out[depth]
@@ -199,4 +198,4 @@ def evaluate_cell(layers, buffer, rows, metric):
                     d = abs(y[c] - t[c])
                     line += HALF * d * d if d <= ONE else d - HALF
             total += line
-    return total / (rows.shape[0] * inputs)
+    return total

@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from aecompress.engines.numba.cell import Batches, Stats, evaluate_cell, train_c
 from aecompress.engines.numba.jit import LINE
 from aecompress.engines.numba.layout import Cell, Floats, Ints, aligned, layer_table, load_row
 from aecompress.engines.numba.pieces import WHOLE_BATCH, Workspace, train_shared
-from aecompress.engines.numba.shuffle import shuffled, sort_places
+from aecompress.engines.numba.shuffle import Order, warm_order
 from aecompress.engines.numba.steps import (
     add_bias_and_activate,
     hidden_gradient,
@@ -32,13 +32,17 @@ from aecompress.engines.numba.steps import (
 )
 from aecompress.engines.numba.updates import Rule, Slopes, Weights
 from aecompress.engines.training import step_size, steps_per_generation
-from aecompress.nets.rows import RowSet
+from aecompress.nets.rows import RowSet, SparseTensor, StoredTensor, chunks
 from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll
 from aecompress.population.state import Population
 
 CALL_FLOP = 500_000_000
 """Floating-point operations of one call into the loop: some tens of milliseconds, after which a stop is obeyed."""
+READ_VALUES = 1 << 22
+"""Values of rows that are read at once, where they do not fit memory."""
+FEWEST_TURNS, MOST_TURNS = 1 << 18, 1 << 24
+"""Bounds of the turns that are held over all cells of a block, eight bytes each."""
 
 
 def table_of(net: Autoencoder) -> tuple[Ints, int]:
@@ -55,28 +59,42 @@ def train(work: Work) -> None:
     batch, large = training.batch, training.batch > WHOLE_BATCH
     layers, floats = table_of(work.net)
     cells, stats, rule = cells_of(work.block), stats_of(work.block), rule_of(training, training.persistent_masks)
-    assert isinstance(work.rows, Tensor)  # sparse rows are trained uncompiled
-    rows, loss = work.rows.numpy(), LOSSES.index(training.loss(work.block.generation))
-    order = shuffled(training.seed, work.block.generation, work.cells, len(rows))
+    source = work.rows
+    assert not isinstance(source, SparseTensor)  # which are trained uncompiled
+    loss = LOSSES.index(training.loss(work.block.generation))
+    order = Order(training.seed, work.block.generation, work.cells, len(source))
     sizes, epsilons = step_sizes(work)
-    stride = max(1, CALL_FLOP // (6 * work.net.layout.size * batch))
+    stride = stride_of(work)
+    window = max(1, held_turns(work) // (stride * batch)) * stride
     # Where there are fewer cells than cores, those without one help with another's, whose buffers they share.
     shared = [aligned(6, floats) for _ in cells] if large and len(cells) < workers.cores() else []
     own = threading.local()  # each core keeps its buffers from cell to cell: new memory costs a fault per page
     for first in range(steps.start, steps.stop, stride):
         work.poll()
         last = min(first + stride, steps.stop)
-        part, taken = slice(first - steps.start, last - steps.start), slice(first * batch, last * batch)
+        if (first - steps.start) % window == 0:
+            begin, end = first * batch, min(first + window, steps.stop) * batch
+            turns = order.part(begin, min(end, len(source)))
+        part, taken = slice(first - steps.start, last - steps.start), slice(first * batch - begin, last * batch - begin)
+        both = [given(source, turns[cell][taken]) for cell in range(len(cells))] if shared else []
         gates = np.zeros((len(cells), LINE), np.int64)  # no two on one cache line
 
-        def one(job: int, part: slice = part, taken: slice = taken, gates: Ints = gates) -> None:
+        def one(
+            job: int,
+            part: slice = part,
+            taken: slice = taken,
+            turns: list[Ints] = turns,
+            both: list[tuple[Floats, Ints]] = both,
+            gates: Ints = gates,
+        ) -> None:
             cell = job % len(cells)
+            rows, order = both[cell] if shared else given(source, turns[cell][taken])
             if not shared and not hasattr(own, "buffers"):
                 own.buffers = aligned(6 if large else 4, floats)
             buffers = shared[cell] if shared else own.buffers
             batches = Batches(
                 rows=rows,
-                order=order[cell, taken],
+                order=order,
                 size=batch,
                 steps=sizes[part],
                 epsilons=epsilons[part],
@@ -89,6 +107,28 @@ def train(work: Work) -> None:
                 train_cell(layers, buffers, cells[cell], batches, rule, stats[cell])
 
         workers.each(one, range(len(cells) * (2 if shared else 1)))
+
+
+def stride_of(work: Work) -> int:
+    """Return the steps of a call into the loop: few enough for a stop, and for the memory of rows that are read."""
+    batch, flop = work.training.batch, 6 * work.net.layout.size
+    many = CALL_FLOP // (flop * batch)
+    if isinstance(work.rows, StoredTensor):
+        many = min(many, READ_VALUES // (batch * work.rows.shape[1]))
+    return max(1, many)
+
+
+def held_turns(work: Work) -> int:
+    """Return how many turns of each cell's order are held: such that all take a small part of what the rows take."""
+    count, inputs = work.rows.shape
+    return min(max(count * inputs // 32, FEWEST_TURNS), MOST_TURNS) // len(work.cells)
+
+
+def given(rows: Tensor | StoredTensor, turns: Ints) -> tuple[Floats, Ints]:
+    """Return rows ``[N, D]`` and which of them a part of a pass takes: all rows, or those alone, read now."""
+    if isinstance(rows, Tensor):
+        return rows.numpy(), turns
+    return rows.source.take(turns), np.arange(len(turns))
 
 
 def cells_of(block: Population) -> list[Cell]:
@@ -126,22 +166,41 @@ def evaluate(net: Autoencoder, weights: Tensor, parts: Sequence[RowSet], metric:
         return eager.evaluate(net, weights, parts, metric, poll)
     layers, floats = table_of(net)
     own, loss = weights.numpy(), LOSSES.index(metric)
-    sources = [part.numpy() for part in parts if isinstance(part, Tensor)]
-    ends = np.cumsum(net.layer_sizes)
+    ends, totals = np.cumsum(net.layer_sizes), np.zeros((len(own), len(parts)))
 
-    def one(cell: int) -> tuple[list[float], list[int]]:
-        buffer, row = aligned(1, floats)[0], own[cell, : net.model_size]
-        load_row(layers, own[cell], buffer)
-        zeros = [part.size - int(np.count_nonzero(part)) for part in np.split(row, ends[:-1])]
-        return [evaluate_cell(layers, buffer, source, loss) for source in sources], zeros
+    def zeros_of(cell: int) -> list[int]:
+        row = own[cell, : net.model_size]
+        return [part.size - int(np.count_nonzero(part)) for part in np.split(row, ends[:-1])]
 
-    cells = max(1, CALL_FLOP // (2 * net.layout.size * sum(len(source) for source in sources)))
-    found: list[tuple[list[float], list[int]]] = []
-    for first in range(0, len(own), cells):
-        poll()
-        found += workers.each(one, range(first, min(first + cells, len(own))))
-    losses = torch.tensor([losses for losses, _ in found], dtype=weights.dtype)
-    return Evaluation(list(losses.T), torch.tensor([zeros for _, zeros in found], dtype=torch.int32))
+    for pieces in pieces_of(parts):
+
+        def one(cell: int, pieces: Pieces = pieces) -> None:
+            buffer = aligned(1, floats)[0]
+            load_row(layers, own[cell], buffer)
+            for at, rows in pieces:
+                totals[cell, at] = evaluate_cell(layers, buffer, rows, loss, totals[cell, at])
+
+        cells = max(1, CALL_FLOP // (2 * net.layout.size * sum(len(rows) for _, rows in pieces)))
+        for first in range(0, len(own), cells):
+            poll()
+            workers.each(one, range(first, min(first + cells, len(own))))
+    losses = torch.tensor(totals / [part.shape[0] * part.shape[1] for part in parts], dtype=weights.dtype)
+    zeros = workers.each(zeros_of, range(len(own)))
+    return Evaluation(list(losses.T), torch.tensor(zeros, dtype=torch.int32))
+
+
+Pieces = list[tuple[int, Floats]]
+"""Rows with the number of the part they are of."""
+
+
+def pieces_of(parts: Sequence[RowSet]) -> Iterator[Pieces]:
+    """Yield what cells are evaluated on: first all rows in memory, then stretches of those that are read."""
+    if held := [(at, part.numpy()) for at, part in enumerate(parts) if isinstance(part, Tensor)]:
+        yield held
+    for at, part in enumerate(parts):
+        if isinstance(part, StoredTensor):
+            for rows in chunks(part, max(1, READ_VALUES // part.shape[1])):
+                yield [(at, rows.numpy())]
 
 
 def warm() -> None:
@@ -158,8 +217,8 @@ def warm() -> None:
     )
     train_cell(layers, aligned(4, floats), *work)
     train_shared(layers, Workspace(aligned(4, floats), aligned(2, floats), np.zeros(2, np.int64)), *work)
-    sort_places(order, order.copy())
-    evaluate_cell(layers, aligned(1, floats)[0], rows, L1)
+    evaluate_cell(layers, aligned(1, floats)[0], rows, L1, np.float64(0))
+    warm_order()
     load_row(layers, row, aligned(1, floats)[0])
     block = np.zeros((1, 7), np.float32)
     for line, coded in ((block, rows), (np.zeros((1, 7), np.int16), np.zeros((1, 2), np.int16))):

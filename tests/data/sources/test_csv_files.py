@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Part, Request
-from aecompress.data.sources import csv_files, gzipped, limits, text
+from aecompress.data.sources import csv_files, limits, packed, text
 from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.registry import read
 from aecompress.errors import DataError
@@ -163,7 +163,7 @@ def test_columns_that_no_file_has_are_one_sentence(tmp_path: Path, columns: str)
 
 
 def test_a_gzip_bomb_is_refused_while_it_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzipped, "ALWAYS", 1 << 16)
+    monkeypatch.setattr(packed, "ALWAYS", 1 << 16)
     with pytest.raises(DataError, match=r"unpacks to more than 200 times its size; give it unpacked"):
         read_array(written(tmp_path / "rows.csv.gz", gzip.compress(b"0,0\n" * 500_000)))
     rows = "\n".join(f"{number},0" for number in range(20_000)).encode()

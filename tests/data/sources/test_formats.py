@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import bz2
 import gc
 import gzip
+import io
 import json
+import lzma
+import struct
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import h5py
 import numpy as np
+import polars
 import pytest
+import torch
+import zstandard
+from safetensors.numpy import save_file
+from scipy.io import savemat
 from typer.testing import CliRunner
 
 from aecompress.cli.main import app
 from aecompress.data.base import Part, Request
 from aecompress.data.dataset import load
 from aecompress.data.sources.formats import file_and_key, read_array
+from aecompress.data.sources.refused import LFS
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.table import plain
 from aecompress.errors import DataError
@@ -62,8 +75,14 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing npz": (lambda tmp: tmp / "no.npz", "no such file; check the path"),
     "missing csv": (lambda tmp: tmp / "no.csv.gz", "no such file; check the path"),
     "a folder": (lambda tmp: folder(tmp / "rows.npy"), "no such file; check the path"),
-    "wrong suffix": (lambda tmp: written(tmp / "rows.txt", b"1,2"), "not a file of rows; name a .npy, .npz, .csv or"),
-    "no suffix": (lambda tmp: tmp / "digit", "not a file of rows; name a .npy, .npz, .csv or"),
+    "wrong suffix": (lambda tmp: written(tmp / "rows.rtf", b"1,2"), "not a file of rows; name a .npy, .npz, .csv, "),
+    "no suffix": (lambda tmp: tmp / "digit", "not a file of rows; name a .npy, .npz, .csv, "),
+    "Git LFS": (lambda tmp: written(tmp / "rows.npy", LFS + b"v1\noid sha256:0"), "get these by git lfs pull"),
+    "tar": (lambda tmp: tarred(tmp / "rows.csv.gz"), "is a tar archive; unpack it"),
+    "Excel": (lambda tmp: zipped(tmp / "rows.xlsx", "[Content_Types].xml", b""), "pandas.read_excel("),
+    "Excel in disguise": (lambda tmp: zipped(tmp / "rows.csv", "[Content_Types].xml", b""), "pandas.read_excel("),
+    "pickle": (lambda tmp: written(tmp / "rows.pkl", b"\x80\x04N."), "pandas.read_pickle("),
+    "two in a zip": (lambda tmp: two_zipped(tmp / "rows.csv.zip"), "holds 2 files; unpack it"),
     "empty npy": (lambda tmp: written(tmp / "rows.npy", b""), "cannot be read as a NumPy array"),
     "truncated npy": (lambda tmp: truncated(tmp / "rows.npy", npy(tmp / "whole.npy")), "write the file again"),
     "truncated npz": (lambda tmp: truncated(tmp / "rows.npz", npz(tmp / "whole.npz", a=ROWS)), "write the file again"),
@@ -118,13 +137,78 @@ def csv_text(rows: np.ndarray) -> bytes:
     return "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode()
 
 
+def tarred(path: Path) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("rows.csv"), io.BytesIO())
+    return path
+
+
+def two_zipped(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", "1,2\n")
+        archive.writestr("b.csv", "1,2\n")
+    return path
+
+
+def write_hdf5(path: Path, rows: np.ndarray) -> None:
+    with h5py.File(path, "w") as file:
+        file["group/rows"] = rows
+
+
+def write_idx(path: Path, rows: np.ndarray) -> None:
+    path.write_bytes(struct.pack(">BBBBII", 0, 0, 13, 2, *rows.shape) + rows.astype(">f4").tobytes())
+
+
+def write_csv(path: Path, rows: np.ndarray) -> None:
+    path.write_bytes(csv_text(rows))
+
+
+def frame_of(rows: np.ndarray) -> polars.DataFrame:
+    return polars.DataFrame({f"c{place}": rows[:, place] for place in range(rows.shape[1])})
+
+
+def write_torch(path: Path, rows: np.ndarray) -> None:
+    torch.save({"rows": torch.tensor(rows)}, path)
+
+
 WRITERS: dict[str, Callable[[Path, np.ndarray], object]] = {
     ".npy": np.save,
     ".npz": lambda path, rows: np.savez(path, rows=rows),
-    ".csv": lambda path, rows: path.write_bytes(csv_text(rows)),
-    ".csv.gz": lambda path, rows: path.write_bytes(gzip.compress(csv_text(rows))),
+    ".csv": write_csv,
+    ".tsv": lambda path, rows: path.write_bytes(csv_text(rows).replace(b",", b"\t")),
+    ".txt": lambda path, rows: np.savetxt(path, rows),
+    ".data": write_csv,
+    ".parquet": lambda path, rows: frame_of(rows).write_parquet(path, row_group_size=3),
+    ".arrow": lambda path, rows: frame_of(rows).write_ipc_stream(path),
+    ".feather": lambda path, rows: frame_of(rows).write_ipc(path),
+    ".jsonl": lambda path, rows: frame_of(rows).write_ndjson(path),
+    ".ndjson": lambda path, rows: frame_of(rows).write_ndjson(path),
+    ".json": lambda path, rows: frame_of(rows).write_json(path),
+    ".pt": write_torch,
+    ".pth": write_torch,
+    ".safetensors": lambda path, rows: save_file({"rows": rows}, path),
+    ".mat": lambda path, rows: savemat(path, {"rows": rows}),
+    ".h5": write_hdf5,
+    ".hdf5": write_hdf5,
+    "-ubyte": write_idx,
+    ".dat": lambda path, rows: rows.tofile(path),
+    ".raw": lambda path, rows: rows.tofile(path),
+    ".bin": lambda path, rows: rows.tofile(path),
 }
 """How the test writes each format, by its ending: a new row of FORMATS needs one here."""
+RAW = FORMATS[".raw"]
+EACH = list({id(form): ending for ending, form in reversed(FORMATS.items())}.values())
+"""An ending of each row."""
+PRESSES: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: zstandard.ZstdCompressor().compress(data),
+}
+
+
+def key_of(ending: str, width: int) -> str:
+    return f":float32,{width}" if FORMATS[ending] is RAW else ""
 
 
 def test_every_format_has_a_writer_here() -> None:
@@ -134,36 +218,62 @@ def test_every_format_has_a_writer_here() -> None:
 @pytest.mark.parametrize("ending", FORMATS)
 def test_the_same_rows_come_back_through_every_format(tmp_path: Path, ending: str) -> None:
     rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    path = tmp_path / f"rows.v1{ending}"
-    WRITERS[ending](path, rows)
-    assert np.array_equal(read_array(path).astype(np.float32), rows)
-    raw = read(Request(source=path.name, directory=tmp_path))
-    assert (raw.name, kind_of(path.name).name) == ("rows", "rows")
-    assert np.array_equal(plain(str(path), raw.train), read_array(path))
-    dataset = load(Request(source=str(path), split=(1, 0, 0), scaling="none"))
-    assert np.array_equal(dataset.train, rows)
+    path = tmp_path / f"Rows.v1{ending.upper()}"
+    WRITERS[ending](path if ending != ".npy" and ending != ".npz" else tmp_path / f"rows{ending}", rows)
+    if not path.exists():
+        (tmp_path / f"rows{ending}").rename(path)  # NumPy adds its own ending
+    source = path.name + key_of(ending, 4)
+    raw = read(Request(source=source, directory=tmp_path))
+    assert (raw.name, kind_of(source).name) == ("Rows", "rows")
+    read_rows = np.asarray(plain(str(path), raw.train))
+    assert np.array_equal(read_rows.astype(np.float32), rows)
+    if ending in EACH:
+        dataset = load(Request(source=f"{tmp_path}/{source}", split=(1, 0, 0), scaling="none"))
+        assert np.array_equal(dataset.train, rows)
+        for press, compress in PRESSES.items():
+            packed = written(Path(f"{path}{press}"), compress(path.read_bytes()))
+            again = read_array(packed, Part(key_of(ending, 4).strip(":")))
+            assert np.array_equal(again, read_rows), press
+        with zipfile.ZipFile(f"{path}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(path, path.name)
+        zipped_rows = read_array(Path(f"{path}.zip"), Part(key_of(ending, 4).strip(":")))
+        assert np.array_equal(zipped_rows, read_rows)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", [ending for ending in EACH if FORMATS[ending] is not RAW])
 def test_a_damaged_file_of_every_format_is_named(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"rows{ending}"
     WRITERS[ending](path, ROWS)
     whole = path.read_bytes()
-    for damaged in (b"", b"\xff" + whole[1:], b"\xff" * len(whole)):
+    other = [b"\xff" + whole[1:]] if ending not in (".mat", ".arrow") else []  # words about it; a mark
+    half = [whole[: len(whole) // 2]] if ending != ".csv" else []  # where that is a table too
+    for damaged in (b"", *other, b"\xff" * len(whole), *half):
         path.write_bytes(damaged)
         with pytest.raises(DataError) as fault:
             load(Request(source=str(path)))
         lines = str(fault.value).splitlines()
         assert lines[0].startswith(f"{path}: ") and all(line.startswith("this works: ") for line in lines[1:])
         del fault
-        gc.collect()  # a file left open warns here
+    gc.collect()  # a file left open warns here
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", [ending for ending, form in FORMATS.items() if form.magic and ending in EACH])
+def test_a_format_is_known_by_its_first_bytes(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"rows{ending}"
+    WRITERS[ending](path, ROWS)
+    rows = np.asarray(read_array(path))
+    for name in ("rows", "rows.csv"):
+        if path.exists():
+            path = path.rename(tmp_path / name)
+        assert np.array_equal(read_array(path), rows)
+
+
+@pytest.mark.parametrize("ending", [ending for ending in EACH if FORMATS[ending] is not RAW])
 def test_a_format_takes_a_key_or_columns_or_refuses_them(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"rows{ending}"
     WRITERS[ending](path, ROWS)
-    for part, takes in ((Part(key="rows"), FORMATS[ending].keys), (Part(columns="1"), FORMATS[ending].columns)):
+    key = "group/rows" if FORMATS[ending] is FORMATS[".h5"] else "rows"
+    for part, takes in ((Part(key=key), FORMATS[ending].keys), (Part(columns="1"), FORMATS[ending].columns)):
         if takes:
             assert len(read_array(path, part)) == len(ROWS)
         else:
@@ -183,7 +293,7 @@ def test_a_new_format_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = written(tmp_path / "rows.bits", b"0110\n1010\n1111\n" * 5)
     arguments = ["data", str(path), "--json"]
     refused = CliRunner().invoke(app, arguments)
-    assert refused.exit_code == 2 and "not a data source; name a .npy, .npz, .csv or .csv.gz file" in refused.stderr
+    assert refused.exit_code == 2 and "not a file of rows; name a .npy, .npz, .csv" in refused.stderr
     monkeypatch.setitem(FORMATS, ".bits", FormatRow(parse="tests.data.sources.test_formats:parse_bits"))
     described = json.loads(CliRunner().invoke(app, arguments).stdout)
     assert (described["name"], described["inputs"], described["values"]) == ("rows", 4, "0/1")

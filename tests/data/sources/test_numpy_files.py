@@ -12,7 +12,7 @@ import pytest
 
 from aecompress.data.base import Part
 from aecompress.data.file_rows import FileRows
-from aecompress.data.sources import gzipped, limits
+from aecompress.data.sources import limits, packed
 from aecompress.data.sources.formats import open_array, read_array
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS, npy, npz, written
@@ -112,7 +112,7 @@ def test_an_npz_that_unpacks_to_more_than_the_memory_is_refused(
 
 
 def test_an_npz_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzipped, "ALWAYS", 1 << 16)
+    monkeypatch.setattr(packed, "ALWAYS", 1 << 16)
     np.savez_compressed(tmp_path / "a.npz", rows=np.zeros((1000, 1000)))
     with pytest.raises(DataError, match=r"a\.npz: unpacks to more than 200 times its size"):
         read_array(tmp_path / "a.npz")

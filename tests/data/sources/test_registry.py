@@ -71,6 +71,6 @@ def test_a_new_source_that_brings_its_splits_says_so_in_its_row(monkeypatch: pyt
 
 def test_the_help_names_every_source_and_format() -> None:
     usage = data_usage()
-    assert all(row.usage in usage for row in SOURCES.values()) and all(f"FILE{ending}" in usage for ending in FORMATS)
+    assert all(row.usage in usage for row in SOURCES.values()) and all(ending in usage for ending in FORMATS)
     shown = " ".join(aecompress("spec", "--help").stdout.replace("│", " ").split())
     assert usage.replace("-", "") in shown.replace("-", "").replace("- ", "")

@@ -36,10 +36,10 @@ def test_standard_input_may_be_npy_or_csv(monkeypatch: pytest.MonkeyPatch, press
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "-: standard input is empty; pipe .npy or CSV rows into aecompress"),
+        (b"", "-: standard input is empty; pipe rows into aecompress, such as .npy or CSV"),
         (gzip.compress(b"", mtime=0), "-: standard input is empty"),
         (b"\x93NUMPY\x01", "-: cannot be read as a NumPy array"),
-        (b"PK\x03\x04\xff", "-: is not text"),
+        (b"PK\x03\x04\xff", "-: is damaged zip"),
         (b"\x1f\x8b", "-: is damaged gzip"),
         (b"1,2\n3,x\n", "-: line 2, column 1 is 'x', not a number"),
     ],

@@ -11,6 +11,7 @@ from aecompress.engines import eager
 from aecompress.engines.base import Work
 from aecompress.engines.numba import engine
 from aecompress.engines.training import Training, steps_per_generation
+from aecompress.nets.rows import RowSet
 from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population, new_population
 from tests.modules import mirrored
@@ -54,7 +55,7 @@ def work_of(
     block: Population,
     *,
     steps: range | None = None,
-    rows: torch.Tensor = ROWS,
+    rows: RowSet = ROWS,
 ) -> Work:
     """Steps of a pass for the block, by default all."""
     steps = range(steps_per_generation(len(rows), rule.batch)) if steps is None else steps
@@ -68,10 +69,10 @@ def eager_pass(net: Autoencoder, rule: Training, population: Population, **parts
     return block
 
 
-def compiled_pass(net: Autoencoder, rule: Training, population: Population) -> Population:
+def compiled_pass(net: Autoencoder, rule: Training, population: Population, rows: RowSet = ROWS) -> Population:
     """A copy of the population after a compiled pass."""
     block = population.pick(population.cells)
-    engine.train(work_of(net, rule, block))
+    engine.train(work_of(net, rule, block, rows=rows))
     return block
 
 

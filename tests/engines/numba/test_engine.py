@@ -11,6 +11,8 @@ from aecompress.engines import eager, workers
 from aecompress.engines.base import Work
 from aecompress.engines.numba import cell, engine, layout, pieces, shuffle, steps
 from aecompress.engines.numba.activations import LOSSES
+from aecompress.nets.rows import StoredTensor
+from aecompress.polling import no_poll
 from aecompress.population.state import Population
 from tests.engines.numba.networks import (
     NOTHING,
@@ -23,6 +25,7 @@ from tests.engines.numba.networks import (
     start,
     work_of,
 )
+from tests.nets.stored import Array
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "fresh-adam"])
@@ -96,7 +99,7 @@ def test_a_cell_of_a_large_batch_has_the_same_bits_whoever_computes_it(
         block = trained(cells, range(17), range(17, 51))
         for name, tensor in block.tensors().items():
             assert torch.equal(tensor, whole.pick(torch.tensor(cells)).tensors()[name]), name
-        assert jobs_seen == 2 * [len(cells), jobs]  # shuffling and training, for each part
+        assert jobs_seen == 2 * [len(cells), len(cells), jobs]  # counting, shuffling and training, for each part
         jobs_seen.clear()
     monkeypatch.setattr(engine, "CALL_FLOP", 1)  # a call for every step
     for cores in (1, 5):
@@ -141,7 +144,8 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.sort_places, layout.load_row,
+        cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.sort_places, shuffle.count_words,
+        shuffle.sort_groups, layout.load_row,
         steps.update_cells, steps.add_bias_and_activate, steps.output_gradient, steps.hidden_gradient,
     )  # fmt: skip
     engine.warm()
@@ -161,3 +165,20 @@ def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
             engine.evaluate(net, population.weights, [ROWS], loss, NOTHING)
     assert [len(function.signatures) for function in functions] == before
     assert all(before)
+
+
+def test_rows_that_are_stored_give_the_bits_of_rows_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "READ_VALUES", 100)
+    monkeypatch.setattr(engine, "FEWEST_TURNS", 1)
+    stored = StoredTensor(Array(ROWS.numpy()), torch.float32)
+    for batch in (5, 50):
+        net, rule = net_of(), rules("adam", batch=batch)
+        population = start(net, "adam", batch=batch)
+        for name, tensor in compiled_pass(net, rule, population).tensors().items():
+            assert torch.equal(tensor, compiled_pass(net, rule, population, rows=stored).tensors()[name]), name
+        here, there, both = (
+            engine.evaluate(net, population.weights, parts, "mse", no_poll)
+            for parts in ([ROWS], [stored], [stored, ROWS])
+        )
+        assert torch.equal(here.losses[0], there.losses[0]) and torch.equal(here.layer_zeros, both.layer_zeros)
+        assert torch.equal(both.losses[0], here.losses[0]) and torch.equal(both.losses[1], here.losses[0])

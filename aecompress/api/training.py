@@ -66,6 +66,8 @@ def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int) -> Trained:
         dense_loss=dense_loss(log),
         export=export,
         resolved=job.resolved,
+        encoding=dataset.encoding,
+        decisions=dataset.decisions,
         dataset=dataset,
     )
 

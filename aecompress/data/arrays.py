@@ -31,6 +31,7 @@ from aecompress.data.split import (
 from aecompress.data.table import plain
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
+from aecompress.registry import find_source
 
 Source = TypeVar("Source", bound="Array | FileRows")
 
@@ -106,7 +107,17 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
         splits=splits,
         shape=window_shape(rows.shape[1:], request.window),
         inputs=tuple(name for place, name in enumerate(raw.inputs) if place != left_out),
-        decisions=assignment.decisions,
+        decisions=(*shape_notes(rows, request), *assignment.decisions),
+    )
+
+
+def shape_notes(rows: Array | FileRows, request: Request) -> tuple[str, ...]:
+    """Return what is odd about the shape of an array of a file: far fewer rows than inputs, as if transposed."""
+    if request.window or find_source(request.source) or len(rows.shape) != 2 or 4 * len(rows) > rows.shape[1]:
+        return ()
+    return (
+        f"{len(rows):,} rows of {rows.shape[1]:,} inputs are fewer rows than inputs; if the columns of the array are "
+        "the rows, transpose it",
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pandas
 import polars
+import pyarrow
 import pytest
 import scipy.sparse
 import torch
@@ -316,3 +317,67 @@ def test_the_class_is_resolved_when_it_is_used() -> None:
     script = "import sys, aecompress; assert not {'torch', 'sklearn', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", script], check=True)
     assert "Autoencoder" in aecompress.__all__ and aecompress.Autoencoder is Autoencoder
+
+
+def mixed(count: int = 80) -> pandas.DataFrame:
+    """A table of numbers, texts and a few missing cells."""
+    draws = np.random.default_rng(3)
+    rows = made(count)[:, :3]
+    rows[::9, 1] = np.nan
+    return pandas.DataFrame(
+        {"a": rows[:, 0], "b": rows[:, 1], "c": rows[:, 2], "kind": draws.choice(["pump", "fan"], count)}
+    )
+
+
+def test_a_frame_of_numbers_and_texts_is_treated_as_its_file_is(tmp_path: Path) -> None:
+    frame = mixed()
+    found = Autoencoder(**QUICK, missing="median").fit(frame)
+    assert found.n_features_in_ == 4 and found.feature_names_in_.tolist() == ["a", "b", "c", "kind"]
+    codes = found.transform(frame)
+    assert found.reconstruct(frame).shape == (80, 5) and len(found.predict(frame)) == 80
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    from_file = Autoencoder(**QUICK, missing="median").fit(tmp_path / "rows.csv")
+    np.testing.assert_array_equal(from_file.transform(tmp_path / "rows.csv"), codes)
+    others = {
+        "polars": polars.from_pandas(frame),
+        "pyarrow": pyarrow.Table.from_pandas(frame, preserve_index=False),
+        "shuffled": frame[["kind", "c", "a", "b"]],
+    }
+    for given in others.values():
+        np.testing.assert_array_equal(found.transform(given), codes)
+    np.testing.assert_array_equal(Autoencoder(**QUICK, missing="median").fit(others["pyarrow"]).transform(frame), codes)
+    found.export(tmp_path / "model")
+    same = Autoencoder.load(tmp_path / "model")
+    np.testing.assert_array_equal(same.transform(others["polars"]), codes)
+    assert same.feature_names_in_.tolist() == ["a", "b", "c", "kind"]
+    with pytest.raises(InputError, match="X: lacks column 'b'"):
+        same.transform(frame.drop(columns="b"))
+    with pytest.warns(UserWarning, match="with texts that training rows lack"):
+        same.transform(frame.assign(kind="valve"))
+    with pytest.raises(InputError, match="column 'b'"):
+        Autoencoder(**QUICK).fit(frame)
+
+
+def test_missing_numbers_of_an_array_are_filled_and_dropped_rows_are_named() -> None:
+    rows = made()
+    rows[3, 2] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        Autoencoder(**QUICK).fit(rows)
+    filled = Autoencoder(**QUICK, missing="mean").fit(rows)
+    assert np.isfinite(filled.transform(rows)).all() and filled.n_features_in_ == 8
+    dropped = Autoencoder(**QUICK, missing="drop").fit(mixed())
+    assert dropped._trained.dataset is not None
+    assert sum(len(part) for part in dropped._trained.dataset.splits.values()) == 71
+    with pytest.raises(InputError, match="9 rows have missing cells"), pytest.warns(UserWarning, match="left out"):
+        dropped.transform(mixed())
+
+
+def test_windows_of_a_series_are_coded(tmp_path: Path) -> None:
+    series = made(100)
+    found = Autoencoder(**QUICK, settings={"data.window": 5, "data.stride": 5}).fit(series)
+    assert found.n_features_in_ == 8
+    assert found.transform(series).shape[0] == 20 and found.reconstruct(series).shape == (20, 5, 8)
+    found.export(tmp_path / "model")
+    same = Autoencoder.load(tmp_path / "model")
+    assert same.n_features_in_ == 8
+    np.testing.assert_array_equal(same.transform(series), found.transform(series))

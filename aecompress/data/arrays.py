@@ -51,12 +51,15 @@ def checked(where: str, rows: Source) -> Source:
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
     if rows.dtype.kind == "f":
-        check_finite(where, Chosen(flat(rows)))
+        check_finite(where, Chosen(flat(rows)), ", as --missing median does" if rows.ndim == 2 else "")
     return rows
 
 
-def check_finite(where: str, rows: Chosen) -> None:
+def check_finite(where: str, rows: Chosen, cure: str = "") -> None:
     """Refuse rows ``[N, D]`` with a value that is not finite.
+
+    Args:
+        cure: what ends the message.
 
     Raises:
         DataError: naming the first such place.
@@ -68,7 +71,7 @@ def check_finite(where: str, rows: Chosen) -> None:
             row, column = np.argwhere(bad)[0]
             value = block[row, column]
             raise DataError(
-                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first"
+                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first{cure}"
             )
         done += len(block)
 

@@ -179,7 +179,8 @@ def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
     cure = [("--missing", "median")]
     found: list[Gap] = []
     if empty := [one for one in inputs if one.profile.missing]:
-        first = next((f" ({one.column.example})" for one in empty if one.column.unread), "")
+        odd = sorted((one for one in empty if one.column.example), key=lambda one: not one.column.unread)
+        first = f" ({quoted(odd[0].column.example)})" if odd else ""
         cells = sum(one.profile.missing for one in empty)
         found.append(
             (

@@ -21,7 +21,7 @@ from aecompress.data.profile import profile
 from aecompress.data.sources.formats import file_and_key, open_rows_of
 from aecompress.data.split import Series, assign, group_column, group_numbers, splits_of, whole
 from aecompress.data.table import Column, Table
-from aecompress.data.windows import Bools, Windows
+from aecompress.data.windows import Bools, Integers, Windows
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
 
@@ -166,7 +166,8 @@ def given_split(
         DataError: its columns are not those of the encoding, or a cell is missing that nothing fills.
     """
     inputs, dropped, notes = new_rows(encoding, table, where)
-    series = Series(count=len(table), where=where, dropped=dropped)
+    groups = window_groups(table, request, where)
+    series = Series(count=len(table), where=where, groups=groups, dropped=dropped)
     anomalies = label_rows(encoding, table, where)
     if anomalies is not None and not test:
         dropped = anomalies if dropped is None else dropped | anomalies
@@ -229,13 +230,23 @@ def encoded_rows(raw: Raw[Any], request: Request, encoding: Encoding) -> tuple[B
     """
     table = raw.train if isinstance(raw.train, Table) else unnamed(raw.train)
     inputs, dropped, notes = new_rows(encoding, table, request.source)
-    groups, group = None, group_column(request)
-    if request.window and group:
-        if group not in table.names:
-            raise DataError(f"{request.source}: lacks column {quoted(repr(group))}, the groups of the model's windows")
-        groups = group_numbers(table.cells[:, table.names.index(group)], request.source, group)
+    groups = window_groups(table, request, request.source)
     series = Series(count=len(table), where=request.source, files=raw.files, groups=groups, dropped=dropped)
     return taken(inputs, series, request), notes
+
+
+def window_groups(table: Table, request: Request, where: str) -> Integers | None:
+    """Return the group of each row, where windows must not cross two.
+
+    Raises:
+        DataError: the column of the groups is not there, or has a missing cell.
+    """
+    group = group_column(request)
+    if not request.window or not group:
+        return None
+    if group not in table.names:
+        raise DataError(f"{where}: has no column {quoted(repr(group))}, by which windows are grouped (data.split_by)")
+    return group_numbers(table.cells[:, table.names.index(group)], where, group)
 
 
 def taken(inputs: Inputs, series: Series, request: Request) -> Blocks:

@@ -112,6 +112,8 @@ class Trained:
     """How the columns of a table become inputs; None: they are the inputs."""
     decisions: tuple[str, ...] = ()
     """What was decided about the rows, as clauses."""
+    run: Path | None = None
+    """The folder of the run that it was loaded from."""
     dataset: Dataset | None = None
     """The rows that it was trained on; None: they are not at hand."""
 
@@ -187,8 +189,8 @@ def from_memory(trained: Trained, rows: Array | Table) -> Blocks:
         found = reported(encoded_rows(Raw(name=SOURCE, train=table), request, trained.encoding))
         if len(found) < len(table) and not request.window:
             raise DataError(
-                f"{SOURCE}: {len(table) - len(found)} rows have missing cells, which missing = 'drop' leaves out of a "
-                "fit; leave them out here too, or fit with missing = 'median'"
+                f"{SOURCE}: some rows ({len(table) - len(found)}) have missing cells, which missing = 'drop' leaves "
+                "out of a fit; leave them out here too, or fit with missing = 'median'"
             )
         return found
     return all_rows(Raw(name=SOURCE, train=rows), request, trained.model.inputs)

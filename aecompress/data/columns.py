@@ -180,7 +180,8 @@ def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
     cure = [("--missing", "median")]
     found: list[Gap] = []
     if empty := [one for one in inputs if one.profile.missing]:
-        first = next((f" ({one.column.example})" for one in empty if one.column.unread), "")
+        odd = sorted((one for one in empty if one.column.example), key=lambda one: not one.column.unread)
+        first = f" ({quoted(odd[0].column.example)})" if odd else ""
         cells = sum(one.profile.missing for one in empty)
         found.append(
             (
@@ -270,7 +271,7 @@ def more_notes(table: Table, seen: Sequence[Seen], request: Request) -> tuple[st
             rows = int(anomalies_of(table, one.place).sum())
             notes.append(f"column {one.name} calls {rows:,} of {len(table):,} rows anomalies and is no input")
     inputs = [one for one in seen if one.action == "keep"]
-    if odd := [one for one in inputs if one.profile.sentinels]:
+    if odd := [one for one in inputs if one.profile.sentinels and (request.columns or request.missing != "error")]:
         done = "is kept as a number" if request.missing == "error" else "is treated as missing"
         notes.append(f"{listed(odd)} {_have(odd, 'holds', 'hold')} {_values(odd)}, which {done}")
     if far := [one for one in inputs if one.profile.outliers]:

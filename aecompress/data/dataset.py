@@ -88,6 +88,7 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     kind = kind_of(request.source)
     check_installed(kind)
     raw: Raw[Any] = read(request) if given is None else given
+    del given
     raw = replace(raw, train=as_table(raw.train, request))
     if isinstance(raw.train, Table):
         partition = split_table(raw, request)

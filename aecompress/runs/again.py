@@ -100,15 +100,23 @@ def rows_for_model(
         DataError: the rows cannot be read, or are not those of the model.
     """
     model = load_model(folder)
-    about = model.about.get("columns")
-    encoding = None if about is None else Encoding.from_json(about, folder / "config.json")
     request = windowed(Request(source=source, columns=columns), model, folder)
-    rows, notes = read_rows(request, model.inputs, encoding)
+    rows, notes = read_rows(request, model.inputs, encoding_of(model, folder))
     for note in notes:
         report(f"{source}: {note}")
     if rows.shape[1] != model.inputs:
         raise DataError(f"{source}: has {rows.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
     return Scaling(**model.scaling).apply(rows).reshape(-1, *model.shape)
+
+
+def encoding_of(model: Model, folder: Path = Path()) -> Encoding | None:
+    """Return how the columns of a table become the inputs of a model; None where it was trained on an array.
+
+    Raises:
+        DataError: what config.json says of them is not what a run writes.
+    """
+    about = model.about.get("columns")
+    return None if about is None else Encoding.from_json(about, folder / "config.json")
 
 
 def windowed(request: Request, model: Model, folder: Path) -> Request:

@@ -13,6 +13,7 @@ from aecompress.data.base import Raw, Request
 from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load, read_rows, write_npz
 from aecompress.data.scaling import Scaling, fit_scaling
+from aecompress.data.table import cells_of
 from aecompress.errors import DataError
 
 
@@ -70,7 +71,7 @@ def test_rows_of_standard_input_are_kept_for_a_resume(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a,b,c\n" + b"1,2,3\n4,5,6\n7,8,9\n" * 5)))
     first = load(request)
     assert first.stdin is not None
-    assert first.stdin.tolist() == [[2, 3], [5, 6], [8, 9]] * 5
+    assert cells_of(first.stdin).tolist() == [[2, 3], [5, 6], [8, 9]] * 5
     again = load(request, Raw(name="stdin", train=first.stdin))
     assert again.name == first.name == "stdin"
     assert again.fingerprint == first.fingerprint

@@ -117,7 +117,7 @@ def group_column(request: Request) -> str:
 def group_place(request: Request, names: Sequence[str]) -> int | None:
     """Return the place of the column of the groups, given by name or number; None without any."""
     column = group_column(request)
-    if column in names:
+    if column and column in names:
         return names.index(column)
     return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
 

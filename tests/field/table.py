@@ -193,7 +193,7 @@ CASES: tuple[Case, ...] = (
     Case(source="missing_empty.csv", flags="--missing mean", rows=filled(X, np.mean), names=NAMES),
     Case(source="missing_sentinel.csv", **GAPS, fault="'s2' holds -9999"),
     Case(source="missing_sentinel_999.csv", **GAPS, fault="'s2' holds 999"),
-    Case(source="nan.npy", wrong="the sentence names no flag", rows=filled(X), fault="missing", cure=MEDIAN),
+    Case(source="nan.npy", rows=filled(X), fault="missing", cure=MEDIAN),
     Case(
         source="inf.csv",
         fault="infinite value",
@@ -204,15 +204,12 @@ CASES: tuple[Case, ...] = (
     # A text where a number belongs is no missing value: the row is left out, not filled
     Case(
         source="mixed_types.csv",
-        wrong="the command fills the cell",
         rows=without(X, GAP[0]),
         names=NAMES,
         fault="'abc'",
         cure="--missing drop",
     ),
-    Case(
-        source="footer_total.csv", wrong="the command keeps the footer", **PLAIN, fault="'Total'", cure="--missing drop"
-    ),
+    Case(source="footer_total.csv", **PLAIN, fault="'Total'", cure="--missing drop"),
     Case(source="nul_bytes.csv", **PLAIN, fault="is not text", fix=edited("nul_bytes.csv", "\0", "")),
     Case(source="percent.csv", wrong="percentages are texts", rows=np.round(X, 2), names=NAMES),
     Case(source="currency.csv", wrong="sums of money are texts", rows=np.round(np.abs(X), 2), names=NAMES),
@@ -332,10 +329,8 @@ CASES: tuple[Case, ...] = (
         names=tuple(f"2024-01-0{day}" for day in range(1, 7)),
     ),
     Case(source="noheader_ints.csv", rows=np.arange(60).reshape(20, 3) * 7 % 11),
-    Case(source="swat.csv", wrong="the label is an input", **LABELLED, cure="--label Normal/Attack"),
-    Case(
-        source="kdd.csv", wrong="the label is an input", rows=X, fault="looks like a label", cure="--columns 0-5"
-    ),  # a column without name
+    Case(source="swat.csv", **LABELLED, cure="--label Normal/Attack"),
+    Case(source="kdd.csv", rows=X, fault="looks like a label", cure="--columns 0-5"),  # a column without name
     Case(source="iris.csv", **PLAIN, fault="several classes", cure="--columns s0,s1,s2,s3,s4,s5"),
     Case(source="creditcard.csv", rows=ordered(X), fault="'Class' looks like a label", cure="--label Class"),
     Case(source="label_minus_1.csv", **PLAIN, fault="looks like a label", cure="--columns s0,s1,s2,s3,s4,s5"),
@@ -346,9 +341,9 @@ CASES: tuple[Case, ...] = (
     Case(source="dates_month.csv", **PLAIN, fault="holds dates", cure=NO_DATES),
     # Days as numbers jump from month to month; they are kept as a number, and that is said
     Case(source="dates_compact.csv", note="'date' never falls", close=True, rows=np.c_[COMPACT, X]),
-    Case(source="missing_dot.csv", **GAPS, fault="1 missing cell"),
-    Case(source="missing_backslash.csv", **GAPS, fault="1 missing cell"),
-    Case(source="missing_excel.csv", **GAPS, fault="1 missing cell"),
+    Case(source="missing_dot.csv", wrong="it is no word for missing", **GAPS, fault="1 missing cell"),
+    Case(source="missing_backslash.csv", wrong="it is no word for missing", **GAPS, fault="1 missing cell"),
+    Case(source="missing_excel.csv", wrong="it is no word for missing", **GAPS, fault="1 missing cell"),
     Case(source="missing_sentinel_1e20.csv", **GAPS, fault="holds 1e+20"),
     Case(source="empty_column.csv", **PLAIN, note="has no values and is left out"),
     Case(source="constant_text.csv", **PLAIN, note="has one text in all rows and is left out"),

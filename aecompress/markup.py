@@ -133,6 +133,7 @@ def chart(
     *,
     log: bool = False,
     log_across: bool = False,
+    along: Scale | None = None,
     up: Scale | None = None,
 ) -> str:
     """Return lines as SVG; points that are not finite are left out.
@@ -141,25 +142,24 @@ def chart(
         across: what the axis across counts.
         log: the axis up is logarithmic, where all values allow it.
         log_across: so is the axis across.
-        up: the axis up; None: from the lowest to the highest value.
+        along: the axis across; None: from the lowest to the highest value.
+        up: the axis up; None: likewise.
     """
     finite = [[point for point in line.points if all(map(math.isfinite, point))] for line in lines]
     every = [point for points in finite for point in points]
     if not every:
         return ""
-    along, high = (
-        scale_of([point[0] for point in every], log_across),
-        up or scale_of([point[1] for point in every], log),
-    )
+    level = along or scale_of([point[0] for point in every], log_across)
+    upright = up or scale_of([point[1] for point in every], log)
 
     def x(value: float) -> float:
-        return along.place(value, LEFT, WIDTH - RIGHT)
+        return level.place(value, LEFT, WIDTH - RIGHT)
 
     def y(value: float) -> float:
-        return high.place(value, HEIGHT - BOTTOM, TOP)
+        return upright.place(value, HEIGHT - BOTTOM, TOP)
 
-    drawn = [_grid(value, y(value)) for value in dict.fromkeys((high.low, high.middle, high.high))]
-    for value, side in ((along.low, "start"), (along.high, "end")):
+    drawn = [_grid(value, y(value)) for value in dict.fromkeys((upright.low, upright.middle, upright.high))]
+    for value, side in {level.high: "end", level.low: "start"}.items():
         drawn.append(_text(x(value), HEIGHT - 6, _number(value), side))
     drawn.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across, "middle"))
     names, at = [], float(LEFT)

@@ -19,7 +19,9 @@ from aecompress.api.fitted import Doubles, Trained
 from aecompress.api.parameters import SOURCE, parameters_of, resolved_of
 from aecompress.data.base import Array, Raw
 from aecompress.data.chosen import Blocks, Chosen
+from aecompress.data.frames import is_frame, table_of
 from aecompress.data.sparse import SparseRows
+from aecompress.data.table import Table
 from aecompress.errors import DataError, InputError, SpecError
 
 if TYPE_CHECKING:
@@ -162,7 +164,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         return self._take(trained)
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Return latent codes ``[N, L]`` of raw rows; float32 of float32, else float64."""
+        """Return latent codes ``[N, L]`` of raw rows: float32 of an array of float32, else float64.
+
+        A model of windows gives a code for each window of the series that ``X`` is.
+        """
         model, given = self._trained.model, self._read(X)
         codes = fitted.by_block(given, lambda block: fitted.encode(model, fitted.scaled(model, block)))
         return codes.astype(dtype_of(given), copy=False)
@@ -326,9 +331,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self._state = trained
         self.n_iter_ = trained.epochs
         if not hasattr(self, "n_features_in_"):
-            self.n_features_in_ = trained.inputs
-        if trained.names and not hasattr(self, "feature_names_in_"):
-            self.feature_names_in_ = np.array(trained.names, dtype=object)
+            self.n_features_in_ = trained.columns
+        if trained.column_names and not hasattr(self, "feature_names_in_"):
+            self.feature_names_in_ = np.array(trained.column_names, dtype=object)
         if trained.threshold is not None:
             self.offset_ = -trained.threshold
         return self
@@ -348,14 +353,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             return {"data.source": str(X)} | ({} if validation is None else {"data.val": str(validation)}), None
         train = self._checked(X, reset=True)
         kept = rows.from_sparse(train, keep=validation is None) if rows.library_of(train) == "scipy" else train
-        held = None if validation is None else self._dense(self._checked(validation, reset=False))
+        held = None if validation is None else self._held_out(validation, train)
         names = tuple(map(str, getattr(self, "feature_names_in_", ())))
         source = f"interactions:{SOURCE}" if isinstance(kept, SparseRows) else SOURCE
         return {"data.source": source}, Raw(name=SOURCE, train=kept, validation=held, inputs=names)
 
     def _checked(self, X: Any, reset: bool) -> Any:
-        """Return rows as an array ``[N, ...]`` or a csr matrix of scipy, checked as scikit-learn does."""
+        """Return rows as an array ``[N, ...]``, a table, or a csr matrix of scipy, checked as scikit-learn does."""
         X = rows.from_torch(X)
+        if rows.is_table(X):
+            return self._table(X) if reset else table_of(X)
         shape = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim > 2 else None
         flat = X.reshape(len(X), -1) if shape is not None else X
         found = validate_data(
@@ -368,24 +375,38 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         )
         return found if shape is None else found.reshape(-1, *shape)
 
-    def _dense(self, checked: Any) -> Any:
-        return rows.from_sparse(checked, keep=False) if rows.library_of(checked) == "scipy" else checked
+    def _table(self, frame: Any) -> Table:
+        """Return a frame as a table to be fitted to, of which columns and names are remembered."""
+        table = table_of(frame)
+        self.n_features_in_ = len(table.columns)
+        if table.named:
+            self.feature_names_in_ = np.array(table.names, dtype=object)
+        return table
+
+    def _held_out(self, validation: Any, train: Any) -> Any:
+        """Return validation rows in the form of the training rows."""
+        if isinstance(train, Table):
+            return table_of(validation)
+        found = self._checked(validation, reset=False)
+        return rows.from_sparse(found, keep=False) if rows.library_of(found) == "scipy" else found
 
     def _read(self, X: Any) -> Blocks | SparseRows:
         """Return raw rows of a fitted estimator ``[N, D]``."""
-        model = self._trained.model
+        trained = self._trained
         with usable():
             if rows.is_path(X):
-                return fitted.from_file(model, str(X))
+                return fitted.from_file(trained, str(X))
+            if trained.encoded and is_frame(X):  # of numbers alone too: its columns are known by their names
+                return fitted.from_memory(trained, table_of(X))
             found = self._checked(X, reset=False)
             if rows.library_of(found) == "scipy":
                 found = rows.from_sparse(found, keep=True)
-            return found if isinstance(found, SparseRows) else fitted.from_memory(model, found)
+            return found if isinstance(found, SparseRows) else fitted.from_memory(trained, found)
 
 
 def dtype_of(given: Blocks | SparseRows) -> type[np.floating[Any]]:
     """Return the type of what is given back for raw rows."""
-    return np.float32 if isinstance(given, SparseRows) or given.dtype == np.float32 else np.float64
+    return np.float32 if not isinstance(given, SparseRows) and given.dtype == np.float32 else np.float64
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,11 @@ from aecompress.data.arrays import all_rows
 from aecompress.data.base import Array, Raw, Request
 from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.dataset import Dataset, read_rows
+from aecompress.data.encoding import Encoding
 from aecompress.data.scaling import Scaling
 from aecompress.data.sparse import Rows, SparseRows, few
+from aecompress.data.table import Table
+from aecompress.data.tables import encoded_rows, unnamed
 from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.expected import score_metric
@@ -104,6 +108,10 @@ class Trained:
     """What an export writes, where nothing else is requested."""
     resolved: Resolved | None = None
     """The complete spec; None: it is not known."""
+    encoding: Encoding | None = None
+    """How the columns of a table become inputs; None: they are the inputs."""
+    decisions: tuple[str, ...] = ()
+    """What was decided about the rows, as clauses."""
     dataset: Dataset | None = None
     """The rows that it was trained on; None: they are not at hand."""
 
@@ -113,9 +121,23 @@ class Trained:
         return 0 if self.history is None else len(self.history.epochs)
 
     @property
-    def inputs(self) -> int:
+    def encoded(self) -> bool:
+        """Return whether columns are matched by name, or become other inputs."""
+        return self.encoding is not None and not self.encoding.plain
+
+    @property
+    def columns(self) -> int:
         """Return the number of columns of its rows, or of the rows that make a window."""
+        if self.encoding is not None:
+            return len(self.encoding.columns)
         return self.model.inputs // (self.model.about.get("window") or 1)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Return the names of these columns, where they have names."""
+        if self.encoding is None:
+            return self.names
+        return tuple(column.name for column in self.encoding.columns) if self.encoding.named else ()
 
 
 def without_rows(trained: Trained) -> Trained:
@@ -148,26 +170,47 @@ def report(trained: Trained) -> dict[str, Any]:
         "zeros": model.zeros,
         "parameters": model.parameters,
         "threshold": trained.threshold,
+        "decisions": list(trained.decisions),
     }
 
 
-def from_memory(model: Model, rows: Array) -> Blocks:
-    """Return raw rows ``[N, ...]`` as ``[N, D]``; of a model of windows, the windows of the series that they are.
+def from_memory(trained: Trained, rows: Array | Table) -> Blocks:
+    """Return raw rows in memory as the model's inputs ``[N, D]``; of a model of windows, as windows of their series.
 
     Raises:
-        DataError: they are not finite numbers, or no window fits.
+        DataError: they are not finite numbers, their columns are not those of the model, or no window fits.
     """
-    request = windowed(Request(source=SOURCE), model, Path(SOURCE))
-    return all_rows(Raw(name=SOURCE, train=rows), request, model.inputs)
+    request = windowed(Request(source=SOURCE), trained.model, Path(SOURCE))
+    if isinstance(rows, Table) or trained.encoded:
+        assert trained.encoding is not None
+        table = rows if isinstance(rows, Table) else unnamed(rows)
+        found = reported(encoded_rows(Raw(name=SOURCE, train=table), request, trained.encoding))
+        if len(found) < len(table) and not request.window:
+            raise DataError(
+                f"{SOURCE}: some rows ({len(table) - len(found)}) have missing cells, which missing = 'drop' leaves "
+                "out of a fit; leave them out here too, or fit with missing = 'median'"
+            )
+        return found
+    return all_rows(Raw(name=SOURCE, train=rows), request, trained.model.inputs)
 
 
-def from_file(model: Model, source: str) -> Blocks:
+def from_file(trained: Trained, source: str) -> Blocks:
     """Return the raw rows of a file as :func:`from_memory` does.
 
     Raises:
         DataError: they cannot be read, or are not those of the model.
     """
-    found = read_rows(windowed(Request(source=source), model, Path(SOURCE)), model.inputs)
+    model = trained.model
+    request = windowed(Request(source=source), model, Path(SOURCE))
+    found = reported(read_rows(request, model.inputs, trained.encoding))
     if found.shape[1] != model.inputs:
         raise DataError(f"{source}: has {found.shape[1]} inputs, the model {model.inputs}; give its rows")
     return found
+
+
+def reported(found: tuple[Blocks, tuple[str, ...]]) -> Blocks:
+    """Return rows; what is to be reported of them becomes warnings."""
+    rows, notes = found
+    for note in notes:
+        warnings.warn(f"{SOURCE}: {note}", stacklevel=5)
+    return rows

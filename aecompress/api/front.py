@@ -38,7 +38,7 @@ class FrontModel:
     """The loss as a multiple of the lowest one without any zero; None where the run had no such model."""
     knee: bool
     """More sparsity costs much loss from here on."""
-    folder: Path | None
+    folder: Path | None = None
     """Its model folder, for :func:`aecompress.load`; None of a model in memory."""
 
 

@@ -114,8 +114,13 @@ def lowest(losses: Sequence[float]) -> float:
     return min((loss for loss in losses if not math.isnan(loss)), default=math.nan)
 
 
-def charts(metric: str, epochs: Sequence[Epoch]) -> list[str]:
-    """Return loss and sparsity by epoch as SVG."""
+def charts(metric: str, epochs: Sequence[Epoch], planned: int = 1) -> list[str]:
+    """Return loss and sparsity by epoch as SVG.
+
+    Args:
+        planned: epochs that the axis across has at least.
+    """
+    along = markup.Scale(1, max([planned, *(each.epoch for each in epochs[-1:])]))
 
     def line(name: str, field: str, factor: float = 1) -> Line:
         return Line(name, [(each.epoch, factor * getattr(each, field)) for each in epochs])
@@ -123,6 +128,6 @@ def charts(metric: str, epochs: Sequence[Epoch]) -> list[str]:
     losses = [line("training", "train_loss"), line("validation", VALIDATION)]
     sparsity = [line("mean of the models, %", "sparsity", 100)]
     return [
-        markup.chart(metric, "epoch", losses, log=True),
-        markup.chart("sparsity", "epoch", sparsity, up=markup.Scale(0, 100)),
+        markup.chart(metric, "epoch", losses, log=True, along=along),
+        markup.chart("sparsity", "epoch", sparsity, along=along, up=markup.Scale(0, 100)),
     ]

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from aecompress.api.fitted import Trained
 from aecompress.api.front import dense_loss
 from aecompress.api.history import history_of
+from aecompress.data.base import Request
+from aecompress.data.encoding import Encoding
 from aecompress.deploy.checkpoint import Model, load_model, model_folder, shape_from_json
 from aecompress.deploy.reference import LOSSES
 from aecompress.errors import DataError
@@ -18,8 +20,12 @@ from aecompress.events import SPLITS
 from aecompress.files import standing
 from aecompress.plan.export import export_of
 from aecompress.runs import front
+from aecompress.runs.again import windowed
 from aecompress.runs.job import started_with
 from aecompress.spec.fields import RunSpec
+
+SCORER = "scorer.onnx"
+"""Whose threshold is that of the model."""
 
 
 def loaded(folder: Path) -> tuple[RunSpec | None, Trained]:
@@ -45,6 +51,8 @@ def loaded(folder: Path) -> tuple[RunSpec | None, Trained]:
         names=about.names,
         row_shape=about.row_shape,
         threshold=about.threshold,
+        encoding=about.encoding,
+        decisions=about.decisions,
         history=history_of(log, about.metric) if log else None,
         dense_loss=dense_loss(log),
         export=export_of(spec or RunSpec()),
@@ -58,6 +66,8 @@ class Described(NamedTuple):
     names: tuple[str, ...]
     row_shape: tuple[int, ...]
     threshold: float | None
+    encoding: Encoding | None
+    decisions: tuple[str, ...]
 
 
 def described(path: Path, model: Model) -> Described:
@@ -67,21 +77,32 @@ def described(path: Path, model: Model) -> Described:
         DataError: it is not what aecompress writes.
     """
     about = model.about
-    metric, names, shape = about.get("metric"), about.get("inputs", []), about.get("row_shape", list(model.shape))
-    limits = about.get("thresholds", {})
-    limit = about.get("threshold", {}).get("value") if "threshold" in about else limits.get("scorer.onnx")
-    right = (
-        metric in LOSSES
-        and isinstance(names, list)
-        and all(isinstance(name, str) for name in names)
-        and len(names) in (0, model.inputs)
-        and shape_from_json(shape)
-        and math.prod(shape) == model.inputs
-        and (limit is None or (isinstance(limit, float) and math.isfinite(limit)))
-    )
+    names, decisions = about.get("inputs", []), about.get("decisions", [])
+    shape, window = about.get("row_shape", list(model.shape)), windowed(Request(), model, path.parent).window
+    try:
+        right = (
+            about["metric"] in LOSSES
+            and all(isinstance(text, str) for text in [*names, *decisions])
+            and len(names) in (0, model.inputs, model.inputs // (window or 1))
+            and math.prod(shape_from_json(shape)) == model.inputs
+        )
+        limit = about["threshold"]["value"] if "threshold" in about else about.get("thresholds", {}).get(SCORER)
+        right = right and (limit is None or (isinstance(limit, float) and math.isfinite(limit)))
+    except (AttributeError, KeyError, TypeError):
+        right = False
     if not right:
         raise DataError(f"{path}: metric, inputs, row_shape or threshold is not that of a model; make the model again")
-    return Described(str(metric), tuple(names), tuple(shape), limit)
+    encoding = Encoding.from_json(about["columns"], path) if "columns" in about else None
+    if encoding is not None and len(encoding.inputs) * (window or 1) != model.inputs:
+        raise DataError(f"{path}: columns do not make the {model.inputs} inputs of the model; make the model again")
+    return Described(
+        metric=about["metric"],
+        names=tuple(names),
+        row_shape=tuple(shape),
+        threshold=limit,
+        encoding=encoding,
+        decisions=tuple(decisions),
+    )
 
 
 def with_losses(folder: Path, model: Model, metric: str) -> Model:

@@ -26,8 +26,13 @@ def ready(what: str) -> None:
 
 def shown(drawn: Any) -> Figure:
     """Return a figure that a notebook shows also where nothing has imported pyplot, whose hooks show others."""
-    from aecompress.runs.figures import rendered
-
-    drawn._repr_png_ = partial(rendered, drawn, "png")
+    drawn._repr_png_ = partial(png, drawn)
     figure: Figure = drawn
     return figure
+
+
+def png(figure: Any) -> tuple[bytes, dict[str, int]]:
+    """Return a figure as a PNG, and the pixels of a page that its width takes, fewer than it has itself."""
+    from aecompress.runs.figures import rendered
+
+    return rendered(figure, "png"), {"width": round(96 * figure.get_figwidth())}

@@ -94,7 +94,7 @@ class Result:
         parts.append(markup.side_by_side(drawn))
         if self.compared is not None:
             head, *rows = self.compared.table()
-            parts.append(markup.table(head, rows))
+            parts += [markup.table(head, rows), *map(markup.note, self.compared.notes)]
         return markup.block(*parts)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecompress.data.frames import is_frame
 from aecompress.data.sparse import SparseRows
 from aecompress.errors import DataError
 from aecompress.machine import gib, memory_bytes
@@ -34,6 +35,21 @@ def library_of(value: object) -> str:
         if library in ("torch", "scipy", "pandas", "polars", "pyarrow"):
             return library
     return ""
+
+
+def is_table(value: Any) -> bool:
+    """Return whether rows are a frame, unless it is one of pandas or polars whose columns are all numbers."""
+    if not is_frame(value):
+        return False
+    types = list(getattr(value, "dtypes", ())) if library_of(value) in ("pandas", "polars") else []
+    return not types or not all(map(is_number, types))
+
+
+def is_number(dtype: Any) -> bool:
+    """Return whether a column's type, of pandas or polars, is one of numbers or booleans."""
+    if hasattr(dtype, "is_numeric"):
+        return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "iufb"
 
 
 def from_torch(value: Any) -> Any:

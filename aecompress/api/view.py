@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aecompress import markup
 from aecompress.api.history import Epoch, charts, epoch_of
 from aecompress.events import Event, Finished, Generation, Started
-from aecompress.runs.lines import facts_of, losses_of, sparsity_of
+from aecompress.runs.lines import counted, facts_of, losses_of, sparsity_of
 
 PAUSE = 0.25
 """Seconds between two drawings at least: a browser need not follow a run of a thousand epochs a second."""
 
+FIT = "Autoencoder"
+"""The title of a fit, which has no folder."""
 Draw = Callable[[str], None]
 """Puts HTML in the place of what was there."""
 
@@ -60,8 +62,11 @@ def drawn(events: Iterable[Event], draw: Draw, clock: Callable[[], float]) -> It
             yield event
     except BaseException:
         seen.broken = True
-        draw(page(seen))
         raise
+    finally:
+        if seen.finished is None:
+            seen.over = True
+            draw(page(seen))
 
 
 @dataclass
@@ -74,6 +79,8 @@ class Seen:
     finished: Finished | None = None
     broken: bool = False
     """The run was stopped or has failed."""
+    over: bool = False
+    """There are no more events."""
 
     def add(self, event: Event) -> None:
         """Take in an event."""
@@ -98,14 +105,22 @@ def page(seen: Seen) -> str:
     start, last = seen.started, seen.last
     if start is None:
         return ""
-    parts = [markup.headline(start.run, state(seen))]
-    if not seen.finished:
+    parts = [markup.headline(start.run or FIT, state(seen))]
+    if seen.finished is None and not seen.over:
         parts.append(markup.bar(len(seen.epochs) / max(start.generations, 1)))
     if last is None:
         parts.append(markup.facts(facts_of(start)))
     else:
-        parts += [markup.note(losses_of(last)), markup.side_by_side(charts(last.metric, seen.epochs))]
+        parts += [
+            markup.note(losses_of(last)),
+            markup.side_by_side(charts(last.metric, few(seen.epochs), start.generations)),
+        ]
     return markup.block(*parts)
+
+
+def few(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
+    """Return as many epochs as a chart can show, the last among them: a view of a long run is drawn as fast."""
+    return [*epochs[: -1 : max(1, len(epochs) // markup.MOST_POINTS)], *epochs[-1:]]
 
 
 def state(seen: Seen) -> str:
@@ -117,7 +132,7 @@ def state(seen: Seen) -> str:
     if seen.broken:
         return f"ended after epoch {done} of {whole}"
     if done == whole:
-        return f"epoch {done} of {whole}; now exporting and verifying"
+        return f"{counted(done, 'epoch')} done" + ("" if seen.over else "; the model is chosen and checked")
     left = sum(epoch.seconds for epoch in seen.epochs) / max(done, 1) * (whole - done)
     return f"epoch {done} of {whole}" + (f", {span(left)} left" if done else "")
 

@@ -227,7 +227,7 @@ def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> End
 def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool, quiet: bool) -> Job:
     """Return the job of a new run. The rows are read, and what is wrong is reported, before torch is imported."""
     if not quiet:
-        announce(resolved.spec.data.source)
+        announce(resolved.spec.data.source, resolved.spec.data.more)
     from aecompress.runs.inputs import read_inputs
     from aecompress.spec.resolve import override
 
@@ -239,14 +239,17 @@ def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool
     return job_of(inputs)
 
 
-def announce(source: str) -> None:
+def announce(source: str, more: tuple[str, ...]) -> None:
     """Print what is read to stderr, before NumPy is imported for it; a file that is missing is reported soon enough."""
-    file = next((path for path in (Path(source), Path(source.rpartition(":")[0])) if path.is_file()), None)
-    if file is not None:
-        size = file.stat().st_size
-        note(f"reading {source} ({size / 1e6:.1f} MB)" if size >= 1e5 else f"reading {source} ({size / 1e3:.1f} kB)")
-    elif find_source(source) is not None:
-        note("reading standard input" if source == "-" else f"reading {source}")
+    given = source if not more else f"{source} and {len(more)} more"
+    path = next((path for path in (Path(source), Path(source.rpartition(":")[0])) if path.is_file()), None)
+    if path is not None and not more:
+        size = path.stat().st_size
+        note(f"reading {given} ({size / 1e6:.1f} MB)" if size >= 1e5 else f"reading {given} ({size / 1e3:.1f} kB)")
+    elif source == "-":
+        note("reading standard input")
+    elif path is not None or Path(source).is_dir() or set(source) & set("*?[") or find_source(source) is not None:
+        note(f"reading {given}")
 
 
 def prepared_resume(folder: Path) -> Job:

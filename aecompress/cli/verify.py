@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aecompress.cli.exits import emit_json, reported
+from aecompress.cli.exits import emit_json, note, reported
 from aecompress.cli.options import Json
 from aecompress.cli.tables import emit_table
 
@@ -38,7 +38,7 @@ def verify(
 
         model = model_folder(folder)
         try:
-            given = None if rows is None else rows_for_model(rows, model, columns)
+            given = None if rows is None else rows_for_model(rows, model, columns, note)
             result = verify_against(file, model, given, tolerance)
         except DamagedError as fault:
             raise VerifyError(str(fault)) from fault

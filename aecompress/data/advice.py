@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from aecompress.data.base import Request
 from aecompress.data.table import Table
 from aecompress.flags import FLAGS
+from aecompress.printable import shell_line
 
 MOST_NAMES = 20
 """Columns that ``--columns`` lists by name; more are written as ranges of numbers."""
@@ -25,7 +25,7 @@ def command_of(request: Request, cures: dict[str, str]) -> str:
     parts = ["aecompress", "prune", request.source]
     for flag, value in values.items():
         parts += [flag, value] if value else []
-    return shlex.join(parts)
+    return shell_line(parts)
 
 
 def flags_of(request: Request) -> dict[str, str]:

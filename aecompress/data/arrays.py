@@ -31,6 +31,7 @@ from aecompress.data.split import (
 from aecompress.data.table import plain
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
+from aecompress.registry import find_source
 
 Source = TypeVar("Source", bound="Array | FileRows")
 
@@ -50,12 +51,15 @@ def checked(where: str, rows: Source) -> Source:
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
     if rows.dtype.kind == "f":
-        check_finite(where, Chosen(flat(rows)))
+        check_finite(where, Chosen(flat(rows)), ", as --missing median does" if rows.ndim == 2 else "")
     return rows
 
 
-def check_finite(where: str, rows: Chosen) -> None:
+def check_finite(where: str, rows: Chosen, cure: str = "") -> None:
     """Refuse rows ``[N, D]`` with a value that is not finite.
+
+    Args:
+        cure: what ends the message.
 
     Raises:
         DataError: naming the first such place.
@@ -67,7 +71,7 @@ def check_finite(where: str, rows: Chosen) -> None:
             row, column = np.argwhere(bad)[0]
             value = block[row, column]
             raise DataError(
-                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first"
+                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first{cure}"
             )
         done += len(block)
 
@@ -103,7 +107,17 @@ def split_rows(raw: Raw[Array | FileRows], request: Request) -> Partition[Blocks
         splits=splits,
         shape=window_shape(rows.shape[1:], request.window),
         inputs=tuple(name for place, name in enumerate(raw.inputs) if place != left_out),
-        decisions=assignment.decisions,
+        decisions=(*shape_notes(rows, request), *assignment.decisions),
+    )
+
+
+def shape_notes(rows: Array | FileRows, request: Request) -> tuple[str, ...]:
+    """Return what is odd about the shape of an array of a file: far fewer rows than inputs, as if transposed."""
+    if request.window or find_source(request.source) or len(rows.shape) != 2 or 4 * len(rows) > rows.shape[1]:
+        return ()
+    return (
+        f"{len(rows):,} rows of {rows.shape[1]:,} inputs are fewer rows than inputs; if the columns of the array are "
+        "the rows, transpose it",
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from aecompress.data.encoding import Encoding
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.float32]
@@ -75,8 +78,9 @@ class Request:
 
     @property
     def part(self) -> Part:
-        """Return what to take from the file of ``source``."""
-        return Part(self.key, self.columns, self.header)
+        """Return what to take from the file of ``source``: of columns, also those of labels and groups."""
+        names = [self.columns, self.label, self.split_by.partition("group:")[2]] if self.columns else []
+        return Part(self.key, ",".join(dict.fromkeys(name for name in names if name)), self.header)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +120,5 @@ class Partition(Generic[Kept]):
     """What a person must know of it, as clauses."""
     labels: Array | None = None
     """0 or 1 (anomaly) for each test row, where the rows have them."""
+    encoding: Encoding | None = None
+    """How the columns of a table became inputs."""

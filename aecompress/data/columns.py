@@ -14,7 +14,7 @@ from aecompress.data.advice import columns_flag, command_of
 from aecompress.data.base import Request
 from aecompress.data.labels import anomalies_of, label_fault
 from aecompress.data.table import Column, Profile, Table
-from aecompress.errors import DataError
+from aecompress.errors import TableError
 from aecompress.parsing import quoted
 
 Action = Literal["keep", "one-hot", "cyclic", "leave out", "label", "group"]
@@ -107,11 +107,10 @@ def check(source: str, decisions: Decisions) -> None:
     """Refuse a table with faults.
 
     Raises:
-        DataError: with all of them, a line each, and the command line that works.
+        TableError: with all of them and the command line that works.
     """
     if decisions.faults:
-        lines = [f"{source}: {fault}" for fault in decisions.faults]
-        raise DataError("\n".join([*lines, f"this works: {decisions.command}"] if source else lines))
+        raise TableError([f"{source}: {fault}" for fault in decisions.faults], decisions.command)
 
 
 def decision_of(seen: Seen, request: Request) -> Decision:
@@ -180,7 +179,8 @@ def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
     cure = [("--missing", "median")]
     found: list[Gap] = []
     if empty := [one for one in inputs if one.profile.missing]:
-        first = next((f" ({one.column.example})" for one in empty if one.column.unread), "")
+        odd = sorted((one for one in empty if one.column.example), key=lambda one: not one.column.unread)
+        first = f" ({quoted(odd[0].column.example)})" if odd else ""
         cells = sum(one.profile.missing for one in empty)
         found.append(
             (
@@ -268,12 +268,9 @@ def more_notes(table: Table, seen: Sequence[Seen], request: Request) -> tuple[st
     for one in seen:
         if one.action == "label" and not label_fault(table, one.place):
             rows = int(anomalies_of(table, one.place).sum())
-            notes.append(
-                f"column {one.name} calls {rows:,} of {len(table):,} rows anomalies; they are test rows only, and the "
-                "column is no input"
-            )
+            notes.append(f"column {one.name} calls {rows:,} of {len(table):,} rows anomalies and is no input")
     inputs = [one for one in seen if one.action == "keep"]
-    if odd := [one for one in inputs if one.profile.sentinels]:
+    if odd := [one for one in inputs if one.profile.sentinels and (request.columns or request.missing != "error")]:
         done = "is kept as a number" if request.missing == "error" else "is treated as missing"
         notes.append(f"{listed(odd)} {_have(odd, 'holds', 'hold')} {_values(odd)}, which {done}")
     if far := [one for one in inputs if one.profile.outliers]:

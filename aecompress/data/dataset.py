@@ -11,6 +11,7 @@ import numpy as np
 from aecompress.data.arrays import ROWS, all_rows, labels_of
 from aecompress.data.base import Array, Raw, Request
 from aecompress.data.chosen import Blocks
+from aecompress.data.encoding import Encoding
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.raw import described_bytes
@@ -19,7 +20,8 @@ from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, whole
 from aecompress.data.split import group_column
-from aecompress.data.table import plain
+from aecompress.data.table import Table, plain
+from aecompress.data.tables import as_table, check_no_table, encoded_rows, has_inputs, split_table
 from aecompress.errors import DataError
 
 
@@ -45,7 +47,7 @@ class Dataset:
     kind: Kind[Any, Any] = ROWS
     labels: Array | None = None
     """0 or 1 (anomaly) for each test row."""
-    stdin: Array | None = None
+    stdin: Array | Table | None = None
     """The raw rows of standard input: a resume cannot read them again."""
     inputs: tuple[str, ...] = ()
     """Names of the inputs, where they have names: the columns of CSV, the items of interactions; of windows, those of
@@ -58,6 +60,8 @@ class Dataset:
     """Rows from the start of a window to that of the next."""
     group: str = ""
     """The column of the groups, which is no input; empty without any."""
+    encoding: Encoding | None = None
+    """How the columns of a table became inputs."""
 
     @property
     def splits(self) -> dict[str, Rows]:
@@ -84,8 +88,13 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
     kind = kind_of(request.source)
     check_installed(kind)
     raw: Raw[Any] = read(request) if given is None else given
-    raw = replace(raw, train=plain(request.source, raw.train))
-    partition = kind.split(raw, request)
+    del given
+    raw = replace(raw, train=as_table(raw.train, request))
+    if isinstance(raw.train, Table):
+        partition = split_table(raw, request)
+    else:
+        check_no_table(request)
+        partition = kind.split(raw, request)
     splits, kept = partition.splits, raw.train if request.source == STDIN else None
     raw = replace(raw, train=None, validation=None, test=None)  # the rows are not held beside splits and scaled rows
     if len(splits.train) < 2:
@@ -101,7 +110,7 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
         fingerprint=kind.digest(splits)[:16],
         notes=raw.notes,
         kind=kind,
-        labels=labels_of(request, splits.test) if request.labels else None,
+        labels=labels_of(request, splits.test) if request.labels else partition.labels,
         stdin=kept,
         inputs=partition.inputs,
         decisions=partition.decisions
@@ -109,14 +118,19 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
         window=request.window,
         stride=request.stride,
         group=group_column(request),
+        encoding=partition.encoding,
     )
 
 
-def read_rows(request: Request, inputs: int = 0) -> Blocks:
+def read_rows(request: Request, inputs: int = 0, encoding: Encoding | None = None) -> tuple[Blocks, tuple[str, ...]]:
     """Read and check the rows of a source, unsplit and unscaled: ``[N, D]``, or the windows of a series.
 
     Args:
         inputs: D; rows that have as many already are no series to make windows of.
+        encoding: how the columns of a table become inputs; None: all are numbers.
+
+    Returns:
+        The rows, and what to report of them.
 
     Raises:
         DataError: they cannot be read or used, or are not kept as an array.
@@ -124,7 +138,9 @@ def read_rows(request: Request, inputs: int = 0) -> Blocks:
     if kind_of(request.source) is not ROWS:
         raise DataError(f"{request.source}: is for training; give rows as .npy or .npz, in the order of inputs.txt")
     raw = read(request)
-    return all_rows(replace(raw, train=plain(request.source, raw.train)), request, inputs)
+    if encoding is not None and not has_inputs(raw.train, encoding, inputs):
+        return encoded_rows(raw, request, encoding)
+    return all_rows(replace(raw, train=plain(request.source, raw.train)), request, inputs), ()
 
 
 def write_npz(dataset: Dataset, path: Path) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset
+from aecompress.data.scaling import along, floats
+from aecompress.data.sparse import Rows
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -14,6 +19,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     """
     facts = dataset.facts
     train = dataset.train
+    mean, variance = moments(train)
     values = "0/1" if facts.binary else "in [0, 1]" if facts.unit else "real"
     result: dict[str, Any] = {
         "name": dataset.name,
@@ -23,9 +29,18 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "values": values,
         "minimum": float(train.min()),
         "maximum": float(train.max()),
-        "mean": float(train.mean(dtype=float)),
+        "mean": mean,
         "scaling": dataset.scaling.kind,
         "fingerprint": dataset.fingerprint,
-        "constant_mse": float(train.var(0, dtype=float).mean()),
+        "constant_mse": variance,
     }
     return result | dataset.notes
+
+
+def moments(rows: Rows) -> tuple[float, float]:
+    """Return the mean of all values, and the mean over the inputs of their variances; of an array, block by block."""
+    if not isinstance(rows, np.ndarray):
+        return float(rows.mean()), float(rows.var(0).mean())
+    mean = floats(along(np.add, map(floats, Chosen(rows).blocks()))) / len(rows)
+    squares = ((floats(block) - mean) ** 2 for block in Chosen(rows).blocks())
+    return float(mean.mean()), float(floats(along(np.add, squares)).mean() / len(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from aecompress.errors import DataError
 from aecompress.parsing import quoted
 
 Doubles = NDArray[np.float64]
+CONFIG = Path("config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +92,11 @@ class Encoding:
         }
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Encoding:
+    def from_json(values: Mapping[str, Any], path: Path = CONFIG) -> Encoding:
         """Return the encoding that :meth:`to_json` wrote.
+
+        Args:
+            path: the file that it comes from, for messages.
 
         Raises:
             DataError: it is not one.
@@ -106,7 +111,7 @@ class Encoding:
                 others=tuple(map(str, values["others"])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as fault:
-            raise DataError(f"config.json: columns: is not what aecompress writes ({quoted(fault)})") from fault
+            raise DataError(f"{path}: columns: is not what aecompress writes ({quoted(fault)})") from fault
 
 
 def _read(column: Mapping[str, Any]) -> Encoded:

@@ -33,6 +33,11 @@ class Inputs:
     texts: tuple[tuple[str, ...], ...]
     """Of each of these, the texts that its cells are places in."""
 
+    @classmethod
+    def of(cls, encoding: Encoding, table: Table, places: Sequence[int]) -> Inputs:
+        """Return the inputs of a table whose columns at ``places`` are those of the encoding."""
+        return cls(table.cells, encoding, tuple(places), tuple(table.columns[place].texts for place in places))
+
     def __len__(self) -> int:
         return len(self.cells)
 
@@ -53,6 +58,21 @@ class Inputs:
     def take(self, index: NDArray[np.integer[Any]]) -> Doubles:
         """Return the inputs of the rows ``index`` ``[K]``: ``[K, D]``."""
         return self._inputs(self.cells[index])
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """Return which rows ``[N]`` have a missing cell that nothing fills."""
+        return lost_rows(self.cells, self.unfilled)
+
+    @property
+    def unfilled(self) -> list[tuple[int, Sequence[float]]]:
+        """Return the places of the columns that nothing fills, with the values that stand for a missing one."""
+        filled = self.encoding.missing in ("median", "mean")
+        return [
+            (place, column.absent)
+            for column, place in zip(self.encoding.columns, self.places, strict=True)
+            if not filled or (column.action == "keep" and column.fill is None)
+        ]
 
     @cached_property
     def _plan(self) -> _Plan:
@@ -128,13 +148,24 @@ def codes_of(column: Encoded, texts: Sequence[str], first: int) -> Places:
 
 
 def inputs_of(encoding: Encoding, table: Table, where: str) -> tuple[Inputs, tuple[str, ...]]:
-    """Return the inputs of a table whose columns are matched with those of an encoding, and what to say of them.
+    """Return the inputs of a table, and what to report of them, as :func:`checked_inputs` does; all rows have them.
+
+    Raises:
+        DataError: as there, or a cell has no value and nothing fills it.
+    """
+    inputs, notes = checked_inputs(encoding, table, where)
+    check_filled(inputs, where)
+    return inputs, notes
+
+
+def checked_inputs(encoding: Encoding, table: Table, where: str) -> tuple[Inputs, tuple[str, ...]]:
+    """Return the inputs of a table whose columns are matched with those of an encoding, and what to report of them.
 
     Args:
         where: what messages call the table.
 
     Raises:
-        DataError: a column is missing, holds something else, or has cells without a value that nothing fills.
+        DataError: a column is missing, or holds something else.
     """
     places = matched(encoding, table, where)
     wrong = [
@@ -146,8 +177,7 @@ def inputs_of(encoding: Encoding, table: Table, where: str) -> tuple[Inputs, tup
     if wrong:
         raise DataError(f"{where}: {'; '.join(wrong)}; give the same columns that it was trained on")
     table = with_texts(encoding, table, places)
-    inputs = Inputs(table.cells, encoding, places, tuple(table.columns[place].texts for place in places))
-    check_filled(inputs, where)
+    inputs = Inputs.of(encoding, table, places)
     return inputs, (*unknown_texts(inputs), *ignored(encoding, table))
 
 
@@ -225,16 +255,11 @@ def check_filled(inputs: Inputs, where: str) -> None:
     Raises:
         DataError: naming the first.
     """
-    filled = inputs.encoding.missing in ("median", "mean")
-    needed = [
-        (column, place)
-        for column, place in zip(inputs.encoding.columns, inputs.places, strict=True)
-        if not filled or (column.action == "keep" and column.fill is None)
-    ]
-    lost = lost_rows(inputs.cells, [(place, column.absent) for column, place in needed])
+    lost = inputs.lost
     if lost.any():
         row = int(np.argmax(lost))
-        column = next(one for one, place in needed if is_missing(inputs.cells[row : row + 1, place], one.absent)[0])
+        place = next(at for at, absent in inputs.unfilled if is_missing(inputs.cells[row : row + 1, at], absent)[0])
+        column = inputs.encoding.columns[inputs.places.index(place)]
         raise DataError(
             f"{where}: row {row} has no value in column {called(column)}; leave such rows out, or train with --missing "
             "median, which fills them"

@@ -196,7 +196,7 @@ def draw(count: int, cuts: Integers, seed: int) -> Parts:
 
 def in_order(count: int, cuts: Integers) -> Parts:
     """Return the split of each of ``count`` rows, where each split is one stretch."""
-    return np.searchsorted(cuts[:2], np.arange(count), side="right").astype(np.uint8)
+    return np.repeat(np.arange(3, dtype=np.uint8), np.diff(cuts[:2], prepend=0, append=count))
 
 
 def by_units(units: Integers, series: Series, request: Request, shares: Shares) -> tuple[Parts, list[str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,38 @@ def plain(where: str, rows: Table | NDArray[np.generic] | FileRows) -> NDArray[n
                 f"{where}: {line}, column {place}{of}{value}, not a number; choose numeric columns with --columns"
             )
     return rows.cells
+
+
+def cells_of(rows: NDArray[np.generic] | Table) -> NDArray[np.generic]:
+    """Return rows, or the cells of a table."""
+    return rows.cells if isinstance(rows, Table) else rows
+
+
+def columns_of(rows: NDArray[np.generic] | Table) -> dict[str, Any] | None:
+    """Return what a table is beside its cells, as plain JSON values; None for other rows."""
+    if not isinstance(rows, Table):
+        return None
+    return {"named": rows.named, "notes": list(rows.notes), "columns": [asdict(column) for column in rows.columns]}
+
+
+def with_columns(cells: NDArray[np.generic], about: dict[str, Any] | None) -> NDArray[np.generic] | Table:
+    """Return the table with these cells and what :func:`columns_of` wrote of it; without that the cells.
+
+    Raises:
+        DataError: it is not what that function writes.
+    """
+    if about is None:
+        return cells
+    try:
+        columns = tuple(Column(**column | {"texts": tuple(column["texts"])}) for column in about["columns"])
+        table = Table(
+            cells=cells.astype(np.float64), columns=columns, named=about["named"], notes=tuple(about["notes"])
+        )
+    except (KeyError, TypeError) as fault:
+        raise DataError(
+            f"run.json: dataset.columns: is not what a run writes ({quoted(fault)}); start again"
+        ) from fault
+    return table
 
 
 ColumnKind = Literal["number", "boolean", "date", "category", "text", "constant", "index", "counter", "label", "empty"]

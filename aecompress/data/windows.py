@@ -63,7 +63,7 @@ def window_index(segments: Integers, length: int, stride: int) -> WindowIndex:
     """
     count, order = len(segments), None
     borders = np.flatnonzero(np.diff(segments)) + 1
-    if len(np.unique(segments)) <= len(borders):
+    if len(borders) and len(np.unique(segments)) <= len(borders):
         order = np.argsort(segments, kind="stable")
         borders = np.flatnonzero(np.diff(segments[order])) + 1
     first = np.concatenate([[0], borders]).astype(np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from aecompress.data.base import Request
 from aecompress.data.dataset import Dataset, read_rows
+from aecompress.data.encoding import Encoding
 from aecompress.data.scaling import Scaling
 from aecompress.deploy.checkpoint import Model, load_model
 from aecompress.errors import DataError, OutputError, SpecError
@@ -86,17 +88,35 @@ def about_bytes(model: Model, export: Export, described: int) -> int:
     return file_bytes(model.layers, model.tensors, export.opset, export.variants, export.values) + described
 
 
-def rows_for_model(source: str, folder: Path, columns: str = "") -> NDArray[np.float32]:
-    """Read raw rows and scale them as the model in ``folder`` was trained: ``[N, *shape]``.
+def rows_for_model(
+    source: str, folder: Path, columns: str = "", report: Callable[[str], None] = lambda note: None
+) -> NDArray[np.float32]:
+    """Read raw rows, make inputs of them, and scale them as the model in ``folder`` was trained: ``[N, *shape]``.
+
+    Args:
+        report: gets a sentence about each thing that is ignored, left out or unknown.
 
     Raises:
         DataError: the rows cannot be read, or are not those of the model.
     """
     model = load_model(folder)
-    rows = read_rows(windowed(Request(source=source, columns=columns), model, folder), model.inputs)
+    request = windowed(Request(source=source, columns=columns), model, folder)
+    rows, notes = read_rows(request, model.inputs, encoding_of(model, folder))
+    for note in notes:
+        report(f"{source}: {note}")
     if rows.shape[1] != model.inputs:
         raise DataError(f"{source}: has {rows.shape[1]} inputs, the model in {folder} {model.inputs}; give its rows")
     return Scaling(**model.scaling).apply(rows).reshape(-1, *model.shape)
+
+
+def encoding_of(model: Model, folder: Path = Path()) -> Encoding | None:
+    """Return how the columns of a table become the inputs of a model; None where it was trained on an array.
+
+    Raises:
+        DataError: what config.json says of them is not what a run writes.
+    """
+    about = model.about.get("columns")
+    return None if about is None else Encoding.from_json(about, folder / "config.json")
 
 
 def windowed(request: Request, model: Model, folder: Path) -> Request:

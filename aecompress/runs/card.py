@@ -110,6 +110,7 @@ def row_values(model: Model, dataset: Dataset, takes: str) -> dict[str, Any]:
         "shape": model.shape,
         "columns": [in_markdown(name) for name in names[:MOST_NAMES]],
         "more_columns": len(names) - MOST_NAMES,
+        "encoded": dataset.encoding is not None and not dataset.encoding.plain,
         "decisions": [in_markdown(decision) for decision in dataset.decisions],
         "window": dataset.window,
         "stride": dataset.stride,

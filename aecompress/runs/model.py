@@ -35,9 +35,10 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
 
 
 def rows_about(dataset: Dataset) -> dict[str, Any]:
-    """Return what ``config.json`` says of how the rows were made: the windows of a series, and what was decided."""
+    """Return what ``config.json`` says of how the rows were made: columns, windows, and what was decided."""
     windows = {"window": dataset.window, "stride": dataset.stride, "group": dataset.group} if dataset.window else {}
-    return windows | ({"decisions": list(dataset.decisions)} if dataset.decisions else {})
+    columns = {} if dataset.encoding is None else {"columns": dataset.encoding.to_json()}
+    return windows | columns | ({"decisions": list(dataset.decisions)} if dataset.decisions else {})
 
 
 def save_front(job: Job, archive: Archive, poll: Poll) -> None:

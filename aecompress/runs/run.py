@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from aecompress import events
+from aecompress.data.table import cells_of, columns_of
 from aecompress.deploy import checkpoint
 from aecompress.errors import AecompressError, Interrupted, RunError
 from aecompress.plan.device import card_of
@@ -33,7 +34,7 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
     if not job.resumed:
         folder.begin(job.folder, to_toml(job.resolved))
         if job.dataset.stdin is not None:
-            checkpoint.write_array(job.folder / "data.npy", job.dataset.stdin)
+            checkpoint.write_array(job.folder / "data.npy", cells_of(job.dataset.stdin))
     about = _about(job)
     with folder.open_log(job.folder) as file, torch_threads(job.plan.blocks.threads):
         # Nothing of a run that another process writes is touched: what follows needs the log's lock.
@@ -78,10 +79,10 @@ def _recorded(job: Job, stop: Stop, about: dict[str, Any], log: Log) -> Iterator
 
 
 def _about(job: Job) -> dict[str, Any]:
-    """Return what ``run.json`` holds besides the status; of standard input also the names of its columns."""
+    """Return what ``run.json`` holds besides the status; of standard input also its columns."""
     dataset: dict[str, Any] = {"name": job.dataset.name, "fingerprint": job.dataset.fingerprint}
     if job.dataset.stdin is not None:
-        dataset["inputs"] = list(job.dataset.inputs)
+        dataset |= {"inputs": list(job.dataset.inputs), "columns": columns_of(job.dataset.stdin)}
     return {
         "seed": job.export.seed,
         "spec_hash": job.export.spec_hash,

@@ -340,6 +340,12 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         {"data.window": 1},
     ),
     Contradiction(
+        "data.window",
+        lambda spec: spec.data.window > 1 and (row := find_source(spec.data.source)) is not None and row.own_splits,
+        "data.window = {data.window}: {data.source} has rows in no order, so no series; leave it out",
+        {"data.source": "binary-clusters:4x10x30", "data.window": 4},
+    ),
+    Contradiction(
         "data.split_by",
         lambda spec: bool(spec.data.label) and spec.data.split_by == f"group:{spec.data.label}",
         "data.split_by = {data.split_by!r}: is the column of the labels (data.label); anomalies are tested alone, so "

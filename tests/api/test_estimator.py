@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pandas
 import polars
+import pyarrow
 import pytest
 import scipy.sparse
 import torch
@@ -147,10 +149,15 @@ def test_the_front_is_that_of_the_run_and_another_model_of_it_can_be_picked(
         fitted.pick("nonsense")
 
 
-def test_validation_rows_choose_the_model_and_are_not_trained_on(rows: NDArray[np.float64]) -> None:
+def test_validation_rows_choose_the_model_and_are_not_trained_on(rows: NDArray[np.float64], tmp_path: Path) -> None:
     found = Autoencoder(**QUICK, split=(1.0, 0.0, 0.0)).fit(rows, validation=made(20, 5))
     assert found._trained.dataset is not None
     assert {name: len(part) for name, part in found._trained.dataset.splits.items()} == {"train": 80, "validation": 20}
+    for name, part in (("rows", rows), ("validation", made(20, 5))):
+        np.save(tmp_path / f"{name}.npy", part)
+    paths = [tmp_path / "rows.npy", str(tmp_path / "validation.npy")]
+    again = Autoencoder(**QUICK, split=(1.0, 0.0, 0.0)).fit(paths[0], validation=paths[1])
+    np.testing.assert_array_equal(again.transform(rows), found.transform(rows))
     with pytest.raises(ValueError, match="7 features"):
         Autoencoder(**QUICK).fit(rows, validation=rows[:, :7])
     with pytest.raises(InputError, match="give both as paths"):
@@ -249,6 +256,12 @@ def test_rows_come_as_tensors_data_sets_and_sparse_matrices(rows: NDArray[np.flo
     shuffled = torch.utils.data.DataLoader(labelled, batch_size=7, shuffle=True)
     for given in (tensor, labelled, shuffled, scipy.sparse.coo_array(rows), rows.tolist()):
         np.testing.assert_array_equal(fitted.transform(given), right)
+
+    class Stream(torch.utils.data.IterableDataset[torch.Tensor]):
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            return iter(tensor)
+
+    np.testing.assert_array_equal(fitted.transform(Stream()), right)
     half = fitted.transform(tensor.to(torch.bfloat16))
     assert half.dtype == np.float32 and half.shape == right.shape
     with pytest.raises(InputError, match="different shapes"):
@@ -316,3 +329,79 @@ def test_the_class_is_resolved_when_it_is_used() -> None:
     script = "import sys, aecompress; assert not {'torch', 'sklearn', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", script], check=True)
     assert "Autoencoder" in aecompress.__all__ and aecompress.Autoencoder is Autoencoder
+
+
+def mixed(count: int = 80) -> pandas.DataFrame:
+    """A table of numbers, texts and a few missing cells."""
+    draws = np.random.default_rng(3)
+    rows = made(count)[:, :3]
+    rows[::9, 1] = np.nan
+    return pandas.DataFrame(
+        {"a": rows[:, 0], "b": rows[:, 1], "c": rows[:, 2], "kind": draws.choice(["pump", "fan"], count)}
+    )
+
+
+def test_a_frame_of_numbers_and_texts_is_treated_as_its_file_is(tmp_path: Path) -> None:
+    frame = mixed()
+    found = Autoencoder(**QUICK, missing="median").fit(frame)
+    assert found.n_features_in_ == 4 and found.feature_names_in_.tolist() == ["a", "b", "c", "kind"]
+    codes = found.transform(frame)
+    assert found.reconstruct(frame).shape == (80, 5) and len(found.predict(frame)) == 80
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    from_file = Autoencoder(**QUICK, missing="median").fit(tmp_path / "rows.csv")
+    np.testing.assert_array_equal(from_file.transform(tmp_path / "rows.csv"), codes)
+    others = {
+        "polars": polars.from_pandas(frame),
+        "pyarrow": pyarrow.Table.from_pandas(frame, preserve_index=False),
+        "shuffled": frame[["kind", "c", "a", "b"]],
+    }
+    for given in others.values():
+        np.testing.assert_array_equal(found.transform(given), codes)
+    np.testing.assert_array_equal(Autoencoder(**QUICK, missing="median").fit(others["pyarrow"]).transform(frame), codes)
+    found.export(tmp_path / "model")
+    same = Autoencoder.load(tmp_path / "model")
+    np.testing.assert_array_equal(same.transform(others["polars"]), codes)
+    assert same.feature_names_in_.tolist() == ["a", "b", "c", "kind"]
+    with pytest.raises(InputError, match="X: lacks column 'b'"):
+        same.transform(frame.drop(columns="b"))
+    with pytest.warns(UserWarning, match="with texts that training rows lack"):
+        same.transform(frame.assign(kind="valve"))
+    with pytest.raises(InputError, match="column 'b'"):
+        Autoencoder(**QUICK).fit(frame)
+
+
+def test_missing_numbers_of_an_array_are_filled_and_dropped_rows_are_named() -> None:
+    rows = made()
+    rows[3, 2] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        Autoencoder(**QUICK).fit(rows)
+    filled = Autoencoder(**QUICK, missing="mean").fit(rows)
+    assert np.isfinite(filled.transform(rows)).all() and filled.n_features_in_ == 8
+    dropped = Autoencoder(**QUICK, missing="drop").fit(mixed())
+    assert dropped._trained.dataset is not None
+    assert sum(len(part) for part in dropped._trained.dataset.splits.values()) == 71
+    with (
+        pytest.raises(InputError, match=r"some rows \(9\) have missing cells"),
+        pytest.warns(UserWarning, match="left out"),
+    ):
+        dropped.transform(mixed())
+
+
+def test_columns_too_fine_for_files_of_raw_rows_are_refused_by_the_export_alone(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((60, 3)) * 60 + 1.7e9
+    found = Autoencoder(**QUICK).fit(rows)
+    assert np.abs(found.reconstruct(rows) - rows).max() < 60 and (found.predict(rows) == 1).sum() > 55
+    with pytest.raises(InputError, match="too coarse for files that take raw rows"):
+        found.export(tmp_path / "model")
+    Autoencoder(**QUICK, settings={"export.embed_scaling": False}).fit(rows).export(tmp_path / "model")
+
+
+def test_windows_of_a_series_are_coded(tmp_path: Path) -> None:
+    series = made(100)
+    found = Autoencoder(**QUICK, settings={"data.window": 5, "data.stride": 5}).fit(series)
+    assert found.n_features_in_ == 8
+    assert found.transform(series).shape[0] == 20 and found.reconstruct(series).shape == (20, 5, 8)
+    found.export(tmp_path / "model")
+    same = Autoencoder.load(tmp_path / "model")
+    assert same.n_features_in_ == 8
+    np.testing.assert_array_equal(same.transform(series), found.transform(series))

@@ -25,6 +25,7 @@ def test_a_front_has_a_row_for_each_model_of_the_run(result: Result) -> None:
     listed = json.loads(command("front", result.folder, "--json").stdout)["members"]
     assert [(row["nonzeros"], row["knee"]) for row in front.rows] == [(one["nonzeros"], one["knee"]) for one in listed]
     for row, model in zip(front.rows, front, strict=True):
+        assert model.folder is not None and row["folder"] == str(model.folder)
         tensors = load_model(model.folder).tensors.values()
         assert row["nonzeros"] == sum(int(np.count_nonzero(tensor)) for tensor in tensors)
         assert row["sparsity"] == pytest.approx(1 - row["nonzeros"] / sum(tensor.size for tensor in tensors))

@@ -45,7 +45,8 @@ def test_the_figure_has_losses_above_and_sparsity_below() -> None:
         np.testing.assert_allclose(line.get_ydata(), [row[field] for row in HISTORY.rows])
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), [row["sparsity"] for row in HISTORY.rows])
     assert "probability" in below.get_lines()[1].get_label()
-    assert figure._repr_png_()[:4] == b"\x89PNG", "a notebook shows it without pyplot"  # type: ignore[attr-defined]
+    data, about = figure._repr_png_()  # type: ignore[attr-defined]
+    assert data[:4] == b"\x89PNG" and about == {"width": 672}, "a notebook shows it without pyplot"
     assert History(metric="mse", epochs=()).plot().axes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def test_a_result_reads_as_text_and_as_a_page_that_obeys_no_name(result: Result)
     assert any(line.startswith("sparsity ") for line in lines) and any(line.startswith("l1: train ") for line in lines)
     page = result._repr_html_()
     assert "&lt;img src=x onerror=alert(1)&gt;" in page and "<img" not in page and "\x1b" not in page
+    named = replace(result, started=replace(result.started, decisions=("column <script>x()</script> is left out",)))
+    assert "<script" not in named._repr_html_() and "column &lt;script&gt;x()" in named._repr_html_()
     assert page.count("<svg") == 3 and "autoencoder.onnx" in page and f"{result.sparsity:.2%}" in page
 
 

@@ -23,11 +23,16 @@ LONG = SMALL | {"train.epochs": 1000, "compile": "off"}
 
 
 def test_a_run_yields_events_and_its_model_loads_as_a_torch_module(tmp_path: Path) -> None:
-    run = aecompress.run(SMALL, tmp_path / "r")
+    run, log = aecompress.run(SMALL, tmp_path / "r"), []
     assert repr(run) == f"<Run in {tmp_path / 'r'}: not started>" and not (tmp_path / "r").exists()
-    log = list(run)
+    before = run._repr_html_()
+    assert "not started" in before and "iterate over it, or call .result()" in before and "binary-clusters" in before
+    for event in run:
+        log.append(event)
+        if isinstance(event, events.Generation) and event.generation == 2:
+            assert "epoch 2 of 3" in run._repr_html_() and run._repr_html_().count("<svg") == 2
     assert isinstance(log[-1], events.Finished)
-    assert ": finished in " in repr(run)
+    assert ": finished in " in repr(run) and "finished in" in run._repr_html_()
     module = aecompress.load(tmp_path / "r")
     assert isinstance(module, torch.nn.Module) and not module.training
     assert sum(parameter.numel() for parameter in module.parameters()) == log[-1].parameters
@@ -113,12 +118,7 @@ def test_an_interrupt_in_result_stops_the_run_with_a_checkpoint(
     assert status_of(tmp_path / "r") == "stopped"
 
 
-def test_the_page_of_a_run_shows_what_it_would_do_and_then_how_far_it_is(tmp_path: Path) -> None:
+def test_the_page_of_a_run_obeys_no_name(tmp_path: Path) -> None:
     run = aecompress.run(SMALL, tmp_path / "<script>x")
-    before = run._repr_html_()
-    assert "&lt;script&gt;x" in before and "<script>" not in before
-    assert "not started" in before and "iterate over it, or call .result()" in before and "binary-clusters" in before
-    for event in run:
-        if isinstance(event, events.Generation) and event.generation == 2:
-            assert "epoch 2 of 3" in run._repr_html_() and run._repr_html_().count("<svg") == 2
-    assert "finished in" in run._repr_html_()
+    run.close()
+    assert "&lt;script&gt;x" in run._repr_html_() and "<script>" not in run._repr_html_()

@@ -10,8 +10,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from aecompress import markup
 from aecompress.api import view
-from aecompress.api.view import drawn, notebook, progress_view, span
+from aecompress.api.view import drawn, few, notebook, progress_view, span
 from aecompress.event_log import current, read_log
 from aecompress.events import Event, Finished, Generation, Started
 from tests.fixtures.remake import LOG
@@ -27,14 +28,20 @@ def test_every_event_is_passed_on_and_every_epoch_drawn_where_time_allows() -> N
     assert "coevo-digits" in pages[0] and "5, of 2,276 parameters" in pages[0]
     for done, page in zip(epochs[:-1], pages[1:], strict=False):
         assert f"epoch {done} of 8, " in page and " left" in page and page.count("<svg") == 2
-    assert "epoch 8 of 8; now exporting and verifying" in pages[-2]
+    assert "8 epochs done; the model is chosen and checked" in pages[-2]
     assert "finished in" in pages[-1] and " left" not in pages[-1]
 
 
 def test_a_fast_run_is_drawn_at_most_every_pause_but_its_ends_always() -> None:
     pages: list[str] = []
     assert list(drawn(EVENTS, pages.append, lambda: 1.0)) == EVENTS
-    assert len(pages) == 3 and "epoch 8 of 8" in pages[1] and "finished" in pages[2]
+    assert len(pages) == 3 and "8 epochs done" in pages[1] and "finished" in pages[2]
+
+
+def test_the_view_ends_with_the_events_where_none_says_so() -> None:
+    pages: list[str] = []
+    list(drawn([event for event in EVENTS if not isinstance(event, Finished)], pages.append, lambda: 1.0))
+    assert "8 epochs done<" in pages[-1] and "height:4px" not in pages[-1], "as in a fit, which writes no files"
 
 
 def test_a_run_that_ends_early_is_shown_as_ended() -> None:
@@ -54,7 +61,7 @@ def test_names_are_shown_and_not_obeyed() -> None:
     spec = start.spec | {"data": {"source": "</td><script>x()</script>"}}
     pages: list[str] = []
     list(drawn([replace(start, run="<b onclick='x()'>&\x1b[2J", spec=spec)], pages.append, lambda: 0.0))
-    (page,) = pages
+    page = pages[0]
     assert "&lt;b onclick=&#x27;x()&#x27;&gt;&amp;\\x1b[2J" in page and "<script" not in page and "\x1b" not in page
 
 
@@ -86,6 +93,13 @@ def in_place_of_ipython(shell: object) -> ModuleType:
     module = ModuleType("IPython")
     module.get_ipython = lambda: shell  # type: ignore[attr-defined]
     return module
+
+
+def test_a_long_run_is_drawn_with_as_many_points_as_a_reader_sees() -> None:
+    epochs = range(12_345)
+    shown = few(epochs)  # type: ignore[arg-type]
+    assert len(shown) <= 2 * markup.MOST_POINTS and (shown[0], shown[-1]) == (0, 12_344)  # type: ignore[comparison-overlap]
+    assert list(few(epochs[:7])) == list(epochs[:7]) and list(few([])) == []  # type: ignore[arg-type]
 
 
 def test_times_are_words() -> None:

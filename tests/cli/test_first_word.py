@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aecompress.cli.prune import announce
+
 HEAVY = ("torch", "onnx", "onnxruntime", "numba", "scipy", "sklearn", "pandas", "textual")
 COMMANDS: tuple[tuple[str, int], ...] = (
     ("--help", 0),
@@ -35,7 +37,7 @@ COMMANDS: tuple[tuple[str, int], ...] = (
     ("spec --schema", 0),
     ("data rows.csv", 0),
     ("prune rows.csv --columns z", 2),
-    ("prune text.csv", 2),
+    ("prune dates.csv", 2),
 )
 """Commands and their exit codes; those that read a table come last, because its reader is imported for it alone."""
 SCRIPT = """
@@ -70,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = np.random.default_rng(0).random((20, 3))
     np.save(folder / "rows.npy", rows)
     np.savetxt(folder / "rows.csv", rows, delimiter=",", header="a,b,c", comments="")
-    (folder / "text.csv").write_text("a,b\nfree text,1\nother words,2\nall different,3\n")
+    (folder / "dates.csv").write_text("day,b\n2024-01-01,1\n2024-01-02,2.5\n2024-01-03,3\n")
     (folder / "damaged.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'")
     (folder / "taken").mkdir()
     (folder / "taken" / "mine.txt").write_text("mine")
@@ -96,3 +98,29 @@ def test_no_table_reader_is_imported_where_no_table_is_read(folder: Path) -> Non
 
 def test_the_first_line_comes_before_numpy(folder: Path) -> None:
     assert python(FIRST_LINE, cwd=folder) == "reading rows.csv (1.5 kB)\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "line"),
+    [
+        ("rows.csv", (), "reading rows.csv (1.5 kB)"),
+        ("rows.npy:key", (), "reading rows.npy:key (0.6 kB)"),
+        ("rows.npy", ("rows.npy",), "reading rows.npy and 1 more"),
+        ("*.npy", (), "reading *.npy"),
+        ("taken", (), "reading taken"),
+        ("digits", (), "reading digits"),
+        ("-", (), "reading standard input"),
+        ("rosw.csv", (), ""),
+    ],
+)
+def test_what_is_read_is_named(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    more: tuple[str, ...],
+    line: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    announce(source, more)
+    assert capsys.readouterr().err.strip() == line

@@ -90,7 +90,7 @@ def test_a_tidy_table_is_kept_without_a_word() -> None:
             changed(label=LABEL),
             {"label": "label"},
             "label",
-            "column 'label' calls 20 of 200 rows anomalies; they are te",
+            "column 'label' calls 20 of 200 rows anomalies and is no inp",
         ),
         (
             changed(label=LABEL),

@@ -13,6 +13,7 @@ from aecompress.data.base import Raw, Request
 from aecompress.data.chosen import Chosen
 from aecompress.data.dataset import Dataset, load, read_rows, write_npz
 from aecompress.data.scaling import Scaling, fit_scaling
+from aecompress.data.table import cells_of
 from aecompress.errors import DataError
 
 
@@ -70,7 +71,7 @@ def test_rows_of_standard_input_are_kept_for_a_resume(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a,b,c\n" + b"1,2,3\n4,5,6\n7,8,9\n" * 5)))
     first = load(request)
     assert first.stdin is not None
-    assert first.stdin.tolist() == [[2, 3], [5, 6], [8, 9]] * 5
+    assert cells_of(first.stdin).tolist() == [[2, 3], [5, 6], [8, 9]] * 5
     again = load(request, Raw(name="stdin", train=first.stdin))
     assert again.name == first.name == "stdin"
     assert again.fingerprint == first.fingerprint
@@ -265,7 +266,7 @@ def tiny() -> Dataset:
 def test_rows_for_a_model_keep_their_shape_and_order(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).random((5, 2, 3))
     np.save(tmp_path / "rows.npy", rows)
-    (block,) = read_rows(Request(source="rows.npy", directory=tmp_path)).blocks()
+    (block,) = read_rows(Request(source="rows.npy", directory=tmp_path))[0].blocks()
     assert np.array_equal(block, rows.reshape(5, 6))
 
 
@@ -274,9 +275,9 @@ def test_rows_for_a_model_of_windows_are_windows_of_a_series_or_such_already(tmp
     np.save(tmp_path / "rows.npy", rows)
     request = Request(source="rows.npy", directory=tmp_path, window=4, stride=3)
     windows = np.stack([rows[first : first + 4].ravel() for first in range(0, 37, 3)])
-    assert np.array_equal(np.concatenate(list(read_rows(request, windows.shape[1]).blocks())), windows)
+    assert np.array_equal(np.concatenate(list(read_rows(request, windows.shape[1])[0].blocks())), windows)
     np.save(tmp_path / "rows.npy", windows.reshape(13, 4, *rows.shape[1:]))
-    assert np.array_equal(np.concatenate(list(read_rows(request, windows.shape[1]).blocks())), windows)
+    assert np.array_equal(np.concatenate(list(read_rows(request, windows.shape[1])[0].blocks())), windows)
 
 
 def test_interactions_are_not_rows_for_a_model() -> None:

@@ -93,7 +93,7 @@ def test_a_kind_whose_module_is_missing_is_refused_before_any_work(
     output = ["-o", str(tmp_path / "r")] if command == "prune" else []
     result = CliRunner().invoke(app, [command, missing, *output])
     assert result.exit_code == 2
-    assert result.stderr == f"aecompress: {kind}: needs {module}; pip install 'aecompress[{kind}]'\n"
+    assert result.stderr.endswith(f"aecompress: {kind}: needs {module}; pip install 'aecompress[{kind}]'\n")
     assert result.stdout == "" and list(tmp_path.iterdir()) == []
 
 
@@ -104,8 +104,8 @@ def test_a_toy_kind_is_one_row_and_carries_out_a_run(tmp_path: Path, monkeypatch
     words = [f"ordered:{tmp_path / 'rows.txt'}", "--epochs", "2", "--cells", "3", "--hidden", "4", "--latent", "2"]
     refused = aecompress("prune", *words, "--test", "t.npy", "-o", tmp_path / "r")
     assert refused.returncode == 2 and not (tmp_path / "r").exists()
-    assert (
-        refused.stderr == "aecompress: data.test = 't.npy': ordered rows are cut where the shares end; leave it out\n"
+    assert refused.stderr.endswith(
+        "aecompress: data.test = 't.npy': ordered rows are cut where the shares end; leave it out\n"
     )
     done = aecompress("prune", *words, "--quiet", "-o", tmp_path / "r")
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,10 @@ def read_stdin(request: Request) -> Raw[Array | Table | FileRows]:
     """Read the rows of standard input.
 
     Raises:
-        DataError: it is empty, of no format that is known, or damaged.
+        DataError: it is closed, empty, of no format that is known, or damaged.
     """
+    if sys.stdin is None:
+        raise DataError("-: standard input is closed; pipe rows into aecompress, such as .npy or CSV")
     file = unpack(STDIN, sys.stdin.buffer)
     if not file.peek(1):
         raise DataError("-: standard input is empty; pipe rows into aecompress, such as .npy or CSV")

@@ -33,6 +33,12 @@ def test_standard_input_may_be_npy_or_csv(monkeypatch: pytest.MonkeyPatch, press
     assert piped(monkeypatch, press(b"a,b\n1,2\n3,4\n"), "b").tolist() == [[2], [4]]
 
 
+def test_standard_input_that_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after `<&-`
+    with pytest.raises(DataError, match="-: standard input is closed; pipe rows"):
+        read(Request(source="-"))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

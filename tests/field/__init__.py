@@ -1,0 +1,1 @@
+"""Files as people have them, each as it comes out of a program that many use."""

@@ -213,6 +213,8 @@ class _Blocks:
             cells = line.count(mark) + 1
             if b'"' in line:
                 cells = len(next(csv.reader([line.decode().replace("\n", " ")], delimiter=self.dialect.delimiter)))
+            if cells != width and line.lstrip().startswith(b"#"):
+                continue  # a comment, as some programs end a file with
             if cells != width:
                 raise DataError(
                     f"{self.where}: line {first} has {cells} cells, the first line {width}; give every line as many"

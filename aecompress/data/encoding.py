@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.data.columns import Action, Decisions
+from aecompress.data.column_words import Action
+from aecompress.data.columns import Decisions
 from aecompress.data.dates import varying
 from aecompress.data.table import Holds, Table
 from aecompress.errors import DataError
@@ -110,7 +111,7 @@ class Encoding:
                 label=str(values["label"]),
                 others=tuple(map(str, values["others"])),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
             raise DataError(f"{path}: columns: is not what aecompress writes ({quoted(fault)})") from fault
 
 

@@ -198,7 +198,7 @@ CASES: tuple[Case, ...] = (
     Case(source="missing_empty.csv", flags="--missing mean", rows=filled(X, np.mean), names=NAMES),
     Case(source="missing_sentinel.csv", **GAPS, fault="'s2' holds -9999"),
     Case(source="missing_sentinel_999.csv", **GAPS, fault="'s2' holds 999"),
-    Case(source="nan.npy", wrong="the sentence names no flag", rows=filled(X), fault="missing", cure=MEDIAN),
+    Case(source="nan.npy", rows=filled(X), fault="missing", cure=MEDIAN),
     Case(
         source="inf.csv",
         fault="infinite value",
@@ -209,15 +209,12 @@ CASES: tuple[Case, ...] = (
     # A text where a number belongs is no missing value: the row is left out, not filled
     Case(
         source="mixed_types.csv",
-        wrong="the command fills the cell",
         rows=without(X, GAP[0]),
         names=NAMES,
         fault="'abc'",
         cure="--missing drop",
     ),
-    Case(
-        source="footer_total.csv", wrong="the command keeps the footer", **PLAIN, fault="'Total'", cure="--missing drop"
-    ),
+    Case(source="footer_total.csv", **PLAIN, fault="'Total'", cure="--missing drop"),
     Case(source="nul_bytes.csv", **PLAIN, fault="is not text", fix=edited("nul_bytes.csv", "\0", "")),
     Case(source="percent.csv", rows=cents(X), names=NAMES),
     Case(source="currency.csv", rows=cents(np.abs(X)), names=NAMES),
@@ -349,9 +346,9 @@ CASES: tuple[Case, ...] = (
     Case(source="dates_month.csv", **PLAIN, fault="holds dates", cure=NO_DATES),
     # Days as numbers jump from month to month; they are kept as a number, and that is said
     Case(source="dates_compact.csv", note="'date' never falls", close=True, rows=np.c_[COMPACT, X]),
-    Case(source="missing_dot.csv", **GAPS, fault="1 missing cell"),
-    Case(source="missing_backslash.csv", **GAPS, fault="1 missing cell"),
-    Case(source="missing_excel.csv", **GAPS, fault="1 missing cell"),
+    Case(source="missing_dot.csv", wrong="it is no word for missing", **GAPS, fault="1 missing cell"),
+    Case(source="missing_backslash.csv", wrong="it is no word for missing", **GAPS, fault="1 missing cell"),
+    Case(source="missing_excel.csv", wrong="it is no word for missing", **GAPS, fault="1 missing cell"),
     Case(source="missing_sentinel_1e20.csv", **GAPS, fault="holds 1e+20"),
     Case(source="empty_column.csv", **PLAIN, note="has no values and is left out"),
     Case(source="constant_text.csv", **PLAIN, note="has one text in all rows and is left out"),

@@ -114,7 +114,7 @@ def test_the_table_has_every_input_of_the_field() -> None:
 @pytest.mark.parametrize("source", ["missing_sentinel.csv", "label_text.csv", "dates_german.csv"])
 def test_the_command_that_a_refusal_prints_works(source: str, folder: Path) -> None:
     refused = commands.aecompress("data", source, cwd=folder)
-    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.returncode == 2
     command = refused.stderr[refused.stderr.index("aecompress prune ") :]
     done = commands.aecompress("data", *shlex.split(command)[2:], cwd=folder)
     assert done.returncode == 0, done.stderr

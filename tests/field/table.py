@@ -332,10 +332,8 @@ CASES: tuple[Case, ...] = (
         names=tuple(f"2024-01-0{day}" for day in range(1, 7)),
     ),
     Case(source="noheader_ints.csv", rows=np.arange(60).reshape(20, 3) * 7 % 11),
-    Case(source="swat.csv", wrong="the label is an input", **LABELLED, cure="--label Normal/Attack"),
-    Case(
-        source="kdd.csv", wrong="the label is an input", rows=X, fault="looks like a label", cure="--columns 0-5"
-    ),  # a column without name
+    Case(source="swat.csv", **LABELLED, cure="--label Normal/Attack"),
+    Case(source="kdd.csv", rows=X, fault="looks like a label", cure="--columns 0-5"),  # a column without name
     Case(source="iris.csv", **PLAIN, fault="several classes", cure="--columns s0,s1,s2,s3,s4,s5"),
     Case(source="creditcard.csv", rows=ordered(X), fault="'Class' looks like a label", cure="--label Class"),
     Case(source="label_minus_1.csv", **PLAIN, fault="looks like a label", cure="--columns s0,s1,s2,s3,s4,s5"),

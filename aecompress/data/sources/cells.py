@@ -18,7 +18,18 @@ OTHERS = "(other texts)"
 DOTS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$"
 COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
 GROUPS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
-TIMES = ("", " %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M", "T%H:%M", "T%H:%M:%S%.fZ", "T%H:%M:%S%.f%z", " %H:%M:%S%.f%z")
+TIMES = (
+    "",
+    " %I:%M:%S %p",
+    " %I:%M %p",
+    " %H:%M:%S%.f",
+    "T%H:%M:%S%.f",
+    " %H:%M",
+    "T%H:%M",
+    "T%H:%M:%S%.fZ",
+    "T%H:%M:%S%.f%z",
+    " %H:%M:%S%.f%z",
+)
 DAYS = (
     ("%Y-%m-%d", ""),
     ("%Y/%m/%d", ""),
@@ -31,6 +42,8 @@ DAYS = (
     ("%b %d, %Y", ""),
 )
 """How days are written, and what is assumed where that is not plain."""
+SPACED = "^[+-]?\\d{1,3}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?$"
+SIGNED = "^[+-]?[$€£¥][ \u00a0]?[+-]?[\\d.,]+$|^[+-]?[\\d.,]+[ \u00a0]?[%$€£¥]$"
 TRIED = 200
 """Cells on which ways to write a date are tried."""
 
@@ -50,6 +63,10 @@ class Reading:
     decimal_comma: bool = False
     grouped: bool = False
     """Whether a number was written with a sign between thousands."""
+    spaced: bool = False
+    """Whether one was written with spaces between thousands."""
+    signed: bool = False
+    """Whether one was written with a currency or a percent sign."""
     crowded: bool = False
     """Whether there are more than :data:`MOST_TEXTS` texts."""
     texts: dict[str, int] = field(default_factory=dict)
@@ -70,6 +87,10 @@ class Reading:
             yield f"dates of {called} are taken as {assumed}"
         if self.grouped:
             yield f"numbers of {called} have {'points' if self.decimal_comma else 'commas'} between thousands"
+        if self.spaced:
+            yield f"numbers of {called} have spaces between thousands"
+        if self.signed:
+            yield f"numbers of {called} have signs of currency or percent, which are left out"
         if self.crowded:
             yield f"{called} has more than {MOST_TEXTS:,} different texts; the others are taken as one"
 
@@ -77,6 +98,8 @@ class Reading:
 def cleaned(texts: pl.Series) -> pl.Series:
     """Return texts without white space around them; null where one is a usual word for a missing value."""
     stripped = texts.str.strip_chars()
+    if stripped.str.starts_with("'").any():
+        stripped = stripped.str.replace(r"^'(.*)'$", "$1")
     gone = stripped.str.to_lowercase().is_in(list(MISSING))
     return stripped.set(gone, None) if gone.any() else stripped
 
@@ -102,7 +125,11 @@ def infer(reading: Reading, texts: pl.Series) -> None:
 
 
 def numbers(reading: Reading, given: pl.Series) -> pl.Series:
-    """Return cleaned texts as Float64; null where one is no number. Sets ``reading.grouped``."""
+    """Return cleaned texts as Float64; null where one is no number. Sets how they are written in ``reading``."""
+    plain = given.cast(pl.Float64, strict=False)
+    if not (plain.is_null() & given.is_not_null()).any():
+        return plain
+    given = undressed(reading, given)
     if reading.decimal_comma:
         pointed = given.str.contains(DOTS)
         reading.grouped |= bool(pointed.any())
@@ -119,6 +146,20 @@ def numbers(reading: Reading, given: pl.Series) -> pl.Series:
         whole = given.str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False)
         values = values.zip_with(~groups.fill_null(False), whole)
     return values
+
+
+def undressed(reading: Reading, given: pl.Series) -> pl.Series:
+    """Return cleaned texts as plain numbers: without currency, percent signs and spaces between thousands, with E for
+    Fortran's D and a minus of ASCII. Sets ``reading.spaced`` and ``reading.signed``.
+    """
+    plain = given.str.replace_all("\u2212", "-", literal=True)
+    spaced = plain.str.contains(SPACED)
+    signed = plain.str.contains(SIGNED)
+    reading.spaced |= bool(spaced.any())
+    reading.signed |= bool(signed.any())
+    plain = plain.zip_with(~spaced.fill_null(False), plain.str.replace_all(r"[ '\u00a0\u202f]", ""))
+    plain = plain.zip_with(~signed.fill_null(False), plain.str.replace_all(r"[%$€£¥ \u00a0]", ""))
+    return plain.str.replace(r"^([+-]?\d*\.?\d*)[dD]([+-]?\d+)$", "${1}e$2")
 
 
 def dates(given: pl.Series, form: str) -> pl.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ COMMA_NUMBER = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?")
+DRESSED = re.compile(
+    r"[+-]?[$€£¥]?[+-]?\d+([.,]\d+)*([eEdD][+-]?\d+)?[ \u00a0]?[%$€£¥]?|[+-]?\d{1,3}([ \u00a0\u202f']\d{3})+([.,]\d+)?"
+)
+"""Numbers with a currency or a percent sign, Fortran's exponent, or spaces between thousands."""
+MOST_TITLES = 20
+"""Lines above the columns that are taken as titles."""
 
 Line = tuple[int, str]
 """The number of a line, from 1, and its text."""
@@ -45,6 +52,8 @@ class Dialect:
     """Of the columns, where a line names them."""
     ended: bool = False
     """Whether a delimiter ends every line, so that the last cell is none."""
+    spaced: bool = False
+    """Whether spaces stand between delimiters and cells."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -63,6 +72,8 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
     if not lines:
         raise DataError(f"{where}: has no rows; give at least two")
     check_cells(where, lines[0][1])
+    above = titles_in([text for _, text in lines])
+    titles, lines = lines[:above], lines[above:]
     texts = [text for _, text in lines]
     delimiter = marked or delimiter_of(texts)
     rows = [cells_of(text, delimiter) for text in texts]
@@ -72,6 +83,9 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         delimiter, rows, ended = ";", [[text.strip()] for text in texts], False
     notes = [f"cells are separated by {_spoken(delimiter)}"] * (delimiter != "," and len(rows[0]) > 1)
     notes += [why] * bool(why)
+    if titles:
+        upto = f"lines {titles[0][0]} to {titles[-1][0]} are titles" if above > 1 else f"line {titles[0][0]} is a title"
+        notes.append(f"{upto} ({titles[0][1].strip()[:40]!r}), left out")
     if ended:
         rows = [row[:-1] for row in rows]
         notes.append("a delimiter ends every line")
@@ -96,6 +110,7 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         skip=skip,
         names=names,
         ended=ended,
+        spaced=delimiter != " " and any(f"{delimiter} " in text for text in texts),
         notes=tuple(notes),
     )
 
@@ -135,9 +150,16 @@ def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line."""
     if delimiter == " ":
         return next(csv.reader([" ".join(line.split())], delimiter=" "), [])
-    if '"' not in line:
-        return line.split(delimiter)
-    return next(csv.reader([line.replace("\n", " ")], delimiter=delimiter, skipinitialspace=True), [])
+    if '"' in line:
+        return next(csv.reader([line.replace("\n", " ")], delimiter=delimiter, skipinitialspace=True), [])
+    cells = line.split(delimiter)
+    return [unquoted(cell) for cell in cells] if "'" in line else cells
+
+
+def unquoted(cell: str) -> str:
+    """Return a cell without single quotes around it."""
+    cell = cell.strip()
+    return cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell
 
 
 def delimiter_of(texts: Sequence[str]) -> str:
@@ -158,9 +180,10 @@ def delimiter_of(texts: Sequence[str]) -> str:
 
 def is_readable(cell: str, comma: bool = False) -> bool:
     """Return whether a cell is a number, a date, true or false, or a usual word for a missing value."""
-    cell = cell.strip()
+    cell = cell.strip().replace("\u2212", "-")
     return (
         is_number(cell)
+        or DRESSED.fullmatch(cell) is not None
         or cell.lower() in MISSING
         or cell.lower() in TRUTH
         or DATE.fullmatch(cell) is not None
@@ -216,6 +239,10 @@ def header_of(
         return is_readable(cell, decimal_comma)
 
     texts = [place for place, cell in enumerate(first) if not reads(cell)]
+    if not texts and body and all(DATE.fullmatch(cell) for cell in first):
+        dates = sum(DATE.fullmatch(cell.strip()) is not None for row in body for cell in row)
+        if not dates:
+            return names, True, "the first line, of dates, names the columns"
     if not texts:
         return (
             (names, True, f"the first line, {first[0] or 'no name'} to {first[-1]}, numbers the columns")
@@ -236,6 +263,8 @@ def numbers_columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool
 
     It is a row where the lines below it count on, or, of two columns, hold whole numbers too.
     """
+    if steps_evenly(first) and body:
+        return not any(cell.strip().lstrip("+-").isdecimal() for row in body for cell in row)
     unnamed = first[0] == ""
     expected = [str(place) for place in range(len(first) - unnamed)]
     if len(first) < 2 or list(first[unnamed:]) != expected or not body:
@@ -245,6 +274,29 @@ def numbers_columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool
     if all(cell.strip().isdecimal() for cell in body[0]) and int(body[0][0]) == len(first):
         return False
     return len(first) > 2 or any(not cell.strip().lstrip("+-").isdecimal() for row in body for cell in row)
+
+
+def steps_evenly(cells: Sequence[str]) -> bool:
+    """Return whether cells are at least three whole numbers above 0 that rise in equal steps, as years do."""
+    if len(cells) < 3 or not all(cell.isascii() and cell.isdecimal() and len(cell) < 9 for cell in cells):
+        return False
+    numbers = [int(cell) for cell in cells]
+    step = numbers[1] - numbers[0]
+    return numbers[0] > 0 and step > 0 and all(b - a == step for a, b in itertools.pairwise(numbers))
+
+
+def titles_in(texts: Sequence[str]) -> int:
+    """Return how many lines above the columns are titles: lines of one text, above at least three of several cells."""
+    for delimiter in DELIMITERS[:-1]:
+        rows = [cells_of(text, delimiter) for text in texts]
+        width = len(rows[-1])
+        count = next((place for place, row in enumerate(rows) if len(row) == width), 0)
+        even = all(len(row) == width for row in rows[count:])
+        texts_only = not any(is_readable(text) or set(text) & set(DELIMITERS[:-1]) for text in texts[:count])
+        plausible = width > 1 and 0 < count <= MOST_TITLES and even and texts_only and len(rows) - count > 3
+        if plausible and delimiter_of(texts[count:]) == delimiter:
+            return count
+    return 0
 
 
 def units_of(rows: Sequence[Sequence[str]]) -> str:

@@ -18,9 +18,13 @@ from aecompress.errors import TableError
 from aecompress.parsing import quoted
 
 Action = Literal["keep", "one-hot", "cyclic", "leave out", "label", "group"]
+LABELS = "label?", "classes", "nameless label"
+"""Reasons of columns that look like labels."""
 INPUTS = frozenset(("keep", "one-hot", "cyclic"))
 MOST_TEXTS = 32
 """Different texts of a column that become an input each."""
+STRAY = 0.05
+"""Share of the rows up to which texts in columns of numbers are stray, such as a line of totals: they are no gaps."""
 MOST_LISTED = 5
 """Columns that a sentence names."""
 
@@ -51,7 +55,7 @@ class Decisions:
     faults: tuple[str, ...]
     """Why the table cannot be used: a sentence for each kind of fault, with its cure."""
     command: str
-    """The command line that works."""
+    """The command line that works; empty where none does."""
 
     def places(self, *actions: Action) -> list[int]:
         """Return the places of the columns with one of ``actions``."""
@@ -84,11 +88,12 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
         decided(table, Seen(place, column, profile), request)
         for place, (column, profile) in enumerate(zip(table.columns, profiles, strict=True))
     ]
-    gaps = gaps_of(seen, request)
+    gaps = gaps_of(seen, request, len(table))
     labels = label_faults(table, seen, request)
     faults = sentences(FAULTS, seen) + tuple(text for text, _ in (*gaps, *labels))
-    if not any(one.action in INPUTS and one.why not in FAULTS for one in seen):
-        faults += ("no column is left as an input; name some with --columns",)
+    usable = inputs_left(seen) or any(one.why == "dates" for one in seen)
+    if not usable:
+        faults += ("no column is left as an input; convert one to numbers first",)
     cures = cures_of(table, seen, request) | {flag: value for _, each in (*gaps, *labels) for flag, value in each}
     if any(NO_LABEL in each for _, each in labels):
         command = decide(table, profiles, replace(request, label="")).command
@@ -99,8 +104,13 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
         missing=request.missing,
         notes=sentences(NOTES, seen) + more_notes(table, seen, request),
         faults=faults,
-        command=command,
+        command=command if usable else "",
     )
+
+
+def inputs_left(seen: Sequence[Seen]) -> bool:
+    """Return whether some column is an input, or becomes one by the cure of its fault."""
+    return any(one.action in INPUTS and one.why not in ("dates", "many texts", *LABELS) for one in seen)
 
 
 def check(source: str, decisions: Decisions) -> None:
@@ -131,7 +141,8 @@ def decided(table: Table, seen: Seen, request: Request) -> Seen:
     if kind == "empty":
         return seen._replace(action="leave out", why="empty")
     if kind == "label" and not request.columns:
-        return seen._replace(why="classes" if label_fault(table, seen.place) else "label?")
+        likely = "label?" if name else "nameless label"
+        return seen._replace(why="classes" if label_fault(table, seen.place) else likely)
     if seen.column.holds == "date":
         found: dict[str, tuple[Action, str]] = {
             "error": ("keep", "dates"),
@@ -171,12 +182,13 @@ Gap = tuple[str, list[tuple[str, str]]]
 """A fault, and the flags of its cure."""
 
 
-def gaps_of(seen: Sequence[Seen], request: Request) -> list[Gap]:
+def gaps_of(seen: Sequence[Seen], request: Request, rows: int) -> list[Gap]:
     """Return what is at fault with missing cells and values that stand for them, where these are not to be treated."""
     if request.missing != "error":
         return []
     inputs = [one for one in seen if one.action in ("keep", "one-hot", "cyclic") and one.profile.kind != "empty"]
-    cure = [("--missing", "median")]
+    stray = sum(one.column.unread for one in inputs)
+    cure = [DROP if 0 < stray <= STRAY * rows else ("--missing", "median")]
     found: list[Gap] = []
     if empty := [one for one in inputs if one.profile.missing]:
         odd = sorted((one for one in empty if one.column.example), key=lambda one: not one.column.unread)
@@ -241,15 +253,13 @@ DROP, NO_LABEL = ("--missing", "drop"), ("--label", "")
 def cures_of(table: Table, seen: Sequence[Seen], request: Request) -> dict[str, str]:
     """Return the flags that cure the faults of single columns."""
     why = {one.why for one in seen}
-    cures = {"--dates": "drop"} if "dates" in why else {}
+    cures = {"--dates": "drop" if inputs_left(seen) else "cyclic"} if "dates" in why else {}
     if "texts" in why:
         cures["--categories"] = "one-hot"
     drop_texts = "many texts" in why and not any(one.action == "one-hot" or one.why == "texts" for one in seen)
     if drop_texts:
         cures["--categories"] = "drop"
-    bad = [
-        one.place for one in seen if one.why in ("label?", "classes") or (one.why == "many texts" and not drop_texts)
-    ]
+    bad = [one.place for one in seen if one.why in LABELS or (one.why == "many texts" and not drop_texts)]
     likely = next((one for one in seen if one.why == "label?"), None)
     if likely is not None and not request.label:
         cures["--label"] = likely.column.name
@@ -366,6 +376,13 @@ def _classes(seen: list[Seen]) -> str:
     )
 
 
+def _nameless(seen: list[Seen]) -> str:
+    return (
+        f"{listed(seen)} {_have(seen, 'looks like a label and has', 'look like labels and have')} no name for --label; "
+        "name the other columns with --columns to leave it out, or all of them to make it an input"
+    )
+
+
 NOTES: dict[str, Sentence] = {
     "index": _index,
     "index kept": _simple("numbers the rows, and is an input", "number the rows, and are inputs"),
@@ -398,6 +415,7 @@ FAULTS: dict[str, Sentence] = {
     "texts": _texts,
     "label?": _labels,
     "classes": _classes,
+    "nameless label": _nameless,
 }
 """Reasons why a table is refused."""
 WORDS = {
@@ -416,5 +434,6 @@ WORDS = {
     "texts": "holds texts, which need --categories",
     "label?": "looks like a label, which needs --label",
     "classes": "looks like a label",
+    "nameless label": "looks like a label",
 }
 """Each reason as a clause about one column."""

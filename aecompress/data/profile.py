@@ -20,6 +20,11 @@ LABELS = re.compile(
 """Usual names of labels, as :func:`plain` writes a name."""
 NUMBERS_ROWS = re.compile("index|idx|id|uid|key|unnamed_0|rows?(_?id|_number|_no)?|record(_id)?")
 TIMES = re.compile("t|ts|time(_?s|_?ms|stamp)?|date(time)?|epoch|unix(_?time)?|seconds")
+NORMAL_TEXTS = frozenset(("normal", "benign", "inlier", "nominal"))
+ANOMALY_TEXTS = frozenset(
+    ("anomaly", "anomalous", "abnormal", "attack", "outlier", "malicious", "intrusion", "malware")
+)
+"""Texts, in small letters, that a label has whatever its name is."""
 LABEL_VALUES = 20
 """Values that a label has at most."""
 CATEGORY_VALUES = 200
@@ -157,6 +162,8 @@ def _label(seen: Seen, place: int) -> Kinded | None:
     """Return the kind of a label: few whole numbers, or few texts, under a usual name of labels."""
     column, count = seen.table.columns[place], seen.distinct[place]
     name = plain(column.name)
+    if _names_anomalies(column):
+        return "label", f"has {count} texts and calls rows normal or anomalies"
     if not LABELS.fullmatch(name) or count > LABEL_VALUES or 2 * count > len(seen.table):
         return None
     two = column.holds in ("text", "boolean") or _is_bits(seen, place)
@@ -167,6 +174,13 @@ def _label(seen: Seen, place: int) -> Kinded | None:
     if column.holds == "text":
         return "label", f"has {count} texts and a name of labels"
     return "label", "is 0 or 1 and has a name of labels" if two else f"has {count} values and a name of labels"
+
+
+def _names_anomalies(column: Column) -> bool:
+    """Return whether texts call rows normal or anomalies: an anomaly, or normal beside one text or without a header."""
+    texts = {text.strip(" .").lower() for text in column.texts}
+    alone = len(texts) == 2 or (not column.name and len(texts) <= CATEGORY_VALUES)
+    return len(texts) > 1 and bool(texts & ANOMALY_TEXTS or (alone and texts & NORMAL_TEXTS))
 
 
 def _in_order(seen: Seen, place: int) -> Kinded | None:

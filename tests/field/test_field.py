@@ -60,6 +60,9 @@ def cured(case: Case, refusal: str, folder: Path) -> list[str]:
     if not case.cure.startswith("--"):
         assert case.cure in refusal
         return [case.cure]
+    if "aecompress prune " not in refusal:
+        assert case.cure in refusal
+        return [case.source, *shlex.split(case.cure)]
     command = refusal[refusal.index("aecompress prune ") :]
     words = shlex.split(command)[2:]
     assert words == [*shlex.split(case.source), *shlex.split(case.cure)]

@@ -117,7 +117,7 @@ def read_many(source: str, found: Sequence[Found], part: Part) -> tuple[Array | 
         return rows, [len(rows)]
     first = open_rows_of(found[0].path, _part(part, found[0]))
     if len(found) == 1:
-        return first, [len(first)]
+        return first, [1 if isinstance(first, np.ndarray) and first.ndim == 0 else len(first)]
     more = (open_rows_of(one.path, _part(part, one)) for one in found[1:])
     parts = [first, *more]
     if all(isinstance(one, Table) for one in parts):

@@ -9,7 +9,7 @@ from aecompress import Autoencoder
 
 folder = sys.argv[1] if len(sys.argv) > 1 else "runs/estimator/model"
 X = load_digits().data
-X, X_val = X[:1500], X[1500:]
+X, X_val = X[:800], X[800:1000]
 
 ae = Autoencoder(target_sparsity=0.9, epochs=30, random_state=0).fit(X, validation=X_val)
 Z, X_hat, error = ae.transform(X), ae.reconstruct(X), -ae.score_samples(X)

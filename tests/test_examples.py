@@ -46,8 +46,8 @@ def test_the_estimator_example_runs(
     monkeypatch.setattr("sys.argv", ["estimator.py", str(tmp_path / "model")])
     runpy.run_path(str(EXAMPLES / "estimator.py"))
     out = capsys.readouterr().out
-    assert "codes (1500, 8) reconstructions (1500, 64)" in out and "the same after loading True" in out
-    assert "anomalies 1500 of 1500" in out and "scorer.onnx" in out
+    assert "codes (800, 8) reconstructions (800, 64)" in out and "the same after loading True" in out
+    assert "anomalies 800 of 800" in out and "scorer.onnx" in out
 
 
 def test_the_loader_without_this_package_gives_the_same_rows(tmp_path: Path) -> None:

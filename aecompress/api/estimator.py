@@ -164,7 +164,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         return self._take(trained)
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Return latent codes ``[N, L]`` of raw rows; float32 of float32, else float64."""
+        """Return latent codes ``[N, L]`` of raw rows: float32 of an array of float32, else float64.
+
+        A model of windows gives a code for each window of the series that ``X`` is.
+        """
         model, given = self._trained.model, self._read(X)
         codes = fitted.by_block(given, lambda block: fitted.encode(model, fitted.scaled(model, block)))
         return codes.astype(dtype_of(given), copy=False)
@@ -403,7 +406,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
 def dtype_of(given: Blocks | SparseRows) -> type[np.floating[Any]]:
     """Return the type of what is given back for raw rows."""
-    return np.float32 if isinstance(given, SparseRows) or given.dtype == np.float32 else np.float64
+    return np.float32 if not isinstance(given, SparseRows) and given.dtype == np.float32 else np.float64
 
 
 @contextmanager

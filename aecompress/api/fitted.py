@@ -187,8 +187,8 @@ def from_memory(trained: Trained, rows: Array | Table) -> Blocks:
         found = reported(encoded_rows(Raw(name=SOURCE, train=table), request, trained.encoding))
         if len(found) < len(table) and not request.window:
             raise DataError(
-                f"{SOURCE}: {len(table) - len(found)} rows have missing cells, which missing = 'drop' leaves out of a "
-                "fit; leave them out here too, or fit with missing = 'median'"
+                f"{SOURCE}: some rows ({len(table) - len(found)}) have missing cells, which missing = 'drop' leaves "
+                "out of a fit; leave them out here too, or fit with missing = 'median'"
             )
         return found
     return all_rows(Raw(name=SOURCE, train=rows), request, trained.model.inputs)

@@ -26,7 +26,7 @@ from aecompress.polling import no_poll
 from aecompress.runs.again import about_bytes
 from aecompress.runs.folder import check_replaceable
 from aecompress.runs.front import Member, knee, pick
-from aecompress.runs.job import prepare_in_memory
+from aecompress.runs.job import check_raw, prepare_in_memory
 from aecompress.runs.lines import losses_of
 from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.metrics import with_metrics
@@ -51,6 +51,8 @@ def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int) -> Trained:
     found: list[Found] = []
     events: Iterable[Event] = into(found, carry_out(job))
     if verbose:
+        for decision in job.dataset.decisions:
+            print(f"{job.dataset.name}: {decision}")
         draw = notebook()
         events = printed(events) if draw is None else drawn(events, draw, time.monotonic)
     log = [event for event in events if isinstance(event, Started | Generation)]
@@ -161,6 +163,7 @@ def export(trained: Trained, folder: Path, variants: tuple[str, ...], force: boo
             "holds; export before, or use `aecompress export RUN`"
         )
     check_free(folder, force)
+    check_raw(trained.dataset, trained.resolved.spec)
     resolve({"export.variants": ("variants", list(variants))})
     wanted = export_of(override(trained.resolved, "export.variants", variants, "variants").spec)
     wanted = dataclasses.replace(wanted, spec_hash=trained.export.spec_hash)

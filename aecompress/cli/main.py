@@ -78,10 +78,13 @@ class Unheard(io.FileIO):
 
 
 def open_streams() -> None:
-    """Send to nowhere what would go to a stream that was closed before, as by `>&-`, and what stderr cannot take."""
-    for name in ("stdout", "stderr"):
+    """Send to nowhere what would go to a stream that was closed before, as by `>&-`, and what stderr cannot take.
+
+    Standard input that was closed is empty.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
     if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
         people = io.BufferedWriter(Unheard(sys.__stderr__.fileno(), "w", closefd=False))
         sys.stderr = io.TextIOWrapper(people, encoding=sys.__stderr__.encoding, line_buffering=True)

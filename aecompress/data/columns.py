@@ -280,7 +280,7 @@ def more_notes(table: Table, seen: Sequence[Seen], request: Request) -> tuple[st
             rows = int(anomalies_of(table, one.place).sum())
             notes.append(f"column {one.name} calls {rows:,} of {len(table):,} rows anomalies and is no input")
     inputs = [one for one in seen if one.action == "keep"]
-    if odd := [one for one in inputs if one.profile.sentinels]:
+    if odd := [one for one in inputs if one.profile.sentinels and (request.columns or request.missing != "error")]:
         done = "is kept as a number" if request.missing == "error" else "is treated as missing"
         notes.append(f"{listed(odd)} {_have(odd, 'holds', 'hold')} {_values(odd)}, which {done}")
     if far := [one for one in inputs if one.profile.outliers]:

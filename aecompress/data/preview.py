@@ -23,6 +23,8 @@ MOST_VALUES = 1000
 """Values of a row that are shown at most."""
 REFUSED = frozenset(WORDS[fault] for fault in FAULTS)
 """Why a column is refused, in words."""
+SHOWN = ("constant", "counter", "empty", "index")
+"""Kinds whose profile says more than the decision."""
 WINDOW = 16
 """Rows of a window that is suggested for a series."""
 FEW_ROWS = 50
@@ -130,7 +132,7 @@ def _facts(request: Request, column: Column, seen: Profile, decision: Decision) 
         name=column.name,
         kind=seen.kind,
         becomes="fault" if is_fault(seen, decision, request) else decision.action,
-        why=decision.why or seen.why,
+        why=seen.why if seen.kind in SHOWN else decision.why or seen.why,
         missing=seen.missing,
         infinite=seen.infinite,
         low=ends[0],

@@ -89,11 +89,14 @@ def job_of(inputs: Inputs) -> Job:
         AecompressError: SpecError, DataError or DeviceError, with nothing written.
     """
     devices = devices_for(inputs.resolved.spec.device)
+    check_raw(inputs.dataset, inputs.resolved.spec)
     return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd())
 
 
 def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
     """Return the job of a run that writes nothing: :func:`aecompress.runs.memory.carry_out` carries it out.
+
+    Columns that are too fine for files that take raw rows are not refused: an export does that (:func:`check_raw`).
 
     Args:
         given: raw rows that are in memory; None: those that the spec names.
@@ -115,6 +118,7 @@ def prepare_resume(where: Path) -> Job:
     resolved, status = started_with(where)
     devices = devices_to_resume(resolved.spec.device)
     dataset = rows_again(resolved.spec, where, status)
+    check_raw(dataset, resolved.spec)
     job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True)
     check_states(where / "checkpoint", job.identity)
     return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
@@ -193,7 +197,6 @@ def _job(
     resumed: bool = False,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
-    check_raw(dataset, resolved.spec)
     tensors, pretrained = None, None
     if resolved.spec.model.init:
         found = read_pretrained(directory / resolved.spec.model.init)

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,15 @@ def test_the_front_is_that_of_the_run_and_another_model_of_it_can_be_picked(
         fitted.pick("nonsense")
 
 
-def test_validation_rows_choose_the_model_and_are_not_trained_on(rows: NDArray[np.float64]) -> None:
+def test_validation_rows_choose_the_model_and_are_not_trained_on(rows: NDArray[np.float64], tmp_path: Path) -> None:
     found = Autoencoder(**QUICK, split=(1.0, 0.0, 0.0)).fit(rows, validation=made(20, 5))
     assert found._trained.dataset is not None
     assert {name: len(part) for name, part in found._trained.dataset.splits.items()} == {"train": 80, "validation": 20}
+    for name, part in (("rows", rows), ("validation", made(20, 5))):
+        np.save(tmp_path / f"{name}.npy", part)
+    paths = [tmp_path / "rows.npy", str(tmp_path / "validation.npy")]
+    again = Autoencoder(**QUICK, split=(1.0, 0.0, 0.0)).fit(paths[0], validation=paths[1])
+    np.testing.assert_array_equal(again.transform(rows), found.transform(rows))
     with pytest.raises(ValueError, match="7 features"):
         Autoencoder(**QUICK).fit(rows, validation=rows[:, :7])
     with pytest.raises(InputError, match="give both as paths"):
@@ -250,6 +256,12 @@ def test_rows_come_as_tensors_data_sets_and_sparse_matrices(rows: NDArray[np.flo
     shuffled = torch.utils.data.DataLoader(labelled, batch_size=7, shuffle=True)
     for given in (tensor, labelled, shuffled, scipy.sparse.coo_array(rows), rows.tolist()):
         np.testing.assert_array_equal(fitted.transform(given), right)
+
+    class Stream(torch.utils.data.IterableDataset[torch.Tensor]):
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            return iter(tensor)
+
+    np.testing.assert_array_equal(fitted.transform(Stream()), right)
     half = fitted.transform(tensor.to(torch.bfloat16))
     assert half.dtype == np.float32 and half.shape == right.shape
     with pytest.raises(InputError, match="different shapes"):
@@ -368,8 +380,20 @@ def test_missing_numbers_of_an_array_are_filled_and_dropped_rows_are_named() -> 
     dropped = Autoencoder(**QUICK, missing="drop").fit(mixed())
     assert dropped._trained.dataset is not None
     assert sum(len(part) for part in dropped._trained.dataset.splits.values()) == 71
-    with pytest.raises(InputError, match="9 rows have missing cells"), pytest.warns(UserWarning, match="left out"):
+    with (
+        pytest.raises(InputError, match=r"some rows \(9\) have missing cells"),
+        pytest.warns(UserWarning, match="left out"),
+    ):
         dropped.transform(mixed())
+
+
+def test_columns_too_fine_for_files_of_raw_rows_are_refused_by_the_export_alone(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((60, 3)) * 60 + 1.7e9
+    found = Autoencoder(**QUICK).fit(rows)
+    assert np.abs(found.reconstruct(rows) - rows).max() < 60 and (found.predict(rows) == 1).sum() > 55
+    with pytest.raises(InputError, match="too coarse for files that take raw rows"):
+        found.export(tmp_path / "model")
+    Autoencoder(**QUICK, settings={"export.embed_scaling": False}).fit(rows).export(tmp_path / "model")
 
 
 def test_windows_of_a_series_are_coded(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aecompress.cli.main import command
+from aecompress.cli.main import command, open_streams
 
 COMMANDS = command().commands
 
@@ -34,3 +34,11 @@ def test_a_sentence_that_stderr_cannot_take_changes_no_exit_code() -> None:
     program = [sys.executable, "-c", "from aecompress.start import main; main()", "prune", "missing.csv", "-o", "run"]
     with Path("/dev/full").open("w") as full:
         assert subprocess.run(program, stderr=full, check=False).returncode == 2
+
+
+def test_standard_input_that_was_closed_is_empty_and_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after `<&-`
+    monkeypatch.setattr(sys, "__stderr__", None)
+    open_streams()
+    with sys.stdin as stream:
+        assert not stream.isatty() and stream.buffer.read() == b""

@@ -97,3 +97,10 @@ def test_scaling_is_described_with_its_reason() -> None:
 def test_columns_without_names_are_numbered() -> None:
     assert names_of((), 3) == names_of(("", "", ""), 3) == ("0", "1", "2")
     assert names_of(("", "a"), 2) == ("(0)", "a")
+
+
+def test_what_counts_is_shown_with_its_reason() -> None:
+    cells = np.column_stack([np.arange(N) + 5.0, np.full(N, 7.0), NUMBERS])
+    columns = tuple(Column(name=name) for name in ("n", "c", "a", "b"))
+    seen = preview(REQUEST, Raw(name="rows", train=Table(cells=cells, columns=columns)))
+    assert [one.why for one in seen.columns] == ["rises by 1 from row to row", "is 7 wherever it has a value", "", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -202,3 +203,18 @@ def test_names_are_compared_without_case_and_punctuation() -> None:
         *["is_anomaly"] * 4,
         "unnamed_0",
     ]
+
+
+def test_beside_the_table_little_memory_is_taken() -> None:
+    cells = RNG.normal(size=(200_000, 4))
+    cells[:, 1] = RNG.integers(0, 50, len(cells))
+    cells[::3, 2] = np.nan
+    cells[5, 3] = -9999
+    one = Table(cells=cells, columns=tuple(Column(name=f"s{place}") for place in range(4)))
+    profile(one)
+    tracemalloc.start()
+    found = profile(one)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[1].distinct == 50 and found[2].missing == 66_667 and found[3].sentinels == (-9999.0,)
+    assert peak < 4 << 20 < cells.nbytes

@@ -117,8 +117,9 @@ def test_the_table_has_every_input_of_the_field() -> None:
 @pytest.mark.parametrize("source", ["missing_sentinel.csv", "label_text.csv", "dates_german.csv"])
 def test_the_command_that_a_refusal_prints_works(source: str, folder: Path) -> None:
     refused = commands.aecompress("data", source, cwd=folder)
-    assert refused.returncode == 2 and refused.stdout == ""
-    command = refused.stderr[refused.stderr.index("aecompress prune ") :]
+    assert refused.returncode == 2
+    command = dict(line.split("\t", 1) for line in refused.stdout.splitlines())["command"]
+    assert command in refused.stderr and command.startswith("aecompress prune ")
     done = commands.aecompress("data", *shlex.split(command)[2:], cwd=folder)
     assert done.returncode == 0, done.stderr
 

@@ -50,14 +50,13 @@ def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
     dialect: Dialect | None = None
     for number, block in text.blocks():
         if dialect is None:
-            if not block.strip():
-                number += block.count(b"\n")
+            if block.isspace():
                 continue
             dialect = dialect_of(where, block, part)
             number, block = _below(number, block, dialect.skip)
             reader = _Blocks(where, dialect, part)
             reader.infer(number, block)
-        if block.strip():
+        if block and not block.isspace():
             cells = reader.read(number, block)
             notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
             if text.encoding != "UTF-8":
@@ -173,7 +172,7 @@ class _Blocks:
     def _frame(self, lines: bytes, texts: set[int], only: bool = False) -> pl.DataFrame | None:
         """Return lines as columns of numbers, those of ``texts`` as texts; None where a line has too many cells."""
         dialect = self.dialect
-        if not lines.strip():
+        if not lines or lines.isspace():
             return None
         schema = {_called(place): pl.String if place in texts else pl.Float64 for place in range(dialect.width)}
         wanted = texts if only else {reading.place for reading in self.readings} | {dialect.width - 1}
@@ -209,7 +208,7 @@ class _Blocks:
         numbers: list[int] = []
         width, mark = self.dialect.width, self.dialect.delimiter.encode()
         for first, line in logical_lines(number, lines):
-            if not line.strip() or (self.dialect.comments and line.lstrip().startswith(b"#")):
+            if not (line.strip() or mark in line) or (self.dialect.comments and line.lstrip().startswith(b"#")):
                 continue
             cells = line.count(mark) + 1
             if b'"' in line:
@@ -232,7 +231,9 @@ def _normal(block: bytes, dialect: Dialect) -> bytes:
     if dialect.delimiter == " ":
         return re.sub(rb"(?m)[ \t]+$", b"", re.sub(rb"(?m)^ +", b"", re.sub(rb"[ \t]+", b" ", block)))
     mark = dialect.delimiter.encode()
-    return block.replace(mark + b" ", mark) if b'"' not in block and mark + b" " in block else block
+    if not dialect.spaced:
+        return block
+    return block.replace(mark + b' "', mark + b'"') if b'"' in block else block.replace(mark + b" ", mark)
 
 
 def logical_lines(number: int, lines: bytes) -> Iterator[tuple[int, bytes]]:

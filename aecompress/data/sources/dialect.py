@@ -45,6 +45,8 @@ class Dialect:
     """Of the columns, where a line names them."""
     ended: bool = False
     """Whether a delimiter ends every line, so that the last cell is none."""
+    spaced: bool = False
+    """Whether spaces stand between delimiters and cells."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,6 +98,7 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         skip=skip,
         names=names,
         ended=ended,
+        spaced=delimiter != " " and any(f"{delimiter} " in text for text in texts),
         notes=tuple(notes),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +14,26 @@ from aecompress.errors import DataError
 
 csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, not an error of the csv module
 
+MOST_TITLES = 20
+"""Lines above a table that have other cells than it."""
 LOOKED_AT = 200
 """Lines from which the rest is inferred."""
 DELIMITERS = (",", ";", "\t", "|", " ")
 """A space stands for any run of white space."""
-MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "?", "-", "--", "nil"))
+MISSING = frozenset(
+    (
+        *("", "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "na", "n/a", "<na>", "nat", "null", "none"),
+        *("nil", "\\n", "missing", "undefined", "?", "-", "--", ".", "#n/a", "#div/0!", "#value!", "#ref!", "#num!"),
+    )
+)
 """Usual words for a missing value, in small letters."""
 TRUTH = {"true": 1.0, "false": 0.0}
 COMMA_NUMBER = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+ADORNED = re.compile(
+    r"(?=.*\d)'?[+\-\u2212]?\s?[$€£¥]?\s?(\d{1,3}([ \u00a0\u202f'’]\d{3})+|\d*)([.,]\d*)?([eEdD][+-]?\d+)?\s?[%€$£]?'?"
+)
+"""Numbers as :func:`aecompress.data.sources.cells.plainer` reads them: ``12 %``, ``$1.50``, ``1 234``, ``1.5D+00``."""
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?")
 
@@ -66,6 +78,8 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         raise DataError(f"{where}: has no rows; give at least two")
     check_cells(where, lines[0][1])
     texts = [text for _, text in lines]
+    titles = 0 if marked else titles_of(texts)
+    above, lines, texts = lines[:titles], lines[titles:], texts[titles:]
     delimiter = marked or delimiter_of(texts)
     rows = [cells_of(text, delimiter) for text in texts]
     ended = len(rows[0]) > 1 and all(len(row) == len(rows[0]) and not row[-1].strip() for row in rows)
@@ -74,6 +88,9 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         delimiter, rows, ended = ";", [[text.strip()] for text in texts], False
     notes = [f"cells are separated by {_spoken(delimiter)}"] * (delimiter != "," and len(rows[0]) > 1)
     notes += [why] * bool(why)
+    if above:
+        which = f"line {above[0][0]} is" if titles == 1 else f"lines {above[0][0]} to {above[-1][0]} are"
+        notes.append(f"{which} left out, as the cells are not those of the lines below")
     if ended:
         rows = [row[:-1] for row in rows]
         notes.append("a delimiter ends every line")
@@ -84,6 +101,9 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         names = _of_comment(comments[-1][1], delimiter, len(rows[0]))
         about = "a comment names the columns" if names is not None else about
     notes += [about] * bool(about)
+    if names is not None and len(set(names) - {""}) < sum(map(bool, names)):
+        names = distinct(names)
+        notes.append("columns of one name are numbered, as in " + next(name for name in names if name[-2:] == ".1"))
     skip = lines[0][0] - 1
     if header:
         skip = lines[1][0] - 1 if len(lines) > 1 else start.count(b"\n") + 1
@@ -134,6 +154,39 @@ def first_lines(start: bytes) -> tuple[list[Line], list[Line], str]:
     return lines, comments, marked
 
 
+def titles_of(texts: Sequence[str]) -> int:
+    """Return how many lines stand above a table: texts of fewer cells than all of its own lines have.
+
+    One line with one cell less than the others is none: its table has a column without a name.
+    """
+    found = 0
+    for delimiter in DELIMITERS:
+        widths = [len(cells_of(text, delimiter)) for text in texts]
+        usual = widths[-1]
+        first = next((len(widths) - place for place, width in enumerate(reversed(widths)) if width != usual), 0)
+        if usual > 1 and first == 0:
+            return 0
+        above = widths[:first]
+        enough = usual > 1 and first <= MOST_TITLES and len(widths) - first >= 3 and max(above) < usual
+        if enough and above != [usual - 1] and not any(map(is_readable, texts[:first])):
+            found = min(found, first) if found else first
+    return found
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of which none is given twice, as pandas does: ``a``, ``a.1``, ``a.2``; empty ones stay."""
+    taken: dict[str, int] = {}
+    result = []
+    for name in names:
+        fresh = name
+        while fresh and (fresh in taken or (fresh != name and fresh in names)):
+            taken[name] += 1
+            fresh = f"{name}.{taken[name]}"
+        taken.setdefault(fresh, 0)
+        result.append(fresh)
+    return tuple(result)
+
+
 def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line."""
     if delimiter == " ":
@@ -169,6 +222,7 @@ def is_readable(cell: str, comma: bool = False) -> bool:
         or DATE.fullmatch(cell) is not None
         or (comma and COMMA_NUMBER.fullmatch(cell) is not None)
         or THOUSANDS.fullmatch(cell) is not None
+        or ADORNED.fullmatch(cell) is not None
     )
 
 
@@ -208,7 +262,8 @@ def header_of(
     numbers of the columns.
     """
     first = [cell.strip() for cell in rows[0]]
-    names = tuple(first)
+    quotes = all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in first)
+    names = tuple(cell[1:-1] for cell in first) if quotes else tuple(first)
     if header == "yes":
         return names, True, ""
     if header == "no":
@@ -218,11 +273,16 @@ def header_of(
     def reads(cell: str) -> bool:
         return is_readable(cell, decimal_comma)
 
-    texts = [place for place, cell in enumerate(first) if not reads(cell)]
+    def names_numbers(place: int) -> bool:
+        """Return whether a date stands above numbers."""
+        dated = DATE.fullmatch(first[place]) is not None and not is_number(first[place])
+        return dated and sum(is_number(row[place]) for row in body) * 2 > len(body)
+
+    texts = [place for place, cell in enumerate(first) if not reads(cell) or names_numbers(place)]
     if not texts:
         return (
             (names, True, f"the first line, {first[0] or 'no name'} to {first[-1]}, numbers the columns")
-            if (numbers_columns(first, body))
+            if numbers_columns(first, body) or is_scale(first, body)
             else (None, False, "")
         )
     broken = any(is_number(cell) and not re.fullmatch(r"\d+", cell) for cell in first)
@@ -248,6 +308,16 @@ def numbers_columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool
     if all(cell.strip().isdecimal() for cell in body[0]) and int(body[0][0]) == len(first):
         return False
     return len(first) > 2 or any(not cell.strip().lstrip("+-").isdecimal() for row in body for cell in row)
+
+
+def is_scale(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Return whether a line of whole numbers in equal steps, such as years, stands above columns of decimals."""
+    cells = first[first[0] == "" :]
+    if len(cells) < 3 or not body or not all(re.fullmatch(r"\d{1,9}", cell) for cell in cells):
+        return False
+    steps = {int(after) - int(before) for before, after in itertools.pairwise(cells)}
+    decimals = sum(not row[-1 - place].strip().lstrip("+-").isdecimal() for row in body for place in range(len(cells)))
+    return len(steps) == 1 and 0 not in steps and decimals * 2 > len(body) * len(cells)
 
 
 def units_of(rows: Sequence[Sequence[str]]) -> str:

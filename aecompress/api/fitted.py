@@ -112,6 +112,8 @@ class Trained:
     """How the columns of a table become inputs; None: they are the inputs."""
     decisions: tuple[str, ...] = ()
     """What was decided about the rows, as clauses."""
+    run: Path | None = None
+    """The folder of the run that it was loaded from."""
     dataset: Dataset | None = None
     """The rows that it was trained on; None: they are not at hand."""
 

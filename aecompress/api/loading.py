@@ -15,12 +15,12 @@ from aecompress.data.encoding import Encoding
 from aecompress.deploy.checkpoint import Model, load_model, model_folder, shape_from_json
 from aecompress.deploy.reference import LOSSES
 from aecompress.errors import DataError
-from aecompress.event_log import current, read_log
 from aecompress.events import SPLITS
 from aecompress.files import standing
 from aecompress.plan.export import export_of
 from aecompress.runs import front
 from aecompress.runs.again import windowed
+from aecompress.runs.ended import read_run
 from aecompress.runs.job import started_with
 from aecompress.spec.fields import RunSpec
 
@@ -41,9 +41,11 @@ def loaded(folder: Path) -> tuple[RunSpec | None, Trained]:
     members: tuple[Model, ...] = ()
     if is_run:
         spec = started_with(folder)[0].spec
-        members = tuple(load_model(standing(path)) for path in front.check(folder))
-        log = current(read_log(folder / "events.jsonl")) if (folder / "events.jsonl").exists() else []
+        log = read_run(folder)
     about = described(where / "config.json", model)
+    if is_run:
+        paths = map(standing, front.check(folder))
+        members = tuple(with_losses(path, load_model(path), about.metric) for path in paths)
     return spec, Trained(
         model=model,
         front=members or (with_losses(where, model, about.metric),),
@@ -56,6 +58,7 @@ def loaded(folder: Path) -> tuple[RunSpec | None, Trained]:
         history=history_of(log, about.metric) if log else None,
         dense_loss=dense_loss(log),
         export=export_of(spec or RunSpec()),
+        run=folder if is_run else None,
     )
 
 
@@ -111,7 +114,8 @@ def with_losses(folder: Path, model: Model, metric: str) -> Model:
     Raises:
         DataError: its config does not have them.
     """
-    metrics = model.about.get("metrics", {})
+    metrics = model.about.get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
     losses = {split: metrics[f"{split}_{metric}"] for split in SPLITS if f"{split}_{metric}" in metrics}
     found = replace(model, about={"losses": losses, **model.about})
     front.losses_of(folder, found)

@@ -15,18 +15,19 @@ from aecompress.api.front import Front, FrontModel, dense_loss
 from aecompress.api.history import history_of
 from aecompress.api.view import drawn, notebook
 from aecompress.data.base import Raw
+from aecompress.data.dataset import Dataset
 from aecompress.data.raw import described_bytes
 from aecompress.data.scaling import Scaling
 from aecompress.deploy.checkpoint import Model
 from aecompress.errors import DataError, OutputError, SpecError
 from aecompress.events import Event, Generation, Started
 from aecompress.files import standing
-from aecompress.plan.export import export_of
+from aecompress.plan.export import Export, export_of
 from aecompress.polling import no_poll
 from aecompress.runs.again import about_bytes
 from aecompress.runs.folder import check_replaceable
 from aecompress.runs.front import Member, knee, pick
-from aecompress.runs.job import check_raw, prepare_in_memory
+from aecompress.runs.job import check_raw, prepare_export, prepare_in_memory
 from aecompress.runs.lines import losses_of
 from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.metrics import with_metrics
@@ -134,6 +135,7 @@ def picked(trained: Trained, which: str) -> Trained:
     """Return the same with another model of the front in its place.
 
     Raises:
+        DataError: it was loaded from a run whose rows are gone.
         SpecError: ``which`` names none, or no model meets it.
     """
     members = members_of(trained)
@@ -142,6 +144,8 @@ def picked(trained: Trained, which: str) -> Trained:
     except SpecError as fault:
         raise SpecError(str(fault).replace("--pick ", "pick: ")) from fault
     model, dataset = trained.front[members.index(member)], trained.dataset
+    if dataset is None and trained.run is not None:
+        dataset = prepare_export(trained.run, {})[0]
     if dataset is None:
         return dataclasses.replace(trained, model=model, threshold=None)
     threshold = fitted.threshold_of(model, trained.metric, dataset.train, trained.export.quantile)
@@ -157,22 +161,35 @@ def export(trained: Trained, folder: Path, variants: tuple[str, ...], force: boo
         SpecError: there is no such variant.
         VerifyError: a file is not the model; no folder is left.
     """
-    if trained.dataset is None or trained.resolved is None:
-        raise DataError(
-            "export: needs the rows that the model was trained on, which neither a folder nor a pickled estimator "
-            "holds; export before, or use `aecompress export RUN`"
-        )
     check_free(folder, force)
-    check_raw(trained.dataset, trained.resolved.spec)
-    resolve({"export.variants": ("variants", list(variants))})
-    wanted = export_of(override(trained.resolved, "export.variants", variants, "variants").spec)
-    wanted = dataclasses.replace(wanted, spec_hash=trained.export.spec_hash)
-    model = fitted.with_threshold(trained)
-    package = export_model(folder.parent, model, trained.dataset, wanted, no_poll, final=folder)
+    dataset, wanted = exported(trained, variants)
+    model = fitted.with_threshold(trained) if trained.threshold is not None else trained.model
+    package = export_model(folder.parent, model, dataset, wanted, no_poll, final=folder)
     for variant in variants:
         for why in package.missing.get(variant, ()):
             warnings.warn(why, stacklevel=4)
     return package.files
+
+
+def exported(trained: Trained, variants: tuple[str, ...]) -> tuple[Dataset, Export]:
+    """Return the rows of a model, and what is exported; those of a loaded run are read again.
+
+    Raises:
+        DataError: there are no rows, or they are too fine for files that take raw rows.
+        SpecError: there is no such variant.
+    """
+    flags: dict[str, tuple[str, Any]] = {"export.variants": ("variants", list(variants))}
+    if trained.dataset is None and trained.run is not None:
+        return prepare_export(trained.run, flags)
+    if trained.dataset is None or trained.resolved is None:
+        raise DataError(
+            "export: needs the rows that the model was trained on, which neither a model folder nor a pickled "
+            "estimator holds; export before, or load the run folder"
+        )
+    resolve(flags)
+    check_raw(trained.dataset, trained.resolved.spec)
+    wanted = export_of(override(trained.resolved, "export.variants", variants, "variants").spec)
+    return trained.dataset, dataclasses.replace(wanted, spec_hash=trained.export.spec_hash)
 
 
 def check_free(folder: Path, force: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -24,6 +23,7 @@ from aecompress.data.split import (
     assign,
     group_column,
     group_numbers,
+    group_place,
     short,
     splits_of,
     whole,
@@ -161,14 +161,6 @@ def series_of(
         held = np.asarray(rows)
         groups, rows = group_numbers(held[:, place], where, column), np.delete(held, place, axis=1)
     return rows, Series(count=len(rows), where=where, files=raw.files, groups=groups)
-
-
-def group_place(request: Request, names: Sequence[str]) -> int | None:
-    """Return the place of the column of the groups, given by name or number; None without any."""
-    column = group_column(request)
-    if column in names:
-        return names.index(column)
-    return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
 
 
 def flat(rows: Array | FileRows) -> Array | FileRows:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from aecompress.data.advice import columns_flag, command_of
 from aecompress.data.base import Request
 from aecompress.data.labels import anomalies_of, label_fault
+from aecompress.data.split import group_place
 from aecompress.data.table import Column, Profile, Table
 from aecompress.errors import TableError
 from aecompress.parsing import quoted
@@ -136,7 +137,7 @@ def decided(table: Table, seen: Seen, request: Request) -> Seen:
     name, kind = seen.column.name, seen.profile.kind
     if name and name == request.label:
         return seen._replace(action="label")
-    if name and request.split_by == f"group:{name}":
+    if seen.place == group_place(request, table.names):
         return seen._replace(action="group", why="group")
     if kind == "empty":
         return seen._replace(action="leave out", why="empty")

@@ -110,7 +110,7 @@ class Encoding:
                 label=str(values["label"]),
                 others=tuple(map(str, values["others"])),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
             raise DataError(f"{path}: columns: is not what aecompress writes ({quoted(fault)})") from fault
 
 

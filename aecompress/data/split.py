@@ -114,6 +114,14 @@ def group_column(request: Request) -> str:
     return request.split_by.partition(":")[2] if request.split_by.startswith("group:") else ""
 
 
+def group_place(request: Request, names: Sequence[str]) -> int | None:
+    """Return the place of the column of the groups, given by name or number; None without any."""
+    column = group_column(request)
+    if column and column in names:
+        return names.index(column)
+    return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
+
+
 def assign(series: Series, request: Request, given: Set[str] = frozenset()) -> Assignment:
     """Return which split each row is in, or each window: by the shares, as ``request.split_by`` says.
 
@@ -360,7 +368,8 @@ def described(found: Assignment, series: Series, request: Request, shares: Share
     if (found.windows is not None or how == "order") and (clause := disorder(series, in_time)):
         clauses.append(clause)
     if series.anomalies is not None:
-        clauses.append(f"{np.count_nonzero(series.anomalies):,} rows labelled as anomalies are in no training rows")
+        kept = series.anomalies if series.dropped is None else series.anomalies & ~series.dropped
+        clauses.append(f"{np.count_nonzero(kept):,} rows labelled as anomalies are in no training rows")
     empty = [name for name, share, count in zip(NAMES, shares, counts, strict=False) if share > 0 and not count]
     if empty:
         clauses.append(

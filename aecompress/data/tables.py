@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aecompress.data.arrays import window_shape
 from aecompress.data.base import Array, Partition, Raw, Request
@@ -19,7 +20,7 @@ from aecompress.data.inputs import Inputs, checked_inputs, inputs_of, lost_rows,
 from aecompress.data.labels import anomalies_of, label_fault
 from aecompress.data.profile import profile
 from aecompress.data.sources.formats import file_and_key, open_rows_of
-from aecompress.data.split import Series, assign, group_column, group_numbers, splits_of, whole
+from aecompress.data.split import Series, assign, group_column, group_numbers, group_place, splits_of, whole
 from aecompress.data.table import Column, Table
 from aecompress.data.windows import Bools, Integers, Windows
 from aecompress.errors import DataError
@@ -104,20 +105,44 @@ def series_of(table: Table, decisions: Decisions, raw: Raw[Any], request: Reques
         dropped = lost_rows(table.cells, [(place, decisions.columns[place].absent) for place in places])
         if dropped.all():
             raise DataError(f"{request.source}: every row has a missing cell; choose --missing median instead of drop")
-    groups = anomalies = None
-    for place in decisions.places("group"):
-        cells = table.cells[:, place]
-        cells = cells if dropped is None else np.where(dropped, 0, cells)
-        groups = group_numbers(cells, request.source, table.columns[place].name)
+    anomalies = None
     for place in decisions.places("label"):
         anomalies = anomalies_of(table, place)
     return Series(
         count=len(table),
         where=request.source,
         files=raw.files,
-        groups=groups,
+        groups=groups_of(table, request.source, request, dropped),
         anomalies=anomalies,
         dropped=dropped if dropped is not None and dropped.any() else None,
+        times=times_of(table),
+    )
+
+
+def groups_of(table: Table, where: str, request: Request, dropped: Bools | None) -> Integers | None:
+    """Return the number of each row's group, ``[N]``; None where rows have no groups.
+
+    Raises:
+        DataError: the table lacks their column, or a cell of it is missing in a row that is not ``dropped``.
+    """
+    group = group_column(request)
+    if not group:
+        return None
+    place = group_place(request, table.names)
+    if place is None or place >= len(table.columns):
+        raise DataError(f"{where}: lacks column {quoted(repr(group))}, the groups of the model's windows")
+    cells = table.cells[:, place]
+    if dropped is not None:  # a row of a known group that is dropped stays in it: no window passes over it
+        cells = np.where(dropped & np.isnan(cells), np.inf, cells)
+    return group_numbers(cells, where, group)
+
+
+def times_of(table: Table) -> tuple[tuple[str, NDArray[np.float64]], ...]:
+    """Return the columns of dates of a table by name, in seconds ``[N]``."""
+    return tuple(
+        (quoted(column.name) or f"column {place}", table.cells[:, place])
+        for place, column in enumerate(table.columns)
+        if column.holds == "date"
     )
 
 
@@ -166,7 +191,7 @@ def given_split(
         DataError: its columns are not those of the encoding, or a cell is missing that nothing fills.
     """
     inputs, dropped, notes = new_rows(encoding, table, where)
-    groups = window_groups(table, request, where)
+    groups = groups_of(table, where, request, dropped) if request.window else None
     series = Series(count=len(table), where=where, groups=groups, dropped=dropped)
     anomalies = label_rows(encoding, table, where)
     if anomalies is not None and not test:
@@ -230,23 +255,9 @@ def encoded_rows(raw: Raw[Any], request: Request, encoding: Encoding) -> tuple[B
     """
     table = raw.train if isinstance(raw.train, Table) else unnamed(raw.train)
     inputs, dropped, notes = new_rows(encoding, table, request.source)
-    groups = window_groups(table, request, request.source)
+    groups = groups_of(table, request.source, request, dropped) if request.window else None
     series = Series(count=len(table), where=request.source, files=raw.files, groups=groups, dropped=dropped)
     return taken(inputs, series, request), notes
-
-
-def window_groups(table: Table, request: Request, where: str) -> Integers | None:
-    """Return the group of each row, where windows must not cross two.
-
-    Raises:
-        DataError: the column of the groups is not there, or has a missing cell.
-    """
-    group = group_column(request)
-    if not request.window or not group:
-        return None
-    if group not in table.names:
-        raise DataError(f"{where}: has no column {quoted(repr(group))}, by which windows are grouped (data.split_by)")
-    return group_numbers(table.cells[:, table.names.index(group)], where, group)
 
 
 def taken(inputs: Inputs, series: Series, request: Request) -> Blocks:

@@ -188,7 +188,7 @@ def test_an_exported_model_loads_and_gives_the_same(
 
 
 def test_a_run_folder_and_a_member_of_its_front_load(
-    rows: NDArray[np.float64], fitted: Autoencoder, run_folder: Path
+    rows: NDArray[np.float64], fitted: Autoencoder, run_folder: Path, tmp_path: Path
 ) -> None:
     same = Autoencoder.load(run_folder)
     np.testing.assert_array_equal(same.reconstruct(rows), fitted.reconstruct(rows))
@@ -197,6 +197,10 @@ def test_a_run_folder_and_a_member_of_its_front_load(
     assert (same.epochs, same.cells, same.random_state) == (2, 3, 0)
     again = clone(same).fit(rows)
     np.testing.assert_array_equal(again.transform(rows), fitted.transform(rows))
+    picked = same.pick("sparsity=0.9")
+    np.testing.assert_array_equal(picked.predict(rows), fitted.pick("sparsity=0.9").predict(rows))
+    files = same.export(tmp_path / "model")
+    assert files["weights"].read_bytes() == (run_folder / "model" / "model.safetensors").read_bytes()
     member = Autoencoder.load(run_folder / "front" / "00")
     np.testing.assert_array_equal(member.transform(rows), fitted.pick("sparsity=0.9").transform(rows))
     with pytest.raises(InputError, match=r"no threshold.*set offset_"):

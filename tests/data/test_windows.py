@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from aecompress.data import windows
+from aecompress.data.base import Request
+from aecompress.data.dataset import Dataset, load
 from aecompress.data.sources.formats import open_array
 from aecompress.data.windows import WindowIndex, Windows, window_index
+from aecompress.errors import DataError
 
 
 @pytest.mark.parametrize("block", [1, 30, 100_000])
@@ -47,3 +52,88 @@ def test_segments_of_any_size_give_their_own_windows() -> None:
     index = window_index(np.repeat([0, 1, 2, 3], [2, 5, 9, 4]), 4, 2)
     assert index.starts.tolist() == [2, 7, 9, 11, 16] and index.order is None
     assert index.counts(np.arange(20) >= 10).tolist() == [0, 1, 3, 4, 4]
+
+
+# ---------------------------------------------------------------- of a table
+
+
+def machines(count: int, seed: int) -> pd.DataFrame:
+    """Return rows of four machines in turn, one a minute: time, machine, two numbers, a rare anomaly."""
+    generator = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=count, freq="min").astype(str),
+            "machine": np.array(list("ABCD"))[np.arange(count) % 4],
+            "power": generator.normal(size=count).round(3),
+            "heat": generator.normal(size=count).round(3) * 50,
+            "label": (generator.random(count) < 0.02).astype(int),
+        }
+    )
+
+
+def by_hand(frame: pd.DataFrame, length: int, stride: int) -> list[tuple[np.ndarray, int]]:
+    """Return the windows without a gap of each machine, and whether an anomaly is in them."""
+    found = []
+    for _, own in frame.groupby("machine"):
+        for first in range(0, len(own) - length + 1, stride):
+            window = own[first : first + length]
+            if not window[["power", "heat"]].isna().any(axis=None):
+                found.append((window[["power", "heat"]].to_numpy(), int(window["label"].max())))
+    return found
+
+
+def raw_windows(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return scaled windows as raw ones, ``[M, length, 2]``, rounded to the digits of the file."""
+    scaling = dataset.scaling
+    return np.round(rows * scaling.divisor + scaling.offset, 3).reshape(len(rows), *dataset.shape)
+
+
+def all_of(made: np.ndarray, windows: list[np.ndarray]) -> bool:
+    """Return whether each made window is one of ``windows``."""
+    known = np.stack(windows)
+    return len(made) > 0 and all(np.abs(known - one).max((1, 2)).min() < 2e-3 for one in made)
+
+
+def test_windows_of_a_table_cross_no_group_and_no_gap_and_know_their_labels(tmp_path: Path) -> None:
+    frame = machines(800, 0)
+    frame.loc[[100, 101, 402], "heat"] = np.nan
+    frame.loc[402, "label"] = 1
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    request = Request(
+        source="rows.csv", directory=tmp_path, window=6, stride=2, split_by="group:machine", split=(0.5, 0.25, 0.25),
+        missing="drop", dates="drop", label="label", scaling="standard",
+    )  # fmt: skip
+    dataset = load(request)
+    assert dataset.shape == (6, 2) and dataset.inputs == ("power", "heat") and dataset.group == "machine"
+    windows = by_hand(frame, 6, 2)
+    anomalous = [window for window, label in windows if label]
+    assert dataset.labels is not None and dataset.labels.sum() == len(anomalous)
+    assert all_of(raw_windows(dataset, dataset.test[dataset.labels == 1]), anomalous)
+    usual = [window for window, label in windows if not label]
+    for rows in (dataset.train, dataset.validation, dataset.test[dataset.labels == 0]):
+        assert all_of(raw_windows(dataset, rows), usual)
+    count = int(frame["label"].drop([100, 101, 402]).sum())
+    assert f"{count} rows labelled as anomalies are in no training rows" in dataset.decisions
+    assert not any("order of time" in decision for decision in dataset.decisions)
+
+    more = machines(120, 1)
+    more.to_csv(tmp_path / "test.csv", index=False)
+    given = load(replace(request, test="test.csv"))
+    expected = by_hand(more, 6, 2)
+    assert len(given.test) == len(expected) and all_of(raw_windows(given, given.test), [one for one, _ in expected])
+    assert given.labels is not None and given.labels.sum() == sum(label for _, label in expected)
+    more.drop(columns="machine").to_csv(tmp_path / "test.csv", index=False)
+    with pytest.raises(DataError, match=r"test\.csv: lacks column 'machine', the groups of the model's windows"):
+        load(replace(request, test="test.csv"))
+
+
+def test_a_table_that_is_not_in_the_order_of_its_dates_is_reported(tmp_path: Path) -> None:
+    machines(100, 0)[::-1].to_csv(tmp_path / "rows.csv", index=False)
+    request = Request(source="rows.csv", directory=tmp_path, split_by="order", dates="drop", label="label")
+    assert "rows are not in the order of time: row 1 is earlier than row 0; sort them" in load(request).decisions
+
+
+def test_a_table_without_names_has_a_group_by_its_number(tmp_path: Path) -> None:
+    machines(100, 0)[["power", "machine", "heat"]].to_csv(tmp_path / "rows.csv", index=False, header=False)
+    dataset = load(Request(source="rows.csv", directory=tmp_path, split_by="group:1", window=3))
+    assert dataset.shape == (3, 2) and len(dataset.train) == 46

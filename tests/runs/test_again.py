@@ -66,7 +66,7 @@ def test_new_rows_of_a_series_are_made_into_windows_as_the_run_made_them(tmp_pat
     assert np.array_equal(rows_for_model(str(tmp_path / "windows.npy"), folder), scaled)
     again = export_again(tmp_path / "run", {}, tmp_path / "again", dense=False)
     assert again.verification.passed and load_model(tmp_path / "again").about["window"] == WINDOW
-    assert aecompress("data", "rows.npy", *words[:6], cwd=tmp_path).stderr.splitlines() == [*decisions]
+    assert aecompress("data", "rows.npy", *words[:6], cwd=tmp_path).stderr.splitlines()[:2] == [*decisions]
 
 
 def speeding_up(count: int, seed: int) -> np.ndarray:

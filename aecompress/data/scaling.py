@@ -96,7 +96,7 @@ def sentinel_notes(scaling: Scaling) -> tuple[str, ...]:
     if scaling.kind != "minmax":
         return ()
     low = np.atleast_1d(scaling.offset)
-    found = np.isin(low.astype(np.float32), np.float32(ABSENT))
+    found = np.isin(low.astype(np.float32), np.asarray(ABSENT, np.float32))
     if not found.any():
         return ()
     places, value = np.flatnonzero(found).tolist(), float(low[found][0])

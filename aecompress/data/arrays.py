@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from aecompress.data.advice import command_of
 from aecompress.data.base import Array, Floats, Partition, Raw, Request, Splits
 from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.facts import Facts
@@ -30,14 +31,17 @@ from aecompress.data.split import (
 )
 from aecompress.data.table import plain
 from aecompress.data.windows import Windows
-from aecompress.errors import DataError
+from aecompress.errors import DataError, TableError
 from aecompress.registry import find_source
 
 Source = TypeVar("Source", bound="Array | FileRows")
 
 
-def checked(where: str, rows: Source) -> Source:
+def checked(where: str, rows: Source, command: str = "") -> Source:
     """Return ``rows`` when they are finite numbers ``[N, ...]`` with at least one row and one input.
+
+    Args:
+        command: the one that treats gaps in rows ``[N, D]``.
 
     Raises:
         DataError: naming the source, the first bad place and the cure.
@@ -51,18 +55,18 @@ def checked(where: str, rows: Source) -> Source:
     if rows.size == 0:
         raise DataError(f"{where}: has shape {rows.shape}, so no values; give at least two rows")
     if rows.dtype.kind == "f":
-        check_finite(where, Chosen(flat(rows)), ", as --missing median does" if rows.ndim == 2 else "")
+        check_finite(where, Chosen(flat(rows)), command if rows.ndim == 2 else "")
     return rows
 
 
-def check_finite(where: str, rows: Chosen, cure: str = "") -> None:
+def check_finite(where: str, rows: Chosen, command: str = "") -> None:
     """Refuse rows ``[N, D]`` with a value that is not finite.
 
     Args:
-        cure: what ends the message.
+        command: the one that treats gaps; empty where none does.
 
     Raises:
-        DataError: naming the first such place.
+        TableError: naming the first such place.
     """
     done = 0
     for block in rows.blocks():
@@ -70,9 +74,9 @@ def check_finite(where: str, rows: Chosen, cure: str = "") -> None:
         if bad.any():
             row, column = np.argwhere(bad)[0]
             value = block[row, column]
-            raise DataError(
-                f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first{cure}"
-            )
+            cure = ", or treat them as missing: --missing drop, median or mean" if command else ""
+            fault = f"{where}: row {done + row}, column {column} is {value}; remove or fill in such values first{cure}"
+            raise TableError([fault], command)
         done += len(block)
 
 
@@ -151,7 +155,7 @@ def series_of(
     """
     if rows.ndim == 1 and request.window:
         rows = flat(rows)
-    rows = checked(where, rows)
+    rows = checked(where, rows, command_of(request, {"--missing": "median"}))
     column, groups = group_column(request), None
     if column:
         place = group_place(request, raw.inputs)

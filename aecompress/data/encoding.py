@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.data.columns import Action, Decisions
+from aecompress.data.column_words import Action
+from aecompress.data.columns import Decisions
 from aecompress.data.dates import varying
 from aecompress.data.table import Holds, Table
 from aecompress.errors import DataError

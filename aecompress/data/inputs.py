@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.data.chosen import BLOCK
-from aecompress.data.columns import MOST_LISTED, counted
+from aecompress.data.column_words import MOST_LISTED, counted
 from aecompress.data.dates import waves
 from aecompress.data.encoding import Doubles, Encoded, Encoding, is_missing
 from aecompress.data.table import Table

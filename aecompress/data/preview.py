@@ -11,7 +11,8 @@ import numpy as np
 
 from aecompress.data.advice import command_of
 from aecompress.data.base import Array, Raw, Request
-from aecompress.data.columns import FAULTS, INPUTS, WORDS, Decision, decide
+from aecompress.data.column_words import FAULTS, INPUTS, WORDS
+from aecompress.data.columns import Decision, decide
 from aecompress.data.file_rows import FileRows
 from aecompress.data.profile import cell_text, date_text, profile
 from aecompress.data.scaling import Scaling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ LABELS = re.compile(
 """Usual names of labels, as :func:`plain` writes a name."""
 NUMBERS_ROWS = re.compile("index|idx|id|uid|key|unnamed_0|rows?(_?id|_number|_no)?|record(_id)?")
 TIMES = re.compile("t|ts|time(_?s|_?ms|stamp)?|date(time)?|epoch|unix(_?time)?|seconds")
-NORMAL_TEXTS = frozenset(("normal", "benign", "inlier", "nominal"))
-ANOMALY_TEXTS = frozenset(
-    ("anomaly", "anomalous", "abnormal", "attack", "outlier", "malicious", "intrusion", "malware")
+NORMAL = re.compile(r"(normal|benign|healthy|inlier)\.?")
+ABNORMAL = re.compile(
+    r"(anomal(y|ous)|abnormal|attack|outlier|fault(y)?|fail(ed|ure)|defect(ive)?|malicious|malware)\.?"
 )
-"""Texts, in small letters, that a label has whatever its name is."""
+"""Texts that together make a label of a column, whatever its name is."""
 LABEL_VALUES = 20
 """Values that a label has at most."""
 CATEGORY_VALUES = 200
@@ -48,8 +49,8 @@ class Seen:
     distinct: list[int]
     rises: Flags
     equal: Flags
-    names: frozenset[str]
-    """All plain names."""
+    names: tuple[str, ...]
+    """As :func:`plain` writes them."""
 
 
 def profile(table: Table) -> tuple[Profile, ...]:
@@ -85,7 +86,7 @@ def profile(table: Table) -> tuple[Profile, ...]:
 
 def cell_text(column: Column, value: float) -> str:
     """Return a cell as a person reads it: a number, a text, a date, true or false; empty where it is missing."""
-    if np.isnan(value):
+    if math.isnan(value):
         return ""
     if column.holds == "text":
         return column.texts[int(value)]
@@ -112,6 +113,13 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 
 
+def names_anomalies(texts: Sequence[str]) -> bool:
+    """Return whether texts name normal rows and anomalies; those of KDD 99 all end in a point, as ``smurf.``."""
+    plain_texts = [text.strip().lower() for text in texts]
+    normal = any(map(NORMAL.fullmatch, plain_texts))
+    return normal and (any(map(ABNORMAL.fullmatch, plain_texts)) or all(text.endswith(".") for text in plain_texts))
+
+
 def _see(table: Table) -> Seen:
     """Count and compare the cells of all columns."""
     cells, width = table.cells, len(table.columns)
@@ -125,7 +133,7 @@ def _see(table: Table) -> Seen:
         distinct=[int(counted.get(place, len(one.texts))) for place, one in enumerate(table.columns)],
         rises=rises,
         equal=equal,
-        names=frozenset(map(plain, table.names)),
+        names=tuple(map(plain, table.names)),
     )
 
 
@@ -145,6 +153,8 @@ def _kind(seen: Seen, place: int) -> Kinded:
     if label is not None:
         return label
     if column.holds == "text":
+        if names_anomalies(column.texts):
+            return "label", f"has {count} texts that name normal rows and anomalies"
         few = count <= CATEGORY_VALUES and 2 * count <= len(seen.table) - seen.extent.missing[place]
         return ("category", f"has {count} texts") if few else ("text", f"has {count} texts")
     if column.holds == "boolean":
@@ -161,13 +171,11 @@ def _is_bits(seen: Seen, place: int) -> bool:
 def _label(seen: Seen, place: int) -> Kinded | None:
     """Return the kind of a label: few whole numbers, or few texts, under a usual name of labels."""
     column, count = seen.table.columns[place], seen.distinct[place]
-    name = plain(column.name)
-    if _names_anomalies(column):
-        return "label", f"has {count} texts and calls rows normal or anomalies"
+    name = seen.names[place]
     if not LABELS.fullmatch(name) or count > LABEL_VALUES or 2 * count > len(seen.table):
         return None
     two = column.holds in ("text", "boolean") or _is_bits(seen, place)
-    if name == "y" and (not two or {"x", "z"} & seen.names):  # a coordinate
+    if name == "y" and (not two or not {"x", "z"}.isdisjoint(seen.names)):  # a coordinate
         return None
     if not two and not stats.whole(seen.table.cells, place):
         return None
@@ -176,16 +184,9 @@ def _label(seen: Seen, place: int) -> Kinded | None:
     return "label", "is 0 or 1 and has a name of labels" if two else f"has {count} values and a name of labels"
 
 
-def _names_anomalies(column: Column) -> bool:
-    """Return whether texts call rows normal or anomalies: an anomaly, or normal beside one text or without a header."""
-    texts = {text.strip(" .").lower() for text in column.texts}
-    alone = len(texts) == 2 or (not column.name and len(texts) <= CATEGORY_VALUES)
-    return len(texts) > 1 and bool(texts & ANOMALY_TEXTS or (alone and texts & NORMAL_TEXTS))
-
-
 def _in_order(seen: Seen, place: int) -> Kinded | None:
     """Return the kind of a column of numbers that counts rows or time; None where it is a measurement."""
-    cells, name = seen.table.cells, plain(seen.table.columns[place].name)
+    cells, name = seen.table.cells, seen.names[place]
     present = not seen.extent.missing[place]
     nameless = place == 0 and _is_nameless(seen.table)
     first = cells[0, place]

@@ -52,6 +52,10 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
+BLOCK = 1 << 17
+"""Cells that are looked at at once."""
+
+
 def plain(where: str, rows: Table | NDArray[np.generic] | FileRows) -> NDArray[np.generic] | FileRows:
     """Return the cells of a table whose columns all hold numbers, none missing: ``[N, C]``; other rows as they are.
 
@@ -60,6 +64,10 @@ def plain(where: str, rows: Table | NDArray[np.generic] | FileRows) -> NDArray[n
     """
     if not isinstance(rows, Table):
         return rows
+    step = max(1, BLOCK // max(1, len(rows.columns)))
+    missing = np.zeros(len(rows.columns), bool)
+    for start in range(0, len(rows), step):
+        missing |= np.isnan(rows.cells[start : start + step]).any(0)
     for place, column in enumerate(rows.columns):
         called = f"column {place}" + (f" ({quoted(repr(column.name))})" if column.name else "")
         if column.holds in ("text", "date"):
@@ -67,7 +75,7 @@ def plain(where: str, rows: Table | NDArray[np.generic] | FileRows) -> NDArray[n
             raise DataError(
                 f"{where}: {called} holds {column.holds}s{first}, not numbers; choose numeric columns with --columns"
             )
-        if column.unread or np.isnan(rows.cells[:, place]).any():
+        if column.unread or missing[place]:
             line, of, value = (column.example or "a cell is empty").partition(" is ")
             raise DataError(
                 f"{where}: {line}, column {place}{of}{value}, not a number; choose numeric columns with --columns"

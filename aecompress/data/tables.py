@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from aecompress.data.arrays import window_shape
 from aecompress.data.base import Array, Partition, Raw, Request
 from aecompress.data.chosen import Blocks, Chosen
-from aecompress.data.columns import Decisions, check, counted, decide
+from aecompress.data.column_words import counted
+from aecompress.data.columns import Decisions, check, decide
 from aecompress.data.encoding import Encoding, fit
 from aecompress.data.file_rows import FileRows
 from aecompress.data.inputs import Inputs, checked_inputs, inputs_of, lost_rows, unknown_texts
 from aecompress.data.labels import anomalies_of, label_fault
 from aecompress.data.profile import profile
-from aecompress.data.sources.formats import file_and_key, open_rows_of
+from aecompress.data.sources.many import open_source
 from aecompress.data.split import Series, assign, group_column, group_numbers, group_place, splits_of, whole
 from aecompress.data.table import Column, Table
 from aecompress.data.windows import Bools, Integers, Windows
@@ -175,8 +176,7 @@ def given_rows(raw: Raw[Any], request: Request) -> Given:
         ("test", request.test, raw.test),
     ):
         if file:
-            path, key = file_and_key(file, request.directory)
-            rows = open_rows_of(path, request.part._replace(key=key))
+            rows = open_source(file, request.part, request.directory)
         if rows is not None:
             given[name] = (file or f"{request.source} ({name})", rows if isinstance(rows, Table) else unnamed(rows))
     return given

@@ -144,7 +144,7 @@ ROWS: dict[str, tuple[str, Any, str]] = {
     "truncated npz": ("rows.npz", b"PK\x03\x04abc", "cannot be read as a NumPy array"),
     "empty csv": ("rows.csv", b"", "has no rows"),
     "header only": ("rows.csv", b"a,b,c\n", "has a header and no rows"),
-    "text cell": ("rows.csv", b"1,2\n3,x\n", "column 1 has 1 missing cell (line 2 is 'x'); --missing drop"),
+    "text cell": ("rows.csv", b"1,2\n3,x\n", "column 1 has 1 cell without a number (line 2 is 'x'); --missing drop"),
     "gap": ("rows.csv", b"1,2\n3,\n", "column 1 has 1 missing cell (line 2 is empty); --missing drop"),
     "ragged": ("rows.csv", b"1,2\n3\n", "line 2 has 1 cells, the first line 2"),
     "csv nan": ("rows.csv", b"1,2\n3,nan\n", "column 1 has 1 missing cell"),

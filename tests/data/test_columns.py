@@ -124,13 +124,19 @@ def test_values_that_stand_for_a_missing_one_are_missing_where_these_are_treated
     assert named.notes == ("column 's2' holds -9999, which is kept as a number",)
 
 
+MANY = "column 'x' has 200 different texts, such as 'name 0', and at most 32 become inputs"
 FAULTS = [
     (changed(x=DATES), {}, "column 'x' holds dates; --dates drop leaves it out", "--dates drop"),
-    (changed(x=NAMES), {}, "column 'x' has 200 different texts, and at most 32 become inputs", "--categories drop"),
+    (
+        changed(x=NAMES),
+        {},
+        MANY,
+        "--categories drop",
+    ),
     (
         changed(x=NAMES, kind=KINDS),
         {},
-        "column 'x' has 200 different texts, and at most 32 become inputs",
+        MANY,
         "--columns s0,s1,s2,kind",
     ),
     (changed(x=KINDS), {"categories": "error"}, "column 'x' holds texts (pump, fan); --cat", "--categories one-hot"),
@@ -157,7 +163,13 @@ FAULTS = [
         "--label label",
     ),
     (FRAME, {"split_by": "group:x"}, "has no column 'x' (--split-by); it has s0, s1, s2", "--split-by random"),
-    (FRAME[["s0"]].assign(s0=NAMES), {"categories": "drop"}, "no column is left as an input", None),
+    (
+        changed(s2=dict.fromkeys(range(150), np.nan)),
+        {},
+        "column 's2' has no value in 150 rows",
+        "--columns s0,s1",
+    ),
+    (DATES.to_frame(name="t").reset_index(drop=True), {}, "column 't' holds dates; --dates drop", "--dates cyclic"),
 ]
 
 
@@ -213,7 +225,17 @@ def test_an_unread_cell_is_shown() -> None:
     columns = (*table.columns[:2], replace(table.columns[2], unread=1, example="line 7 is 'abc'"))
     table = Table(cells=table.cells, columns=columns)
     decisions = decide(table, profile(table), Request(source="rows.csv"))
-    assert decisions.faults[0].startswith("column 's2' has 1 missing cell (line 7 is 'abc'); --missing drop")
+    (fault,) = decisions.faults
+    assert fault.startswith(
+        "column 's2' has 1 cell without a number (line 7 is 'abc'); --missing drop leaves such rows"
+    )
+    assert decisions.command == "aecompress prune rows.csv --missing drop"
+
+
+@pytest.mark.parametrize("request_", [{}, {"categories": "drop"}])
+def test_no_command_is_advised_where_no_input_would_be_left(request_: Any) -> None:
+    decisions = decided(pd.DataFrame({"a": NAMES, "b": NAMES}), **request_)
+    assert decisions.faults[-1].startswith("no column of numbers is left as an input") and decisions.command == ""
 
 
 def test_flags_that_were_given_are_kept_in_the_command() -> None:

@@ -58,6 +58,15 @@ KINDS: list[tuple[str, str, object, str]] = [
     ("label", "isAnomaly", np.where(RNG.random(N) > 0.5, "yes", "no"), "has 2 texts and a name of labels"),
     ("label", "class", RNG.integers(1, 4, N), "has 3 values and a name of labels"),
     ("label", "y", RNG.integers(0, 2, N), "is 0 or 1 and has a name of labels"),
+    (
+        *("label", "Normal/Attack", np.where(RNG.random(N) > 0.9, "Attack", "Normal")),
+        "has 2 texts that name normal rows and anomalies",
+    ),
+    (
+        *("label", "", np.where(RNG.random(N) > 0.9, "smurf.", "normal.")),
+        "has 2 texts that name normal rows and anomalies",
+    ),
+    ("category", "level", RNG.choice(["low", "normal", "high"], N), "has 3 texts"),
     ("category", "kind", np.where(RNG.random(N) > 0.5, "pump", "fan"), "has 2 texts"),
     ("text", "note", np.array([f"note {row}" for row in range(N)]), f"has {N} texts"),
     ("number", "target", RNG.normal(size=N), ""),

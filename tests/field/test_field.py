@@ -60,9 +60,6 @@ def cured(case: Case, refusal: str, folder: Path) -> list[str]:
     if not case.cure.startswith("--"):
         assert case.cure in refusal
         return [case.cure]
-    if "aecompress prune " not in refusal:
-        assert case.cure in refusal
-        return [case.source, *shlex.split(case.cure)]
     command = refusal[refusal.index("aecompress prune ") :]
     words = shlex.split(command)[2:]
     assert words == [*shlex.split(case.source), *shlex.split(case.cure)]
@@ -118,8 +115,7 @@ def test_the_table_has_every_input_of_the_field() -> None:
 def test_the_command_that_a_refusal_prints_works(source: str, folder: Path) -> None:
     refused = commands.aecompress("data", source, cwd=folder)
     assert refused.returncode == 2
-    command = dict(line.split("\t", 1) for line in refused.stdout.splitlines())["command"]
-    assert command in refused.stderr and command.startswith("aecompress prune ")
+    command = refused.stderr[refused.stderr.index("aecompress prune ") :]
     done = commands.aecompress("data", *shlex.split(command)[2:], cwd=folder)
     assert done.returncode == 0, done.stderr
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,14 +17,18 @@ MOST_TEXTS = 1 << 16
 OTHERS = "(other texts)"
 DOTS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$"
 COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
-ADORNED = r"^'?[+\-−]?\s?[$€£¥]?\s?[\d., \u00a0\u202f'’]*([eEdD][+-]?\d+)?\s?[%$€£]?'?$"
-SPACES = r"^[+-]?\d{1,3}([ \u00a0\u202f'’]\d{3})+([.,]\d*)?$"
-SPECIAL = r"[%$€£¥'’ \u00a0\u202f−dD]"
-SIGNS = "%$€£¥"
 GROUPS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
 TIMES = (
-    *("", " %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M", "T%H:%M", "T%H:%M:%S%.fZ", "T%H:%M:%S%.f%z", " %H:%M:%S%.f%z"),
-    *(" %I:%M:%S %p", " %I:%M %p"),
+    "",
+    " %I:%M:%S %p",
+    " %I:%M %p",
+    " %H:%M:%S%.f",
+    "T%H:%M:%S%.f",
+    " %H:%M",
+    "T%H:%M",
+    "T%H:%M:%S%.fZ",
+    "T%H:%M:%S%.f%z",
+    " %H:%M:%S%.f%z",
 )
 DAYS = (
     ("%Y-%m-%d", ""),
@@ -38,6 +42,8 @@ DAYS = (
     ("%b %d, %Y", ""),
 )
 """How days are written, and what is assumed where that is not plain."""
+SPACED = "^[+-]?\\d{1,3}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?$"
+SIGNED = "^[+-]?[$€£¥][ \u00a0]?[+-]?[\\d.,]+$|^[+-]?[\\d.,]+[ \u00a0]?[%$€£¥]$"
 TRIED = 200
 """Cells on which ways to write a date are tried."""
 
@@ -58,9 +64,9 @@ class Reading:
     grouped: bool = False
     """Whether a number was written with a sign between thousands."""
     spaced: bool = False
-    """Whether a number was written with spaces between thousands."""
-    signs: str = ""
-    """Signs of percentages and currencies that were left out."""
+    """Whether one was written with spaces between thousands."""
+    signed: bool = False
+    """Whether one was written with a currency or a percent sign."""
     crowded: bool = False
     """Whether there are more than :data:`MOST_TEXTS` texts."""
     texts: dict[str, int] = field(default_factory=dict)
@@ -74,45 +80,26 @@ class Reading:
             name=self.name, holds=self.holds, texts=tuple(self.texts), unread=self.unread, example=self.example
         )
 
-    @property
-    def called(self) -> str:
-        """Return how a note names the column."""
-        return f"{self.place} ({self.name!r:.60})" if self.name else str(self.place)
-
-    def assumed(self) -> Iterator[str]:
-        """Return what was assumed of the cells, as clauses in which ``{}`` stands for columns."""
-        if self.holds == "date" and (order := dict(DAYS).get(self.format.partition(" %")[0].partition("T")[0])):
-            yield f"dates of {{}} are taken as {order}"
+    def notes(self) -> Iterator[str]:
+        """Return what was assumed of the cells, as clauses."""
+        called = f"column {self.place} ({self.name!r:.60})" if self.name else f"column {self.place}"
+        if self.holds == "date" and (assumed := dict(DAYS).get(self.format.partition(" %H")[0].partition("T")[0])):
+            yield f"dates of {called} are taken as {assumed}"
         if self.grouped:
-            yield f"numbers of {{}} have {'points' if self.decimal_comma else 'commas'} between thousands"
+            yield f"numbers of {called} have {'points' if self.decimal_comma else 'commas'} between thousands"
         if self.spaced:
-            yield "numbers of {} have spaces between thousands"
-        if self.signs:
-            yield f"numbers of {{}} are read without {' and '.join(self.signs)}"
+            yield f"numbers of {called} have spaces between thousands"
+        if self.signed:
+            yield f"numbers of {called} have signs of currency or percent, which are left out"
         if self.crowded:
-            yield f"{{}} with more than {MOST_TEXTS:,} different texts: the others are taken as one"
-
-
-def notes_of(readings: Sequence[Reading]) -> list[str]:
-    """Return what was assumed of columns, a clause for each assumption."""
-    found: dict[str, list[str]] = {}
-    for reading in readings:
-        for clause in reading.assumed():
-            found.setdefault(clause, []).append(reading.called)
-    return [clause.replace("{}", listed(columns)) for clause, columns in found.items()]
-
-
-def listed(columns: Sequence[str]) -> str:
-    """Return columns as a clause names them: ``columns 0 ('a'), 1 ('b'), 2 ('c') and 4 more``."""
-    if len(columns) == 1:
-        return f"column {columns[0]}"
-    more = f" and {len(columns) - 3} more" if len(columns) > 3 else ""
-    return f"columns {', '.join(columns[:3])}{more}"
+            yield f"{called} has more than {MOST_TEXTS:,} different texts; the others are taken as one"
 
 
 def cleaned(texts: pl.Series) -> pl.Series:
     """Return texts without white space around them; null where one is a usual word for a missing value."""
     stripped = texts.str.strip_chars()
+    if stripped.str.starts_with("'").any():
+        stripped = stripped.str.replace(r"^'(.*)'$", "$1")
     gone = stripped.str.to_lowercase().is_in(list(MISSING))
     return stripped.set(gone, None) if gone.any() else stripped
 
@@ -137,34 +124,12 @@ def infer(reading: Reading, texts: pl.Series) -> None:
     reading.holds, reading.format = ("date", found) if found else ("text", "")
 
 
-def plainer(reading: Reading, given: pl.Series) -> pl.Series:
-    """Return texts without what numbers are adorned with: %, $, €, £, ¥, single quotes, spaces between thousands.
-
-    A minus of U+2212 and the D of Fortran's exponents become those of Python. Sets ``reading.signs``.
-    """
-    adorned = given.str.contains(SPECIAL)
-    if not adorned.any() or not (adorned := adorned & given.str.contains(ADORNED) & given.str.contains(r"\d")).any():
-        return given
-    odd = given.filter(adorned)
-    for sign in SIGNS:
-        if sign not in reading.signs and odd.str.contains(sign, literal=True).any():
-            reading.signs += sign
-    bare = (
-        odd.str.replace_all(r"[%$€£¥]|^'|'$", "")
-        .str.strip_chars()
-        .str.replace("\u2212", "-", literal=True)
-        .str.replace(r"(\.\d*)[dD]([+-]?\d+)$", "${1}e$2")
-    )
-    spaced = bare.str.contains(SPACES)
-    if spaced.any():
-        reading.spaced = True
-        bare = bare.zip_with(~spaced, bare.str.replace_all(r"[ \u00a0\u202f'’]", ""))
-    return given.scatter(adorned.arg_true(), bare)
-
-
 def numbers(reading: Reading, given: pl.Series) -> pl.Series:
-    """Return cleaned texts as Float64; null where one is no number. Sets ``reading.grouped``."""
-    given = plainer(reading, given)
+    """Return cleaned texts as Float64; null where one is no number. Sets how they are written in ``reading``."""
+    plain = given.cast(pl.Float64, strict=False)
+    if not (plain.is_null() & given.is_not_null()).any():
+        return plain
+    given = undressed(reading, given)
     if reading.decimal_comma:
         pointed = given.str.contains(DOTS)
         reading.grouped |= bool(pointed.any())
@@ -181,6 +146,20 @@ def numbers(reading: Reading, given: pl.Series) -> pl.Series:
         whole = given.str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False)
         values = values.zip_with(~groups.fill_null(False), whole)
     return values
+
+
+def undressed(reading: Reading, given: pl.Series) -> pl.Series:
+    """Return cleaned texts as plain numbers: without currency, percent signs and spaces between thousands, with E for
+    Fortran's D and a minus of ASCII. Sets ``reading.spaced`` and ``reading.signed``.
+    """
+    plain = given.str.replace_all("\u2212", "-", literal=True)
+    spaced = plain.str.contains(SPACED)
+    signed = plain.str.contains(SIGNED)
+    reading.spaced |= bool(spaced.any())
+    reading.signed |= bool(signed.any())
+    plain = plain.zip_with(~spaced.fill_null(False), plain.str.replace_all(r"[ '\u00a0\u202f]", ""))
+    plain = plain.zip_with(~signed.fill_null(False), plain.str.replace_all(r"[%$€£¥ \u00a0]", ""))
+    return plain.str.replace(r"^([+-]?\d*\.?\d*)[dD]([+-]?\d+)$", "${1}e$2")
 
 
 def dates(given: pl.Series, form: str) -> pl.Series:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from aecompress.data.base import Part
-from aecompress.data.sources.cells import Doubles, Reading, infer, notes_of, values_of
+from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
 from aecompress.data.sources.dialect import Dialect, dialect_of
 from aecompress.data.sources.limits import check_fits
 from aecompress.data.sources.text import Text
@@ -58,7 +58,7 @@ def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
             reader.infer(number, block)
         if block and not block.isspace():
             cells = reader.read(number, block)
-            notes = [*dialect.notes, *notes_of(reader.readings)]
+            notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
             if text.encoding != "UTF-8":
                 notes.insert(0, f"its text is taken as {text.encoding}")
             yield Table(
@@ -214,7 +214,7 @@ class _Blocks:
             if b'"' in line:
                 cells = len(next(csv.reader([line.decode().replace("\n", " ")], delimiter=self.dialect.delimiter)))
             if cells != width and line.lstrip().startswith(b"#"):
-                continue
+                continue  # a comment, as some programs end a file with
             if cells != width:
                 raise DataError(
                     f"{self.where}: line {first} has {cells} cells, the first line {width}; give every line as many"

@@ -14,8 +14,6 @@ from aecompress.errors import DataError
 
 csv.field_size_limit(1 << 31)  # a cell of any length gets a message of ours, not an error of the csv module
 
-MOST_TITLES = 20
-"""Lines above a table that have other cells than it."""
 LOOKED_AT = 200
 """Lines from which the rest is inferred."""
 DELIMITERS = (",", ";", "\t", "|", " ")
@@ -30,12 +28,14 @@ MISSING = frozenset(
 TRUTH = {"true": 1.0, "false": 0.0}
 COMMA_NUMBER = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
-ADORNED = re.compile(
-    r"(?=.*\d)'?[+\-\u2212]?\s?[$€£¥]?\s?(\d{1,3}([ \u00a0\u202f'’]\d{3})+|\d*)([.,]\d*)?([eEdD][+-]?\d+)?\s?[%€$£]?'?"
-)
-"""Numbers as :func:`aecompress.data.sources.cells.plainer` reads them: ``12 %``, ``$1.50``, ``1 234``, ``1.5D+00``."""
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?")
+DRESSED = re.compile(
+    r"[+-]?[$€£¥]?[+-]?\d+([.,]\d+)*([eEdD][+-]?\d+)?[ \u00a0]?[%$€£¥]?|[+-]?\d{1,3}([ \u00a0\u202f']\d{3})+([.,]\d+)?"
+)
+"""Numbers with a currency or a percent sign, Fortran's exponent, or spaces between thousands."""
+MOST_TITLES = 20
+"""Lines above the columns that are taken as titles."""
 
 Line = tuple[int, str]
 """The number of a line, from 1, and its text."""
@@ -77,9 +77,9 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
     if not lines:
         raise DataError(f"{where}: has no rows; give at least two")
     check_cells(where, lines[0][1])
+    above = titles_in([text for _, text in lines])
+    titles, lines = lines[:above], lines[above:]
     texts = [text for _, text in lines]
-    titles = 0 if marked else titles_of(texts)
-    above, lines, texts = lines[:titles], lines[titles:], texts[titles:]
     delimiter = marked or delimiter_of(texts)
     rows = [cells_of(text, delimiter) for text in texts]
     ended = len(rows[0]) > 1 and all(len(row) == len(rows[0]) and not row[-1].strip() for row in rows)
@@ -88,9 +88,9 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         delimiter, rows, ended = ";", [[text.strip()] for text in texts], False
     notes = [f"cells are separated by {_spoken(delimiter)}"] * (delimiter != "," and len(rows[0]) > 1)
     notes += [why] * bool(why)
-    if above:
-        which = f"line {above[0][0]} is" if titles == 1 else f"lines {above[0][0]} to {above[-1][0]} are"
-        notes.append(f"{which} left out, as the cells are not those of the lines below")
+    if titles:
+        upto = f"lines {titles[0][0]} to {titles[-1][0]} are titles" if above > 1 else f"line {titles[0][0]} is a title"
+        notes.append(f"{upto} ({titles[0][1].strip()[:40]!r}), left out")
     if ended:
         rows = [row[:-1] for row in rows]
         notes.append("a delimiter ends every line")
@@ -101,9 +101,10 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         names = _of_comment(comments[-1][1], delimiter, len(rows[0]))
         about = "a comment names the columns" if names is not None else about
     notes += [about] * bool(about)
-    if names is not None and len(set(names) - {""}) < sum(map(bool, names)):
-        names = distinct(names)
-        notes.append("columns of one name are numbered, as in " + next(name for name in names if name[-2:] == ".1"))
+    if names is not None and (unlike := distinct(names)) != names:
+        again = next(name for name, given in zip(unlike, names, strict=True) if name != given)
+        names = unlike
+        notes.append(f"columns of one name are numbered, as in {again!r:.60}")
     skip = lines[0][0] - 1
     if header:
         skip = lines[1][0] - 1 if len(lines) > 1 else start.count(b"\n") + 1
@@ -154,46 +155,33 @@ def first_lines(start: bytes) -> tuple[list[Line], list[Line], str]:
     return lines, comments, marked
 
 
-def titles_of(texts: Sequence[str]) -> int:
-    """Return how many lines stand above a table: texts of fewer cells than all of its own lines have.
-
-    One line with one cell less than the others is none: its table has a column without a name.
-    """
-    found = 0
-    for delimiter in DELIMITERS:
-        widths = [len(cells_of(text, delimiter)) for text in texts]
-        usual = widths[-1]
-        first = next((len(widths) - place for place, width in enumerate(reversed(widths)) if width != usual), 0)
-        if usual > 1 and first == 0:
-            return 0
-        above = widths[:first]
-        enough = usual > 1 and first <= MOST_TITLES and len(widths) - first >= 3 and max(above) < usual
-        if enough and above != [usual - 1] and not any(map(is_readable, texts[:first])):
-            found = min(found, first) if found else first
-    return found
-
-
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """Return names of which none is given twice, as pandas does: ``a``, ``a.1``, ``a.2``; empty ones stay."""
-    taken: dict[str, int] = {}
-    result = []
+    given, taken, found = set(names), set[str](), []
     for name in names:
-        fresh = name
-        while fresh and (fresh in taken or (fresh != name and fresh in names)):
-            taken[name] += 1
-            fresh = f"{name}.{taken[name]}"
-        taken.setdefault(fresh, 0)
-        result.append(fresh)
-    return tuple(result)
+        fresh, count = name, 0
+        while fresh and (fresh in taken or (count and fresh in given)):
+            count += 1
+            fresh = f"{name}.{count}"
+        taken.add(fresh)
+        found.append(fresh)
+    return tuple(found)
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line."""
     if delimiter == " ":
         return next(csv.reader([" ".join(line.split())], delimiter=" "), [])
-    if '"' not in line:
-        return line.split(delimiter)
-    return next(csv.reader([line.replace("\n", " ")], delimiter=delimiter, skipinitialspace=True), [])
+    if '"' in line:
+        return next(csv.reader([line.replace("\n", " ")], delimiter=delimiter, skipinitialspace=True), [])
+    cells = line.split(delimiter)
+    return [unquoted(cell) for cell in cells] if "'" in line else cells
+
+
+def unquoted(cell: str) -> str:
+    """Return a cell without single quotes around it."""
+    cell = cell.strip()
+    return cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == "'" else cell
 
 
 def delimiter_of(texts: Sequence[str]) -> str:
@@ -214,15 +202,15 @@ def delimiter_of(texts: Sequence[str]) -> str:
 
 def is_readable(cell: str, comma: bool = False) -> bool:
     """Return whether a cell is a number, a date, true or false, or a usual word for a missing value."""
-    cell = cell.strip()
+    cell = cell.strip().replace("\u2212", "-")
     return (
         is_number(cell)
+        or DRESSED.fullmatch(cell) is not None
         or cell.lower() in MISSING
         or cell.lower() in TRUTH
         or DATE.fullmatch(cell) is not None
         or (comma and COMMA_NUMBER.fullmatch(cell) is not None)
         or THOUSANDS.fullmatch(cell) is not None
-        or ADORNED.fullmatch(cell) is not None
     )
 
 
@@ -262,8 +250,7 @@ def header_of(
     numbers of the columns.
     """
     first = [cell.strip() for cell in rows[0]]
-    quotes = all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in first)
-    names = tuple(cell[1:-1] for cell in first) if quotes else tuple(first)
+    names = tuple(first)
     if header == "yes":
         return names, True, ""
     if header == "no":
@@ -273,16 +260,15 @@ def header_of(
     def reads(cell: str) -> bool:
         return is_readable(cell, decimal_comma)
 
-    def names_numbers(place: int) -> bool:
-        """Return whether a date stands above numbers."""
-        dated = DATE.fullmatch(first[place]) is not None and not is_number(first[place])
-        return dated and sum(is_number(row[place]) for row in body) * 2 > len(body)
-
-    texts = [place for place, cell in enumerate(first) if not reads(cell) or names_numbers(place)]
+    texts = [place for place, cell in enumerate(first) if not reads(cell)]
+    if not texts and body and all(DATE.fullmatch(cell) for cell in first):
+        dates = sum(DATE.fullmatch(cell.strip()) is not None for row in body for cell in row)
+        if not dates:
+            return names, True, "the first line, of dates, names the columns"
     if not texts:
         return (
             (names, True, f"the first line, {first[0] or 'no name'} to {first[-1]}, numbers the columns")
-            if numbers_columns(first, body) or is_scale(first, body)
+            if (numbers_columns(first, body))
             else (None, False, "")
         )
     broken = any(is_number(cell) and not re.fullmatch(r"\d+", cell) for cell in first)
@@ -299,6 +285,8 @@ def numbers_columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool
 
     It is a row where the lines below it count on, or, of two columns, hold whole numbers too.
     """
+    if steps_evenly(first) and body:
+        return not any(cell.strip().lstrip("+-").isdecimal() for row in body for cell in row)
     unnamed = first[0] == ""
     expected = [str(place) for place in range(len(first) - unnamed)]
     if len(first) < 2 or list(first[unnamed:]) != expected or not body:
@@ -310,14 +298,27 @@ def numbers_columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool
     return len(first) > 2 or any(not cell.strip().lstrip("+-").isdecimal() for row in body for cell in row)
 
 
-def is_scale(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
-    """Return whether a line of whole numbers in equal steps, such as years, stands above columns of decimals."""
-    cells = first[first[0] == "" :]
-    if len(cells) < 3 or not body or not all(re.fullmatch(r"\d{1,9}", cell) for cell in cells):
+def steps_evenly(cells: Sequence[str]) -> bool:
+    """Return whether cells are at least three whole numbers above 0 that rise in equal steps, as years do."""
+    if len(cells) < 3 or not all(cell.isascii() and cell.isdecimal() and len(cell) < 9 for cell in cells):
         return False
-    steps = {int(after) - int(before) for before, after in itertools.pairwise(cells)}
-    decimals = sum(not row[-1 - place].strip().lstrip("+-").isdecimal() for row in body for place in range(len(cells)))
-    return len(steps) == 1 and 0 not in steps and decimals * 2 > len(body) * len(cells)
+    numbers = [int(cell) for cell in cells]
+    step = numbers[1] - numbers[0]
+    return numbers[0] > 0 and step > 0 and all(b - a == step for a, b in itertools.pairwise(numbers))
+
+
+def titles_in(texts: Sequence[str]) -> int:
+    """Return how many lines above the columns are titles: lines of one text, above at least three of several cells."""
+    for delimiter in DELIMITERS[:-1]:
+        rows = [cells_of(text, delimiter) for text in texts]
+        width = len(rows[-1])
+        count = next((place for place, row in enumerate(rows) if len(row) == width), 0)
+        even = all(len(row) == width for row in rows[count:])
+        texts_only = not any(is_readable(text) or set(text) & set(DELIMITERS[:-1]) for text in texts[:count])
+        plausible = width > 1 and 0 < count <= MOST_TITLES and even and texts_only and len(rows) - count > 3
+        if plausible and delimiter_of(texts[count:]) == delimiter:
+            return count
+    return 0
 
 
 def units_of(rows: Sequence[Sequence[str]]) -> str:

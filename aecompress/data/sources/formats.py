@@ -15,6 +15,7 @@ from aecompress.data.base import WHOLE, Array, Part
 from aecompress.data.file_rows import FileRows
 from aecompress.data.sources.packed import ZIP, members_of, only_member, seekable, unpack
 from aecompress.data.sources.refused import check_known
+from aecompress.data.sources.text import CONTROLS
 from aecompress.data.table import Table, plain
 from aecompress.errors import DataError
 from aecompress.registry import COMPRESSED, FORMATS, FormatRow, listed
@@ -42,6 +43,16 @@ def by_ending(name: str) -> FormatRow | None:
     while name.endswith(COMPRESSED):
         name = name[: name.rindex(".")]
     return next((form for ending, form in FORMATS.items() if name.endswith(ending)), None)
+
+
+def misnamed(form: FormatRow, head: bytes) -> bool:
+    """Return whether a file does not begin as all files of its ending do."""
+    return bool(form.magic) and not head.startswith(form.magic)
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of lines of text."""
+    return not any(byte in CONTROLS for byte in head) and head.decode("utf-8", "ignore").strip() != ""
 
 
 def by_content(head: bytes) -> FormatRow | None:
@@ -153,6 +164,8 @@ def recognised(
     head = content.peek(1 << 10)
     check_known(where, name, head)
     form = by_content(head) or by_ending(name)
+    if head and (form is None or (form is FORMATS[".raw"] and not part.key) or misnamed(form, head)) and is_text(head):
+        form = FORMATS[".csv"]
     if head.startswith(ZIP):
         content = seekable(content, stack)
         form, content = _zipped(where, content, None if name.lower().endswith(".zip") else form, stack)

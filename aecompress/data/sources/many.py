@@ -116,8 +116,10 @@ def read_many(source: str, found: Sequence[Found], part: Part) -> tuple[Array | 
         rows: Array | Table | FileRows = read_images(images[0].parent, images)
         return rows, [len(rows)]
     first = open_rows_of(found[0].path, _part(part, found[0]))
+    if not isinstance(first, Table) and not first.shape:
+        raise DataError(f"{found[0].path}: has shape (); rows of inputs are needed, shape (rows, inputs)")
     if len(found) == 1:
-        return first, [1 if isinstance(first, np.ndarray) and first.ndim == 0 else len(first)]
+        return first, [len(first)]
     more = (open_rows_of(one.path, _part(part, one)) for one in found[1:])
     parts = [first, *more]
     if all(isinstance(one, Table) for one in parts):

@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing npz": (lambda tmp: tmp / "no.npz", "no such file; check the path"),
     "missing csv": (lambda tmp: tmp / "no.csv.gz", "no such file; check the path"),
     "a folder": (lambda tmp: folder(tmp / "rows.npy"), "no such file; check the path"),
-    "wrong suffix": (lambda tmp: written(tmp / "rows.rtf", b"1,2"), "not a file of rows; name a .npy, .npz, .csv, "),
+    "wrong suffix": (lambda tmp: written(tmp / "rows.rtf", b"\0\1"), "not a file of rows; name a .npy, .npz, .csv, "),
     "no suffix": (lambda tmp: tmp / "digit", "not a file of rows; name a .npy, .npz, .csv, "),
     "Git LFS": (lambda tmp: written(tmp / "rows.npy", LFS + b"v1\noid sha256:0"), "get these by git lfs pull"),
     "tar": (lambda tmp: tarred(tmp / "rows.csv.gz"), "is a tar archive; unpack it"),
@@ -282,15 +282,15 @@ def test_a_format_takes_a_key_or_columns_or_refuses_them(tmp_path: Path, ending:
 
 
 def parse_bits(where: str, file: BinaryIO, part: Part) -> np.ndarray:
-    """A toy format: lines of 0 and 1."""
+    """A toy format: rows of 0 and 1, zero bytes between them."""
     try:
-        return np.array([[int(bit, 2) for bit in line] for line in file.read().decode().split()], np.uint8)
+        return np.array([[int(bit, 2) for bit in line] for line in file.read().decode().split("\0")], np.uint8)
     except ValueError as fault:
         raise DataError(f"{where}: holds more than 0 and 1 ({fault})") from fault
 
 
 def test_a_new_format_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path / "rows.bits", b"0110\n1010\n1111\n" * 5)
+    path = written(tmp_path / "rows.bits", b"\0".join([b"0110", b"1010", b"1111"] * 5))
     arguments = ["data", str(path), "--json"]
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 2 and "not a file of rows; name a .npy, .npz, .csv" in refused.stderr

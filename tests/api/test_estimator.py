@@ -370,8 +370,23 @@ def test_a_frame_of_numbers_and_texts_is_treated_as_its_file_is(tmp_path: Path) 
         same.transform(frame.drop(columns="b"))
     with pytest.warns(UserWarning, match="with texts that training rows lack"):
         same.transform(frame.assign(kind="valve"))
-    with pytest.raises(InputError, match="column 'b'"):
+    with pytest.raises(InputError, match=r"column 'b'.*missing='median'"):
         Autoencoder(**QUICK).fit(frame)
+
+
+def test_a_column_of_labels_is_no_input_and_evaluates_the_scores() -> None:
+    frame = pandas.DataFrame(made(), columns=list("abcdefgh"))
+    frame.iloc[:10] += 1000
+    labelled = frame.assign(bad=[1] * 10 + [0] * 70)
+    found = Autoencoder(**QUICK, label="bad").fit(polars.from_pandas(labelled).lazy())
+    assert found.feature_names_in_.tolist() == list("abcdefgh") and found.n_features_in_ == 8
+    assert found.report_["metrics"]["test_auroc"] == 1 and found.predict(labelled)[:10].tolist() == [-1] * 10
+    np.testing.assert_array_equal(found.predict(frame), found.predict(labelled))
+    with pytest.warns(UserWarning, match="feature names"):
+        np.testing.assert_array_equal(found.predict(frame.to_numpy()), found.predict(frame))
+    for column in (frame["a"], polars.Series(frame["a"])):
+        with pytest.raises(ValueError, match="Expected"):
+            Autoencoder(**QUICK).fit(column)
 
 
 def test_missing_numbers_of_an_array_are_filled_and_dropped_rows_are_named() -> None:

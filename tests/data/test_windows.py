@@ -133,6 +133,22 @@ def test_a_table_that_is_not_in_the_order_of_its_dates_is_reported(tmp_path: Pat
     assert "rows are not in the order of time: row 1 is earlier than row 0; sort them" in load(request).decisions
 
 
+def test_rows_of_several_machines_that_alternate_are_reported(tmp_path: Path) -> None:
+    frame = machines(160, 0)[["machine", "power", "heat"]]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    frame.sort_values("machine").to_csv(tmp_path / "sorted.csv", index=False)
+    clause = (
+        "windows hold rows of several texts of column machine, which alternate; --split-by group:machine makes them of "
+        "one each"
+    )
+    request = Request(source="rows.csv", directory=tmp_path, window=4)
+    assert clause in load(request).decisions
+    for other in (
+        replace(request, split_by="group:machine"), replace(request, source="sorted.csv"), replace(request, window=0),
+    ):  # fmt: skip
+        assert clause not in load(other).decisions
+
+
 def test_a_table_without_names_has_a_group_by_its_number(tmp_path: Path) -> None:
     machines(100, 0)[["power", "machine", "heat"]].to_csv(tmp_path / "rows.csv", index=False, header=False)
     dataset = load(Request(source="rows.csv", directory=tmp_path, split_by="group:1", window=3))

@@ -114,3 +114,8 @@ def test_files_and_missing_names_are_reported() -> None:
     assert preview(REQUEST, Raw(name="rows", train=unnamed)).read_as[1:] == (
         "columns have no names and are numbered from 0",
     )
+
+
+def test_the_command_names_all_files() -> None:
+    request = replace(REQUEST, more=("b.npy",))
+    assert preview(request, Raw(name="rows", train=NUMBERS)).command == "aecompress prune 'my rows.csv' b.npy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,10 +84,14 @@ def preview(request: Request, raw: Raw[Any]) -> Preview:
         raw: the rows, as read.
     """
     rows = as_table(raw.train, request)
+    seen = None
     if isinstance(rows, Table):
-        return _of_table(request, rows)
-    if isinstance(rows, np.ndarray | FileRows):
-        return _of_array(request, rows, raw.inputs)
+        seen = _of_table(request, rows)
+    elif isinstance(rows, np.ndarray | FileRows):
+        seen = _of_array(request, rows, raw.inputs)
+    if seen is not None:
+        files = (f"{len(raw.files)} files, one after the other",) if len(raw.files) > 1 else ()
+        return replace(seen, read_as=(*seen.read_as, *files))
     return Preview(
         rows=len(rows),
         width=rows.shape[1],
@@ -108,7 +112,11 @@ def _of_table(request: Request, table: Table) -> Preview:
     return Preview(
         rows=len(table),
         width=len(columns),
-        read_as=(f"{len(table):,} rows of {len(table.columns):,} columns", *table.notes),
+        read_as=(
+            f"{len(table):,} rows of {len(table.columns):,} columns",
+            *(() if table.named else ("columns have no names and are numbered from 0",)),
+            *table.notes,
+        ),
         names=names_of(table.names, len(table.columns)),
         first_rows=tuple(tuple(map(cell_text, table.columns, row.tolist())) for row in table.cells[:FIRST_ROWS]),
         columns=columns,

@@ -104,3 +104,18 @@ def test_what_counts_is_shown_with_its_reason() -> None:
     columns = tuple(Column(name=name) for name in ("n", "c", "a", "b"))
     seen = preview(REQUEST, Raw(name="rows", train=Table(cells=cells, columns=columns)))
     assert [one.why for one in seen.columns] == ["rises by 1 from row to row", "is 7 wherever it has a value", "", ""]
+
+
+def test_files_and_missing_names_are_reported() -> None:
+    files = (("a.npy", 30), ("b.npy", 10))
+    seen = preview(REQUEST, Raw(name="rows", train=NUMBERS, files=files))
+    assert seen.read_as == ("float64 array of shape (40, 2)", "2 files, one after the other")
+    unnamed = Table(cells=NUMBERS, columns=(Column(name=""),) * 2, named=False)
+    assert preview(REQUEST, Raw(name="rows", train=unnamed)).read_as[1:] == (
+        "columns have no names and are numbered from 0",
+    )
+
+
+def test_the_command_names_all_files() -> None:
+    request = replace(REQUEST, more=("b.npy",))
+    assert preview(request, Raw(name="rows", train=NUMBERS)).command == "aecompress prune 'my rows.csv' b.npy"

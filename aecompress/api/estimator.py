@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -212,7 +213,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             InputError: the model was loaded from a folder that has no threshold.
         """
         check_is_fitted(self)
-        if self._trained.threshold is None:
+        if not hasattr(self, "offset_"):
             raise InputError(
                 "the model's folder has no threshold of its errors: export the model with variants=['scorer'] "
                 "(--variants scorer), or set offset_ to minus the largest error of a normal row"
@@ -282,13 +283,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             force: replace what an earlier export wrote there.
 
         Raises:
-            InputError: the folder is in use, or the estimator has no rows: it was loaded, or unpickled.
+            InputError: there is no such variant, or no rows: the model was loaded from its folder, or unpickled.
+            OutputError: the folder is in use.
             VerifyError: a file is not the model.
         """
         from aecompress.api.training import export
 
+        limit = -self.offset_ if hasattr(self, "offset_") else None
         with usable():
-            return export(self._trained, Path(folder), tuple(variants), force)
+            return export(replace(self._trained, threshold=limit), Path(folder), tuple(variants), force)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ DISTINCT = 1000
 """Different values are counted up to so many."""
 FENCE = 3.0
 """Quartile distances from the quartiles to the outer fences (Tukey, Exploratory Data Analysis, 1977, section 2D)."""
+FALSE_ALARM = 0.01
+"""Normal values of a column that may be expected outside its fences, which move out with the number of rows for that
+(Hoaglin and Iglewicz, Fine-tuning some resistant rules for outlier labeling, 1987)."""
 UNEVEN = 0.02
 """Share of a step by which one step may differ from the others, as rounded times do: 0.033, 0.067, 0.1."""
 SENTINELS = (
@@ -184,11 +188,18 @@ def fences(cells: Doubles, rows: NDArray[np.int64], without: list[tuple[float, .
             np.take_along_axis(part, np.rint(share * last).astype(np.int64)[:, None], 1)[:, 0] for share in (0.25, 0.75)
         )
         with np.errstate(over="ignore"):
-            reach = FENCE * (high - low)
+            reach = fence(len(cells)) * (high - low)
         some = (reach > 0) & (present >= FEW)
         these = slice(start, start + part.shape[0])
         lower[these], upper[these] = np.where(some, low - reach, -np.inf), np.where(some, high + reach, np.inf)
     return lower, upper
+
+
+def fence(count: int) -> float:
+    """Return the quartile distances from the quartiles to the fences of ``count`` values."""
+    normal = NormalDist()
+    quartile = normal.inv_cdf(0.75)
+    return max(FENCE, -(normal.inv_cdf(FALSE_ALARM / 2 / count) + quartile) / (2 * quartile))
 
 
 def outside(cells: Doubles, lower: Doubles, upper: Doubles) -> Counts:

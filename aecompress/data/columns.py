@@ -89,11 +89,11 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
     cures = cures_of(table, seen, request) | {flag: value for _, each in (*gaps, *labels) for flag, value in each}
     if not left and any(one.why == "dates" for one in seen):
         left, cures = ["dates"], cures | {"--dates": "cyclic"}
-    if not left:
+    if any(NO_LABEL in each for _, each in labels):
+        command = decide(table, profiles, replace(request, label="")).command
+    elif not left:
         faults += ("no column of numbers is left as an input; write the values of some as numbers first",)
         command = ""
-    elif any(NO_LABEL in each for _, each in labels):
-        command = decide(table, profiles, replace(request, label="")).command
     else:
         command = command_of(request, cures)
     return Decisions(

@@ -133,7 +133,7 @@ READ = [
     *PAGES,
     ROOT / "Makefile",
     ROOT / "pyproject.toml",
-    *(path for ending in ("toml", "py") for path in sorted((ROOT / "examples").rglob(f"*.{ending}"))),
+    *(path for ending in ("toml", "py", "ipynb") for path in sorted((ROOT / "examples").rglob(f"*.{ending}"))),
     *(
         path
         for ending in ("md", "html")
@@ -151,7 +151,14 @@ def test_a_page_speaks_the_vocabulary(path: Path) -> None:
 
 
 def test_the_sweep_of_pages_sees_examples_and_templates() -> None:
-    assert {path.name for path in READ} >= {"rules.toml", "python_api.py", "card.md", "report.html", "app_index.html"}
+    assert {path.name for path in READ} >= {
+        "rules.toml",
+        "python_api.py",
+        "notebook.ipynb",
+        "card.md",
+        "report.html",
+        "app_index.html",
+    }
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,13 +17,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aecompress.api import fitted, rows
 from aecompress.api.fitted import Doubles, Trained
-from aecompress.api.parameters import SOURCE, parameters_of, resolved_of
+from aecompress.api.parameters import SOURCE, in_python, names_columns, parameters_of, resolved_of
 from aecompress.data.base import Array, Raw
 from aecompress.data.chosen import Blocks, Chosen
-from aecompress.data.frames import is_frame, table_of
+from aecompress.data.frames import table_of
 from aecompress.data.sparse import SparseRows
 from aecompress.data.table import Table
-from aecompress.errors import DataError, InputError, SpecError
+from aecompress.errors import DataError, InputError, SpecError, TableError
 
 if TYPE_CHECKING:
     from aecompress.api.front import Front
@@ -64,6 +65,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         max_loss_increase: most that the loss may lie above a dense model's, such as 0.05; 0: no limit.
         split: shares of the rows for training, validation and test.
         scaling: "auto", "none", "minmax" or "standard"; fitted on training rows.
+        label: column of a frame that says which rows are anomalies: no input, and such rows are not trained on.
         missing: "error", "drop", "median" or "mean", for missing cells.
         dates: "error", "drop" or "cyclic", for columns of dates.
         categories: "error", "drop" or "one-hot", for columns of texts.
@@ -105,6 +107,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         max_loss_increase: float | str = 0.0,
         split: Shares = (0.8, 0.1, 0.1),
         scaling: str = "auto",
+        label: str = "",
         missing: str = "error",
         dates: str = "error",
         categories: str = "one-hot",
@@ -133,6 +136,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.max_loss_increase = max_loss_increase
         self.split = split
         self.scaling = scaling
+        self.label = label
         self.missing = missing
         self.dates = dates
         self.categories = categories
@@ -209,7 +213,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             InputError: the model was loaded from a folder that has no threshold.
         """
         check_is_fitted(self)
-        if self._trained.threshold is None:
+        if not hasattr(self, "offset_"):
             raise InputError(
                 "the model's folder has no threshold of its errors: export the model with variants=['scorer'] "
                 "(--variants scorer), or set offset_ to minus the largest error of a normal row"
@@ -279,13 +283,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             force: replace what an earlier export wrote there.
 
         Raises:
-            InputError: the folder is in use, or the estimator has no rows: it was loaded, or unpickled.
+            InputError: there is no such variant, or no rows: the model was loaded from its folder, or unpickled.
+            OutputError: the folder is in use.
             VerifyError: a file is not the model.
         """
         from aecompress.api.training import export
 
+        limit = -self.offset_ if hasattr(self, "offset_") else None
         with usable():
-            return export(self._trained, Path(folder), tuple(variants), force)
+            return export(replace(self._trained, threshold=limit), Path(folder), tuple(variants), force)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
@@ -360,28 +366,26 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _checked(self, X: Any, reset: bool) -> Any:
         """Return rows as an array ``[N, ...]``, a table, or a csr matrix of scipy, checked as scikit-learn does."""
-        X = rows.from_torch(X)
-        if rows.is_table(X):
-            return self._table(X) if reset else table_of(X)
+        X = rows.collected(X)
+        if rows.is_table(X) or (reset and rows.has_columns(X) and names_columns(self.get_params(deep=False))):
+            return table_of(X)
         shape = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim > 2 else None
         flat = X.reshape(len(X), -1) if shape is not None else X
-        found = validate_data(
-            self,
-            flat,
-            reset=reset,
-            accept_sparse="csr",
-            ensure_min_samples=2 if reset else 1,
-            ensure_all_finite=True if self.missing == "error" else "allow-nan",
-        )
+        try:
+            found = validate_data(
+                self,
+                flat,
+                reset=reset,
+                accept_sparse="csr",
+                ensure_min_samples=2 if reset else 1,
+                ensure_all_finite=True if self.missing == "error" else "allow-nan",
+            )
+        except ValueError as fault:
+            if "contains NaN" in str(fault):
+                cure = "missing='median' or 'mean' fills such cells, 'drop' leaves out their rows"
+                raise InputError(f"Input X contains NaN, a missing value; {cure}") from fault
+            raise
         return found if shape is None else found.reshape(-1, *shape)
-
-    def _table(self, frame: Any) -> Table:
-        """Return a frame as a table to be fitted to, of which columns and names are remembered."""
-        table = table_of(frame)
-        self.n_features_in_ = len(table.columns)
-        if table.named:
-            self.feature_names_in_ = np.array(table.names, dtype=object)
-        return table
 
     def _held_out(self, validation: Any, train: Any) -> Any:
         """Return validation rows in the form of the training rows."""
@@ -396,7 +400,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         with usable():
             if rows.is_path(X):
                 return fitted.from_file(trained, str(X))
-            if trained.encoded and is_frame(X):  # of numbers alone too: its columns are known by their names
+            X = rows.collected(X)
+            if trained.encoded and rows.has_columns(X):  # of numbers alone too: its columns are known by their names
                 return fitted.from_memory(trained, table_of(X))
             found = self._checked(X, reset=False)
             if rows.library_of(found) == "scipy":
@@ -415,4 +420,5 @@ def usable() -> Iterator[None]:
     try:
         yield
     except (SpecError, DataError) as fault:
-        raise InputError(str(fault)) from fault
+        message = "\n".join(fault.faults) if isinstance(fault, TableError) else str(fault)
+        raise InputError(in_python(message)) from fault

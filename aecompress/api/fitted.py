@@ -20,7 +20,7 @@ from aecompress.data.dataset import Dataset, read_rows
 from aecompress.data.encoding import Encoding
 from aecompress.data.scaling import Scaling
 from aecompress.data.sparse import Rows, SparseRows, few
-from aecompress.data.table import Table
+from aecompress.data.table import Table, plain
 from aecompress.data.tables import encoded_rows, unnamed
 from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Floats, Model
@@ -182,9 +182,9 @@ def from_memory(trained: Trained, rows: Array | Table) -> Blocks:
     Raises:
         DataError: they are not finite numbers, their columns are not those of the model, or no window fits.
     """
+    inputs = trained.model.inputs
     request = windowed(Request(source=SOURCE), trained.model, Path(SOURCE))
-    if isinstance(rows, Table) or trained.encoded:
-        assert trained.encoding is not None
+    if trained.encoding is not None and (isinstance(rows, Table) or trained.encoded):
         table = rows if isinstance(rows, Table) else unnamed(rows)
         found = reported(encoded_rows(Raw(name=SOURCE, train=table), request, trained.encoding))
         if len(found) < len(table) and not request.window:
@@ -193,7 +193,7 @@ def from_memory(trained: Trained, rows: Array | Table) -> Blocks:
                 "out of a fit; leave them out here too, or fit with missing = 'median'"
             )
         return found
-    return all_rows(Raw(name=SOURCE, train=rows), request, trained.model.inputs)
+    return fitting(trained.model, SOURCE, all_rows(Raw(name=SOURCE, train=plain(SOURCE, rows)), request, inputs))
 
 
 def from_file(trained: Trained, source: str) -> Blocks:
@@ -204,10 +204,18 @@ def from_file(trained: Trained, source: str) -> Blocks:
     """
     model = trained.model
     request = windowed(Request(source=source), model, Path(SOURCE))
-    found = reported(read_rows(request, model.inputs, trained.encoding))
-    if found.shape[1] != model.inputs:
-        raise DataError(f"{source}: has {found.shape[1]} inputs, the model {model.inputs}; give its rows")
-    return found
+    return fitting(model, source, reported(read_rows(request, model.inputs, trained.encoding)))
+
+
+def fitting(model: Model, source: str, rows: Blocks) -> Blocks:
+    """Return rows ``[N, D]`` that are as wide as the model's.
+
+    Raises:
+        DataError: they are not.
+    """
+    if rows.shape[1] != model.inputs:
+        raise DataError(f"{source}: has {rows.shape[1]} inputs, the model {model.inputs}; give its rows")
+    return rows
 
 
 def reported(found: tuple[Blocks, tuple[str, ...]]) -> Blocks:

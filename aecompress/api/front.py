@@ -79,7 +79,7 @@ class Front(Sequence[FrontModel]):
     def _repr_html_(self) -> str:
         return markup.block(
             markup.headline("Front", f"{self.split} {self.metric}; * knee"),
-            markup.side_by_side([chart(self)] if len(self) > 1 else []),
+            markup.side_by_side([chart(self.metric, self._points, self._knee)] if len(self) > 1 else []),
             markup.table(self._head, self._cells()),
         )
 
@@ -109,20 +109,33 @@ class Front(Sequence[FrontModel]):
         ready("front.plot()")
         from aecompress.runs.figures import front_chart
 
-        across, up = [one.nonzeros for one in self.models], [one.loss for one in self.models]
+        across, up = zip(*self._points, strict=True)
         axes = front_chart(across, up, self._knee, f"{self.split} {self.metric}")
         return shown(axes.figure)
+
+    @property
+    def _points(self) -> list[tuple[float, float]]:
+        return [(float(one.nonzeros), one.loss) for one in self.models]
 
     @property
     def _knee(self) -> int:
         return next(at for at, one in enumerate(self.models) if one.knee)
 
 
-def chart(front: Front) -> str:
-    """Return loss against non-zeros as SVG, both logarithmic, with a ring around the knee."""
-    points = [(float(one.nonzeros), one.loss) for one in front]
-    line = Line("a model; ring: knee", points, dotted=True, ring=front._knee)
-    return markup.chart(front.metric, "non-zeros", [line], log=True, log_across=True)
+def chart(metric: str, points: Sequence[tuple[float, float]], knee: int) -> str:
+    """Return (non-zeros, loss) as SVG, both logarithmic, with a ring around the ``knee``-th."""
+    line = Line("a model; ring: knee", points, dotted=True, ring=knee)
+    return markup.chart(metric, "non-zeros", [line], log=True, log_across=True)
+
+
+def chart_of(run: Path, metric: str) -> str:
+    """Return the front of a finished run as SVG; "" where it has no more than two models. It counts no bytes.
+
+    Raises:
+        DataError: the front is not whole.
+    """
+    points = [(float(one.nonzeros), one.loss) for one in members_of(run, metric)]
+    return chart(metric, points, members.knee(points)) if len(points) > 2 else ""
 
 
 def read_front(run: Path, dense: float | None, export: Export) -> Front:
@@ -136,7 +149,7 @@ def read_front(run: Path, dense: float | None, export: Export) -> Front:
         DataError: the front, or the exported model, is not whole.
     """
     exported = load_model(standing(run / "model"))
-    found = members.load(run) if members.check(run) else [exported_member(run, export.metric)]
+    found = members_of(run, export.metric)
     inputs = exported.about.get("inputs", ())
     knee = members.knee([(float(one.nonzeros), one.loss) for one in found])
 
@@ -157,6 +170,15 @@ def read_front(run: Path, dense: float | None, export: Export) -> Front:
         for at, one in enumerate(found)
     )
     return Front(tuple(models), found[0].metric, found[0].split)
+
+
+def members_of(run: Path, metric: str) -> list[members.Member]:
+    """Return the front of a finished run as it is on disk, or its exported model alone.
+
+    Raises:
+        DataError: it is not whole.
+    """
+    return members.load(run) if members.check(run) else [exported_member(run, metric)]
 
 
 def exported_member(run: Path, metric: str) -> members.Member:

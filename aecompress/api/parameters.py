@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ FIELD_OF = {
     "max_loss_increase": "budget.max_loss_increase",
     "split": "data.split",
     "scaling": "data.scaling",
+    "label": "data.label",
     "missing": "data.missing",
     "dates": "data.dates",
     "categories": "data.categories",
@@ -62,6 +64,21 @@ def resolved_of(parameters: Mapping[str, Any], seed: int, data: Mapping[str, Any
     settings = flatten(dict(parameters["settings"] or {}))
     fields |= {field: ("settings", plain(value)) for field, value in settings.items()}
     return resolve(fields | {"seed": ("random_state", seed)} | {field: ("X", value) for field, value in data.items()})
+
+
+def names_columns(parameters: Mapping[str, Any]) -> bool:
+    """Return whether parameters name columns, which only a table has."""
+    settings = flatten(dict(parameters["settings"] or {}))
+    return bool(parameters["label"] or settings.keys() & {"data.label", "data.columns", "data.split_by"})
+
+
+def in_python(message: str) -> str:
+    """Return a message with the flags that it names written as parameters: ``--dates drop`` as ``dates='drop'``."""
+    return re.sub(
+        r"--([a-z-]+) ([\w.-]+)",
+        lambda flag: f"{name}={flag[2]!r}" if (name := flag[1].replace("-", "_")) in FIELD_OF else flag[0],
+        message,
+    )
 
 
 def plain(value: Any) -> Any:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aecompress import markup
-from aecompress.api import front as fronts
-from aecompress.api.front import Front, dense_loss, read_front
+from aecompress.api.front import Front, chart_of, dense_loss, read_front
 from aecompress.api.history import History, charts, history_of
 from aecompress.digests import check_folder
 from aecompress.errors import DataError, printable
@@ -90,8 +89,10 @@ class Result:
         ]
         parts = [markup.headline(self.started.run, f"finished in {self.finished.seconds:.1f} s"), markup.facts(facts)]
         drawn = charts(self.metric, self.history.epochs)
-        drawn += [fronts.chart(self.front)] if len(self.front) > 2 else []
-        parts.append(markup.side_by_side(drawn))
+        try:
+            parts.append(markup.side_by_side([*drawn, chart_of(self.folder, self.metric)]))
+        except DataError as fault:  # the folder was moved or changed since
+            parts += [markup.side_by_side(drawn), markup.note(str(fault))]
         if self.compared is not None:
             head, *rows = self.compared.table()
             parts += [markup.table(head, rows), *map(markup.note, self.compared.notes)]

@@ -39,10 +39,15 @@ def library_of(value: object) -> str:
 
 def is_table(value: Any) -> bool:
     """Return whether rows are a frame, unless it is one of pandas or polars whose columns are all numbers."""
-    if not is_frame(value):
+    if not has_columns(value):
         return False
     types = list(getattr(value, "dtypes", ())) if library_of(value) in ("pandas", "polars") else []
     return not types or not all(map(is_number, types))
+
+
+def has_columns(value: Any) -> bool:
+    """Return whether a value is a frame of columns; a series of pandas or polars is one column, and no frame."""
+    return is_frame(value) and not (hasattr(value, "to_frame") and not hasattr(value, "columns"))
 
 
 def is_number(dtype: Any) -> bool:
@@ -50,6 +55,17 @@ def is_number(dtype: Any) -> bool:
     if hasattr(dtype, "is_numeric"):
         return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
     return getattr(dtype, "kind", "O") in "iufb"
+
+
+def collected(value: Any) -> Any:
+    """Return what is read when it is needed as what it holds: rows of torch, and lazy frames; anything else as it is.
+
+    Raises:
+        DataError: a data set has no rows, or its items are not rows of one shape.
+    """
+    if library_of(value) == "polars" and hasattr(value, "collect"):
+        return value.collect()
+    return from_torch(value)
 
 
 def from_torch(value: Any) -> Any:

@@ -13,7 +13,7 @@ from aecompress.api.history import Epoch, charts, epoch_of
 from aecompress.events import Event, Finished, Generation, Started
 from aecompress.runs.lines import counted, facts_of, losses_of, sparsity_of
 
-PAUSE = 0.25
+PAUSE = 0.5
 """Seconds between two drawings at least: a browser need not follow a run of a thousand epochs a second."""
 
 FIT = "Autoencoder"

@@ -22,7 +22,7 @@ def command_of(request: Request, cures: dict[str, str]) -> str:
         cures: flag -> its value; an empty value takes the flag away.
     """
     values = flags_of(request) | cures
-    parts = ["aecompress", "prune", request.source]
+    parts = ["aecompress", "prune", request.source, *request.more]
     for flag, value in values.items():
         parts += [flag, value] if value else []
     return shell_line(parts)
@@ -46,11 +46,14 @@ def columns_flag(table: Table, places: Sequence[int], request: Request) -> str:
 
     Numbers count a file's columns, so they cannot stand for those of a table that was already cut to some columns.
     """
-    names = [table.columns[place].name for place in places]
-    plain = all(name and "," not in name and name == name.strip() for name in names) and table.named
-    if request.columns or (plain and len(names) <= MOST_NAMES and len(set(table.names)) == len(table.names)):
-        return ",".join(names)
-    return ranges(places)
+    named = table.named and len(set(table.names)) == len(table.names)
+    return names_or_numbers([table.columns[place].name if named else "" for place in places], places, request)
+
+
+def names_or_numbers(names: Sequence[str], places: Sequence[int], request: Request) -> str:
+    """Return columns by their names where all have one that ``--columns`` can hold, else by their ``places``."""
+    plain = all(name and "," not in name and name == name.strip() for name in names)
+    return ",".join(names) if request.columns or (plain and len(names) <= MOST_NAMES) else ranges(places)
 
 
 def ranges(places: Sequence[int]) -> str:

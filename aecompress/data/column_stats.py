@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ DISTINCT = 1000
 """Different values are counted up to so many."""
 FENCE = 3.0
 """Quartile distances from the quartiles to the outer fences (Tukey, Exploratory Data Analysis, 1977, section 2D)."""
+FALSE_ALARM = 0.01
+"""Normal values of a column that may be expected outside its fences, which move out with the number of rows for that
+(Hoaglin and Iglewicz, Fine-tuning some resistant rules for outlier labeling, 1987)."""
 UNEVEN = 0.02
 """Share of a step by which one step may differ from the others, as rounded times do: 0.033, 0.067, 0.1."""
 SENTINELS = (
@@ -184,11 +188,18 @@ def fences(cells: Doubles, rows: NDArray[np.int64], without: list[tuple[float, .
             np.take_along_axis(part, np.rint(share * last).astype(np.int64)[:, None], 1)[:, 0] for share in (0.25, 0.75)
         )
         with np.errstate(over="ignore"):
-            reach = FENCE * (high - low)
+            reach = fence(len(cells)) * (high - low)
         some = (reach > 0) & (present >= FEW)
         these = slice(start, start + part.shape[0])
         lower[these], upper[these] = np.where(some, low - reach, -np.inf), np.where(some, high + reach, np.inf)
     return lower, upper
+
+
+def fence(count: int) -> float:
+    """Return the quartile distances from the quartiles to the fences of ``count`` values."""
+    normal = NormalDist()
+    quartile = normal.inv_cdf(0.75)
+    return max(FENCE, -(normal.inv_cdf(FALSE_ALARM / 2 / count) + quartile) / (2 * quartile))
 
 
 def outside(cells: Doubles, lower: Doubles, upper: Doubles) -> Counts:
@@ -202,9 +213,7 @@ def outside(cells: Doubles, lower: Doubles, upper: Doubles) -> Counts:
 def sentinels(cells: Doubles, column: int, rows: NDArray[np.int64]) -> dict[float, int]:
     """Return the values of a column that stand for a missing one, and how often each occurs.
 
-    Such a value is one of :data:`SENTINELS`, and lies farther from all others than the middle 98 % of them reach; where
-    it occurs once, twice as far, and ten times where it is positive. One of -99 and below needs no distance where it
-    occurs twice and all others are at least 0. -1 occurs twice at least.
+    Such a value is one of :data:`SENTINELS` and :func:`is_apart` from all others.
 
     Args:
         rows: a sample of the rows, from which the reach of the others is.
@@ -225,16 +234,24 @@ def sentinels(cells: Doubles, column: int, rows: NDArray[np.int64]) -> dict[floa
         others = part[~usual]
         if len(others):
             smallest, largest = min(smallest, float(others.min())), max(largest, float(others.max()))
-    return {
-        value: count
-        for value, count in found.items()
-        if is_apart(value, count, smallest - value if value < smallest else value - largest, reach)
-        or (value <= -99 and count >= 2 and smallest >= 0)
-    }
+    return {value: count for value, count in found.items() if is_apart(value, count, (smallest, largest), reach)}
 
 
-def is_apart(value: float, count: int, gap: float, reach: float) -> bool:
-    """Return whether a value that occurs ``count`` times lies so far from the others that it is none of them."""
+def is_apart(value: float, count: int, others: tuple[float, float], reach: float) -> bool:
+    """Return whether a value lies so far from all others that it is none of them.
+
+    It is farther away than their middle 98 % reach; where it occurs once, twice as far. A positive one is also twice as
+    far as all others reach, since instruments saturate at 9999; where it occurs once, ten times. One of -99 and below
+    that occurs twice needs no distance where all others are at least 0; -1 occurs twice.
+
+    Args:
+        count: how often it occurs.
+        others: the smallest and the largest of them.
+        reach: of their middle 98 %.
+    """
+    smallest, largest = others
+    if value > 0:
+        return value - largest > (2 if count >= 2 else 10) * (largest - smallest)
     if count >= 2:
-        return gap > reach
-    return value != -1.0 and gap > (10 if value > 0 else 2) * reach
+        return smallest - value > reach or (value <= -99 and smallest >= 0)
+    return value != -1.0 and smallest - value > 2 * reach

@@ -138,7 +138,7 @@ def decided(table: Table, seen: Seen, request: Request) -> Seen:
     if kind == "empty":
         return seen._replace(action="leave out", why="empty")
     if kind == "label" and not request.columns:
-        return seen._replace(why="classes" if label_fault(table, seen.place) else "label?")
+        return seen._replace(why="classes" if label_fault(table, seen.place) or not name else "label?")
     if seen.column.holds == "date":
         found: dict[str, tuple[Action, str]] = {
             "error": ("keep", "dates"),

@@ -15,7 +15,7 @@ from aecompress.data.encoding import Encoding
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
 from aecompress.data.raw import described_bytes
-from aecompress.data.scaling import Scaling, scaling_decisions
+from aecompress.data.scaling import Scaling, scaling_decisions, sentinel_notes
 from aecompress.data.sources.registry import kind_of, read
 from aecompress.data.sources.stdin import STDIN
 from aecompress.data.sparse import Rows, whole
@@ -114,7 +114,8 @@ def load(request: Request, given: Raw[Any] | None = None) -> Dataset:
         stdin=kept,
         inputs=partition.inputs,
         decisions=partition.decisions
-        + (() if kind.sparse else scaling_decisions(request.scaling, scaling, splits.train.dtype)),
+        + (() if kind.sparse else scaling_decisions(request.scaling, scaling, splits.train.dtype))
+        + (() if partition.encoding else sentinel_notes(scaling)),
         window=request.window,
         stride=request.stride,
         group=group_column(request),

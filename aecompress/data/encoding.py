@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecompress.data.advice import command_of, names_or_numbers
+from aecompress.data.base import Request
 from aecompress.data.column_words import Action
 from aecompress.data.columns import Decisions
 from aecompress.data.dates import varying
@@ -113,6 +115,18 @@ class Encoding:
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
             raise DataError(f"{path}: columns: is not what aecompress writes ({quoted(fault)})") from fault
+
+
+def command_without(encoding: Encoding | None, request: Request, inputs: Sequence[int]) -> str:
+    """Return the command line that leaves the columns of some ``inputs`` out; empty where none does."""
+    if encoding is None:
+        return ""
+    names = [encoding.inputs[one % len(encoding.inputs)] for one in inputs]
+    left = [column for column in encoding.columns if not set(column.inputs) & set(names)]
+    if not left:
+        return ""
+    columns = names_or_numbers([column.name for column in left], [column.place for column in left], request)
+    return command_of(request, {"--columns": columns})
 
 
 def _read(column: Mapping[str, Any]) -> Encoded:

@@ -26,7 +26,7 @@ def anomalies_of(table: Table, place: int) -> NDArray[np.bool_]:
 
 def is_normal(text: str) -> bool:
     """Return whether a text of a label means a normal row."""
-    return text.strip().lower() in NORMAL
+    return text.strip(" .").lower() in NORMAL
 
 
 def label_fault(table: Table, place: int) -> str:

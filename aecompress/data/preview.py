@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,6 @@ SHOWN = ("constant", "counter", "empty", "index")
 """Kinds whose profile says more than the decision."""
 WINDOW = 16
 """Rows of a window that is suggested for a series."""
-FEW_ROWS = 50
-"""An array of fewer rows than this, and of more columns than rows, may lie on its side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +67,6 @@ class Preview:
     """Of a table; none of an array."""
     notes: tuple[str, ...]
     """What is done with columns, as sentences."""
-    hints: tuple[str, ...]
-    """What may be wrong, as sentences with a cure."""
     command: str
     """The command line that works, for a shell."""
     cures: bool = False
@@ -84,10 +80,14 @@ def preview(request: Request, raw: Raw[Any]) -> Preview:
         raw: the rows, as read.
     """
     rows = as_table(raw.train, request)
+    seen = None
     if isinstance(rows, Table):
-        return _of_table(request, rows)
-    if isinstance(rows, np.ndarray | FileRows):
-        return _of_array(request, rows, raw.inputs)
+        seen = _of_table(request, rows)
+    elif isinstance(rows, np.ndarray | FileRows):
+        seen = _of_array(request, rows, raw.inputs)
+    if seen is not None:
+        files = (f"{len(raw.files)} files, one after the other",) if len(raw.files) > 1 else ()
+        return replace(seen, read_as=(*seen.read_as, *files))
     return Preview(
         rows=len(rows),
         width=rows.shape[1],
@@ -96,7 +96,6 @@ def preview(request: Request, raw: Raw[Any]) -> Preview:
         first_rows=(),
         columns=(),
         notes=(),
-        hints=(),
         command=command_of(request, {}),
     )
 
@@ -108,12 +107,15 @@ def _of_table(request: Request, table: Table) -> Preview:
     return Preview(
         rows=len(table),
         width=len(columns),
-        read_as=(f"{len(table):,} rows of {len(table.columns):,} columns", *table.notes),
+        read_as=(
+            f"{len(table):,} rows of {len(table.columns):,} columns",
+            *(() if table.named else ("columns have no names and are numbered from 0",)),
+            *table.notes,
+        ),
         names=names_of(table.names, len(table.columns)),
         first_rows=tuple(tuple(map(cell_text, table.columns, row.tolist())) for row in table.cells[:FIRST_ROWS]),
         columns=columns,
         notes=decisions.notes,
-        hints=(),
         command=decisions.command,
     )
 
@@ -157,7 +159,6 @@ def _of_array(request: Request, rows: Array | FileRows, inputs: Sequence[str]) -
         first_rows=tuple(tuple(map(value_text, row)) for row in flat.tolist()),
         columns=(),
         notes=(),
-        hints=hints(request, tuple(rows.shape)),
         command=command_of(request, {"--window": str(min(WINDOW, max(2, len(rows) // 10)))} if bare else {}),
         cures=bare,
     )
@@ -173,16 +174,6 @@ def names_of(names: Sequence[str], count: int) -> tuple[str, ...]:
     if not any(names):
         return tuple(map(str, range(count)))
     return tuple(name or f"({place})" for place, name in enumerate(names))
-
-
-def hints(request: Request, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return what may be wrong with an array of this shape, as sentences with a cure."""
-    if len(shape) == 2 and shape[0] < FEW_ROWS and shape[0] < shape[1] and not request.window:
-        return (
-            f"has more columns ({shape[1]}) than rows ({shape[0]}); if each column is a sample, save the array "
-            "transposed: rows.T",
-        )
-    return ()
 
 
 def scaling_words(requested: str, scaling: Scaling) -> tuple[str, ...]:

@@ -58,7 +58,8 @@ def profile(table: Table) -> tuple[Profile, ...]:
 
     Time is linear in the rows; beside the table about two megabytes are held. Quartiles are those of a sample of
     :data:`~aecompress.data.column_stats.SAMPLE` rows, the same for the same number of rows; all counts are exact.
-    An outlier lies outside Tukey's outer fences, three quartile distances beyond the quartiles, and is no sentinel.
+    An outlier lies outside Tukey's outer fences, three quartile distances beyond the quartiles, or more in columns of
+    thousands of rows (:data:`~aecompress.data.column_stats.FALSE_ALARM`), and is no sentinel.
     """
     seen = _see(table)
     kinds = [_kind(seen, place) for place in range(len(table.columns))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from aecompress.data.chosen import Chosen
 from aecompress.data.scaled_rows import ScaledRows
 from aecompress.data.scaling import Scaling
 from aecompress.data.sparse import Rows, SparseRows
-from aecompress.errors import CONTROL, DataError
+from aecompress.errors import CONTROL, TableError
 from aecompress.parsing import quoted
 
 Doubles = NDArray[np.float64]
@@ -34,15 +34,22 @@ def coarse(offset: Doubles, divisor: Doubles) -> NDArray[np.bool_]:
     return far | (np.abs(offset) > HUGE) | (np.abs(divisor) > HUGE) | (np.abs(divisor) < 1 / HUGE)
 
 
-def check_float32(source: str, scaling: Scaling, splits: Mapping[str, Rows], names: Sequence[str]) -> None:
+def check_float32(
+    source: str,
+    scaling: Scaling,
+    splits: Mapping[str, Rows],
+    names: Sequence[str],
+    command: Callable[[Sequence[int]], str] = lambda columns: "",
+) -> None:
     """Refuse columns that lose too much where raw rows are float32, as files with the scaling inside take them.
 
     Args:
         splits: scaled rows ``[N, D]`` by name.
         names: of the columns, where they have names.
+        command: of the columns that are refused, the command line that leaves them out.
 
     Raises:
-        DataError: naming the columns, the values seen and the cure.
+        TableError: naming the columns, the values seen and the cure.
     """
     if scaling.identity:
         return
@@ -60,7 +67,8 @@ def check_float32(source: str, scaling: Scaling, splits: Mapping[str, Rows], nam
     lost = np.flatnonzero(~(moved <= LIMIT))
     if len(lost):
         called = [_called(int(columns[one]), names) for one in lost]
-        raise DataError(f"{source}: {_refusal(called, float(low[lost[0]]), float(high[lost[0]]))}")
+        fault = f"{source}: {_refusal(called, float(low[lost[0]]), float(high[lost[0]]))}"
+        raise TableError([fault], command(columns[lost].tolist()))
 
 
 def blocks(rows: Floats | ScaledRows) -> Iterator[Floats]:
@@ -95,7 +103,7 @@ def _refusal(columns: Sequence[str], low: float, high: float) -> str:
     more = f" (as are {', '.join(columns[1:5])}{' and more' if len(columns) > 5 else ''})" if len(columns) > 1 else ""
     return (
         f"column {columns[0]} has values from {low:.12g} to {high:.12g}, {held}: too coarse for files that take raw "
-        f"rows{more}; {first}, leave the column out, or let the files take scaled "
+        f"rows{more}; {first}, leave the column out (--columns), or let the files take scaled "
         "rows (--no-embed-scaling)"
     )
 

@@ -55,6 +55,8 @@ class Scaling:
 
 
 UNSCALED = Scaling("none", 0.0, 1.0)
+ABSENT = (-99.0, -999.0, -9999.0, -99999.0, -999.25, -999999.0, -1e20, -1e30)
+"""Values of loggers and maps that stand for a missing one, where they are the smallest of an input."""
 HALF = 128
 """Bytes of images reach it; those that do not, such as counts up to 16, would lie in a corner of [0, 1]."""
 
@@ -87,6 +89,22 @@ def scaling_decisions(requested: str, scaling: Scaling, dtype: np.dtype[Any]) ->
     if requested == "auto" and scaling.kind == "minmax" and dtype == np.uint8:
         return (f"bytes below {HALF} are scaled by the range of each input, not divided by 255",)
     return ()
+
+
+def sentinel_notes(scaling: Scaling) -> tuple[str, ...]:
+    """Return which inputs of an array end at a value that usually stands for a missing one, as a clause."""
+    if scaling.kind != "minmax":
+        return ()
+    low = np.atleast_1d(scaling.offset)
+    found = np.isin(low.astype(np.float32), np.asarray(ABSENT, np.float32))
+    if not found.any():
+        return ()
+    places, value = np.flatnonzero(found).tolist(), float(low[found][0])
+    columns = f"column {places[0]}" if len(places) == 1 else f"{len(places)} columns, such as column {places[0]}"
+    return (
+        f"the smallest value of {columns} is {value:g}, which usually means a missing one and is kept as a number; "
+        "--missing drop, median or mean treats it as missing",
+    )
 
 
 def mean_and_deviation(train: Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -33,7 +33,7 @@ def as_table(rows: Array | Table | FileRows, request: Request) -> Array | Table 
     if (
         isinstance(rows, np.ndarray | FileRows)
         and request.missing != "error"
-        and rows.ndim == 2
+        and rows.ndim in ((1, 2) if request.window else (2,))
         and rows.dtype.kind in "buif"
     ):
         return unnamed(rows)
@@ -73,7 +73,8 @@ def split_table(raw: Raw[Table], request: Request) -> Partition[Blocks]:
     encoding = fit(table, decisions, assignment.training)
     inputs = Inputs.of(encoding, table, tuple(column.place for column in encoding.columns))
     splits = splits_of(table.cells if encoding.plain else inputs, assignment)
-    notes = [*table.notes, *decisions.notes, *filled(encoding, series), *assignment.decisions, *unknown_texts(inputs)]
+    notes = [*table.notes, *decisions.notes, *filled(encoding, series), *assignment.decisions]
+    notes += [*alternating(table, request), *unknown_texts(inputs)]
     labels: Array | None = None if series.anomalies is None or "test" in given else assignment.labels(series.anomalies)
     for name, (file, more) in given.items():
         part, more_notes, more_labels = given_split(file, more, encoding, request, name == "test")
@@ -158,6 +159,21 @@ def filled(encoding: Encoding, series: Series) -> list[str]:
         f"missing numbers are replaced by the {encoding.missing} of the training rows; a missing text or date "
         "has 0 in all of its inputs"
     ]
+
+
+def alternating(table: Table, request: Request) -> list[str]:
+    """Return, as a clause, that rows of several texts alternate in windows, as those of several machines do."""
+    if not request.window or group_column(request):
+        return []
+    for place, column in enumerate(table.columns):
+        changes = np.count_nonzero(np.diff(table.cells[:, place])) if column.holds == "text" else 0
+        if 2 * changes > len(table) >= request.window * len(column.texts):
+            called = quoted(column.name or str(place))
+            return [
+                f"windows hold rows of several texts of column {called}, which alternate; --split-by group:{called} "
+                "makes them of one each"
+            ]
+    return []
 
 
 Given = dict[str, tuple[str, Table]]

@@ -75,7 +75,7 @@ def draw_schedule(chart: Any, epochs: Sequence[float], target: Sequence[float], 
     chart.legend(frameon=False)
 
 
-def front_chart(nonzeros: Sequence[int], losses: Sequence[float], knee: int, label: str) -> Any:
+def front_chart(nonzeros: Sequence[float], losses: Sequence[float], knee: int, label: str) -> Any:
     """Return axes with a front, fewest non-zeros first, and a ring around its ``knee``-th model."""
     drawn = log_axes("non-zeros", label)
     drawn.plot(nonzeros, losses, marker="o")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset, load
+from aecompress.data.encoding import command_without
 from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
@@ -147,7 +149,8 @@ def check_raw(dataset: Dataset, spec: RunSpec) -> None:
         DataError: naming the columns and the cure.
     """
     if spec.export.embed_scaling:
-        check_float32(spec.data.source, dataset.scaling, dataset.splits, dataset.inputs)
+        command = partial(command_without, dataset.encoding, request_of(spec.data, spec.seed))
+        check_float32(spec.data.source, dataset.scaling, dataset.splits, dataset.inputs, command)
 
 
 def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:

@@ -183,7 +183,10 @@ def test_an_exported_model_loads_and_gives_the_same(
     with pytest.raises(InputError, match="variants"):
         fitted.export(tmp_path / "other", variants=["packd"])
     assert not (tmp_path / "other").exists()
-    fitted.export(tmp_path / "model", force=True)
+    stricter = clone(fitted).fit(rows)
+    stricter.offset_ = -1e-9
+    stricter.export(tmp_path / "model", force=True)
+    assert (Autoencoder.load(tmp_path / "model").predict(rows) == -1).all()
     assert not (tmp_path / "model" / "scorer.onnx").exists()
 
 
@@ -205,6 +208,8 @@ def test_a_run_folder_and_a_member_of_its_front_load(
     np.testing.assert_array_equal(member.transform(rows), fitted.pick("sparsity=0.9").transform(rows))
     with pytest.raises(InputError, match=r"no threshold.*set offset_"):
         member.predict(rows)
+    member.offset_ = -1e-9
+    assert (member.predict(rows) == -1).all()
     with pytest.raises(InputError, match="name a model folder"):
         Autoencoder.load(run_folder.parent)
 
@@ -266,6 +271,10 @@ def test_rows_come_as_tensors_data_sets_and_sparse_matrices(rows: NDArray[np.flo
             return iter(tensor)
 
     np.testing.assert_array_equal(fitted.transform(Stream()), right)
+    columns = {f"s{place}": rows[:, place] for place in range(8)}
+    np.testing.assert_array_equal(fitted.transform(pyarrow.table(columns)), right)
+    with pytest.raises(InputError, match="X: has 1 inputs, the model 8"):
+        fitted.transform(pyarrow.table({"s0": rows[:, 0]}))
     half = fitted.transform(tensor.to(torch.bfloat16))
     assert half.dtype == np.float32 and half.shape == right.shape
     with pytest.raises(InputError, match="different shapes"):
@@ -370,8 +379,23 @@ def test_a_frame_of_numbers_and_texts_is_treated_as_its_file_is(tmp_path: Path) 
         same.transform(frame.drop(columns="b"))
     with pytest.warns(UserWarning, match="with texts that training rows lack"):
         same.transform(frame.assign(kind="valve"))
-    with pytest.raises(InputError, match="column 'b'"):
+    with pytest.raises(InputError, match=r"column 'b'.*missing='median'"):
         Autoencoder(**QUICK).fit(frame)
+
+
+def test_a_column_of_labels_is_no_input_and_evaluates_the_scores() -> None:
+    frame = pandas.DataFrame(made(), columns=list("abcdefgh"))
+    frame.iloc[:10] += 1000
+    labelled = frame.assign(bad=[1] * 10 + [0] * 70)
+    found = Autoencoder(**QUICK, label="bad").fit(polars.from_pandas(labelled).lazy())
+    assert found.feature_names_in_.tolist() == list("abcdefgh") and found.n_features_in_ == 8
+    assert found.report_["metrics"]["test_auroc"] == 1 and found.predict(labelled)[:10].tolist() == [-1] * 10
+    np.testing.assert_array_equal(found.predict(frame), found.predict(labelled))
+    with pytest.warns(UserWarning, match="feature names"):
+        np.testing.assert_array_equal(found.predict(frame.to_numpy()), found.predict(frame))
+    for column in (frame["a"], polars.Series(frame["a"])):
+        with pytest.raises(ValueError, match="Expected"):
+            Autoencoder(**QUICK).fit(column)
 
 
 def test_missing_numbers_of_an_array_are_filled_and_dropped_rows_are_named() -> None:

@@ -39,6 +39,8 @@ def test_a_result_reads_as_text_and_as_a_page_that_obeys_no_name(result: Result)
     assert "&lt;img src=x onerror=alert(1)&gt;" in page and "<img" not in page and "\x1b" not in page
     named = replace(result, started=replace(result.started, decisions=("column <script>x()</script> is left out",)))
     assert "<script" not in named._repr_html_() and "column &lt;script&gt;x()" in named._repr_html_()
+    moved = replace(result, folder=result.folder / "moved")._repr_html_()
+    assert moved.count("<svg") == 2 and "moved/model" in moved and "cannot be read" in moved
     assert page.count("<svg") == 3 and "autoencoder.onnx" in page and f"{result.sparsity:.2%}" in page
 
 

@@ -148,7 +148,7 @@ ROWS: dict[str, tuple[str, Any, str]] = {
     "gap": ("rows.csv", b"1,2\n3,\n", "column 1 has 1 missing cell (line 2 is empty); --missing drop"),
     "ragged": ("rows.csv", b"1,2\n3\n", "line 2 has 1 cells, the first line 2"),
     "csv nan": ("rows.csv", b"1,2\n3,nan\n", "column 1 has 1 missing cell"),
-    "bytes as csv": ("rows.csv", b"\xff\xfe\x00\x01", "is not text"),
+    "bytes as csv": ("rows.csv", b"\x00\x01\x02\n\x03\x00\xff", "is not text"),
     "truncated gzip": ("rows.csv.gz", gzip.compress(b"1,2\n3,4\n" * 50)[:-12], "is damaged gzip"),
 }
 

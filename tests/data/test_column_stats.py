@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,13 @@ def test_outliers_lie_outside_the_outer_fences() -> None:
     assert not np.isfinite(lower[1:]).any()
     outside = np.count_nonzero((values[:, 0] < lower[0]) | (values[:, 0] > upper[0]))
     assert outside > 0 and stats.outside(values, lower, upper).tolist() == [outside, 0, 0]
+
+
+def test_normal_values_are_seldom_outliers_however_many_there_are() -> None:
+    assert stats.fence(10) == stats.fence(4000) == 3 < stats.fence(10_000) < stats.fence(10**9) < 6
+    quartile = 0.6744897501960817
+    tail = math.erfc((quartile + stats.fence(10**6) * 2 * quartile) / math.sqrt(2))
+    assert tail * 10**6 == pytest.approx(stats.FALSE_ALARM)
 
 
 def test_a_sample_meets_no_period_twice() -> None:

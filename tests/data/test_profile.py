@@ -111,6 +111,7 @@ MEASURED: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "-1, 0, 1": lambda r, n: r.choice([-1.0, 0.0, 1.0], n),
     "from -1": lambda r, n: r.integers(-1, 40, n).astype(float),
     "prices": lambda r, n: np.r_[r.choice([19.0, 29, 49, 99, 149, 199, 249, 299, 399], n - 1), 999.0],
+    "saturated": lambda r, n: np.minimum(np.exp(r.normal(size=n) * 2), 99.0) * 101,
     "long tail": lambda r, n: r.lognormal(3, 2, n),
     "huge": lambda r, n: r.normal(size=n) * 1e30,
     "small": lambda r, n: r.normal(size=n) * 1e-30,

@@ -60,8 +60,8 @@ def test_a_column_that_float32_cannot_hold_is_refused(name: str) -> None:
 def test_the_refusal_has_values_and_cure() -> None:
     assert refused(LOST["epoch seconds"]) == (
         "t.csv: column 1 ('time') has values from 1700000000 to 1700011940, which float32 holds in steps of 128: too "
-        "coarse for files that take raw rows; subtract an offset such as 1700000000 first, leave the column out, or "
-        "let the files take scaled rows (--no-embed-scaling)"
+        "coarse for files that take raw rows; subtract an offset such as 1700000000 first, leave the column out "
+        "(--columns), or let the files take scaled rows (--no-embed-scaling)"
     )
     assert "column 1 has values" in refused(LOST["epoch seconds"], names=())
     assert "which float32 does not hold: too coarse" in refused(LOST["beyond float32"])

@@ -18,7 +18,12 @@ LOOKED_AT = 200
 """Lines from which the rest is inferred."""
 DELIMITERS = (",", ";", "\t", "|", " ")
 """A space stands for any run of white space."""
-MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "?", "-", "--", "nil"))
+MISSING = frozenset(
+    (
+        *("", "nan", "-nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "na", "n/a", "<na>", "nat", "null", "none"),
+        *("nil", "\\n", "missing", "undefined", "?", "-", "--", ".", "#n/a", "#div/0!", "#value!", "#ref!", "#num!"),
+    )
+)
 """Usual words for a missing value, in small letters."""
 TRUTH = {"true": 1.0, "false": 0.0}
 COMMA_NUMBER = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
@@ -96,6 +101,10 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
         names = _of_comment(comments[-1][1], delimiter, len(rows[0]))
         about = "a comment names the columns" if names is not None else about
     notes += [about] * bool(about)
+    if names is not None and (unlike := distinct(names)) != names:
+        again = next(name for name, given in zip(unlike, names, strict=True) if name != given)
+        names = unlike
+        notes.append(f"columns of one name are numbered, as in {again!r:.60}")
     skip = lines[0][0] - 1
     if header:
         skip = lines[1][0] - 1 if len(lines) > 1 else start.count(b"\n") + 1
@@ -144,6 +153,19 @@ def first_lines(start: bytes) -> tuple[list[Line], list[Line], str]:
         else:
             lines.append((first, line))
     return lines, comments, marked
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of which none is given twice, as pandas does: ``a``, ``a.1``, ``a.2``; empty ones stay."""
+    given, taken, found = set(names), set[str](), []
+    for name in names:
+        fresh, count = name, 0
+        while fresh and (fresh in taken or (count and fresh in given)):
+            count += 1
+            fresh = f"{name}.{count}"
+        taken.add(fresh)
+        found.append(fresh)
+    return tuple(found)
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:

@@ -1,17 +1,17 @@
 """aecompress: train autoencoders, prune them while they learn, and ship small verified models.
 
     >>> from aecompress import Autoencoder  # an estimator of scikit-learn
-    >>> ae = Autoencoder(target_sparsity=0.9, epochs=30).fit(X, validation=X_val)  # doctest: +SKIP
-    >>> Z, X_hat, error = ae.transform(X), ae.reconstruct(X), -ae.score_samples(X)  # doctest: +SKIP
-    >>> ae.front_, ae.pick("knee"), ae.history_.plot()  # figures need matplotlib  # doctest: +SKIP
-    >>> ae.export("model/", variants=["packed", "scorer"])  # doctest: +SKIP
+    >>> ae = Autoencoder(target_sparsity=0.9, epochs=30).fit(X, validation=X_val)
+    >>> Z, X_hat, error = ae.transform(X), ae.reconstruct(X), -ae.score_samples(X)
+    >>> ae.front_, ae.pick("knee"), ae.history_.plot()  # figures need matplotlib
+    >>> ae.export("model/", variants=["packed", "scorer"])
 
     >>> import aecompress  # runs with a folder, as those of the command line
-    >>> result = aecompress.run({"data.source": "digits"}, "runs/api").result()  # doctest: +SKIP
-    >>> result.metrics, result.front.plot(), result.files["autoencoder"]  # doctest: +SKIP
-    >>> for event in aecompress.run({"data.source": "digits"}, "runs/events"):  # doctest: +SKIP
+    >>> result = aecompress.run({"data.source": "digits"}, "runs/api").result()
+    >>> result.metrics, result.front.plot(), result.files["autoencoder"]
+    >>> for event in aecompress.run({"data.source": "digits"}, "runs/events"):
     ...     print(event.kind)  # started, generation, ..., finished
-    >>> model = aecompress.load("runs/api")  # a torch module  # doctest: +SKIP
+    >>> model = aecompress.load("runs/api")  # a torch module
 
 Names are resolved on first use, so that importing the package does not import torch.
 """

@@ -24,9 +24,9 @@ from aecompress.spec.toml import flatten
 class Run(Iterator[Event]):
     """A run that is known to be possible. It starts with the first event that is taken from it, or with ``result()``.
 
-    >>> for event in aecompress.run({"data.source": "digits"}, "runs/a"):  # doctest: +SKIP
+    >>> for event in aecompress.run({"data.source": "digits"}, "runs/a"):
     ...     print(event.kind)
-    >>> result = aecompress.run({"data.source": "digits"}, "runs/b").result()  # doctest: +SKIP
+    >>> result = aecompress.run({"data.source": "digits"}, "runs/b").result()
     """
 
     def __init__(self, job: Job) -> None:

@@ -22,7 +22,7 @@ def command_of(request: Request, cures: dict[str, str]) -> str:
         cures: flag -> its value; an empty value takes the flag away.
     """
     values = flags_of(request) | cures
-    parts = ["aecompress", "prune", request.source]
+    parts = ["aecompress", "prune", request.source, *request.more]
     for flag, value in values.items():
         parts += [flag, value] if value else []
     return shell_line(parts)

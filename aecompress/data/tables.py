@@ -33,7 +33,7 @@ def as_table(rows: Array | Table | FileRows, request: Request) -> Array | Table 
     if (
         isinstance(rows, np.ndarray | FileRows)
         and request.missing != "error"
-        and rows.ndim == 2
+        and rows.ndim in ((1, 2) if request.window else (2,))
         and rows.dtype.kind in "buif"
     ):
         return unnamed(rows)

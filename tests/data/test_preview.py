@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Raw, Request
-from aecompress.data.preview import FIRST_ROWS, hints, names_of, preview, scaling_words
+from aecompress.data.preview import FIRST_ROWS, names_of, preview, scaling_words
 from aecompress.data.scaling import UNSCALED, Scaling
 from aecompress.data.sources.registry import read
 from aecompress.data.table import Column, Table
@@ -76,14 +76,6 @@ def test_rows_that_are_kept_sparse_have_a_size_alone(tmp_path) -> None:
     assert seen.read_as == ("5 rows of 7 columns, kept sparse",) and not seen.first_rows
 
 
-@pytest.mark.parametrize(
-    ("shape", "hinted"), [((6, 200), True), ((200, 6), False), ((60, 1000), False), ((6, 6), False)]
-)
-def test_an_array_on_its_side_gets_a_hint(shape: tuple[int, ...], hinted: bool) -> None:
-    assert bool(hints(Request(), shape)) == hinted
-    assert not hints(Request(window=3), shape)
-
-
 def test_scaling_is_described_with_its_reason() -> None:
     assert scaling_words("auto", UNSCALED) == ()
     (halves,) = scaling_words("auto", Scaling("bytes", 0.0, 255.0))
@@ -114,3 +106,8 @@ def test_files_and_missing_names_are_reported() -> None:
     assert preview(REQUEST, Raw(name="rows", train=unnamed)).read_as[1:] == (
         "columns have no names and are numbered from 0",
     )
+
+
+def test_the_command_names_all_files() -> None:
+    request = replace(REQUEST, more=("b.npy",))
+    assert preview(request, Raw(name="rows", train=NUMBERS)).command == "aecompress prune 'my rows.csv' b.npy"

@@ -133,6 +133,18 @@ def test_a_table_that_is_not_in_the_order_of_its_dates_is_reported(tmp_path: Pat
     assert "rows are not in the order of time: row 1 is earlier than row 0; sort them" in load(request).decisions
 
 
+def test_gaps_of_a_series_of_single_values_are_filled_or_left_out(tmp_path: Path) -> None:
+    series = np.arange(100.0)
+    series[30] = np.nan
+    np.save(tmp_path / "rows.npy", series)
+    request = Request(source="rows.npy", directory=tmp_path, window=5, scaling="none")
+    filled, dropped = load(replace(request, missing="median")), load(replace(request, missing="drop"))
+    assert (len(filled.train), len(dropped.train)) == (76, 71)
+    assert filled.shape == dropped.shape == (5, 1)
+    assert np.median(np.delete(series[:80], 30)) == filled.train[26, 4] == filled.train[30, 0]
+    assert not np.isnan(dropped.train).any() and (np.diff(dropped.train) == 1).all()
+
+
 def test_rows_of_several_machines_that_alternate_are_reported(tmp_path: Path) -> None:
     frame = machines(160, 0)[["machine", "power", "heat"]]
     frame.to_csv(tmp_path / "rows.csv", index=False)

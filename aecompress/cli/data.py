@@ -45,12 +45,12 @@ def data(
                 write_npz(dataset, output)
             facts = describe(dataset)
         except DataError as fault:
-            emit(seen, {}, (*seen.hints, *seen.notes), fault, json)
+            emit(seen, {}, seen.notes, fault, json)
             if seen.cures and not isinstance(fault, TableError):
                 raise TableError([str(fault)], seen.command) from fault
             raise
         decisions = [decision for decision in dataset.decisions if decision not in seen.read_as]
-        notes = (*seen.hints, *decisions, *scaling_words(request.scaling, dataset.scaling))
+        notes = (*decisions, *scaling_words(request.scaling, dataset.scaling))
         emit(seen, facts, notes, None, json)
 
 
@@ -64,7 +64,7 @@ def emit(seen: Preview, facts: dict[str, Any], notes: tuple[str, ...], fault: Da
     for text in notes:
         note(text)
     if not json:
-        emit_facts(seen, facts)
+        emit_facts(seen, facts, gap=bool(notes))
         sys.stdout.flush()
 
 

@@ -59,15 +59,16 @@ def emit_rows(preview: Preview) -> None:
         emit_row("column", name, *found)
 
 
-def emit_facts(preview: Preview, facts: Mapping[str, Any]) -> None:
+def emit_facts(preview: Preview, facts: Mapping[str, Any], gap: bool = False) -> None:
     """Print to stdout what a run sees of the rows, and the command line that works.
 
     Args:
         facts: empty where the rows cannot be used; a terminal then has the command from the error.
+        gap: whether notes stand before them on a terminal.
     """
     width = width_of(sys.stdout)
     if facts:
-        emit_text("" if width is None else "\n")
+        emit_text("\n" if gap and width is not None else "")
         emit_table([(name, f"{value:.6g}" if isinstance(value, float) else value) for name, value in facts.items()], 2)
     if width is None:
         emit_row("command", preview.command)

@@ -28,8 +28,6 @@ SHOWN = ("constant", "counter", "empty", "index")
 """Kinds whose profile says more than the decision."""
 WINDOW = 16
 """Rows of a window that is suggested for a series."""
-FEW_ROWS = 50
-"""An array of fewer rows than this, and of more columns than rows, may lie on its side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +67,6 @@ class Preview:
     """Of a table; none of an array."""
     notes: tuple[str, ...]
     """What is done with columns, as sentences."""
-    hints: tuple[str, ...]
-    """What may be wrong, as sentences with a cure."""
     command: str
     """The command line that works, for a shell."""
     cures: bool = False
@@ -100,7 +96,6 @@ def preview(request: Request, raw: Raw[Any]) -> Preview:
         first_rows=(),
         columns=(),
         notes=(),
-        hints=(),
         command=command_of(request, {}),
     )
 
@@ -121,7 +116,6 @@ def _of_table(request: Request, table: Table) -> Preview:
         first_rows=tuple(tuple(map(cell_text, table.columns, row.tolist())) for row in table.cells[:FIRST_ROWS]),
         columns=columns,
         notes=decisions.notes,
-        hints=(),
         command=decisions.command,
     )
 
@@ -165,7 +159,6 @@ def _of_array(request: Request, rows: Array | FileRows, inputs: Sequence[str]) -
         first_rows=tuple(tuple(map(value_text, row)) for row in flat.tolist()),
         columns=(),
         notes=(),
-        hints=hints(request, tuple(rows.shape)),
         command=command_of(request, {"--window": str(min(WINDOW, max(2, len(rows) // 10)))} if bare else {}),
         cures=bare,
     )
@@ -181,16 +174,6 @@ def names_of(names: Sequence[str], count: int) -> tuple[str, ...]:
     if not any(names):
         return tuple(map(str, range(count)))
     return tuple(name or f"({place})" for place, name in enumerate(names))
-
-
-def hints(request: Request, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return what may be wrong with an array of this shape, as sentences with a cure."""
-    if len(shape) == 2 and shape[0] < FEW_ROWS and shape[0] < shape[1] and not request.window:
-        return (
-            f"has more columns ({shape[1]}) than rows ({shape[0]}); if each column is a sample, save the array "
-            "transposed: rows.T",
-        )
-    return ()
 
 
 def scaling_words(requested: str, scaling: Scaling) -> tuple[str, ...]:

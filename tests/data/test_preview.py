@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aecompress.data.base import Raw, Request
-from aecompress.data.preview import FIRST_ROWS, hints, names_of, preview, scaling_words
+from aecompress.data.preview import FIRST_ROWS, names_of, preview, scaling_words
 from aecompress.data.scaling import UNSCALED, Scaling
 from aecompress.data.sources.registry import read
 from aecompress.data.table import Column, Table
@@ -74,14 +74,6 @@ def test_rows_that_are_kept_sparse_have_a_size_alone(tmp_path) -> None:
     request = Request(source=f"interactions:{tmp_path / 'pairs.csv'}")
     seen = preview(request, read(request))
     assert seen.read_as == ("5 rows of 7 columns, kept sparse",) and not seen.first_rows
-
-
-@pytest.mark.parametrize(
-    ("shape", "hinted"), [((6, 200), True), ((200, 6), False), ((60, 1000), False), ((6, 6), False)]
-)
-def test_an_array_on_its_side_gets_a_hint(shape: tuple[int, ...], hinted: bool) -> None:
-    assert bool(hints(Request(), shape)) == hinted
-    assert not hints(Request(window=3), shape)
 
 
 def test_scaling_is_described_with_its_reason() -> None:

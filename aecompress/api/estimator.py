@@ -148,7 +148,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, validation: Any = None) -> Self:
-        """Train and prune on raw rows; nothing is written.
+        """Train and prune on raw rows; nothing is written. Scaled rows stay in memory, for :meth:`export`.
 
         Args:
             X: rows ``[N, D]`` or ``[N, ...]``, or a path.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import subprocess
 import sys
@@ -50,19 +51,32 @@ for file in files:
 """Prints, for each file and scaling, by how many KiB a load raises the peak, and the bytes that it holds."""
 
 
+LARGE = (
+    "columns.npy",
+    "single.npy",
+    "archive.npz",
+    "text.csv",
+    "packed.csv.gz",
+    "packed.csv.xz",
+    "part*.npy",
+)
+
+
 def files_of_rows(folder: Path) -> list[str]:
     """Write the same 14 MiB of float32 rows in every format."""
     rows = np.random.default_rng(0).normal(size=(60_000, 64))
     lines = np.array([",".join(f"{value:.2f}" for value in row) for row in rows[:1000]])
     text = "\n".join(np.resize(lines, len(rows))).encode()
-    np.save(folder / "few.npy", rows[:10])
+    (folder / "few.csv").write_bytes(b"\n".join(text.split(b"\n")[:10]))
     np.save(folder / "columns.npy", np.asfortranarray(rows))
     np.save(folder / "single.npy", rows.astype(np.float32))
     np.savez(folder / "archive.npz", rows=rows)
     (folder / "text.csv").write_bytes(text)
     (folder / "packed.csv.gz").write_bytes(gzip.compress(text, 1))
-    names = ("few.npy", "columns.npy", "single.npy", "archive.npz", "text.csv", "packed.csv.gz")
-    return [str(folder / name) for name in names]
+    (folder / "packed.csv.xz").write_bytes(lzma.compress(text, preset=0))
+    for part in range(4):
+        np.save(folder / f"part{part}.npy", rows[part * 15_000 : (part + 1) * 15_000])
+    return [str(folder / name) for name in ("few.csv", *LARGE)]
 
 
 @pytest.mark.slow
@@ -73,7 +87,8 @@ def test_a_load_takes_at_most_three_times_its_rows_as_float32(tmp_path: Path) ->
         command, check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     peaks = [line.rsplit(" ", 2) for line in printed.stdout.splitlines()]
-    assert len(peaks) == 10
+    assert len(peaks) == 2 * len(LARGE)
     for load, peak, held in peaks:
         assert int(held) == 60_000 * 64 * 4
-        assert int(peak) * 1024 <= 3 * int(held) + 6 * MIB, load
+        beside = 10 if ".csv" in load else 6  # the table library keeps some for its threads
+        assert int(peak) * 1024 <= 3 * int(held) + beside * MIB, load

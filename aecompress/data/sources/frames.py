@@ -51,12 +51,11 @@ def parquet_tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
 def slices(where: str, form: str, scan: Callable[[], pl.LazyFrame], part: Part) -> Iterator[Table]:
     """Return the rows of a file that polars reads in parts, block by block."""
     lazy = guarded(where, form, scan)
-    count = guarded(where, form, lambda: lazy.select(pl.len()).collect().item())
     columns = _Columns(where, part, guarded(where, form, lazy.collect_schema))
     step = max(1, STEP // max(1, len(columns.readings)))
-    for start in range(0, count, step):
-        block = lazy.select(columns.names).slice(start, step)
-        yield columns.table(guarded(where, form, block.collect))
+    batches = guarded(where, form, lambda: lazy.select(columns.names).collect_batches(chunk_size=step))
+    while (frame := guarded(where, form, lambda: next(batches, None))) is not None:
+        yield columns.table(frame)
 
 
 def place_of(file: BinaryIO) -> BinaryIO | Path:

@@ -21,6 +21,8 @@ from aecompress.errors import DataError
 from aecompress.parsing import quoted
 from aecompress.registry import COMPRESSED
 
+DICT = "dataset_dict.json"
+"""What a folder of several splits holds."""
 BLOCK = 1 << 20
 """Rows that are copied at once from a file."""
 
@@ -41,7 +43,8 @@ def files_of(source: str, directory: Path = Path()) -> list[Found]:
     """
     path, key = file_and_key(source, directory)
     if path.is_dir():
-        return [Found(file, key) for file in files_in(path, key)]
+        taken = (path / DICT).is_file()  # the key is that of a split
+        return [Found(file, "" if taken else key) for file in files_in(path, key)]
     if any(sign in str(path) for sign in "*?[") and not path.exists():
         matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 a pattern of a path
         files = [match for match in matches if match.is_file()]
@@ -72,7 +75,7 @@ def files_in(folder: Path, key: str = "") -> list[Path]:
     Raises:
         DataError: they have several formats.
     """
-    if (folder / "dataset_dict.json").is_file():
+    if (folder / DICT).is_file():
         return files_in(folder / (key or "train"))
     if (folder / "state.json").is_file() or (folder / "dataset_info.json").is_file():
         return _of_state(folder) or sorted(folder.glob("*.arrow"))

@@ -90,7 +90,70 @@ def _zst(where: str, file: Readable) -> Readable:
     import zstandard
 
     unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    return cast(Readable, unpacker.stream_reader(cast(BinaryIO, file), read_across_frames=True))
+    frames = _Frames(file)
+    return _Zst(cast(Readable, unpacker.stream_reader(cast(BinaryIO, frames), read_across_frames=True)), frames)
+
+
+class _Frames:
+    """A file of zstd, and whether what was read of it ends with a frame, of which the library takes a part as a whole.
+
+    A frame is a mark, a header, blocks and a checksum (RFC 8878, section 3.1).
+    """
+
+    def __init__(self, file: Readable) -> None:
+        self.file, self.held, self.skip = file, b"", 0
+        self.inside = self.checksum = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self.file.read(size)
+        self.held += data
+        while self.held:
+            gone = min(self.skip, len(self.held))
+            self.skip, self.held = self.skip - gone, self.held[gone:]
+            if self.skip or not self._advanced():
+                break
+        return data
+
+    @property
+    def whole(self) -> bool:
+        """Return whether nothing is missing."""
+        return not (self.inside or self.held or self.skip)
+
+    def _advanced(self) -> bool:
+        """Take the next header off what is held; return whether it is all there."""
+        head = self.held
+        if self.inside:
+            block = int.from_bytes(head[:3], "little")
+            if len(head) < 3:
+                return False
+            self.inside = not block & 1
+            size = 1 if block >> 1 & 3 == 1 else block >> 3
+            self.skip = 3 + size + 4 * (self.checksum and not self.inside)
+        elif 0x184D2A50 <= int.from_bytes(head[:4], "little") <= 0x184D2A5F:
+            if len(head) < 8:
+                return False
+            self.skip = 8 + int.from_bytes(head[4:8], "little")
+        elif len(head) < 5:
+            return False
+        else:
+            about = head[4]
+            single = about >> 5 & 1
+            self.skip = 5 + (1 - single) + (0, 1, 2, 4)[about & 3] + (single, 2, 4, 8)[about >> 6]
+            self.inside, self.checksum = True, bool(about >> 2 & 1)
+        return True
+
+
+class _Zst:
+    """The content of a ``.zst`` file."""
+
+    def __init__(self, content: Readable, frames: _Frames) -> None:
+        self.content, self.frames = content, frames
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self.content.read(size)
+        if not data and not self.frames.whole:
+            raise EOFError("it ends too early")
+        return data
 
 
 PACKED: dict[str, tuple[bytes, Callable[[str, Readable], Readable]]] = {
@@ -141,6 +204,10 @@ def check_ratio(where: str, packed: int, unpacked: int) -> None:
         raise DataError(f"{where}: unpacks to more than {MOST_TIMES} times its size; give it unpacked")
 
 
+PACKAGES = {"PIL": "pillow"}
+"""Packages whose module has another name."""
+
+
 def check_library(where: str, module: str) -> None:
     """Refuse a file that is read through a library which is not installed.
 
@@ -148,7 +215,8 @@ def check_library(where: str, module: str) -> None:
         DataError: with the line that installs it.
     """
     if importlib.util.find_spec(module) is None:
-        raise DataError(f"{where}: needs {module}, which is not installed; pip install 'aecompress[formats]'")
+        name = PACKAGES.get(module, module)
+        raise DataError(f"{where}: needs {name}, which is not installed; pip install 'aecompress[formats]'")
 
 
 def unpack(where: str, file: BinaryIO) -> io.BufferedReader:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from aecompress.data.base import Part
 from aecompress.data.file_rows import FileRows
 from aecompress.data.sources import limits, packed
-from aecompress.data.sources.formats import open_array, read_array
+from aecompress.data.sources.formats import open_array, read_array, read_rows_of
+from aecompress.data.table import Table
 from aecompress.errors import DataError
 from tests.data.sources.files import ROWS, npy, npz, written
 
@@ -140,3 +142,53 @@ def test_other_arrays_are_read_at_once(tmp_path: Path) -> None:
     (tmp_path / "short.npy").write_bytes((tmp_path / "short.npy").read_bytes()[:-1])
     with pytest.raises(DataError, match=r"short\.npy: cannot be read as a NumPy array"):
         open_array(tmp_path / "short.npy")
+
+
+def test_several_arrays_in_one_file_are_their_rows_one_after_the_other(tmp_path: Path) -> None:
+    first, second = npy(tmp_path / "a.npy").read_bytes(), npy(tmp_path / "b.npy", ROWS + 1).read_bytes()
+    path = written(tmp_path / "both.npy", first + second)
+    assert np.array_equal(read_array(path), np.concatenate([ROWS, ROWS + 1]))
+    other = npy(tmp_path / "c.npy", ROWS[:, :2]).read_bytes()
+    with pytest.raises(DataError, match=r"holds 2 arrays; rows of number 2 have shape \(2,\) .* give one array"):
+        read_array(written(path, first + other))
+    with pytest.raises(DataError, match="more bytes follow its array"):
+        read_array(written(path, first + b"1,2"))
+
+
+def test_an_array_of_structures_is_a_table(tmp_path: Path) -> None:
+    rows = np.zeros(3, [("x", "f4"), ("on", "?"), ("kind", "U4"), ("day", "M8[D]")])
+    rows["x"], rows["on"], rows["kind"] = [1, 2, 3], [True, False, True], ["fan", "pump", "fan"]
+    rows["day"] = np.array(["1970-01-02", "NaT", "1970-01-03"], "M8[D]")
+    table = read_rows_of(npy(tmp_path / "rows.npy", rows))
+    assert isinstance(table, Table)
+    assert [(column.name, column.holds) for column in table.columns] == [
+        ("x", "number"),
+        ("on", "boolean"),
+        ("kind", "text"),
+        ("day", "date"),
+    ]
+    expected = [[1, 1, 0, 86400], [2, 0, 1, np.nan], [3, 1, 0, 172800]]
+    assert np.array_equal(table.cells, expected, equal_nan=True)
+    with pytest.raises(DataError, match="field 'x' has several values in a row"):
+        read_rows_of(npy(tmp_path / "rows.npy", np.zeros(3, [("x", "f4", (2,))])))
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_a_sparse_matrix_of_scipy_is_dense_rows(tmp_path: Path, form: str) -> None:
+    matrix = scipy.sparse.random(8, 6, 0.3, format=form, random_state=0)
+    scipy.sparse.save_npz(tmp_path / "rows.npz", matrix)
+    assert np.array_equal(read_array(tmp_path / "rows.npz"), matrix.toarray())
+
+
+def test_a_sparse_matrix_whose_places_lie_outside_it_is_refused(tmp_path: Path) -> None:
+    matrix = scipy.sparse.random(8, 6, 0.3, format="csr", random_state=0)
+    for name in ("indices", "indptr"):
+        parts = {"indices": matrix.indices.copy(), "indptr": matrix.indptr.copy()}
+        parts[name][-1] = 10**6
+        path = tmp_path / "rows.npz"
+        np.savez(path, format=b"csr", shape=matrix.shape, data=matrix.data, **parts)
+        with pytest.raises(DataError, match="cannot be read as a NumPy array"):
+            read_array(path)
+    np.savez(path, format=b"csr", shape=(2**40, 2**20), data=matrix.data, **parts)
+    with pytest.raises(DataError, match="would need .* GiB"):
+        read_array(path)

@@ -32,6 +32,8 @@ def is_normal(text: str) -> bool:
 def label_fault(table: Table, place: int) -> str:
     """Return why the column at ``place`` is no label of normal rows and anomalies, as a clause; empty where it is."""
     column, cells = table.columns[place], table.cells[:, place]
+    if np.isnan(cells).all():
+        return "has no values; a label is 0 and 1, or texts of which normal rows have 'normal'"
     if column.holds == "date":
         return "holds dates; a label is 0 and 1, or texts of which normal rows have 'normal'"
     if column.holds == "text":

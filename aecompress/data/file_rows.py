@@ -45,16 +45,26 @@ class Stored(Protocol):
 
 
 class Handle:
-    """An open file, closed when nothing reads it any more, and what it was when it was opened.
+    """An open file, closed when nothing reads it any more, and what it was when it was opened."""
 
-    Raises:
-        OSError: it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    def __init__(self, number: int) -> None:
+        self.number = number
         weakref.finalize(self, os.close, self.number)
         self.was = self._state()
+
+    @classmethod
+    def opened(cls, path: Path) -> Handle:
+        """Open a file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return cls(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+
+    @classmethod
+    def of(cls, number: int) -> Handle:
+        """Return another handle of a file that is open."""
+        return cls(os.dup(number))
 
     def _state(self) -> tuple[int, int]:
         now = os.fstat(self.number)
@@ -93,7 +103,7 @@ class FileRows:
             DataError: it has fewer bytes than they take.
             OSError: it cannot be opened.
         """
-        rows = cls(path, offset, shape, np.dtype(dtype), Handle(path))
+        rows = cls(path, offset, shape, np.dtype(dtype), Handle.opened(path))
         if rows.handle.size < offset + len(rows) * rows.width:
             raise DataError(f"{path}: has {rows.handle.size} bytes, too few for rows of shape {shape}")
         return rows

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aecompress.data.advice import columns_flag, command_of
 from aecompress.data.base import Request
@@ -85,15 +84,15 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
     gaps = gaps_of(seen, request)
     labels = label_faults(table, seen, request)
     faults = sentences(FAULTS, seen) + tuple(text for text, _ in (*gaps, *labels))
-    left = left_over(seen)
+    left = [one for one in seen if one.action in INPUTS and one.why not in LEFT_OUT]
     cures = cures_of(table, seen, request) | {flag: value for _, each in (*gaps, *labels) for flag, value in each}
-    if not left and any(one.why == "dates" for one in seen):
-        left, cures = ["dates"], cures | {"--dates": "cyclic"}
-    if not left:
+    if left and all(one.why == "dates" for one in left):
+        cures["--dates"] = "cyclic"  # dropped, they would leave no input
+    if any(NO_LABEL in each for _, each in labels):
+        command = decide(table, profiles, replace(request, label="")).command
+    elif not left:
         faults += ("no column of numbers is left as an input; write the values of some as numbers first",)
         command = ""
-    elif any(NO_LABEL in each for _, each in labels):
-        command = decide(table, profiles, replace(request, label="")).command
     else:
         command = command_of(request, cures)
     return Decisions(
@@ -103,11 +102,6 @@ def decide(table: Table, profiles: Sequence[Profile], request: Request) -> Decis
         faults=faults,
         command=command,
     )
-
-
-def left_over(seen: Sequence[Seen]) -> list[Any]:
-    """Return the columns that are inputs where every fault was cured by leaving a column out."""
-    return [one for one in seen if one.action in INPUTS and one.why not in (*LEFT_OUT, "dates")]
 
 
 def check(source: str, decisions: Decisions) -> None:

@@ -16,14 +16,14 @@ from aecompress.parsing import quoted
 
 LABELS = re.compile(
     "labels?|class(es)?|target|y|(is_)?(anomal(y|ies|ous)|outliers?|faulty?|fail(ed|ure)|defect(ive)?|attack|normal)"
-    "|(is_)?(fraud(ulent)?|malicious|abnormal|intrusion)|attack_type|malware|ground_truth|gt|diagnosis|species"
+    "|(is_)?(fraud(ulent)?|malicious|abnormal|intrusion)|attack_type|malware|ground_truth|gt|y_true|diagnosis|species|outcome|pass_fail"
 )
 """Usual names of labels, as :func:`plain` writes a name."""
 NUMBERS_ROWS = re.compile("index|idx|id|uid|key|unnamed_0|rows?(_?id|_number|_no)?|record(_id)?")
 TIMES = re.compile("t|ts|time(_?s|_?ms|stamp)?|date(time)?|epoch|unix(_?time)?|seconds")
 NORMAL = re.compile(r"(normal|benign|healthy|inlier)\.?")
 ABNORMAL = re.compile(
-    r"(anomal(y|ous)|abnormal|attack|outlier|fault(y)?|fail(ed|ure)|defect(ive)?|malicious|malware)\.?"
+    r"(anomal(y|ous)|abnormal|attack|outlier|fault(y)?|fail(ed|ure)|defect(ive)?|malicious|malware|broken|damaged?)\.?"
 )
 """Texts that together make a label of a column, whatever its name is."""
 LABEL_VALUES = 20

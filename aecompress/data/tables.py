@@ -71,6 +71,8 @@ def split_table(raw: Raw[Table], request: Request) -> Partition[Blocks]:
     series = series_of(table, decisions, raw, request)
     assignment = assign(series, request, set(given))
     encoding = fit(table, decisions, assignment.training)
+    if not encoding.inputs:
+        raise DataError(f"{where}: no input is left, as its dates do not vary; give more columns")
     inputs = Inputs.of(encoding, table, tuple(column.place for column in encoding.columns))
     splits = splits_of(table.cells if encoding.plain else inputs, assignment)
     notes = [*table.notes, *decisions.notes, *filled(encoding, series), *assignment.decisions]

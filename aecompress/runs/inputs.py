@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aecompress.data.base import print_nothing
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.sources.many import paths_of
 from aecompress.data.sources.registry import file_of
@@ -24,8 +26,16 @@ class Inputs:
     folder: Path
 
 
-def read_inputs(resolved: Resolved, output: Path | None = None, force: bool = False) -> Inputs:
+def read_inputs(
+    resolved: Resolved,
+    output: Path | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = print_nothing,
+) -> Inputs:
     """Read the rows of a new run, and choose its folder where none is given.
+
+    Args:
+        report: is given lines about what takes long.
 
     Raises:
         DataError: the rows cannot be read or used.
@@ -38,7 +48,8 @@ def read_inputs(resolved: Resolved, output: Path | None = None, force: bool = Fa
         from aecompress.plan.device import devices_for
 
         devices_for(resolved.spec.device)
-    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
+    beside = output.parent if output is not None and output.parent.is_dir() else Path()
+    dataset = load(replace(request_of(resolved.spec.data, resolved.spec.seed), scratch=beside, report=report))
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)

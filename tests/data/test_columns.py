@@ -148,6 +148,7 @@ FAULTS = [
     (FRAME, {"label": "bad"}, "has no column 'bad' (--label); it has s0, s1, s2", ""),
     (changed(label=LABEL), {"label": "bad"}, "column 'label' looks like a label", "--label label"),
     (changed(x=KINDS), {"label": "x"}, "column 'x' (--label) holds 'pump', 'fan', so no row is normal", ""),
+    (changed(x=np.nan), {"label": "x"}, "column 'x' (--label) has no values; a label is 0 and 1", ""),
     (FRAME, {"label": "s0"}, "column 's0' (--label) holds [", ""),
     (changed(x=DATES), {"label": "x"}, "column 'x' (--label) holds dates", "--dates drop"),
     (

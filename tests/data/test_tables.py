@@ -131,6 +131,13 @@ def test_windows_and_groups_of_a_table() -> None:
     assert any(np.array_equal(dataset.test, half) for half in halves)
 
 
+def test_dates_that_do_not_vary_are_no_inputs() -> None:
+    frame = pd.DataFrame({"time": pd.to_datetime(["2024-01-01"] * N), "a": FRAME["a"]})
+    assert loaded(frame, dates="cyclic").inputs == ("a",)
+    with pytest.raises(DataError, match="X: no input is left, as its dates do not vary; give more columns"):
+        loaded(frame[["time"]], dates="cyclic")
+
+
 def test_every_row_with_a_gap_cannot_be_dropped() -> None:
     with pytest.raises(DataError, match="X: every row has a missing cell; choose --missing median instead of drop"):
         loaded(FRAME.assign(a=[np.nan] * 50 + [1.0] * 50, b=[1.0] * 50 + [np.nan] * 50), missing="drop")

@@ -175,6 +175,18 @@ def more_texts(plain: str) -> dict[str, str]:
     pairs = X[:, :2].tolist()
     grouped = [f"{int(abs(a) * 1e6):,}" for a, _ in pairs]
     return {
+        "r_write_table.txt": " ".join(f'"{name}"' for name in NAMES)
+        + "\n"
+        + lines(before([f'"{row}"' for row in range(1, N + 1)]), sep=" "),
+        "r_write_table.csv": lines(before([f'"{row}"' for row in range(1, N + 1)]), HEADER),
+        "short_thousands.csv": "a;b\n"
+        + "".join(f"1.{7 * row:03d};{comma(str(b))}\n" for row, (_, b) in enumerate(pairs)),
+        "label_pass_fail.csv": lines(beside(np.where(LABEL == 1, 1, -1).tolist()), HEADER + ",Pass/Fail"),
+        "label_outcome.csv": lines(beside(LABEL.tolist()), HEADER + ",Outcome"),
+        "label_status.csv": lines(
+            beside([("NORMAL", "BROKEN", "RECOVERING")[one + (one and row % 2)] for row, one in enumerate(LABEL)]),
+            HEADER + ",machine_status",
+        ),
         "header_1n.csv": lines(X, "1,2,3,4,5,6"),
         "header_years.csv": lines(X, "2019,2020,2021,2022,2023,2024"),
         "header_dates.csv": lines(X, ",".join(f"2024-01-0{day}" for day in range(1, 7))),

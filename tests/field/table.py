@@ -320,6 +320,12 @@ CASES: tuple[Case, ...] = (
     Case(source="f64.npy", stdin=True, **UNNAMED),
     Case(source="appended.npy", stdin=True, rows=X[:30]),
     # Of kinds that were not among those of the issue
+    Case(source="r_write_table.txt", **PLAIN, **INDEX),
+    Case(source="r_write_table.csv", **PLAIN, **INDEX),
+    Case(source="short_thousands.csv", rows=np.c_[1000 + 7 * np.arange(N), X[:, 1]], note="between thousands"),
+    Case(source="label_pass_fail.csv", **PLAIN, fault="looks like a label", cure="--columns s0,s1,s2,s3,s4,s5"),
+    Case(source="label_outcome.csv", **LABELLED, cure="--label Outcome"),
+    Case(source="label_status.csv", **LABELLED, cure="--label machine_status"),
     Case(source="header_1n.csv", rows=X, names=("1", "2", "3", "4", "5", "6")),
     Case(
         source="header_years.csv",

@@ -127,7 +127,7 @@ def infer(reading: Reading, texts: pl.Series) -> None:
 def numbers(reading: Reading, given: pl.Series) -> pl.Series:
     """Return cleaned texts as Float64; null where one is no number. Sets how they are written in ``reading``."""
     plain = given.cast(pl.Float64, strict=False)
-    if not (plain.is_null() & given.is_not_null()).any():
+    if not reading.decimal_comma and not (plain.is_null() & given.is_not_null()).any():  # else 1.234 is 1234
         return plain
     given = undressed(reading, given)
     if reading.decimal_comma:

@@ -81,7 +81,7 @@ def dialect_of(where: str, start: bytes, part: Part) -> Dialect:
     titles, lines = lines[:above], lines[above:]
     texts = [text for _, text in lines]
     delimiter = marked or delimiter_of(texts)
-    rows = [cells_of(text, delimiter) for text in texts]
+    rows = squared([cells_of(text, delimiter) for text in texts])
     ended = len(rows[0]) > 1 and all(len(row) == len(rows[0]) and not row[-1].strip() for row in rows)
     decimal_comma, why = decimal_of(rows, delimiter)
     if decimal_comma and delimiter == "," and not any('"' in text for text in texts):
@@ -188,7 +188,7 @@ def delimiter_of(texts: Sequence[str]) -> str:
     """Return the delimiter by which most lines have the same number of cells, most of them numbers."""
     best, most = ",", 0.0
     for delimiter in DELIMITERS:
-        rows = [cells_of(text, delimiter) for text in texts]
+        rows = squared([cells_of(text, delimiter) for text in texts])
         width = len(rows[0])
         fitting = [row for row in rows if len(row) == width]
         cells = [cell for row in fitting[1:] or fitting for cell in row]
@@ -198,6 +198,17 @@ def delimiter_of(texts: Sequence[str]) -> str:
         if score > most + 1e-9:
             best, most = delimiter, score
     return best
+
+
+def squared(rows: list[list[str]]) -> list[list[str]]:
+    """Return rows with an empty cell before the header, where it has none for the names or numbers of rows, as in R."""
+    first, body = rows[0], rows[1:]
+    if len(body) < 2 or len(first) < 2 or any(len(row) != len(first) + 1 for row in body):
+        return rows
+    called = [row[0].strip() for row in body]
+    numbered = called == [str(place) for place in range(1, len(body) + 1)]
+    named = not any(map(is_number, (*called, *first)))
+    return [["", *first], *body] if (numbered or named) and any(row[-1].strip() for row in body) else rows
 
 
 def is_readable(cell: str, comma: bool = False) -> bool:

@@ -232,9 +232,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     @property
     def front_(self) -> Front:
         """Return the models that no other has both a lower loss and fewer non-zeros than, fewest non-zeros first."""
-        from aecompress.api.training import front_of
-
-        return front_of(self._trained)
+        return self._trained.table
 
     @property
     def history_(self) -> History:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aecompress.api.front import Front
 from aecompress.api.history import History
 from aecompress.api.parameters import SOURCE
 from aecompress.data.arrays import all_rows
@@ -116,6 +118,13 @@ class Trained:
     """The folder of the run that it was loaded from."""
     dataset: Dataset | None = None
     """The rows that it was trained on; None: they are not at hand."""
+
+    @cached_property
+    def table(self) -> Front:
+        """Return the front as a table; its bytes take a while to count."""
+        from aecompress.api.training import front_of
+
+        return front_of(self)
 
     @property
     def epochs(self) -> int:

@@ -233,7 +233,7 @@ def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool
 
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")
-    inputs = read_inputs(resolved, output, force)
+    inputs = read_inputs(resolved, output, force, (lambda line: None) if quiet else note)
     from aecompress.runs.job import job_of
 
     return job_of(inputs)

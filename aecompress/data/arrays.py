@@ -15,6 +15,7 @@ from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.facts import Facts
 from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
+from aecompress.data.labels import labels_in
 from aecompress.data.scaled_rows import ScaledRows, scaled_rows, stay_stored
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources.limits import check_numbers
@@ -244,8 +245,8 @@ def read_labels(request: Request, rows: int) -> Array:
         DataError: they are not 0 and 1, or not as many as the rows.
     """
     part = request.part._replace(columns="")
-    labels = np.asarray(plain(request.labels, open_source(request.labels, part, request.directory))).reshape(-1)
     where = request.labels
+    labels = labels_in(where, open_source(where, part, request.directory)).reshape(-1)
     if not request.test:
         raise DataError(f"data.labels = {where!r:.200}: are for the rows of data.test; name those too (--test)")
     if len(labels) != rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -18,6 +19,10 @@ Shares = tuple[float, float, float]
 """Of train, validation and test; they add up to 1."""
 Kept = TypeVar("Kept")
 """How a kind of data keeps its rows: an array, or sparse rows."""
+
+
+def print_nothing(line: str) -> None:
+    """Print nothing."""
 
 
 class Part(NamedTuple):
@@ -75,6 +80,10 @@ class Request:
     """Of the random split, and of generated sets."""
     directory: Path = Path()
     """What relative paths start from."""
+    scratch: Path = Path()
+    """Where rows that do not fit memory are written, if they must be converted."""
+    report: Callable[[str], None] = field(default=print_nothing, compare=False)
+    """Is given lines about what takes long."""
 
     @property
     def part(self) -> Part:

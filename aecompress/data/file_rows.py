@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -18,6 +19,7 @@ from aecompress.errors import DataError
 
 CAN_READ_AT = hasattr(os, "preadv")
 """Whether this system reads a file at a place without a position that threads would share."""
+CAN_READ_AHEAD = hasattr(os, "posix_fadvise")
 NEAR = 1 << 12
 """Bytes between two rows up to which they are read at once, as what lies between them takes less than another call."""
 SPAN = 4 << 20
@@ -45,16 +47,26 @@ class Stored(Protocol):
 
 
 class Handle:
-    """An open file, closed when nothing reads it any more, and what it was when it was opened.
+    """An open file, closed when nothing reads it any more, and what it was when it was opened."""
 
-    Raises:
-        OSError: it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    def __init__(self, number: int) -> None:
+        self.number = number
         weakref.finalize(self, os.close, self.number)
         self.was = self._state()
+
+    @classmethod
+    def opened(cls, path: Path) -> Handle:
+        """Open a file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return cls(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+
+    @classmethod
+    def of(cls, number: int) -> Handle:
+        """Return another handle of a file that is open."""
+        return cls(os.dup(number))
 
     def _state(self) -> tuple[int, int]:
         now = os.fstat(self.number)
@@ -93,7 +105,7 @@ class FileRows:
             DataError: it has fewer bytes than they take.
             OSError: it cannot be opened.
         """
-        rows = cls(path, offset, shape, np.dtype(dtype), Handle(path))
+        rows = cls(path, offset, shape, np.dtype(dtype), Handle.opened(path))
         if rows.handle.size < offset + len(rows) * rows.width:
             raise DataError(f"{path}: has {rows.handle.size} bytes, too few for rows of shape {shape}")
         return rows
@@ -150,9 +162,16 @@ class FileRows:
         apart |= np.diff(places * self.width // SPAN) > 0
         cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places)]
         into, width, where, to = _bytes(rows), self.width, places.tolist(), order.tolist()
-        for first, last in itertools.pairwise(cuts):
+        number, offset = self.handle.number, self.offset
+        stretches = list(itertools.pairwise(cuts))
+        self._announce([(where[first], where[last - 1] + 1) for first, last in stretches])
+        for first, last in stretches:
             if last - first == 1:
-                self._fill(into[to[first] * width : (to[first] + 1) * width], where[first])
+                target, place = into[to[first] * width : (to[first] + 1) * width], where[first]
+                with contextlib.suppress(OSError):  # which is reported below
+                    if os.preadv(number, [target], offset + place * width) == width:
+                        continue
+                self._fill(target, place)
             else:
                 start = where[first]
                 some = np.empty((where[last - 1] + 1 - start, *self.shape[1:]), self.dtype)
@@ -160,6 +179,14 @@ class FileRows:
                 rows[order[first:last]] = some[places[first:last] - start]
         self._check()
         return rows
+
+    def _announce(self, stretches: list[tuple[int, int]]) -> None:
+        """Let the system read stretches of rows ahead, many at once, where it can: a disk is several times as fast."""
+        width, offset, number = self.width, self.offset, self.handle.number
+        if CAN_READ_AHEAD and len(stretches) > 1:
+            with contextlib.suppress(OSError):
+                for start, stop in stretches:
+                    os.posix_fadvise(number, offset + start * width, (stop - start) * width, os.POSIX_FADV_WILLNEED)
 
     def _fill(self, target: memoryview, start: int) -> None:
         """Read as many bytes as ``target`` has, from row ``start`` on."""

@@ -52,6 +52,7 @@ INTERACTIONS = Kind(
     metrics="aecompress.runs.ranking:ranking",
     only={
         "key": ("",),
+        "in_memory": ("auto", "yes"),
         "val": ("",),
         "test": ("",),
         "labels": ("",),

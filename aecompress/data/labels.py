@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aecompress.data.base import Array
+from aecompress.data.file_rows import FileRows
+from aecompress.data.profile import profile
 from aecompress.data.table import Table
+from aecompress.errors import DataError
 from aecompress.parsing import quoted
 
 NORMAL = frozenset(
@@ -45,3 +49,24 @@ def label_fault(table: Table, place: int) -> str:
     if not np.isin(different, (0, 1)).all():
         return f"holds {[float(f'{one:g}') for one in different[:5]]}; 0 (normal) and 1 (anomaly) are needed"
     return ""
+
+
+def labels_in(where: str, rows: Array | Table | FileRows) -> Array:
+    """Return the labels of a file of labels alone, 0 or 1 of a table, whose column of row numbers is left out.
+
+    Raises:
+        DataError: the table has several columns of labels, or a row without one, or does not name normal rows.
+    """
+    if not isinstance(rows, Table):
+        return np.asarray(rows)
+    if len(rows) == 1:  # all on one line
+        return rows.cells.reshape(-1)
+    places = [place for place, column in enumerate(profile(rows)) if column.kind != "index"]
+    if len(places) != 1:
+        raise DataError(f"{where}: has {len(places)} columns; give one, of labels")
+    (place,) = places
+    missing = np.isnan(rows.cells[:, place])
+    fault = label_fault(rows, place) or (f"has no value in row {np.argmax(missing)}" if missing.any() else "")
+    if fault:
+        raise DataError(f"{where}: {fault}")
+    return anomalies_of(rows, place).astype(np.int8)

@@ -15,6 +15,7 @@ from aecompress.data.base import Floats, Request, Splits
 from aecompress.data.chosen import Blocks, Chosen
 from aecompress.data.file_rows import Stored
 from aecompress.data.scaling import Scaling, along, floats
+from aecompress.data.spilled import stored_of
 from aecompress.data.windows import Windows
 from aecompress.errors import DataError
 from aecompress.machine import free_bytes, gib, memory_bytes
@@ -124,14 +125,18 @@ def scaled_rows(rows: Blocks, scaling: Scaling) -> ScaledRows | Floats:
     """Return rows that are scaled when they are taken; those of an array, such as of a small file beside, at once."""
     if isinstance(rows, Windows):
         return ScaledRows(rows, scaling)
-    if isinstance(rows, Chosen) and not isinstance(rows.rows, np.ndarray):
-        return ScaledRows(rows.rows, scaling, places_of(rows))
+    if isinstance(rows, Chosen):
+        source = stored_of(rows.rows) or rows.rows
+        if not isinstance(source, np.ndarray):
+            return ScaledRows(source, scaling, places_of(rows))
     return scaling.apply(rows)
 
 
 def is_stored(rows: Blocks) -> bool:
     """Return whether rows can be taken one by one without all being in memory."""
-    return isinstance(rows, Windows) or (isinstance(rows, Chosen) and not isinstance(rows.rows, np.ndarray))
+    if isinstance(rows, Chosen):
+        return not isinstance(rows.rows, np.ndarray) or stored_of(rows.rows) is not None
+    return isinstance(rows, Windows)
 
 
 def stay_stored(splits: Splits[Blocks], request: Request) -> bool:
@@ -145,7 +150,7 @@ def stay_stored(splits: Splits[Blocks], request: Request) -> bool:
         if not stored:
             raise DataError(
                 f"data.in_memory = 'no': {request.source} has no rows that can be read one by one; "
-                "save them with numpy.save as one .npy file, or leave out --in-memory"
+                "give them as a .npy, CSV, Parquet or Arrow file, or leave out --in-memory"
             )
         return True
     needed = sum(4 * math.prod(rows.shape) for rows in splits)

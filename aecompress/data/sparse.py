@@ -13,7 +13,9 @@ from aecompress.data.scaled_rows import ScaledRows
 FEW = 512
 """Rows of a sparse set that are made dense where some stand for all: files are verified on them."""
 FEW_VALUES = 1 << 22
-"""Values of rows that stand for all those of a file which does not fit memory."""
+"""Values of rows that stand for very many, such as those of a file which does not fit memory."""
+MOST_VALUES = 1 << 23
+"""Values of rows in memory up to which files are verified on all of them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,15 @@ def few(rows: Rows) -> Floats:
     if isinstance(rows, ScaledRows):
         return rows.spread(max(FEW, FEW_VALUES // rows.shape[1]))
     return rows[:FEW] if isinstance(rows, SparseRows) else rows
+
+
+def sample(rows: Rows) -> Floats:
+    """Return what :func:`few` does; of very many rows of an array also some, spread over all."""
+    if isinstance(rows, np.ndarray) and rows.size > MOST_VALUES:
+        count = max(FEW, FEW_VALUES // rows.shape[1])
+        some: Floats = rows[np.arange(count) * len(rows) // count]
+        return some
+    return few(rows)
 
 
 def whole(rows: Rows) -> Floats:

@@ -89,12 +89,23 @@ def expectations(
             continue
         given = seen(given, scaling)
         exact = reference.reconstruct(model, given, np.float64, poll)
-        single = reference.reconstruct(model, given, np.float32, poll)
-        latent, whole = (ROUNDING * float(np.abs(a - b).max()) for a, b in zip(exact, single, strict=True))
+        latent, whole = (ROUNDING * moved for moved in rounding_of(model, given, exact, poll))
         found["encoder"].append(expected_of(name, given, exact[0], latent))
         found["decoder"].append(expected_of(name, exact[0].astype(np.float32), exact[1], whole))
         found["autoencoder"].append(expected_of(name, given, exact[1], whole))
     return found
+
+
+def rounding_of(
+    model: Model, rows: Floats, exact: tuple[NDArray[np.float64], NDArray[np.float64]], poll: Poll
+) -> NDArray[np.float64]:
+    """Return how far float32 moves latent codes and reconstructions of ``rows`` from ``exact`` ones: ``[2]``."""
+    most = np.zeros(2)
+    for part in reference.parts_of(rows, reference.CHUNK_VALUES):
+        single = reference.reconstruct(model, rows[part], np.float32, poll)
+        found = [float(reference.largest_difference(a[part], b).max()) for a, b in zip(exact, single, strict=True)]
+        most = np.maximum(most, found)
+    return most
 
 
 def rounded(expected: Expectations, chains: Mapping[str, Chain]) -> dict[str, list[Expected]]:

@@ -103,11 +103,15 @@ class Affine:
 
     def scale(self, raw: NDArray[Real]) -> NDArray[Real]:
         """Return raw rows ``[N, *shape]`` scaled, in their own precision: of float32 as the graph computes it."""
-        return cast(NDArray[Real], (raw - self.offset) / self.divisor)
+        moved = raw - self.offset
+        moved /= self.divisor  # of many rows, another array would be large
+        return cast(NDArray[Real], moved)
 
     def raw(self, scaled: NDArray[np.floating[Any]]) -> Floats:
         """Return scaled rows ``[N, *shape]`` as raw ones in float32."""
-        exact = scaled.astype(np.float64) * self.divisor + self.offset
+        exact = scaled.astype(np.float64)
+        exact *= self.divisor
+        exact += self.offset
         return exact.astype(np.float32)
 
 

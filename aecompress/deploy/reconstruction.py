@@ -37,7 +37,7 @@ def row_losses_of(path: Path, model: Model, rows: Floats, metric: str, poll: Pol
 
 def reconstruction_of(
     path: Path, model: Model, rows: Floats, scaling: Affine | None, poll: Poll = no_poll
-) -> NDArray[np.float64]:
+) -> Floats | NDArray[np.float64]:
     """Return scaled ``rows`` ``[N, *shape]`` reconstructed, in scaled units, with a file as a part of the model."""
     runner = session(path, 1)
     part = part_of(runner)
@@ -45,19 +45,26 @@ def reconstruction_of(
         fed = reference.run(model.encoder, model.tensors, rows, np.float64, poll).astype(np.float32)
     else:
         fed = rows if scaling is None else scaling.raw(rows)
-    out: NDArray[np.float64] = run_batches(path, runner, fed, LARGEST_BATCH, poll).astype(np.float64)
+    out = run_batches(path, runner, fed, LARGEST_BATCH, poll)
     if part == "encoder":
-        return reference.run(model.decoder, model.tensors, out, np.float64, poll)
-    return out if scaling is None else scaling.scale(out)
+        return reference.run(model.decoder, model.tensors, out.astype(np.float64), np.float64, poll)
+    return out if scaling is None else scaling.scale(out.astype(np.float64))
 
 
-def raw_noise(model: Model, rows: Floats, out: NDArray[np.float64], metric: str, scaling: Affine, poll: Poll) -> float:
+def raw_noise(
+    model: Model, rows: Floats, out: Floats | NDArray[np.float64], metric: str, scaling: Affine, poll: Poll
+) -> float:
     """Return the most by which raw rows and raw outputs in float32 move the mean loss of ``out`` on scaled ``rows``."""
-    loss, target = reference.LOSSES[metric], rows.astype(np.float64)
-    step = 2 * raw_rounding(out, scaling)
-    noise = float((np.maximum(loss(out + step, target), loss(out - step, target)) - loss(out, target)).mean())
+    loss, step, noise = reference.LOSSES[metric], 2 * raw_rounding(out, scaling), 0.0
+    for part in reference.parts_of(rows):
+        some, target = out[part].astype(np.float64, copy=False), rows[part].astype(np.float64)
+        noise += float((np.maximum(loss(some + step, target), loss(some - step, target)) - loss(some, target)).sum())
+    noise /= rows.size
     if not scaling.coarse:
         return noise
     near = seen(rows, scaling)
-    losses = [loss(reference.reconstruct(model, given, poll=poll)[1], target).mean() for given in (rows, near)]
+    losses = [
+        reference.row_losses(metric, reference.reconstruct(model, given, poll=poll)[1], rows).mean()
+        for given in (rows, near)
+    ]
     return noise + 2 * float(abs(losses[1] - losses[0]))

@@ -114,16 +114,22 @@ def attempt(runner: onnxruntime.InferenceSession, rows: Floats, batch: int, poll
         poll: called before each call; may raise to stop.
     """
     feed = runner.get_inputs()[0].name
-    parts = []
+    found: Floats | None = None
     for first in range(0, len(rows), batch):
         poll()
         try:
-            parts.append(runner.run(None, {feed: rows[first : first + batch]})[0])
+            part = runner.run(None, {feed: rows[first : first + batch]})[0]
         except MemoryError:  # says nothing of the file
             raise
         except Exception as fault:  # onnxruntime raises a dozen unrelated classes, all from its C++ side
             return _one_line(fault)
-    return np.concatenate(parts)
+        if found is None:
+            found = np.empty((len(rows), *part.shape[1:]), part.dtype)
+        if part.shape != (len(rows[first : first + batch]), *found.shape[1:]):
+            return f"it gives shape {part.shape} for {len(rows[first : first + batch])} rows"
+        found[first : first + batch] = part
+    assert found is not None
+    return found
 
 
 def run_batches(

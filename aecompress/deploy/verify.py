@@ -284,8 +284,9 @@ def compare(
         return Check(name, False, f"shape {got.shape}, expected {expected.shape}", float("inf"))
     if not np.isfinite(got).all():
         return Check(name, False, "not finite", float("inf"))
-    largest = np.atleast_1d(np.abs(got.astype(np.float64) - expected).max(axis=0))
-    allowed = np.broadcast_to(tolerance * max(1.0, float(np.abs(expected).max())) + noise, largest.shape)
+    largest = np.atleast_1d(reference.largest_difference(got, expected))
+    most = max(float(expected.max()), -float(expected.min()))
+    allowed = np.broadcast_to(tolerance * max(1.0, most) + noise, largest.shape)
     worst = int(np.argmax(largest - allowed))
     difference, most = float(largest.flat[worst]), float(allowed.flat[worst])
     where = f", column {worst}" if np.ndim(noise) else ""
@@ -348,7 +349,7 @@ def same_loss(
     """
     scaling = embedded(onnx.load(path, load_external_data=False), model)
     out = reconstruction_of(path, model, rows, scaling, poll)
-    measured = reference.LOSSES[metric](out, rows.astype(np.float64)).mean()
+    measured = reference.row_losses(metric, out, rows).mean()
     noise = 0.0 if scaling is None else raw_noise(model, rows, out, metric, scaling, poll)
     # Below 1e-3 float32 rounding of the values, not of the loss, sets what can agree.
     difference = max(float(abs(measured - loss)) - noise, 0.0) / max(abs(loss), 1e-3)

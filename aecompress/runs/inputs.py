@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from aecompress.data.base import print_nothing
 from aecompress.data.dataset import Dataset, load
 from aecompress.data.encoding import command_without
 from aecompress.data.raw import check_float32
@@ -27,8 +29,16 @@ class Inputs:
     folder: Path
 
 
-def read_inputs(resolved: Resolved, output: Path | None = None, force: bool = False) -> Inputs:
+def read_inputs(
+    resolved: Resolved,
+    output: Path | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = print_nothing,
+) -> Inputs:
     """Read the rows of a new run, and choose its folder where none is given.
+
+    Args:
+        report: is given lines about what takes long.
 
     Raises:
         DataError: the rows cannot be read or used, or their columns not held by float32.
@@ -41,7 +51,8 @@ def read_inputs(resolved: Resolved, output: Path | None = None, force: bool = Fa
         from aecompress.plan.device import devices_for
 
         devices_for(resolved.spec.device)
-    dataset = load(request_of(resolved.spec.data, resolved.spec.seed))
+    beside = output.parent if output is not None and output.parent.is_dir() else Path()
+    dataset = load(replace(request_of(resolved.spec.data, resolved.spec.seed), scratch=beside, report=report))
     check_raw(dataset, resolved.spec)
     if output is None:
         output = new_folder(dataset.name)

@@ -171,7 +171,8 @@ def rows_again(spec: RunSpec, where: Path, status: dict[str, Any]) -> Dataset:
     if spec.data.source == STDIN:
         rows = with_columns(read_array(where / "data.npy"), status["dataset"].get("columns"))
         given = Raw(name=STDIN_NAME, train=rows, inputs=names_of(status))
-    dataset = load(request_of(spec.data, spec.seed, directory_of(status)), given)
+    request = dataclasses.replace(request_of(spec.data, spec.seed, directory_of(status)), scratch=where)
+    dataset = load(request, given)
     if dataset.fingerprint != fingerprint_of(where, status):
         raise DataError(f"{spec.data.source}: its rows are not those the run in {where} was started with; restore them")
     return dataset

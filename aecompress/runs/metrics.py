@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
 from aecompress.data.scaled_rows import ScaledRows
-from aecompress.data.sparse import few
+from aecompress.data.sparse import few, sample
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.expected import score_metric
 from aecompress.deploy.variants import scorer
@@ -82,7 +82,7 @@ def split_metrics(
         for name in export.losses:
             metrics[f"{split}_{name}"] = float(reconstruction_loss(net, weights, rows, name, poll)[0])
     part = dataset.splits[verified_split(dataset)]
-    if len(some := few(part)) < len(part):
+    if len(some := sample(part)) < len(part):
         rows = torch.from_numpy(some).to(row.device)
         metrics[f"{VERIFIED}_{export.metric}"] = float(reconstruction_loss(net, weights, rows, export.metric, poll)[0])
     return metrics | kind_metrics(net, weights, dataset, export, poll)

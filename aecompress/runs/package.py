@@ -17,7 +17,7 @@ from aecompress import events, rng
 from aecompress.data.dataset import Dataset
 from aecompress.data.raw import described
 from aecompress.data.scaling import Scaling
-from aecompress.data.sparse import Rows, few, whole
+from aecompress.data.sparse import Rows, few, sample, whole
 from aecompress.deploy import bench, checkpoint, expected, graph, verify
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, chain_of
@@ -88,7 +88,7 @@ class Source:
     @cached_property
     def rows(self) -> Floats:
         """Return the scaled rows ``[N, *shape]`` that files are verified and compared on."""
-        return self._shaped(self.dataset.splits[verified_split(self.dataset)])
+        return sample(self.dataset.splits[verified_split(self.dataset)]).reshape(-1, *self.model.shape)
 
     @cached_property
     def seen(self) -> Floats:

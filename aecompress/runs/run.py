@@ -113,5 +113,5 @@ def out_of_memory(fault: BaseException) -> RunError | None:
     """Return the error for the user where an allocation failed; on the CPU torch raises a bare RuntimeError then."""
     if isinstance(fault, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(fault):
         detail = f" ({fault})" if str(fault) else ""
-        return RunError(f"memory ran out{detail}; choose smaller layers, fewer cells or fewer rows")
+        return RunError(f"memory ran out{detail}; choose smaller layers, fewer cells, fewer rows or --in-memory no")
     return None

@@ -83,7 +83,7 @@ def test_scikit_learn_finds_nothing_wrong_with_a_short_fit() -> None:
 def test_scikit_learn_finds_nothing_wrong_with_the_defaults() -> None:
     script = (
         "from aecompress import Autoencoder; from sklearn.utils.estimator_checks import check_estimator\n"
-        "results = check_estimator(Autoencoder(), on_skip='raise')\n"
+        "results = check_estimator(Autoencoder(), on_skip=None)\n"
         "assert len(results) >= 50 and {one['status'] for one in results} == {'passed'}"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, env=os.environ | {"SCIPY_ARRAY_API": "1"})
@@ -138,7 +138,7 @@ def test_the_front_is_that_of_the_run_and_another_model_of_it_can_be_picked(
     members = front.load(run_folder)
     assert [one.loss for one in fitted.front_] == [member.loss for member in members]
     assert [one.sparsity for one in fitted.front_] == [member.sparsity for member in members]
-    assert [one.knee for one in fitted.front_].count(True) == 1
+    assert [one.knee for one in fitted.front_].count(True) == 1 and fitted.front_ is fitted.front_
     picked = fitted.pick("sparsity=0.9")
     right = load_model(members[0].path)
     assert right.sparsity > 0.89 and picked.report_["sparsity"] == right.sparsity

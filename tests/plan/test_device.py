@@ -20,6 +20,7 @@ from aecompress.plan.device import (
     card_of,
     check_memory,
     devices_for,
+    devices_reading,
     devices_to_resume,
     find_device,
     moved,
@@ -161,3 +162,18 @@ def test_rows_that_are_wide_count_while_a_loss_is_taken(tmp_path: Path, monkeypa
         monkeypatch.setattr(device_module, "memory_bytes", lambda memory=memory: memory)
         with contextlib.nullcontext() if memory == enough else pytest.raises(SpecError, match="choose smaller layers"):
             check_memory(job.plan, job.resolved.spec, job.dataset, job.device)
+
+
+def test_rows_that_stay_in_their_file_train_on_the_cpu() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert devices_reading("auto", [gpu, cpu]) == [cpu]
+    with pytest.raises(DeviceError, match=r"device = 'cuda': rows that are read from their file train on the CPU"):
+        devices_reading("cuda", [gpu])
+
+
+def test_the_cure_for_many_rows_is_to_leave_them_in_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((120_000, 40), np.float32))
+    job = prepare(resolve({"data.source": ("--data", str(tmp_path / "rows.npy"))}), tmp_path / "run")
+    monkeypatch.setattr(device_module, "memory_bytes", lambda: 20_000_000)
+    with pytest.raises(SpecError, match=r"choose smaller layers, fewer cells or --in-memory no"):
+        check_memory(job.plan, job.resolved.spec, job.dataset, job.device)

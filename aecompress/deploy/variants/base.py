@@ -122,7 +122,7 @@ def loss_with(source: Source, part: str, chain: Chain, name: str) -> float:
         out = run(chain, reference.run(source.model.encoder, source.model.tensors, rows).astype(np.float32))
     else:
         out = run(chain, rows)
-    return float(reference.LOSSES[name](out, rows.astype(np.float64)).mean())
+    return float(reference.row_losses(name, out, rows).mean())
 
 
 def fed(source: Source, part: str) -> Floats:

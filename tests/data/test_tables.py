@@ -102,6 +102,8 @@ def test_gaps_of_an_array_are_filled_on_request(tmp_path: Path) -> None:
         load(Request(source=source))
     dataset = load(Request(source=source, missing="drop"))
     assert sum(map(len, dataset.splits.values())) == N - 1 and dataset.inputs == ()
+    filled = load(Request(source=source, missing="mean"))
+    assert sum(map(len, filled.splits.values())) == N and filled.inputs == ()
     with pytest.raises(DataError, match="data.label = 'y': .* has no named columns; give labels with --labels"):
         load(Request(source=source, label="y"))
 

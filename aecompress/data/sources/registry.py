@@ -49,7 +49,7 @@ def read(request: Request) -> Raw[Any]:
     rows, counts = converted(request, found) or read_many(request.source, found, request.part)
     files = [(str(one.path), count) for one, count in zip(found, counts, strict=False)]
     return Raw(
-        name=name_of(request.source),
+        name=name_of(request.source, request.directory),
         train=rows,
         inputs=rows.names if isinstance(rows, Table) and rows.named else (),
         files=tuple(files) if len(counts) > 1 else (),
@@ -85,8 +85,9 @@ def found_of(request: Request) -> list[Found]:
     return [one for source in (request.source, *request.more) for one in files_of(source, request.directory)]
 
 
-def name_of(source: str) -> str:
-    """Return what rows are called: their file without endings, or the folder of a pattern."""
-    path = Path(source)
+def name_of(source: str, directory: Path) -> str:
+    """Return what rows are called: their file without endings, or the folder of a pattern below ``directory``."""
+    path = directory / source
     name = path.name.partition(".")[0]
-    return name if name and not any(sign in name for sign in "*?[") else path.resolve().parent.name or "rows"
+    pattern = any(sign in name for sign in "*?[") and not path.exists()
+    return name if name and not pattern else path.resolve().parent.name or "rows"

@@ -15,7 +15,7 @@ from aecompress.layers.base import BoundLayer
 from aecompress.polling import Poll, no_poll
 
 Doubles = NDArray[np.float64]
-CHUNK_VALUES = 1 << 22
+CHUNK_VALUES = 1 << 20
 """Values of a layer computed at once, so that memory stays bounded and a stop is obeyed."""
 COMPARED_VALUES = 1 << 18
 """Values that are compared at once, for the same reason."""

@@ -118,7 +118,7 @@ FORMATS: dict[str, FormatRow] = {
         seeks=True,
     ),
     ".mat": FormatRow(
-        parse=_SOURCES + "tensors:parse_matlab", magic=(b"MATLAB 5.0", b"MATLAB 7.3"), keys=True, seeks=True
+        parse=_SOURCES + "matlab:parse_matlab", magic=(b"MATLAB 5.0", b"MATLAB 7.3"), keys=True, seeks=True
     ),
     ".h5": HDF5,
     ".hdf5": HDF5,

@@ -27,7 +27,8 @@ from aecompress.polling import no_poll
 from aecompress.runs.again import about_bytes
 from aecompress.runs.folder import check_replaceable
 from aecompress.runs.front import Member, knee, pick
-from aecompress.runs.job import check_raw, prepare_export, prepare_in_memory
+from aecompress.runs.inputs import check_raw
+from aecompress.runs.job import prepare_export, prepare_in_memory
 from aecompress.runs.lines import losses_of
 from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.metrics import with_metrics

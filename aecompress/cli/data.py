@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,7 @@ def data(
         from aecompress.data.preview import preview, scaling_words
         from aecompress.data.sources.registry import kind_of, read
         from aecompress.plan.data import request_of
+        from aecompress.runs.inputs import check_raw
 
         request = request_of(resolved.spec.data, resolved.spec.seed)
         check_installed(kind_of(request.source))
@@ -41,10 +43,13 @@ def data(
         seen = preview(request, read_rows[0])
         try:
             dataset = load(request, read_rows.pop())  # which lets go of the rows once they are scaled
+            check_raw(dataset, resolved.spec)
             if output is not None:
                 write_npz(dataset, output)
             facts = describe(dataset)
         except DataError as fault:
+            if isinstance(fault, TableError) and fault.command:
+                seen = replace(seen, command=fault.command)
             emit(seen, {}, seen.notes, fault, json)
             if seen.cures and not isinstance(fault, TableError):
                 raise TableError([str(fault)], seen.command) from fault

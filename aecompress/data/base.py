@@ -87,8 +87,11 @@ class Request:
 
     @property
     def part(self) -> Part:
-        """Return what to take from the file of ``source``: of columns, also those of labels and groups."""
-        names = [self.columns, self.label, self.split_by.partition("group:")[2]] if self.columns else []
+        """Return what to take from the file of ``source``: of columns, also those of labels and groups, each once."""
+        group = self.split_by.partition("group:")[2]
+        numbered = group.isdecimal()  # in front, so that its place among the columns is known
+        names = [group, self.columns, self.label] if numbered else [self.columns, self.label, group]
+        names = names if self.columns else []
         return Part(self.key, ",".join(dict.fromkeys(name for name in names if name)), self.header)
 
 

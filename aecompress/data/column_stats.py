@@ -147,6 +147,14 @@ def spread_rows(count: int) -> NDArray[np.int64]:
     return np.unique(places.astype(np.int64))
 
 
+def ordered(values: Doubles) -> Doubles:
+    """Return the different values in order, without NaN; ``np.unique`` imports masked arrays, which takes 30 ms."""
+    values = np.sort(values[~np.isnan(values)])
+    different = np.ones(len(values), bool)
+    different[1:] = values[1:] != values[:-1]
+    return values[different]
+
+
 def distinct(cells: Doubles, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Counts:
     """Return how many different values the columns have, at most :data:`DISTINCT`: of all rows where few are seen.
 
@@ -156,7 +164,7 @@ def distinct(cells: Doubles, rows: NDArray[np.int64], columns: NDArray[np.int64]
     """
     counts = np.zeros(len(columns), np.int64)
     for place, column in enumerate(columns):
-        values = np.unique(cells[rows, column])
+        values = ordered(cells[rows, column])
         if len(rows) < len(cells) and len(values) <= DISTINCT:
             for part in column_blocks(cells, int(column)):
                 values = np.union1d(values, part)

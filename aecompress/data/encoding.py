@@ -74,11 +74,14 @@ class Encoding:
         return tuple(name for column in self.columns for name in column.inputs)
 
     @property
+    def whole(self) -> bool:
+        """Return whether the columns of the table are the inputs, in order."""
+        return len(self.columns) == self.width and all(column.action == "keep" for column in self.columns)
+
+    @property
     def plain(self) -> bool:
-        """Return whether every column of the table is an input as it is, in order, and nothing is filled in."""
-        return len(self.columns) == self.width and all(
-            column.action == "keep" and column.fill is None for column in self.columns
-        )
+        """Return whether the cells of the table are the inputs: nothing is filled in."""
+        return self.whole and all(column.fill is None for column in self.columns)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values; fields at their default are left out."""

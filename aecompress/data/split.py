@@ -119,7 +119,9 @@ def group_place(request: Request, names: Sequence[str]) -> int | None:
     column = group_column(request)
     if column and column in names:
         return names.index(column)
-    return int(column) if column.isdecimal() and column.isascii() and len(column) < 9 else None
+    if not (column.isdecimal() and column.isascii() and len(column) < 9):
+        return None
+    return 0 if request.columns else int(column)  # of chosen columns it is the first, as the request has its part
 
 
 def assign(series: Series, request: Request, given: Set[str] = frozenset()) -> Assignment:

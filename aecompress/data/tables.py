@@ -90,7 +90,7 @@ def split_table(raw: Raw[Table], request: Request) -> Partition[Blocks]:
     return Partition(
         splits=splits,
         shape=window_shape((len(encoding.inputs),), request.window),
-        inputs=encoding.inputs if table.named or not encoding.plain else (),
+        inputs=encoding.inputs if table.named or not encoding.whole else (),
         decisions=tuple(notes),
         labels=labels,
         encoding=encoding,

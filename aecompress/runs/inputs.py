@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from aecompress.data.base import print_nothing
 from aecompress.data.dataset import Dataset, load
+from aecompress.data.encoding import command_without
+from aecompress.data.raw import check_float32
 from aecompress.data.sources.many import paths_of
 from aecompress.data.sources.registry import file_of
 from aecompress.plan.data import request_of
@@ -38,7 +41,7 @@ def read_inputs(
         report: is given lines about what takes long.
 
     Raises:
-        DataError: the rows cannot be read or used.
+        DataError: the rows cannot be read or used, or their columns not held by float32.
         DeviceError: this machine lacks the device that the spec names; torch is imported for one that may be missing.
         OutputError: the run must not write to its folder.
     """
@@ -50,10 +53,22 @@ def read_inputs(
         devices_for(resolved.spec.device)
     beside = output.parent if output is not None and output.parent.is_dir() else Path()
     dataset = load(replace(request_of(resolved.spec.data, resolved.spec.seed), scratch=beside, report=report))
+    check_raw(dataset, resolved.spec)
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)
     return Inputs(resolved, dataset, output)
+
+
+def check_raw(dataset: Dataset, spec: RunSpec) -> None:
+    """Refuse columns that lose too much in raw rows of float32, where the exported files take these.
+
+    Raises:
+        DataError: naming the columns and the cure.
+    """
+    if spec.export.embed_scaling:
+        command = partial(command_without, dataset.encoding, request_of(spec.data, spec.seed))
+        check_float32(spec.data.source, dataset.scaling, dataset.splits, dataset.inputs, command)
 
 
 def files_of(spec: RunSpec) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import torch
 
 from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset, load
-from aecompress.data.encoding import command_without
-from aecompress.data.raw import check_float32
 from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.data.table import with_columns
@@ -35,7 +32,7 @@ from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
-from aecompress.runs.inputs import Inputs, read_inputs
+from aecompress.runs.inputs import Inputs, check_raw, read_inputs
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import fingerprint_of, names_of, read_status
@@ -140,17 +137,6 @@ def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Datase
     dataset = rows_again(spec, run, status)
     check_raw(dataset, spec)
     return dataset, export_of(spec)
-
-
-def check_raw(dataset: Dataset, spec: RunSpec) -> None:
-    """Refuse columns that lose too much in raw rows of float32, where the exported files take these.
-
-    Raises:
-        DataError: naming the columns and the cure.
-    """
-    if spec.export.embed_scaling:
-        command = partial(command_without, dataset.encoding, request_of(spec.data, spec.seed))
-        check_float32(spec.data.source, dataset.scaling, dataset.splits, dataset.inputs, command)
 
 
 def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:

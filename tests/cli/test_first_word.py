@@ -15,7 +15,7 @@ import pytest
 
 from aecompress.cli.prune import announce
 
-HEAVY = ("torch", "onnx", "onnxruntime", "numba", "scipy", "sklearn", "pandas", "textual")
+HEAVY = ("torch", "onnx", "onnxruntime", "numba", "scipy", "sklearn", "pandas", "textual", "numpy.ma")
 COMMANDS: tuple[tuple[str, int], ...] = (
     ("--help", 0),
     ("--version", 0),

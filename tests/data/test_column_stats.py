@@ -24,6 +24,12 @@ def cells() -> np.ndarray:
     return found
 
 
+def test_different_values_are_those_of_numpy_without_nan() -> None:
+    values = np.round(cells().reshape(-1), 1)
+    assert stats.ordered(values).tolist() == [each for each in np.unique(values).tolist() if not math.isnan(each)]
+    assert stats.ordered(np.full(3, np.nan)).tolist() == []
+
+
 def test_extents_are_those_of_the_finite_values() -> None:
     values = cells()
     found = stats.extent(values)

@@ -102,6 +102,8 @@ def test_gaps_of_an_array_are_filled_on_request(tmp_path: Path) -> None:
         load(Request(source=source))
     dataset = load(Request(source=source, missing="drop"))
     assert sum(map(len, dataset.splits.values())) == N - 1 and dataset.inputs == ()
+    filled = load(Request(source=source, missing="mean"))
+    assert sum(map(len, filled.splits.values())) == N and filled.inputs == ()
     with pytest.raises(DataError, match="data.label = 'y': .* has no named columns; give labels with --labels"):
         load(Request(source=source, label="y"))
 
@@ -141,3 +143,20 @@ def test_dates_that_do_not_vary_are_no_inputs() -> None:
 def test_every_row_with_a_gap_cannot_be_dropped() -> None:
     with pytest.raises(DataError, match="X: every row has a missing cell; choose --missing median instead of drop"):
         loaded(FRAME.assign(a=[np.nan] * 50 + [1.0] * 50, b=[1.0] * 50 + [np.nan] * 50), missing="drop")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"columns": "a,kind,b", "split_by": "group:kind"},
+        {"columns": "0-2", "split_by": "group:kind"},
+        {"columns": "0-2", "split_by": "group:1"},
+        {"columns": "0-2", "label": "kind"},
+    ],
+)
+def test_a_column_of_groups_or_labels_that_columns_names_too_is_no_input(tmp_path: Path, request_: Any) -> None:
+    kinds = np.where(np.arange(N) % 2, "normal", "bad")
+    FRAME.assign(kind=kinds)[["a", "kind", "b", "c"]].to_csv(tmp_path / "rows.csv", index=False)
+    dataset = load(Request(source=str(tmp_path / "rows.csv"), split=(0.5, 0.0, 0.5), **request_))
+    assert dataset.inputs == ("a", "b")
+    assert sum("column 'kind'" in decision for decision in dataset.decisions) == 1

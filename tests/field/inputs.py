@@ -187,6 +187,7 @@ def more_texts(plain: str) -> dict[str, str]:
             beside([("NORMAL", "BROKEN", "RECOVERING")[one + (one and row % 2)] for row, one in enumerate(LABEL)]),
             HEADER + ",machine_status",
         ),
+        "header_inf.csv": lines(X[:, :3], "a,inf,b"),
         "header_1n.csv": lines(X, "1,2,3,4,5,6"),
         "header_years.csv": lines(X, "2019,2020,2021,2022,2023,2024"),
         "header_dates.csv": lines(X, ",".join(f"2024-01-0{day}" for day in range(1, 7))),

@@ -326,6 +326,7 @@ CASES: tuple[Case, ...] = (
     Case(source="label_pass_fail.csv", **PLAIN, fault="looks like a label", cure="--columns s0,s1,s2,s3,s4,s5"),
     Case(source="label_outcome.csv", **LABELLED, cure="--label Outcome"),
     Case(source="label_status.csv", **LABELLED, cure="--label machine_status"),
+    Case(source="header_inf.csv", rows=X[:, :3], names=("a", "inf", "b")),
     Case(source="header_1n.csv", rows=X, names=("1", "2", "3", "4", "5", "6")),
     Case(
         source="header_years.csv",

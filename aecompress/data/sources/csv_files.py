@@ -252,7 +252,7 @@ def logical_lines(number: int, lines: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def choose_columns(where: str, columns: str, header: list[str] | None, width: int) -> list[int] | None:
-    """Return the numbers of the columns that ``columns`` names; None for all.
+    """Return the numbers of the columns that ``columns`` names, each once; None for all.
 
     Args:
         columns: comma-separated header names, or numbers and ranges from 0 (``0,3-5``); empty for all.
@@ -276,4 +276,4 @@ def choose_columns(where: str, columns: str, header: list[str] | None, width: in
             raise DataError(
                 f"{where}: has no column {quoted(repr(part))} (data.columns, --columns); it has {quoted(has)}"
             )
-    return chosen
+    return list(dict.fromkeys(chosen))

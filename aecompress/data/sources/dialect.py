@@ -282,7 +282,9 @@ def header_of(
             if (numbers_columns(first, body))
             else (None, False, "")
         )
-    broken = any(is_number(cell) and not re.fullmatch(r"\d+", cell) for cell in first)
+    broken = any(
+        is_number(cell) and re.search(r"\d", cell) and not cell.isdecimal() for cell in first
+    )  # inf may be a name
     if not body:
         return (None, False, "") if broken else (names, True, "")
     over = [place for place in texts if sum(reads(row[place]) for row in body) * 2 >= len(body)]

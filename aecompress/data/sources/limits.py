@@ -16,6 +16,11 @@ MOST_CELLS = 1 << 20
 """Cells of a line of CSV: each is a text of its own before it is a number."""
 
 
+def called(*names: str) -> str:
+    """Return names of arrays as a message lists them, on one line."""
+    return quoted(", ".join(name if name.isprintable() else repr(name) for name in names))
+
+
 def check_fits(where: str, values: int, each: int) -> None:
     """Refuse rows of that many ``values``, of ``each`` bytes, where this machine cannot hold them.
 

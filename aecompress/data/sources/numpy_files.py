@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aecompress.data.base import Array, Part
 from aecompress.data.file_rows import CAN_READ_AT, FileRows
-from aecompress.data.sources.limits import check_fits, check_numbers
+from aecompress.data.sources.limits import called, check_fits, check_numbers
 from aecompress.data.sources.packed import check_ratio
 from aecompress.data.table import Column, Table
 from aecompress.errors import DataError
@@ -237,11 +237,11 @@ def one_of(where: str, archive: zipfile.ZipFile, key: str) -> Array:
         DataError: there is no such array, it is not an array, or the memory does not hold it.
     """
     members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-    names = quoted(", ".join(members))
+    names = called(*members)
     if not members:
         raise DataError(f"{where}: holds no arrays; save one in it")
     if not key and len(members) != 1:
-        raise DataError(f"{where}: holds {names}; choose one, as in {where}:{quoted(next(iter(members)))}")
+        raise DataError(f"{where}: holds {names}; choose one, as in {where}:{called(next(iter(members)))}")
     if key and key not in members:
         raise DataError(f"{where}: has no array {key!r:.200}; it holds {names}")
     member = members[key or next(iter(members))]

@@ -1,4 +1,4 @@
-"""Tensors of torch and safetensors, and variables of MATLAB and HDF5 files: one of several arrays by its name."""
+"""Tensors of torch and safetensors, and datasets of HDF5 files: one of several arrays by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from aecompress.data.base import Array, Part
 from aecompress.data.file_rows import CAN_READ_AT, FileRows
-from aecompress.data.sources.limits import check_fits, check_numbers
+from aecompress.data.sources.limits import called, check_fits
 from aecompress.data.sources.numpy_files import fill
 from aecompress.data.sources.packed import check_library, check_ratio
 from aecompress.errors import AecompressError, DataError
@@ -43,11 +43,11 @@ def chosen(where: str, key: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
     Raises:
         DataError: there is no such array, or there are several.
     """
-    names = quoted(", ".join(shapes))
+    names = called(*shapes)
     if not shapes:
         raise DataError(f"{where}: holds no arrays of numbers; save one in it")
     if not key and len(shapes) > 1:
-        raise DataError(f"{where}: holds {names}; choose one, as in {where}:{quoted(next(iter(shapes)))}")
+        raise DataError(f"{where}: holds {names}; choose one, as in {where}:{called(next(iter(shapes)))}")
     if key and key not in shapes:
         raise DataError(f"{where}: has no array {key!r:.200}; it holds {names}")
     return key or next(iter(shapes))
@@ -140,38 +140,6 @@ def parse_torch(where: str, file: BinaryIO, part: Part) -> Array:
     check_fits(where, tensor.numel(), tensor.element_size())
     tensor = tensor.detach()
     return cast(Array, (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy())
-
-
-def parse_matlab(where: str, file: BinaryIO, part: Part) -> Array:
-    """Return a variable of a MATLAB file.
-
-    Raises:
-        DataError: damaged, too large, or without that variable.
-    """
-    head = file.read(520)
-    file.seek(0)
-    if b"\x89HDF" in (head[:4], head[512:516]):
-        return np.ascontiguousarray(parse_hdf5(where, file, part).T)  # MATLAB writes the last axis first
-    try:
-        from scipy.io import loadmat, whosmat
-    except ImportError as fault:
-        raise DataError(f"{where}: needs scipy, which is not installed; pip install scipy") from fault
-    try:
-        shapes = {
-            name: shape for name, shape, kind in whosmat(file) if kind not in ("cell", "struct", "object", "char")
-        }
-        name = chosen(where, part.key, shapes)
-        check_fits(where, math.prod(shapes[name]), 8)
-        file.seek(0)
-        rows = loadmat(file, variable_names=[name])[name]
-    except DataError:
-        raise
-    except Exception as fault:  # a damaged file makes scipy raise a dozen unrelated classes
-        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
-        raise DataError(f"{where}: cannot be read as MATLAB ({quoted(reason)}); save it again") from fault
-    rows = rows.toarray() if hasattr(rows, "toarray") else rows
-    check_numbers(where, rows.dtype)
-    return cast(Array, np.ascontiguousarray(rows))
 
 
 def parse_hdf5(where: str, file: BinaryIO, part: Part) -> Array:

@@ -20,3 +20,9 @@ def test_digits_are_the_1797_images_of_scikit_learn_in_0_to_1() -> None:
     raw = read(Request(source="digits"))
     assert raw.name == "digits"
     assert np.array_equal(raw.train, images)
+
+
+def test_the_bits_are_those_that_scikit_learn_reads() -> None:
+    from sklearn.datasets import load_digits
+
+    assert np.array_equal(digits(), (load_digits().images / 16).astype(np.float32))

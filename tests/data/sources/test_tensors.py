@@ -79,6 +79,53 @@ def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:
         read_array(tmp_path / "x.pt")
 
 
+MATRICES = {
+    "float64": ROWS.astype(np.float64) / 3,
+    "float32": ROWS / 3,
+    "int16": ROWS.astype(np.int16) - 5,
+    "uint64": ROWS.astype(np.uint64),
+    "bool": ROWS > 5,
+    "cube": np.arange(24.0).reshape(2, 3, 4),
+    "longer_name_than_four": ROWS[:, :1],
+}
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_matlab_files_give_what_scipy_wrote(tmp_path: Path, compress: bool) -> None:
+    others = {"text": "a", "cell": np.array([1, "a"], dtype=object), "struct": {"a": 1}}
+    savemat(tmp_path / "x.mat", MATRICES | others, do_compression=compress)
+    for name, rows in MATRICES.items():
+        read = read_array(tmp_path / "x.mat", Part(name))
+        assert np.array_equal(read, rows) and (read.dtype == rows.dtype or name == "bool")
+    savemat(tmp_path / "x.mat", {"x": ROWS * 1j}, do_compression=compress)
+    with pytest.raises(DataError, match="'x' holds complex numbers"):
+        read_array(tmp_path / "x.mat")
+    savemat(tmp_path / "x.mat", {"x": ROWS}, format="4")
+    with pytest.raises(DataError, match="it has no mark of version 5.*; save it again, by save -v7"):
+        read_array(tmp_path / "x.mat")
+
+
+def test_damage_anywhere_in_a_matlab_file_is_a_data_error_or_harmless(tmp_path: Path) -> None:
+    for compress in (False, True):
+        savemat(tmp_path / "x.mat", {"x": np.random.default_rng(0).random((20, 3))}, do_compression=compress)
+        whole = (tmp_path / "x.mat").read_bytes()
+        for place in range(124, min(len(whole), 300)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 0xFF
+            try:
+                read_array(written(tmp_path / "x.mat", bytes(damaged)))
+            except DataError as fault:
+                assert str(fault).startswith(f"{tmp_path / 'x.mat'}: ")
+
+
+def test_names_of_arrays_stay_on_one_line(tmp_path: Path) -> None:
+    save_file({"a\nb": ROWS, "c": ROWS}, tmp_path / "x.safetensors")
+    np.savez(tmp_path / "x.npz", **{"a\nb": ROWS, "c": ROWS})
+    for name in ("x.safetensors", "x.npz"):
+        with pytest.raises(DataError, match=r"holds 'a\\nb', c; choose one"):
+            read_array(tmp_path / name)
+
+
 def test_values_of_other_files_are_not_read(tmp_path: Path) -> None:
     written(tmp_path / "secret", b"\1" * 32)
     with h5py.File(tmp_path / "x.h5", "w") as file:

@@ -15,13 +15,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 INPUTS = 100
 LIMIT = 2 << 30
-FLAGS = ("--epochs", "1", "--cells", "2", "--hidden", "16", "--latent", "8", "--batch", "256", "--seed", "1")
+FLAGS = ("--epochs", "1", "--cells", "2", "--hidden", "16", "--latent", "8", "--batch", "2048", "--seed", "1")
 CHILD = """
 import resource, sys
 import numpy, torch, onnx, onnxruntime, safetensors
@@ -85,25 +86,29 @@ def main() -> None:
     given = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(dir=Path()) as name:
-        folder, rows = Path(name), int(given.mb * 1e6 / 4 / INPUTS)
-        write_rows(folder / "few.npy", 1000, INPUTS, "float32")
-        few = run(folder / "few.npy", folder)[0]
-        for dtype in ("float32", "float64", "uint8") if rows else ():
-            path = folder / f"{dtype}.npy"
-            write_rows(path, rows, INPUTS, dtype)
-            for held in ("yes", "no"):
-                peak = run(path, folder, 0, "--in-memory", held, "--force")[0] - few
-                found[f"{dtype}, in memory: {held}"] = {"MB": peak / 1e6, "of the rows": peak / (4 * rows * INPUTS)}
-            path.unlink()
-        if given.big:
-            path = folder / "big.npy"
-            write_rows(path, int(given.big * 1e9 / 4000), 1000, "float32", sparse=True)
-            peak, growth = run(path, folder, LIMIT)
-            found[f"{given.big:g} GB under a limit"] = {"MB": (peak - few) / 1e6, "addresses, MB": growth / 1e6}
-    for name, figures in found.items() if not given.json else ():
-        print(f"{name:28}", *(f"{key} {value:.2f}" for key, value in figures.items()))
+        for what, figures in measured(Path(name), int(given.mb * 1e6 / 4 / INPUTS), given.big):
+            found[what] = figures
+            print(f"{what:28}", *(f"{key} {value:.2f}" for key, value in figures.items()), file=sys.stderr, flush=True)
     if given.json:
         print(json.dumps(found))
+
+
+def measured(folder: Path, rows: int, big: float) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the figures of each run: by type of rows and where they are, and of a file of so many gigabytes."""
+    write_rows(folder / "few.npy", 1000, INPUTS, "float32")
+    few = run(folder / "few.npy", folder)[0]
+    for dtype in ("float32", "float64", "uint8") if rows else ():
+        path = folder / f"{dtype}.npy"
+        write_rows(path, rows, INPUTS, dtype)
+        for held in ("yes", "no"):
+            peak = run(path, folder, 0, "--in-memory", held, "--force")[0] - few
+            yield f"{dtype}, in memory: {held}", {"MB": peak / 1e6, "of the rows": peak / (4 * rows * INPUTS)}
+        path.unlink()
+    if big:
+        path = folder / "big.npy"
+        write_rows(path, int(big * 1e9 / 4000), 1000, "float32", sparse=True)
+        peak, growth = run(path, folder, LIMIT)
+        yield f"{big:g} GB under a limit", {"MB": (peak - few) / 1e6, "addresses, MB": growth / 1e6}
 
 
 if __name__ == "__main__":

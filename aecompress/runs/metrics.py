@@ -82,7 +82,7 @@ def split_metrics(
         for name in export.losses:
             metrics[f"{split}_{name}"] = float(reconstruction_loss(net, weights, rows, name, poll)[0])
     part = dataset.splits[verified_split(dataset)]
-    if len(some := sample(part)) < len(part):
+    if len(some := sample(part)) < len(part) or dataset.kind.metrics:
         rows = torch.from_numpy(some).to(row.device)
         metrics[f"{VERIFIED}_{export.metric}"] = float(reconstruction_loss(net, weights, rows, export.metric, poll)[0])
     return metrics | kind_metrics(net, weights, dataset, export, poll)

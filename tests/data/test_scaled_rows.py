@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,19 @@ def test_rows_that_were_read_into_memory_cannot_be_left_in_their_file(tmp_path: 
     np.savez(tmp_path / "rows.npz", np.ones((9, 2)))
     with pytest.raises(DataError, match=r"data\.in_memory = 'no': rows\.npz has no rows that can be read one by one"):
         load(Request(source="rows.npz", in_memory="no", directory=tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize(("in_memory", "most"), [("yes", 1.25), ("no", 0.25)])
+def test_a_load_holds_its_rows_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, in_memory: str, most: float
+) -> None:
+    monkeypatch.setattr(chosen, "BLOCK", 1 << 12)
+    np.save(tmp_path / "rows.npy", (np.random.default_rng(0).random((10_000, 100)) * 200).astype(dtype))
+    loaded(tmp_path, in_memory)  # imports are no rows
+    tracemalloc.start()
+    try:
+        assert loaded(tmp_path, in_memory).facts.rows == 8000
+        assert tracemalloc.get_traced_memory()[1] < most * 4 * 10_000 * 100
+    finally:
+        tracemalloc.stop()

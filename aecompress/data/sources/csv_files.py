@@ -102,11 +102,11 @@ class _Blocks:
             DataError: a line has another number of cells than the first.
         """
         block = _normal(block, self.dialect)
-        if (wide := wide_of(block, self.dialect)) is not None:
-            unread = np.asarray(np.isnan(wide.values).any(0))
+        if (broad := wide_of(block, self.dialect)) is not None:
+            unread = np.asarray(np.isnan(broad.values).any(0))
             for reading in self.readings:
                 if unread[reading.place]:
-                    infer(reading, wide.texts(np.arange(len(wide.values)), reading.place))
+                    infer(reading, broad.texts(np.arange(len(broad.values)), reading.place))
             return
         frame, _, _ = self._lines(number, block, {*range(self.dialect.width)})
         if frame is None:
@@ -121,8 +121,8 @@ class _Blocks:
             DataError: a line has another number of cells than the first.
         """
         block = _normal(block, self.dialect)
-        if (wide := wide_of(block, self.dialect)) is not None:
-            return self._read_wide(number, wide)
+        if (broad := wide_of(block, self.dialect)) is not None:
+            return self._read_wide(number, broad)
         self.changed = True
         texts = {reading.place for reading in self.readings if reading.holds != "number"}
         if self.dialect.decimal_comma and b"." in block:
@@ -148,14 +148,14 @@ class _Blocks:
         self._name_missing(number, block, cells, numbers)
         return cells
 
-    def _read_wide(self, number: int, wide: Wide) -> Doubles:
+    def _read_wide(self, number: int, broad: Wide) -> Doubles:
         """Return the chosen cells of lines of very many ``[N, C]``, of which the first has that number."""
-        cells = wide.values[:, [reading.place for reading in self.readings]]
+        cells = broad.values[:, [reading.place for reading in self.readings]]
         missing = np.isnan(cells)
         for column in np.flatnonzero(missing.any(0)).tolist():
             reading = self.readings[column]
             rows = np.flatnonzero(missing[:, column]) if reading.holds == "number" else np.arange(len(cells))
-            source = wide.texts(rows, reading.place)
+            source = broad.texts(rows, reading.place)
             values, unread = values_of(reading, source)
             cells[rows, column] = values
             reading.unread += int(unread.sum())

@@ -127,7 +127,7 @@ def decided(table: Table, seen: Seen, request: Request) -> Seen:
     name, kind = seen.column.name, seen.profile.kind
     if name and name == request.label:
         return seen._replace(action="label")
-    if seen.place == group_place(request, table.names):
+    if request.split_by.startswith("group:") and seen.place == group_place(request, table.names):
         return seen._replace(action="group", why="group")
     if kind == "empty":
         return seen._replace(action="leave out", why="empty")

@@ -127,18 +127,6 @@ def test_spec_prints_sources_and_reads_back(tmp_path: Path) -> None:
     assert "train" in schema["properties"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["prune", "--help"]])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    script = (
-        "import sys\nfrom aecompress.cli.main import app\n"
-        f"try: app({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'textual', 'numpy', 'sklearn'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -21,7 +21,6 @@ from aecompress import event_log, events
 from aecompress.errors import DataError, DeviceError, Interrupted, OutputError
 from aecompress.plan import engine as engine_module
 from aecompress.plan.device import card_of
-from aecompress.runs import job as job_module
 from aecompress.runs.job import prepare, prepare_resume
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
@@ -120,7 +119,8 @@ def test_a_run_resumes_without_the_gpu_that_it_was_begun_on(
     """With the device named, and in a number format that its spec could not begin with here."""
     flags = {"device": "cuda:9", "compile": "off", "precision": precision}
     with monkeypatch.context() as gpu:
-        gpu.setattr(job_module, "devices_for", lambda name: [torch.device("cpu")])
+        for place in ("plan.device", "runs.job"):
+            gpu.setattr(f"aecompress.{place}.devices_for", lambda name: [torch.device("cpu")])
         gpu.setattr(engine_module, "check_precision", lambda load: None)
         list(run(job(tmp_path / "whole", **flags)))
         stop_after(run(job(tmp_path / "broken", **flags)), 4)

@@ -106,6 +106,8 @@ def cleaned(texts: pl.Series) -> pl.Series:
 
 def infer(reading: Reading, texts: pl.Series) -> None:
     """Set what a column holds from its first texts: numbers where they are at least half of them."""
+    if not reading.decimal_comma and not texts.cast(pl.Float64, strict=False).has_nulls():
+        return  # each further look at thousands of columns takes its time
     given = cleaned(texts).drop_nulls()
     count = len(given)
     if not count or 2 * int(numbers(reading, given).is_not_null().sum()) >= count:

@@ -16,6 +16,7 @@ from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
 from aecompress.data.sources.dialect import Dialect, dialect_of
 from aecompress.data.sources.limits import check_fits
 from aecompress.data.sources.text import Text
+from aecompress.data.sources.wide import Wide, wide_of
 from aecompress.data.table import Table
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
@@ -58,15 +59,13 @@ def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
             reader.infer(number, block)
         if block and not block.isspace():
             cells = reader.read(number, block)
-            notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
-            if text.encoding != "UTF-8":
-                notes.insert(0, f"its text is taken as {text.encoding}")
-            yield Table(
-                cells=cells,
-                columns=tuple(reading.column for reading in reader.readings),
-                named=dialect.names is not None,
-                notes=tuple(notes),
-            )
+            if reader.changed:
+                notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
+                columns = tuple(reading.column for reading in reader.readings)
+                reader.changed = False
+            assumed = [f"its text is taken as {text.encoding}"] if text.encoding != "UTF-8" else []
+            named = dialect.names is not None
+            yield Table(cells=cells, columns=columns, named=named, notes=(*assumed, *notes))
     if dialect is None:
         raise DataError(f"{where}: has no rows; give at least two")
 
@@ -89,6 +88,8 @@ class _Blocks:
         header = list(names) if dialect.names is not None else None
         chosen = choose_columns(where, part.columns, header, dialect.columns)
         self.where, self.dialect = where, dialect
+        self.changed = True
+        """Whether the last block may have changed what is known of the columns."""
         self.readings = [
             Reading(place, names[place], decimal_comma=dialect.decimal_comma)
             for place in (range(dialect.columns) if chosen is None else chosen)
@@ -100,7 +101,14 @@ class _Blocks:
         Raises:
             DataError: a line has another number of cells than the first.
         """
-        frame, _, _ = self._lines(number, _normal(block, self.dialect), {*range(self.dialect.width)})
+        block = _normal(block, self.dialect)
+        if (broad := wide_of(block, self.dialect)) is not None:
+            unread = np.asarray(np.isnan(broad.values).any(0))
+            for reading in self.readings:
+                if unread[reading.place]:
+                    infer(reading, broad.texts(np.arange(len(broad.values)), reading.place))
+            return
+        frame, _, _ = self._lines(number, block, {*range(self.dialect.width)})
         if frame is None:
             return
         for reading in self.readings:
@@ -112,10 +120,14 @@ class _Blocks:
         Raises:
             DataError: a line has another number of cells than the first.
         """
+        block = _normal(block, self.dialect)
+        if (broad := wide_of(block, self.dialect)) is not None:
+            return self._read_wide(number, broad)
+        self.changed = True
         texts = {reading.place for reading in self.readings if reading.holds != "number"}
         if self.dialect.decimal_comma and b"." in block:
             texts |= {reading.place for reading in self.readings}
-        frame, block, numbers = self._lines(number, _normal(block, self.dialect), texts)
+        frame, block, numbers = self._lines(number, block, texts)
         if frame is None:
             return np.empty((0, len(self.readings)))
         cells = np.empty((len(frame), len(self.readings)))
@@ -134,6 +146,24 @@ class _Blocks:
             else:
                 into[:] = series.to_numpy()
         self._name_missing(number, block, cells, numbers)
+        return cells
+
+    def _read_wide(self, number: int, broad: Wide) -> Doubles:
+        """Return the chosen cells of lines of very many ``[N, C]``, of which the first has that number."""
+        cells = broad.values[:, [reading.place for reading in self.readings]]
+        missing = np.isnan(cells)
+        for column in np.flatnonzero(missing.any(0)).tolist():
+            reading = self.readings[column]
+            rows = np.flatnonzero(missing[:, column]) if reading.holds == "number" else np.arange(len(cells))
+            source = broad.texts(rows, reading.place)
+            values, unread = values_of(reading, source)
+            cells[rows, column] = values
+            reading.unread += int(unread.sum())
+            self.changed = True
+            if not reading.example and np.isnan(values).any():
+                at = int((unread if unread.any() else np.isnan(values)).argmax())
+                is_what = repr(source[at].strip()[:40]) if unread.any() else "empty"
+                reading.example = f"line {number + int(rows[at])} is {is_what}"
         return cells
 
     def _name_missing(self, number: int, block: bytes, cells: Doubles, numbers: list[int] | None) -> None:

@@ -190,11 +190,13 @@ def delimiter_of(texts: Sequence[str]) -> str:
     for delimiter in DELIMITERS:
         rows = squared([cells_of(text, delimiter) for text in texts])
         width = len(rows[0])
+        if width == 1:
+            continue
         fitting = [row for row in rows if len(row) == width]
         cells = [cell for row in fitting[1:] or fitting for cell in row]
         comma = delimiter != ","
         read = sum(is_readable(cell, comma) for cell in cells) / len(cells)
-        score = len(fitting) / len(rows) * (read + 0.01) if width > 1 else 0.0
+        score = len(fitting) / len(rows) * (read + 0.01)
         if score > most + 1e-9:
             best, most = delimiter, score
     return best
@@ -326,9 +328,11 @@ def titles_in(texts: Sequence[str]) -> int:
         rows = [cells_of(text, delimiter) for text in texts]
         width = len(rows[-1])
         count = next((place for place, row in enumerate(rows) if len(row) == width), 0)
+        if not 0 < count <= MOST_TITLES:
+            continue
         even = all(len(row) == width for row in rows[count:])
         texts_only = not any(is_readable(text) or set(text) & set(DELIMITERS[:-1]) for text in texts[:count])
-        plausible = width > 1 and 0 < count <= MOST_TITLES and even and texts_only and len(rows) - count > 3
+        plausible = width > 1 and even and texts_only and len(rows) - count > 3
         if plausible and delimiter_of(texts[count:]) == delimiter:
             return count
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aecompress.data.base import Part, Request
-from aecompress.data.sources import csv_files, limits, packed, text
+from aecompress.data.sources import csv_files, limits, packed, text, wide
 from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.registry import read
 from aecompress.errors import DataError
@@ -197,3 +198,26 @@ def test_a_csv_file_of_millions_of_columns_is_refused_by_its_first_line(tmp_path
     (tmp_path / "a.csv").write_text(",".join(["1"] * (limits.MOST_CELLS + 1)))
     with pytest.raises(DataError, match=r"a\.csv: has 1,048,577 columns; CSV has at most 1,048,576, so give the rows"):
         read_array(tmp_path / "a.csv")
+
+
+def test_wide_lines_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    rows = [[f"{value:.3f}" for value in row] for row in random.normal(size=(40, 9))]
+    for row, line in enumerate(rows):
+        line[2] = ("fan", "pump")[row % 2]
+        line[5] = f"2024-01-{1 + row % 28:02}"
+    rows[3][4], rows[7][4], rows[9][0] = "", "abc", "NA"
+    content = "\n".join(map(",".join, [[f"c{place}" for place in range(9)], *rows])).encode()
+    monkeypatch.setattr(text, "BLOCK", 500)
+    monkeypatch.setattr(text, "PIECE", 200)
+    for columns in ("", "c4,c2,c0"):
+        found = []
+        for width in (1000, 5):
+            monkeypatch.setattr(wide, "WIDE", width)
+            found.append(csv_files.parse_csv("f", io.BytesIO(content), Part(columns=columns)))
+        assert np.array_equal(found[0].cells, found[1].cells, equal_nan=True)
+        assert found[0].columns == found[1].columns and found[0].notes == found[1].notes
+    assert found[0].columns[0].unread == 1
+    monkeypatch.setattr(wide, "WIDE", 2)
+    with pytest.raises(DataError, match="line 3 has 4 cells, the first line 3"):
+        csv_files.parse_csv("f", io.BytesIO(b"1,2,3\n4,5,6\n7,8,9,1\n2,3\n"), Part())

@@ -204,7 +204,13 @@ def permutation(seed: int, purpose: str, generation: int, cells: Tensor, step: i
     """Return one permutation of 0 .. size-1 per cell, int64 ``[P, size]``: the order of ``size`` random words."""
     import torch
 
-    return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
+    if cells.device.type != "cpu" or cells.shape[0] * size <= SAMPLED_WORDS:
+        return torch.argsort(bits(seed, purpose, generation, cells, step, (size,)), dim=1, stable=True)
+    order = torch.empty((cells.shape[0], size), dtype=torch.int64)
+    for each in range(cells.shape[0]):  # what sorting takes beside its result, once
+        own = bits(seed, purpose, generation, cells[each : each + 1], step, (size,))
+        order[each] = torch.argsort(own[0], stable=True)
+    return order
 
 
 def sample(seed: int, purpose: str, generation: int, cells: Tensor, step: int, size: int, *, count: int) -> Tensor:

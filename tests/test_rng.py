@@ -245,3 +245,10 @@ def test_a_sample_of_many_rows_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch
     for size in (150, 1000):
         some = rng.sample(1, "selection", 2, cells, 0, size, count=count)
         assert torch.equal(some, rng.permutation(1, "selection", 2, cells, 0, size)[:, :count])
+
+
+def test_orders_of_many_rows_are_made_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = torch.tensor([4, 0, 7])
+    right = rng.permutation(1, "batches", 2, cells, 0, 500)
+    monkeypatch.setattr(rng, "SAMPLED_WORDS", 100)
+    assert torch.equal(rng.permutation(1, "batches", 2, cells, 0, 500), right)

@@ -78,8 +78,8 @@ CSV = FormatRow(
     columns=True,
 )
 ARROW = FormatRow(
-    parse=_SOURCES + "frames:parse_arrow",
-    blocks=_SOURCES + "frames:arrow_tables",
+    parse=_SOURCES + "apart:parse_arrow",
+    blocks=_SOURCES + "apart:arrow_tables",
     magic=(b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"),
     columns=True,
     seeks=True,
@@ -98,8 +98,8 @@ FORMATS: dict[str, FormatRow] = {
     ".txt": CSV,
     ".data": CSV,
     ".parquet": FormatRow(
-        parse=_SOURCES + "frames:parse_parquet",
-        blocks=_SOURCES + "frames:parquet_tables",
+        parse=_SOURCES + "apart:parse_parquet",
+        blocks=_SOURCES + "apart:parquet_tables",
         magic=(b"PAR1",),
         columns=True,
         seeks=True,

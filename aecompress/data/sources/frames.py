@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from aecompress.data.base import Part
+from aecompress.data.sources.apart import collected
 from aecompress.data.sources.cells import Doubles, Reading, places_of
 from aecompress.data.sources.csv_files import choose_columns
-from aecompress.data.sources.limits import check_fits
 from aecompress.data.table import Table
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
@@ -25,15 +25,6 @@ INDEX = "__index_level_0__"
 Result = TypeVar("Result")
 MOST_WIDE = 1 << 20
 """Columns of a table, lists counted by their length."""
-
-
-def parse_parquet(where: str, file: BinaryIO, part: Part) -> Table:
-    """Return the table of a Parquet file.
-
-    Raises:
-        DataError: damaged, without numbers, or too large.
-    """
-    return collected(where, parquet_tables(where, file, part))
 
 
 def parquet_tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
@@ -62,15 +53,6 @@ def place_of(file: BinaryIO) -> BinaryIO | Path:
     """Return the path of a file, of which polars then reads parts; the file itself where it has none."""
     name = getattr(file, "name", None)
     return Path(name) if isinstance(name, str) and Path(name).is_file() else file
-
-
-def parse_arrow(where: str, file: BinaryIO, part: Part) -> Table:
-    """Return the table of an Arrow file or stream, which is also what Feather files are.
-
-    Raises:
-        DataError: damaged, without numbers, or too large.
-    """
-    return collected(where, arrow_tables(where, file, part))
 
 
 def arrow_tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
@@ -160,23 +142,6 @@ def blocks_of(where: str, frame: pl.DataFrame, part: Part) -> Iterator[Table]:
     step = max(1, STEP // max(1, len(columns.readings)))
     for start in range(0, len(frame), step):
         yield columns.table(frame.slice(start, step).select(columns.names))
-
-
-def collected(where: str, tables: Iterator[Table]) -> Table:
-    """Return blocks of rows as one table.
-
-    Raises:
-        DataError: there are no rows, or the memory does not hold them.
-    """
-    cells = bytearray()  # it grows in place: no second copy is held while it does
-    last: Table | None = None
-    for last in tables:
-        cells += last.cells.reshape(-1).view(np.uint8).data
-        check_fits(where, len(cells) // 8, 8)
-    if last is None or not cells:
-        raise DataError(f"{where}: has no rows; give at least two")
-    rows = np.frombuffer(cells, np.float64).reshape(-1, len(last.columns))
-    return Table(cells=rows, columns=last.columns, named=last.named, notes=last.notes)
 
 
 def guarded(where: str, form: str, call: Callable[[], Result]) -> Result:

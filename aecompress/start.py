@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 
+COLLECT_AFTER = 50_000
+"""New objects after which the garbage collector looks at them: importing makes many and drops none."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -55,6 +58,8 @@ def main() -> None:
     """Run the command line; the ``aecompress`` script calls it."""
     for number in STOPPING:
         signal.signal(number, end_at_once)
+    gc.set_threshold(COLLECT_AFTER)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read what is installed to look for some
     if sys.getfilesystemencoding() == "ascii":  # the names of files are UTF-8 all the same, as in what is written
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     leaving = Leaving()

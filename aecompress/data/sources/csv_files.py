@@ -6,12 +6,14 @@ import csv
 import re
 import warnings
 from collections.abc import Iterator
-from typing import BinaryIO
+from itertools import chain
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from aecompress.data.base import Part
+from aecompress.data.sources.ahead import ahead
 from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
 from aecompress.data.sources.dialect import Dialect, dialect_of
 from aecompress.data.sources.limits import check_fits
@@ -48,26 +50,37 @@ def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
         DataError: naming the line and what is wrong with it.
     """
     text = Text(where, file)
-    dialect: Dialect | None = None
-    for number, block in text.blocks():
-        if dialect is None:
-            if block.isspace():
-                continue
-            dialect = dialect_of(where, block, part)
-            number, block = _below(number, block, dialect.skip)
-            reader = _Blocks(where, dialect, part)
-            reader.infer(number, block)
-        if block and not block.isspace():
-            cells = reader.read(number, block)
-            if reader.changed:
-                notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
-                columns = tuple(reading.column for reading in reader.readings)
-                reader.changed = False
-            assumed = [f"its text is taken as {text.encoding}"] if text.encoding != "UTF-8" else []
-            named = dialect.names is not None
-            yield Table(cells=cells, columns=columns, named=named, notes=(*assumed, *notes))
-    if dialect is None:
+    blocks = ahead(text.blocks())
+    number, block = next((lines for lines in blocks if not lines[1].isspace()), (0, b""))
+    if not block:
         raise DataError(f"{where}: has no rows; give at least two")
+    dialect = dialect_of(where, block, part)
+    number, block = _below(number, block, dialect.skip)
+    reader = _Blocks(where, dialect, part)
+    reader.infer(number, block)
+    for parsed in ahead(map(reader.parse, chain([(number, block)], blocks))):
+        if parsed is None:
+            continue
+        cells = reader.cells(parsed)
+        if reader.changed:
+            notes = [*dialect.notes, *(note for reading in reader.readings for note in reading.notes())]
+            columns = tuple(reading.column for reading in reader.readings)
+            reader.changed = False
+        assumed = [f"its text is taken as {text.encoding}"] if text.encoding != "UTF-8" else []
+        yield Table(cells=cells, columns=columns, named=dialect.names is not None, notes=(*assumed, *notes))
+
+
+class _Parsed(NamedTuple):
+    """Lines of text, parsed."""
+
+    number: int
+    """Of the first line."""
+    block: bytes
+    """The lines that were read."""
+    frame: pl.DataFrame | Wide | None
+    """None: there are only blank ones."""
+    numbers: list[int] | None
+    """Of the lines, where these are not all of the block."""
 
 
 def _below(number: int, block: bytes, skip: int) -> tuple[int, bytes]:
@@ -114,24 +127,44 @@ class _Blocks:
         for reading in self.readings:
             infer(reading, frame[_called(reading.place)])
 
-    def read(self, number: int, block: bytes) -> Doubles:
-        """Return the chosen cells of the lines of a block ``[N, C]``, of which the first has that number.
+    def parse(self, lines: tuple[int, bytes]) -> _Parsed | None:
+        """Return the lines of a block, of which the first has that number, as columns; None where all are blank.
 
         Raises:
             DataError: a line has another number of cells than the first.
         """
+        number, block = lines
+        if not block or block.isspace():
+            return None
         block = _normal(block, self.dialect)
         if (broad := wide_of(block, self.dialect)) is not None:
-            return self._read_wide(number, broad)
-        self.changed = True
-        texts = {reading.place for reading in self.readings if reading.holds != "number"}
+            return _Parsed(number, block, broad, None)
+        frame, block, numbers = self._lines(number, block, self._texts(block))
+        return _Parsed(number, block, frame, numbers)
+
+    def _texts(self, block: bytes) -> set[int]:
+        """Return the places of the columns that are read as texts."""
         if self.dialect.decimal_comma and b"." in block:
-            texts |= {reading.place for reading in self.readings}
-        frame, block, numbers = self._lines(number, block, texts)
+            return {reading.place for reading in self.readings}
+        return {reading.place for reading in self.readings if reading.holds != "number"}
+
+    def cells(self, parsed: _Parsed) -> Doubles:
+        """Return the chosen cells of parsed lines ``[N, C]``."""
+        number, block, frame, numbers = parsed
+        if isinstance(frame, Wide):
+            return self._read_wide(number, frame)
+        self.changed = True
         if frame is None:
             return np.empty((0, len(self.readings)))
+        texts = self._texts(block)
+        frame = frame.select([_called(reading.place) for reading in self.readings])
+        nulls = dict(zip(frame.columns, frame.null_count().row(0), strict=True))
+        if not texts and not any(nulls.values()):
+            cells = frame.to_numpy(order="c")
+            self._name_missing(number, block, cells, numbers)
+            return cells
         cells = np.empty((len(frame), len(self.readings)))
-        again = {reading.place for reading in self.readings if frame[_called(reading.place)].has_nulls()} - texts
+        again = {reading.place for reading in self.readings if nulls[_called(reading.place)]} - texts
         strings = self._frame(block, again, only=True) if again else None
         for column, reading in enumerate(self.readings):
             series, into = frame[_called(reading.place)], cells[:, column]

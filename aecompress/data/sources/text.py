@@ -13,7 +13,7 @@ from aecompress.errors import DataError
 
 PIECE = 1 << 19
 """Bytes that are read at once."""
-BLOCK = 1 << 20
+BLOCK = 1 << 21
 """Bytes of lines that are parsed at once, unless a line is longer."""
 CONTROLS = bytes({*range(32)} - {*b"\t\n\v\f\r\x1a\x1b"})
 """Bytes that no text has."""

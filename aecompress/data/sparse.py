@@ -12,7 +12,7 @@ from aecompress.data.scaled_rows import ScaledRows
 
 FEW = 512
 """Rows of a sparse set that are made dense where some stand for all: files are verified on them."""
-FEW_VALUES = 1 << 22
+FEW_VALUES = 1 << 20
 """Values of rows that stand for very many, such as those of a file which does not fit memory."""
 MOST_VALUES = 1 << 23
 """Values of rows in memory up to which files are verified on all of them."""

@@ -144,8 +144,8 @@ def test_poll_may_stop_a_compiled_pass() -> None:
 
 def test_nothing_is_compiled_after_the_warming_whatever_is_trained() -> None:
     functions = (
-        cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.sort_places, shuffle.count_words,
-        shuffle.sort_groups, layout.load_row,
+        cell.train_cell, cell.evaluate_cell, pieces.train_shared, shuffle.count_words, shuffle.sort_groups,
+        layout.load_row,
         steps.update_cells, steps.add_bias_and_activate, steps.output_gradient, steps.hidden_gradient,
     )  # fmt: skip
     engine.warm()

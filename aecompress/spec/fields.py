@@ -121,7 +121,9 @@ class ModelSpec(_Part):
         "default", description="source of the sizes left out: the recipe, or a network of the paper (ALGORITHMS A2)"
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
-    noise: Annotated[float, Field(ge=0)] = Field(0.4, description="level of the Gaussian input noise, under denoising")
+    noise: Annotated[float, Field(ge=0, le=1000)] = Field(
+        0.4, description="level of the Gaussian input noise, under denoising"
+    )
     hidden: Auto | Annotated[tuple[Count, ...], Field(max_length=100)] = Field(
         "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
     )
@@ -162,7 +164,7 @@ class TrainSpec(_Part):
     warmup: Share = Field(0.1, description="share of the run in which the rate rises from 0, under cosine")
     drops: Count = Field(4, description="equal parts of the run, each with a lower rate, under step")
     drop: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="factor from part to part, under step")
-    walk: Annotated[float, Field(ge=0)] = Field(
+    walk: Annotated[float, Field(ge=0, le=10)] = Field(
         1e-5, description="standard deviation of a generation's walk, under walk"
     )
     betas: Auto | tuple[Sparsity, Sparsity] = Field(

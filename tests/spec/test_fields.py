@@ -89,3 +89,10 @@ def test_a_rule_can_be_named_as_soon_as_it_has_a_row(monkeypatch: pytest.MonkeyP
     assert rule_of(RunSpec.model_validate_json(spec.model_dump_json())) == "toy"
     schema = RunSpec.model_json_schema()["$defs"]["EvolveSpec"]["properties"]["rule"]
     assert {"enum": [*rules_of("coevo")], "type": "string"} in schema["anyOf"] and "toy" in rules_of("coevo")
+
+
+@pytest.mark.parametrize(("part", "field"), [(module.ModelSpec, "noise"), (module.TrainSpec, "walk")])
+def test_a_number_that_float32_does_not_hold_is_refused(part: type[module.ModelSpec], field: str) -> None:
+    part(**{field: 1})
+    with pytest.raises(ValidationError, match="less than or equal"):
+        part(**{field: 1e300})

@@ -125,6 +125,8 @@ def parse_torch(where: str, file: BinaryIO, part: Part) -> Array:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as fault:  # a damaged file makes torch, pickle and zipfile raise a dozen unrelated classes
         reason = next(iter(str(fault).splitlines()), type(fault).__name__)
+        if "Weights only load failed" in reason:  # torch's advice is to unpickle it all the same
+            reason = "it holds more, or is damaged, and nothing else is unpickled"
         raise DataError(
             f"{where}: cannot be read as tensors ({quoted(reason)}); save a tensor, or a dict of tensors"
         ) from fault

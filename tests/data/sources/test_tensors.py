@@ -139,3 +139,13 @@ def test_values_that_an_hdf5_file_only_promises_are_refused(tmp_path: Path) -> N
         file.create_dataset("x", (10**6, 100), "f8", chunks=(1000, 100))
     with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
         read_array(tmp_path / "x.h5")
+
+
+def test_a_module_that_was_saved_whole_is_not_unpickled(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(3, 2), tmp_path / "module.pt")
+    with pytest.raises(DataError) as fault:
+        read_array(tmp_path / "module.pt")
+    assert str(fault.value) == (
+        f"{tmp_path / 'module.pt'}: cannot be read as tensors (it holds more, or is damaged, and nothing else is "
+        "unpickled); save a tensor, or a dict of tensors"
+    )

@@ -182,6 +182,7 @@ def load_model(folder: Path) -> Model:
         encoder = layers_from_json("encoder", shape, config["encoder"])
         decoder = layers_from_json("decoder", encoder[-1].gives, config["decoder"])
         scaling = scaling_from_json(config["scaling"], math.prod(shape))
+        check_metrics(config.get("metrics", {}))
     except OSError as fault:
         raise DataError(
             f"{path}: cannot be read ({fault.strerror}); name a model folder that aecompress wrote"
@@ -223,6 +224,16 @@ def scaling_from_json(values: Any, inputs: int) -> dict[str, Any]:
         if name == "divisor" and not all(numbers):
             raise ValueError(f"scaling.{name} holds 0")
     return dict(values)
+
+
+def check_metrics(values: Any) -> None:
+    """Refuse metrics of ``config.json`` that are not numbers by name.
+
+    Raises:
+        TypeError: they are not.
+    """
+    if type(values) is not dict or not all(type(value) in (int, float) for value in values.values()):
+        raise TypeError(f"metrics = {quoted(values)}")
 
 
 def weights_of(path: Path, layers: tuple[BoundLayer, ...]) -> dict[str, Floats]:

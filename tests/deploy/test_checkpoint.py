@@ -542,3 +542,10 @@ def test_a_state_is_a_safetensors_file_that_the_library_reads(tmp_path: Path) ->
     for name, tensor in tensors.items():
         assert found[name].dtype == tensor.dtype and np.array_equal(found[name], tensor), name
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("metrics", [[], 3, {"test_mse": [0.1]}, {"test_mse": "0.1"}, {"test_mse": None}])
+def test_metrics_that_are_not_numbers_are_refused(folder: Path, metrics: object) -> None:
+    configure(folder, metrics=metrics)
+    with pytest.raises(DataError, match=r"config\.json: is not a model's config \(metrics = .*; make the model again"):
+        load_model(folder)

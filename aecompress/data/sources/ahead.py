@@ -1,12 +1,16 @@
-"""Blocks that are made ahead, by a thread, while the ones before them are used."""
+"""Blocks that are made ahead, by threads, while the ones before them are used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
+AT_ONCE = 2
+"""Items that :func:`mapped` works on at once; each may take much memory."""
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -17,3 +21,15 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := following.result()) is not end:
             following = pool.submit(next, items, end)
             yield item  # type: ignore[misc]
+
+
+def mapped(work: Callable[[Item], Made], items: Iterator[Item]) -> Iterator[Made]:
+    """Yield ``work(item)`` of each item in order, of :data:`AT_ONCE` items at once; a fault comes in its place."""
+    running: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while True:
+            while len(running) < AT_ONCE and (item := next(items, None)) is not None:
+                running.append(pool.submit(work, item))
+            if not running:
+                return
+            yield running.popleft().result()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
@@ -13,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from aecompress.data.base import Part
-from aecompress.data.sources.ahead import ahead
+from aecompress.data.sources.ahead import ahead, mapped
 from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
 from aecompress.data.sources.dialect import Dialect, dialect_of
 from aecompress.data.sources.limits import check_fits
@@ -22,6 +24,8 @@ from aecompress.data.sources.wide import Wide, wide_of
 from aecompress.data.table import Table
 from aecompress.errors import DataError
 from aecompress.parsing import decimal, quoted
+
+_FILTERS = threading.Lock()
 
 
 def parse_csv(where: str, file: BinaryIO, part: Part) -> Table:
@@ -58,7 +62,7 @@ def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
     number, block = _below(number, block, dialect.skip)
     reader = _Blocks(where, dialect, part)
     reader.infer(number, block)
-    for parsed in ahead(map(reader.parse, chain([(number, block)], blocks))):
+    for parsed in mapped(reader.parse, chain([(number, block)], blocks)):
         if parsed is None:
             continue
         cells = reader.cells(parsed)
@@ -239,16 +243,16 @@ class _Blocks:
             return None
         schema = {_called(place): pl.String if place in texts else pl.Float64 for place in range(dialect.width)}
         wanted = texts if only else {reading.place for reading in self.readings} | {dialect.width - 1}
+        quoted_cells = b'"' in lines
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of quotes that do not match: such lines have other widths
+            with _silent() if quoted_cells else nullcontext():
                 return pl.read_csv(
                     lines,
                     has_header=False,
                     schema=schema,
                     columns=None if len(wanted) == dialect.width else [_called(place) for place in sorted(wanted)],
                     separator=dialect.delimiter,
-                    quote_char='"' if b'"' in lines else None,
+                    quote_char='"' if quoted_cells else None,
                     ignore_errors=True,
                     decimal_comma=dialect.decimal_comma,
                 )
@@ -285,6 +289,17 @@ class _Blocks:
             kept.append(line)
             numbers.append(first)
         return b"\n".join(kept) + b"\n" * bool(kept), numbers
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Leave out what polars warns of: quotes that do not match, of which lines have other widths.
+
+    Filters of warnings are of the whole process, so one thread at a time sets them.
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _called(place: int) -> str:

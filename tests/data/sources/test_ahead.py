@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aecompress.data.sources.ahead import ahead
+from aecompress.data.sources.ahead import AT_ONCE, ahead, mapped
 
 
 def test_items_come_in_order_and_a_fault_in_its_place() -> None:
@@ -35,3 +35,17 @@ def test_the_next_item_is_made_while_one_is_used_and_no_further_one() -> None:
     assert made[1].wait(5) and not made[2].is_set()
     numbers.close()  # type: ignore[attr-defined]
     assert not made[2].is_set()
+
+
+def test_work_is_done_at_once_and_its_results_come_in_order() -> None:
+    together = threading.Barrier(AT_ONCE, timeout=10)
+
+    def work(number: int) -> int:
+        together.wait()
+        return number**2
+
+    assert list(mapped(work, iter(range(2 * AT_ONCE)))) == [number**2 for number in range(2 * AT_ONCE)]
+    fractions = mapped(lambda number: 1 / number, iter([2, 0, 4]))
+    assert next(fractions) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        next(fractions)

@@ -61,8 +61,6 @@ class Case:
     """Whether the rows are equal only to rounding of float32 after scaling."""
     stdin: bool = False
     """Whether it is piped in."""
-    wrong: str = ""
-    """Why it is not right yet."""
 
 
 def filled(values: NDArray[Any], how: Callable[[NDArray[Any]], Any] = np.median) -> NDArray[Any]:

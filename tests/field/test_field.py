@@ -70,11 +70,7 @@ def called(case: Case) -> str:
     return " ".join(["-" if case.stdin else "", case.source, case.flags]).strip()
 
 
-def marks(case: Case) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(reason=case.wrong)] if case.wrong else []
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=called(case), marks=marks(case)) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=called(case)) for case in CASES])
 def test_input(case: Case, folder: Path) -> None:
     words = [*(["-"] if case.stdin else shlex.split(case.source)), *shlex.split(case.flags)]
     stdin = folder / case.source if case.stdin else None

@@ -19,7 +19,7 @@ import numpy as np
 
 from aecompress.children import isolated
 from aecompress.data.base import Part
-from aecompress.data.sources.limits import check_fits
+from aecompress.data.sources.blocks import collected
 from aecompress.data.table import Table, columns_of, with_columns
 from aecompress.errors import DataError
 
@@ -60,23 +60,6 @@ def arrow_tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:
         DataError: damaged, without numbers, or too large.
     """
     return _tables("arrow_tables", where, file, part)
-
-
-def collected(where: str, tables: Iterator[Table]) -> Table:
-    """Return blocks of rows as one table.
-
-    Raises:
-        DataError: there are no rows, or the memory does not hold them.
-    """
-    cells = bytearray()  # it grows in place: no second copy is held while it does
-    last: Table | None = None
-    for last in tables:
-        cells += last.cells.reshape(-1).view(np.uint8).data
-        check_fits(where, len(cells) // 8, 8)
-    if last is None or not cells:
-        raise DataError(f"{where}: has no rows; give at least two")
-    rows = np.frombuffer(cells, np.float64).reshape(-1, len(last.columns))
-    return Table(cells=rows, columns=last.columns, named=last.named, notes=last.notes)
 
 
 def _tables(reader: str, where: str, file: BinaryIO, part: Part) -> Iterator[Table]:

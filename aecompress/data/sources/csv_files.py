@@ -15,10 +15,9 @@ import numpy as np
 import polars as pl
 
 from aecompress.data.base import Part
-from aecompress.data.sources.ahead import ahead, mapped
+from aecompress.data.sources.blocks import ahead, collected, mapped
 from aecompress.data.sources.cells import Doubles, Reading, infer, values_of
 from aecompress.data.sources.dialect import Dialect, dialect_of
-from aecompress.data.sources.limits import check_fits
 from aecompress.data.sources.text import Text
 from aecompress.data.sources.wide import Wide, wide_of
 from aecompress.data.table import Table
@@ -34,15 +33,7 @@ def parse_csv(where: str, file: BinaryIO, part: Part) -> Table:
     Raises:
         DataError: naming the line and what is wrong with it, or the memory that the rows would take.
     """
-    cells = bytearray()  # it grows in place: no second copy is held while it does
-    last: Table | None = None
-    for last in tables(where, file, part):
-        cells += last.cells.reshape(-1).view(np.uint8).data
-        check_fits(where, len(cells) // 8, 8)
-    if last is None or not cells:
-        raise DataError(f"{where}: has a header and no rows; give at least two")
-    rows = np.frombuffer(cells, np.float64).reshape(-1, len(last.columns))
-    return Table(cells=rows, columns=last.columns, named=last.named, notes=last.notes)
+    return collected(where, tables(where, file, part), "has a header and no rows")
 
 
 def tables(where: str, file: BinaryIO, part: Part) -> Iterator[Table]:

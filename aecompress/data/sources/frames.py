@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from aecompress.data.base import Part
-from aecompress.data.sources.apart import collected
+from aecompress.data.sources.blocks import collected
 from aecompress.data.sources.cells import Doubles, Reading, places_of
 from aecompress.data.sources.csv_files import choose_columns
 from aecompress.data.table import Table

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aecompress.data.sources.ahead import AT_ONCE, ahead, mapped
+from aecompress.data.sources.blocks import AT_ONCE, ahead, mapped
 
 
 def test_items_come_in_order_and_a_fault_in_its_place() -> None:

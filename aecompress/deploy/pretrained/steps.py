@@ -127,7 +127,9 @@ def outputs(step: Step) -> int:
 
 
 def inputs(step: Step) -> int:
-    """Return the units that a linear layer or a convolution is given."""
+    """Return the units that a layer with weights is given."""
+    if step.op in RECURRENT:
+        return int(step.tensors["weight_ih_l0"].shape[1])
     weight = step.tensors["weight"]
     return len(weight) if step.op.endswith("-transpose") else weight.shape[1] * groups(step)
 

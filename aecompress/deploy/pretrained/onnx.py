@@ -17,6 +17,7 @@ from aecompress.deploy.pretrained.base import Linear, Pretrained, chained
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
 from aecompress.errors import DataError
 from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.base import Shape
 
 Constants = Mapping[str, NDArray[Any]]
 """Stored tensors by name."""
@@ -31,7 +32,7 @@ DAMAGE = (ValueError, TypeError, LookupError, OverflowError, AttributeError)
 """What reading a damaged graph raises."""
 
 
-def read(path: Path) -> Pretrained:
+def read(path: Path, rows: Shape | None = None) -> Pretrained:
     """Read the model of a graph that is one chain of linear layers and activations.
 
     Raises:

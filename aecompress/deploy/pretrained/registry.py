@@ -9,21 +9,26 @@ from aecompress.deploy.pretrained import onnx, safetensors, statedict
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.digests import check_listed
 from aecompress.errors import DataError
+from aecompress.layers.base import Shape
 
-FORMATS: dict[str, Callable[[Path], Pretrained]] = {
+FORMATS: dict[str, Callable[[Path, Shape | None], Pretrained]] = {
     ".safetensors": safetensors.read,
     ".pt": statedict.read,
     ".pth": statedict.read,
     ".bin": statedict.read,
+    ".ckpt": statedict.read,
     ".onnx": onnx.read,
 }
 
 
-def read_pretrained(path: Path) -> Pretrained:
+def read_pretrained(path: Path, rows: Shape | None = None) -> Pretrained:
     """Read a model trained elsewhere; the ending of the file says how.
 
+    Args:
+        rows: shape of a row of the run; None: as the file's first layer takes it.
+
     Raises:
-        DataError: the file does not exist, was changed, or is not a chain of linear layers.
+        DataError: the file does not exist, was changed, or is not an autoencoder of layers that there are here.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; check model.init (--init)")
@@ -31,4 +36,4 @@ def read_pretrained(path: Path) -> Pretrained:
         *others, last = FORMATS
         raise DataError(f"{path}: is not a model; model.init (--init) takes {', '.join(others)} and {last}")
     check_listed(path)
-    return FORMATS[path.suffix](path)
+    return FORMATS[path.suffix](path, rows)

@@ -1,0 +1,296 @@
+"""What a file does not hold, found by trying it on rows: activations, and which reading of its tensors is right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aecompress.deploy.checkpoint import Floats
+from aecompress.deploy.pretrained.base import LayerShape, Pretrained
+from aecompress.deploy.pretrained.steps import UNKNOWN
+from aecompress.errors import DataError
+from aecompress.layers.activations import IDENTITY
+from aecompress.layers.base import BoundLayer, Shape, bind
+from aecompress.layers.kinds import from_json
+from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
+
+ELSEWHERE = {
+    "hardtanh": functional.hardtanh,
+    "hard-sigmoid": functional.hardsigmoid,
+    "log-sigmoid": functional.logsigmoid,
+    "softmax": lambda values: functional.softmax(values, -1),
+}
+"""Activations that models have and layers here do not: a file that fits one of them best is refused."""
+SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
+COMMON = ("relu", "tanh", "identity")
+"""Of hidden layers: what readings of a file are told apart by at first."""
+OUTPUTS = (IDENTITY, "sigmoid", "tanh", "relu")
+MOST_VALUES = 1 << 21
+"""Values of rows times layers that one trial takes about."""
+ROWS = (32, 256)
+"""Rows of a trial, at least and at most."""
+KEPT_READINGS = 4
+STARTS = 3
+"""Best guesses that are refined layer by layer."""
+SWEEPS = 4
+AS_GOOD = 1.05
+"""A loss up to this many times the least one speaks for relu, the commonest, where leaky-relu has the least."""
+
+
+class Requested(NamedTuple):
+    """What the user says of a model's activations."""
+
+    hidden: str = UNKNOWN
+    latent: str = UNKNOWN
+    output: str = UNKNOWN
+    layers: tuple[str, ...] = ()
+    """One for each layer; ahead of the others."""
+
+
+class Tried(NamedTuple):
+    """A model of which nothing is unknown, and how well it does on rows."""
+
+    model: Pretrained
+    loss: float
+    """Mean squared error on the rows, as it was brought in."""
+    constant: float
+    """That of the rows' mean."""
+    residual: float
+    """That of the model with its input added to its output."""
+    trials: int
+    """Combinations of activations that were tried; 1: none was unknown."""
+    next_best: str = ""
+    """The best of the others that gives something else, in words."""
+
+
+class Trial(NamedTuple):
+    """One reading of a file on rows, ready to be computed with any activations."""
+
+    model: Pretrained
+    layers: tuple[BoundLayer, ...]
+    weights: tuple[tuple[Tensor, Tensor], ...]
+    rows: Tensor
+    """``[1, N, D]``."""
+    losses: dict[tuple[str, ...], tuple[float, float]]
+    """By the activations of all layers: the loss, and that with the input added to the output."""
+
+
+def tried(path: Path, found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -> Tried:
+    """Return the reading of a file, with the activations, that reconstructs rows best.
+
+    Args:
+        rows: ``[N, D]``, scaled as for training; some of them are used.
+        shape: of one row.
+
+    Raises:
+        DataError: what fits best is something that no layer here has.
+    """
+    few = min(max(MOST_VALUES // max(_values(found), 1), ROWS[0]), ROWS[1])
+    readings = [trial(model, rows[:few], shape) for model in (found, *found.others)]
+    choices = [list(_choices(reading.model, requested)) for reading in readings]
+    if len(readings) > KEPT_READINGS:
+        ranked = sorted(range(len(readings)), key=lambda index: _screened(readings[index], choices[index]))
+        readings, choices = [[some[index] for index in ranked[:KEPT_READINGS]] for some in (readings, choices)]
+    best = [_best(reading, options) for reading, options in zip(readings, choices, strict=True)]
+    index = min(range(len(best)), key=lambda place: (_finite(readings[place].losses[best[place]][0]), place))
+    winner, names = readings[index], best[index]
+    names = _plainer(winner, names, choices[index])
+    odd = next((name for name in names if name in ELSEWHERE), None)
+    if odd is not None:
+        raise DataError(
+            f"{path}: fits the rows best with {odd} after a layer, which no layer here has; train it with another "
+            "activation, or name the right ones by model.activation, model.latent_activation and model.output"
+        )
+    loss, _ = winner.losses[names]
+    residual = min(_finite(each[1]) for reading in readings for each in reading.losses.values())
+    return Tried(
+        model=replace(_filled(winner.model, names), others=()),
+        loss=loss,
+        constant=float(winner.rows[0].var(0, unbiased=False).mean()),
+        residual=residual,
+        trials=sum(len(reading.losses) for reading in readings),
+        next_best=_next_best(readings, winner, names),
+    )
+
+
+def trial(model: Pretrained, rows: Floats, shape: Shape) -> Trial:
+    """Return a reading with its tensors for torch."""
+    layers = bound_layers(model, shape)
+    weights = tuple(
+        (
+            torch.from_numpy(np.array(np.atleast_2d(model.tensors[f"{layer.name}.weight"])))[None],
+            torch.from_numpy(np.array(np.atleast_2d(model.tensors[f"{layer.name}.bias"])))[None],
+        )
+        for layer in layers
+    )
+    return Trial(model, layers, weights, torch.from_numpy(np.array(rows, np.float32))[None], {})
+
+
+def bound_layers(model: Pretrained, shape: Shape) -> tuple[BoundLayer, ...]:
+    """Return the layers of a model bound to rows of ``shape``, without activations."""
+    shapes = (*model.encoder, *model.decoder)
+    layers = [
+        from_json(each.name, {**each.numbers, "kind": each.kind, "out": each.outputs, "activation": IDENTITY})
+        for each in shapes
+    ]
+    return bind(layers, (model.inputs,) if layers[0].flattens else shape)
+
+
+def evaluate(reading: Trial, choices: Iterable[tuple[str, ...]]) -> None:
+    """Compute the losses of a reading with each choice of activations, in an order that shares what is the same."""
+    values, last = list[Tensor](), tuple[str, ...]()
+    target = reading.rows[0]
+    with torch.no_grad():
+        for names in sorted(set(choices) - reading.losses.keys()):
+            same = next((at for at, pair in enumerate(zip(names, last, strict=False)) if pair[0] != pair[1]), len(last))
+            del values[same:]
+            for index in range(len(values), len(names)):
+                layer, (weight, bias) = reading.layers[index], reading.weights[index]
+                below = values[-1] if values else as_given(layer, reading.rows)
+                pre = kind_of(layer).forward(layer, weight, bias, below)
+                values.append(_activated(names[index], pre))
+            out, last = as_rows(values[-1])[0], names
+            reading.losses[names] = tuple(  # type: ignore[assignment]
+                float(functional.mse_loss(given, target)) for given in (out, out + target)
+            )
+
+
+def _activated(name: str, pre: Tensor) -> Tensor:
+    if name in ELSEWHERE:
+        return ELSEWHERE[name](pre)
+    return ACTIVATIONS[name].apply(pre.clone())
+
+
+def _values(model: Pretrained) -> int:
+    return sum(max(layer.inputs, layer.outputs) for layer in (*model.encoder, *model.decoder))
+
+
+def _finite(loss: float) -> float:
+    return loss if math.isfinite(loss) else math.inf
+
+
+def known_names() -> list[str]:
+    """Return the activations that are tried after hidden layers, those of others' included."""
+    return [*ACTIVATIONS, *(name for name in SLOPES if name in ACTIVATIONS), *ELSEWHERE]
+
+
+def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
+    """Yield, for each layer, the activations that it may have."""
+    layers = (*model.encoder, *model.decoder)
+    ends = {len(model.encoder) - 1: requested.latent, len(layers) - 1: requested.output}
+    for index, layer in enumerate(layers):
+        if layer.activation != UNKNOWN:
+            yield [layer.activation]
+        elif requested.layers:
+            yield [requested.layers[index]]
+        else:
+            wanted = ends.get(index, requested.hidden)
+            family = [name for name in known_names() if name.partition(":")[0] == wanted]
+            yield family or ([wanted] if wanted else known_names())
+
+
+def _screened(reading: Trial, choices: Sequence[Sequence[str]]) -> float:
+    """Return the least loss of a reading with the commonest activations."""
+    evaluate(reading, _uniform(reading.model, choices, COMMON))
+    return min(_finite(loss) for loss, _ in reading.losses.values())
+
+
+def _uniform(model: Pretrained, choices: Sequence[Sequence[str]], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the choices in which all hidden layers have one activation of ``names``."""
+    code, last = len(model.encoder) - 1, len(choices) - 1
+    for hidden in names:
+        for latent, output in product({IDENTITY, hidden}, {*OUTPUTS, hidden}):
+            wanted = {code: latent, last: output}
+            yield tuple(
+                each if (each := wanted.get(index, hidden)) in options else options[0]
+                for index, options in enumerate(choices)
+            )
+
+
+def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the activations with the least loss: of one for all hidden layers, then changed layer by layer."""
+    names = sorted({name for options in choices for name in options})
+    evaluate(reading, _uniform(reading.model, choices, names))
+    for start in _ranked(reading)[:STARTS]:
+        current = start
+        for _ in range(SWEEPS):
+            evaluate(reading, _neighbours(current, choices))
+            better = min([current, *_neighbours(current, choices)], key=lambda each: _finite(reading.losses[each][0]))
+            if better == current:
+                break
+            current = better
+    return _ranked(reading)[0]
+
+
+def _ranked(reading: Trial) -> list[tuple[str, ...]]:
+    return sorted(reading.losses, key=lambda names: _finite(reading.losses[names][0]))
+
+
+def _neighbours(names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the choices that differ in one layer, or in one of the encoder and its mirror image in the decoder."""
+    found, count = list[tuple[str, ...]](), len(names)
+    for first in range(count):
+        for second in {first, count - 2 - first} & set(range(first, count)):
+            for name in choices[first]:
+                if name in choices[second]:
+                    found.append(tuple(name if at in (first, second) else each for at, each in enumerate(names)))
+    return found
+
+
+def _plainer(reading: Trial, names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return relu for leaky-relu and relu6 where the rows hardly tell them apart: it is by far the commoner."""
+    if not all("relu" in options for name, options in zip(names, choices, strict=True) if name in NEAR_RELU):
+        return names
+    plain = tuple("relu" if name in NEAR_RELU else name for name in names)
+    evaluate(reading, [plain])
+    return plain if reading.losses[plain][0] <= AS_GOOD * reading.losses[names][0] else names
+
+
+NEAR_RELU = ("leaky-relu", "relu6")
+
+
+def _filled(model: Pretrained, names: Sequence[str]) -> Pretrained:
+    """Return a model with its activations."""
+    layers = [
+        layer._replace(activation=name) for layer, name in zip((*model.encoder, *model.decoder), names, strict=True)
+    ]
+    split = len(model.encoder)
+    return replace(model, encoder=tuple(layers[:split]), decoder=tuple(layers[split:]))
+
+
+def _next_best(readings: Sequence[Trial], winner: Trial, names: tuple[str, ...]) -> str:
+    """Return the next best choice of another loss, in words with its loss; empty: there is none."""
+    least = winner.losses[names][0]
+    others = [
+        (loss, each, reading)
+        for reading in readings
+        for each, (loss, _) in reading.losses.items()
+        if math.isfinite(loss) and loss > least * (1 + 1e-4) and {*each} - {*NEAR_RELU} != {*names} - {*NEAR_RELU}
+    ]
+    if not others:
+        return ""
+    loss, each, reading = min(others, key=lambda other: other[0])
+    return f"{words(_filled(reading.model, each))}: {loss:.4g}"
+
+
+def words(model: Pretrained) -> str:
+    """Return the activations of a model in words: ``relu, identity | relu, sigmoid``, encoder before decoder."""
+    return " | ".join(
+        ", ".join(layer.activation for layer in _telling(part)) for part in (model.encoder, model.decoder)
+    )
+
+
+def _telling(layers: Sequence[LayerShape]) -> list[LayerShape]:
+    """Return the layers that can have an activation."""
+    return [
+        layer for layer in layers if layer.kind in ("dense", "lstm", "gru", "scale") or layer.kind.startswith("conv")
+    ]

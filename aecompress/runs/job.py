@@ -15,7 +15,6 @@ from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.data.table import with_columns
 from aecompress.deploy.checkpoint import check_states
-from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
@@ -25,14 +24,15 @@ from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_reading, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
-from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
+from aecompress.plan.facts import RunFacts
 from aecompress.plan.first import First, first_of
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder
-from aecompress.runs.inputs import Inputs, check_raw, read_inputs
+from aecompress.runs.brought import bring_in, tensors_of
+from aecompress.runs.inputs import Inputs, check_raw, read_inputs, unscaled
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import fingerprint_of, names_of, read_status
@@ -103,7 +103,7 @@ def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
     Raises:
         AecompressError: SpecError, DataError or DeviceError.
     """
-    devices = devices_for(resolved.spec.device)
+    devices, resolved = devices_for(resolved.spec.device), unscaled(resolved)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
     return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd()), checkpoint_every=0)
 
@@ -189,8 +189,10 @@ def _job(
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
     tensors, pretrained = None, None
     if resolved.spec.model.init:
-        found = read_pretrained(directory / resolved.spec.model.init)
-        tensors, pretrained = found.tensors, adopt(found)
+        path = directory / resolved.spec.model.init
+        brought = bring_in(path, read_pretrained(path, dataset.facts.row_shape), resolved, dataset)
+        tensors, pretrained = tensors_of(brought.model, resolved.spec), brought.facts
+        dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *brought.notes))
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     if facts.data.stored:
         devices = devices_reading(resolved.spec.device, devices)
@@ -227,12 +229,3 @@ def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.devic
     spec = filled(resolved, facts).spec
     net = network_of(spec.model, facts.data.row_shape)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
-
-
-def adopt(found: Pretrained) -> PretrainedFacts:
-    """Return the layers of a pretrained model, as the plan reads them."""
-    encoder, decoder = (
-        tuple(LayerFacts(layer.outputs, layer.activation, layer.kind, layer.numbers) for layer in part)
-        for part in (found.encoder, found.decoder)
-    )
-    return PretrainedFacts(inputs=found.inputs, encoder=encoder, decoder=decoder)

@@ -104,8 +104,8 @@ def _with_code(path: Path, what: str, load: str) -> str:
     """Return that a file holds more than tensors, whose code is not run, and what makes a state dict of it."""
     call = load.format(name=path.name)
     return (
-        f"{path}: holds more than tensors: {what}, whose code is not run here; where you trust it, make a state dict of "
-        f"it: model = {call} and then torch.save(model.state_dict(), 'weights.pt')"
+        f"{path}: holds more than tensors: {what}, whose code is not run here; where you trust it, make a state dict "
+        f"of it: model = {call} and then torch.save(model.state_dict(), 'weights.pt')"
     )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,18 +16,12 @@ from torch.nn import functional
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.pretrained.base import LayerShape, Pretrained
 from aecompress.deploy.pretrained.steps import UNKNOWN
-from aecompress.errors import DataError
 from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json
 from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
 
-ELSEWHERE = {
-    "hardtanh": functional.hardtanh,
-    "hard-sigmoid": functional.hardsigmoid,
-    "log-sigmoid": functional.logsigmoid,
-    "softmax": lambda values: functional.softmax(values, -1),
-}
+ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardtanh}
 """Activations that models have and layers here do not: a file that fits one of them best is refused."""
 SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
 COMMON = ("relu", "tanh", "identity")
@@ -42,8 +35,16 @@ KEPT_READINGS = 4
 STARTS = 3
 """Best guesses that are refined layer by layer."""
 SWEEPS = 4
-AS_GOOD = 1.05
-"""A loss up to this many times the least one speaks for relu, the commonest, where leaky-relu has the least."""
+NEAR = 1.25
+"""Up to this many times the least loss, the gradient decides as well: it is least where a model was trained."""
+PRIOR = 1.03
+"""Relu, by far the commonest, is taken up to this many times the least score."""
+MIXED = 0.9
+"""Activations that differ from hidden layer to hidden layer need at most this share of the loss of any that do not."""
+OUTPUT_PRIOR = {IDENTITY: 1.0, "sigmoid": PRIOR}
+"""By how much a loss with other outputs must be less."""
+NEAR_RELU = ("leaky-relu", "relu6")
+"""What rows hardly tell from relu."""
 
 
 class Requested(NamedTuple):
@@ -65,9 +66,11 @@ class Tried(NamedTuple):
     constant: float
     """That of the rows' mean."""
     residual: float
-    """That of the model with its input added to its output."""
+    """The least of the model with its input added to its output."""
     trials: int
     """Combinations of activations that were tried; 1: none was unknown."""
+    odd: str = ""
+    """An activation of it that no layer here has."""
     next_best: str = ""
     """The best of the others that gives something else, in words."""
 
@@ -84,40 +87,38 @@ class Trial(NamedTuple):
     """By the activations of all layers: the loss, and that with the input added to the output."""
 
 
-def tried(path: Path, found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -> Tried:
+def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -> Tried:
     """Return the reading of a file, with the activations, that reconstructs rows best.
 
     Args:
         rows: ``[N, D]``, scaled as for training; some of them are used.
         shape: of one row.
 
-    Raises:
-        DataError: what fits best is something that no layer here has.
     """
     few = min(max(MOST_VALUES // max(_values(found), 1), ROWS[0]), ROWS[1])
     readings = [trial(model, rows[:few], shape) for model in (found, *found.others)]
     choices = [list(_choices(reading.model, requested)) for reading in readings]
     if len(readings) > KEPT_READINGS:
         ranked = sorted(range(len(readings)), key=lambda index: _screened(readings[index], choices[index]))
-        readings, choices = [[some[index] for index in ranked[:KEPT_READINGS]] for some in (readings, choices)]
+        readings = [readings[index] for index in ranked[:KEPT_READINGS]]
+        choices = [choices[index] for index in ranked[:KEPT_READINGS]]
     best = [_best(reading, options) for reading, options in zip(readings, choices, strict=True)]
-    index = min(range(len(best)), key=lambda place: (_finite(readings[place].losses[best[place]][0]), place))
+    scores = [_score(reading, names) for reading, names in zip(readings, best, strict=True)]
+    index = min(range(len(best)), key=lambda place: (scores[place], place))
     winner, names = readings[index], best[index]
-    names = _plainer(winner, names, choices[index])
-    odd = next((name for name in names if name in ELSEWHERE), None)
-    if odd is not None:
-        raise DataError(
-            f"{path}: fits the rows best with {odd} after a layer, which no layer here has; train it with another "
-            "activation, or name the right ones by model.activation, model.latent_activation and model.output"
-        )
-    loss, _ = winner.losses[names]
-    residual = min(_finite(each[1]) for reading in readings for each in reading.losses.values())
+    added = [
+        _finite(each[1])
+        for reading in readings
+        for each_name, each in reading.losses.items()
+        if each_name[-1] == IDENTITY
+    ]
     return Tried(
         model=replace(_filled(winner.model, names), others=()),
-        loss=loss,
+        loss=winner.losses[names][0],
         constant=float(winner.rows[0].var(0, unbiased=False).mean()),
-        residual=residual,
+        residual=min(added, default=math.inf),
         trials=sum(len(reading.losses) for reading in readings),
+        odd=next((name for name in names if name in ELSEWHERE), ""),
         next_best=_next_best(readings, winner, names),
     )
 
@@ -217,9 +218,47 @@ def _uniform(model: Pretrained, choices: Sequence[Sequence[str]], names: Sequenc
 
 
 def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return the activations with the least loss: of one for all hidden layers, then changed layer by layer."""
+    """Return the likeliest activations: one for all hidden layers, or where far better, others layer by layer."""
     names = sorted({name for options in choices for name in options})
-    evaluate(reading, _uniform(reading.model, choices, names))
+    uniform = set(_uniform(reading.model, choices, names))
+    evaluate(reading, uniform)
+    found = _likeliest(reading)
+    mixed = _refined(reading, choices)
+    plain = tuple("relu" if name in NEAR_RELU else name for name in mixed)
+    if all(name in options for name, options in zip(plain, choices, strict=True)):
+        evaluate(reading, [plain])
+        mixed = plain if reading.losses[plain][0] <= PRIOR * reading.losses[mixed][0] else mixed
+    better = mixed not in uniform and reading.losses[mixed][0] < MIXED * reading.losses[found][0]
+    return mixed if better else found
+
+
+def _likeliest(reading: Trial) -> tuple[str, ...]:
+    """Return the likeliest of the activations that were tried.
+
+    That of the output by the loss: one that is flat somewhere has a small gradient there, trained or not.
+    """
+    ranked = _ranked(reading)
+    least = dict[str, float]()
+    for each in ranked:
+        least.setdefault(each[-1], _finite(reading.losses[each][0]))
+    output = min(least, key=lambda name: least[name] * OUTPUT_PRIOR.get(name, 1 / MIXED))
+    near = [each for each in ranked if each[-1] == output and reading.losses[each][0] <= NEAR * least[output]]
+    if not near:
+        return ranked[0]
+    scores = {each: _score(reading, each) for each in near}
+    likeliest = min(near, key=lambda each: scores[each] * (1 if ELSEWHERE.keys().isdisjoint(each) else 1 / MIXED))
+    plain = [
+        each
+        for each in near
+        if {*each[:-1]} <= {"relu", IDENTITY} and "relu" in each and scores[each] <= scores[likeliest] * PRIOR
+    ]
+    same = tuple("relu" if name in NEAR_RELU else name for name in likeliest)
+    plain += [same] if same in near and same != likeliest else []
+    return min(plain, key=lambda each: scores[each]) if plain else likeliest
+
+
+def _refined(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the activations with the least loss, of the best so far changed layer by layer."""
     for start in _ranked(reading)[:STARTS]:
         current = start
         for _ in range(SWEEPS):
@@ -229,6 +268,20 @@ def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
                 break
             current = better
     return _ranked(reading)[0]
+
+
+def _score(reading: Trial, names: tuple[str, ...]) -> float:
+    """Return the loss times the length of its gradient: that is small where a model was trained."""
+    loss = reading.losses[names][0]
+    if not math.isfinite(loss):
+        return math.inf
+    weights = [[tensor.clone().requires_grad_() for tensor in pair] for pair in reading.weights]
+    value = as_given(reading.layers[0], reading.rows)
+    for layer, (weight, bias), name in zip(reading.layers, weights, names, strict=True):
+        value = _activated(name, kind_of(layer).forward(layer, weight, bias, value))
+    torch.autograd.backward(functional.mse_loss(as_rows(value), reading.rows))
+    found = [tensor.grad for pair in weights for tensor in pair if tensor.grad is not None]
+    return loss * float(torch.stack([each.square().sum() for each in found]).sum().sqrt())
 
 
 def _ranked(reading: Trial) -> list[tuple[str, ...]]:
@@ -244,18 +297,6 @@ def _neighbours(names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> lis
                 if name in choices[second]:
                     found.append(tuple(name if at in (first, second) else each for at, each in enumerate(names)))
     return found
-
-
-def _plainer(reading: Trial, names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return relu for leaky-relu and relu6 where the rows hardly tell them apart: it is by far the commoner."""
-    if not all("relu" in options for name, options in zip(names, choices, strict=True) if name in NEAR_RELU):
-        return names
-    plain = tuple("relu" if name in NEAR_RELU else name for name in names)
-    evaluate(reading, [plain])
-    return plain if reading.losses[plain][0] <= AS_GOOD * reading.losses[names][0] else names
-
-
-NEAR_RELU = ("leaky-relu", "relu6")
 
 
 def _filled(model: Pretrained, names: Sequence[str]) -> Pretrained:

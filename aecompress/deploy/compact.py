@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import IDENTITY, activation_of
 from aecompress.layers.base import BoundLayer, Matrix, Shape
 from aecompress.layers.dense import dense
 from aecompress.layers.units import Mask, columns_of, fed, read, rows_of
@@ -179,7 +179,7 @@ def constants(layer: Weighted) -> NDArray[np.float64]:
     pre = bound.layer.reference(
         np.zeros((1, *bound.given)), np.zeros(layer.weight.shape), layer.bias.astype(np.float64)
     )
-    values: NDArray[np.float64] = ACTIVATIONS[layer.activation].value(pre).reshape(-1, bound.units)[0]
+    values: NDArray[np.float64] = activation_of(layer.activation).value(pre).reshape(-1, bound.units)[0]
     return values
 
 
@@ -262,5 +262,5 @@ def run(chain: Chain, rows: Floats, dtype: type[np.floating[Any]] = np.float64) 
     """Compute the chain's output on ``rows`` ``[N, *shape]`` in ``dtype``: a reference for rounded chains."""
     values = np.asarray(rows if chain.reads is None else rows[:, chain.reads], dtype)
     for layer in chain.layers:
-        values = ACTIVATIONS[layer.activation].value(layer.before(values, dtype))
+        values = activation_of(layer.activation).value(layer.before(values, dtype))
     return values

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from aecompress.data.raw import coarse
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, Weighted, chain_of, compact
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import IDENTITY, activation_of
 
 SCALING_KEY = "aecompress.scaling"
 """Metadata of a file that has the scaling inside, and the kind of it."""
@@ -155,7 +155,7 @@ def build(
         before = result if layer.activation == IDENTITY else f"{layer.name}.pre"
         write(draft, layer, current, before)
         if layer.activation != IDENTITY:
-            ACTIVATIONS[layer.activation].emit(draft, f"{layer.name}.{layer.activation}", before, result)
+            activation_of(layer.activation).emit(draft, f"{layer.name}.{layer.activation}", before, result)
         current = result
     if scaling is not None and unscale:
         raw(draft, scaling, current, last)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aecompress import markup
 from aecompress.layers.base import BoundLayer
-from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
+from aecompress.nets.layers import activation_of, as_given, as_rows, kind_of
 
 Tensors = Mapping[str, NDArray[np.float32]]
 """Weights ``[fan_in, columns]`` and biases ``[columns]``, by names such as ``encoder.0.weight``."""
@@ -140,5 +140,5 @@ def losses_of(about: Mapping[str, Any]) -> list[str]:
 
 def _chain(layers: nn.ModuleList, activations: Sequence[str], rows: Tensor) -> Tensor:
     for layer, activation in zip(layers, activations, strict=True):
-        rows = ACTIVATIONS[activation].apply(layer(rows))
+        rows = activation_of(activation).apply(layer(rows))
     return rows

@@ -1,4 +1,4 @@
-"""Every activation computes what torch's own module of it does, in NumPy and in onnxruntime from opset 13 on."""
+"""Every activation computes in onnxruntime what torch's module does, from opset 13 on; in NumPy: test_reference.py."""
 
 from __future__ import annotations
 
@@ -11,26 +11,16 @@ import torch
 from aecompress.deploy import graph
 from aecompress.deploy.compact import chain_of
 from aecompress.errors import SpecError
-from aecompress.layers.activations import ACTIVATIONS, activation_of, leaky_name
+from aecompress.layers.activations import leaky_name
 from aecompress.layers.dense import dense
-from aecompress.layers.names import SLOPED_EXAMPLE, slope_of
+from aecompress.layers.names import slope_of
 from tests.modules import MODULES
 
 VALUES = np.concatenate([np.linspace(-9, 9, 181), [-300, -90, -30, 30, 90, 300]]).astype(np.float32)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_numpy_computes_what_torchs_module_does(dtype: type[np.floating]) -> None:
-    assert {*ACTIVATIONS, SLOPED_EXAMPLE} == set(MODULES)
-    for name, module in MODULES.items():
-        values = VALUES.astype(dtype)
-        got = activation_of(name).value(values)
-        right = module()(torch.from_numpy(values)).numpy()
-        np.testing.assert_allclose(got, right, rtol=2e-6, atol=1e-6 if dtype == np.float32 else 1e-8, err_msg=name)
-
-
 def test_the_nodes_of_every_opset_compute_what_torchs_module_does() -> None:
-    for opset in (13, 14, 17, 18, 20, 22):
+    for opset in (13, 14, 18, 22):
         for name, module in MODULES.items():
             layer = dense("encoder.0", 1, 1, name)
             tensors = {"encoder.0.weight": np.ones((1, 1), np.float32), "encoder.0.bias": np.zeros(1, np.float32)}

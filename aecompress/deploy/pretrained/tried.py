@@ -19,7 +19,8 @@ from aecompress.deploy.pretrained.steps import UNKNOWN
 from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json
-from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
+from aecompress.layers.names import NAMES
+from aecompress.nets.layers import activation_of, as_given, as_rows, kind_of
 
 ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardtanh}
 """Activations that models have and layers here do not: a file that fits one of them best is refused."""
@@ -168,7 +169,7 @@ def evaluate(reading: Trial, choices: Iterable[tuple[str, ...]]) -> None:
 def _activated(name: str, pre: Tensor) -> Tensor:
     if name in ELSEWHERE:
         return ELSEWHERE[name](pre)
-    return ACTIVATIONS[name].apply(pre.clone())
+    return activation_of(name).apply(pre.clone())
 
 
 def _values(model: Pretrained) -> int:
@@ -181,7 +182,7 @@ def _finite(loss: float) -> float:
 
 def known_names() -> list[str]:
     """Return the activations that are tried after hidden layers, those of others' included."""
-    return [*ACTIVATIONS, *(name for name in SLOPES if name in ACTIVATIONS), *ELSEWHERE]
+    return [*NAMES, *SLOPES, *ELSEWHERE]
 
 
 def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:

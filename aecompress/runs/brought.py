@@ -63,25 +63,36 @@ def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset
             f"{path}: as it is, it reconstructs these rows worse than their mean does (mse {outcome.loss:.4g}, the "
             f"mean {outcome.constant:.4g}): {_reason(path, found, rows, dataset, requested, outcome)}"
         )
-    if outcome.trials > 1 and outcome.loss >= CLEAR * outcome.constant:
-        raise DataError(
-            f"{path}: its file holds no activations, and the rows do not tell which it has: with the best, "
-            f"{words(outcome.model)}, its mse is {outcome.loss:.4g}, where that of the rows' mean is "
-            f"{outcome.constant:.4g}; write its layers with their activations as model.encoder and model.decoder, or "
-            "train it first"
-        )
-    if outcome.odd:
-        raise DataError(
-            f"{path}: fits the rows best with {outcome.odd} after a layer, which no layer here has; train it with "
-            "another activation, or write its layers with their activations as model.encoder and model.decoder"
-        )
+    if outcome.trials > 1:
+        _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 
 
 RESIDUAL = (
-    "fits the rows better with its input added to its output, which no layer here does; train it without that, or "
-    "bring it as an ONNX file that says what it does"
+    "its outputs are near 0, so it is hardly trained, or gives what is added to its input (a residual), which no layer "
+    "here does; train it further, or without that"
 )
+
+
+def _check_clear(path: Path, outcome: Tried) -> None:
+    """Refuse a model whose activations the rows do not tell, or that no layer here has.
+
+    Raises:
+        DataError: with what fits best.
+    """
+    found = f"{words(outcome.model)}: {outcome.loss:.4g}"
+    cure = "write its layers with their activations as model.encoder and model.decoder"
+    if outcome.odd:
+        raise DataError(
+            f"{path}: fits the rows best with {outcome.odd} after a layer, which no layer here has; train it with "
+            f"another activation, or {cure}"
+        )
+    if outcome.rival or outcome.loss >= CLEAR * outcome.constant:
+        raise DataError(
+            f"{path}: its file holds no activations, and the rows do not tell which it has (mse of the rows' mean "
+            f"{outcome.constant:.4g}, of {'; of '.join(filter(None, [found, outcome.rival]))}): it is hardly trained, "
+            f"or on other rows; {cure}, or train it further first"
+        )
 
 
 def some_rows(rows: Rows, count: int) -> Floats:

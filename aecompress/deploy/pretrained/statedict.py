@@ -92,6 +92,11 @@ def _not_loaded(path: Path, fault: Exception) -> str:
     """Return why torch did not load a file as tensors alone, with the lines that make a state dict of a module."""
     reason = " ".join(str(fault).split())
     found = re.search(r"GLOBAL (\S+)", reason)
+    if "Unsupported operand" in reason:
+        return (
+            f"{path}: holds objects of another program, whose code is not run here; load it with what saved it, and "
+            "torch.save(module.state_dict(), 'weights.pt') the module in it"
+        )
     if found is None:
         cure = "save it with torch.save(model.state_dict(), ...)"
         return f"{path}: holds more than tensors, or is damaged ({reason[:120]}); {cure}"

@@ -20,7 +20,8 @@ from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import BoundLayer, Shape, bind
 from aecompress.layers.kinds import from_json
 from aecompress.layers.names import NAMES
-from aecompress.nets.layers import activation_of, as_given, as_rows, kind_of
+from aecompress.nets.layers import activation_of, kind_of
+from aecompress.nets.places import as_given, as_rows
 
 ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardtanh}
 """Activations that models have and layers here do not: a file that fits one of them best is refused."""
@@ -40,10 +41,16 @@ NEAR = 1.25
 """Up to this many times the least loss, the gradient decides as well: it is least where a model was trained."""
 PRIOR = 1.03
 """Relu, by far the commonest, is taken up to this many times the least score."""
-MIXED = 0.9
+MIXED = 0.85
 """Activations that differ from hidden layer to hidden layer need at most this share of the loss of any that do not."""
 OUTPUT_PRIOR = {IDENTITY: 1.0, "sigmoid": PRIOR}
 """By how much a loss with other outputs must be less."""
+RIVAL = 0.96
+"""Others of at most this share of the loss of those that the gradient speaks for leave it open which are right."""
+RARE = 0.9
+"""Rare activations need at most this share of the score of others."""
+MIXED_NAMES = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", IDENTITY)
+"""What such layers are told apart by: with more names, some fit by chance."""
 NEAR_RELU = ("leaky-relu", "relu6")
 """What rows hardly tell from relu."""
 
@@ -70,6 +77,8 @@ class Tried(NamedTuple):
     """The least of the model with its input added to its output."""
     trials: int
     """Combinations of activations that were tried; 1: none was unknown."""
+    rival: str = ""
+    """Others with a clearly smaller loss, but a larger gradient, in words."""
     odd: str = ""
     """An activation of it that no layer here has."""
     next_best: str = ""
@@ -119,6 +128,7 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         constant=float(winner.rows[0].var(0, unbiased=False).mean()),
         residual=min(added, default=math.inf),
         trials=sum(len(reading.losses) for reading in readings),
+        rival=_rival(winner, names),
         odd=next((name for name in names if name in ELSEWHERE), ""),
         next_best=_next_best(readings, winner, names),
     )
@@ -221,10 +231,11 @@ def _uniform(model: Pretrained, choices: Sequence[Sequence[str]], names: Sequenc
 def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the likeliest activations: one for all hidden layers, or where far better, others layer by layer."""
     names = sorted({name for options in choices for name in options})
-    uniform = set(_uniform(reading.model, choices, names))
+    code, uniform = len(reading.model.encoder) - 1, set(_uniform(reading.model, choices, names))
     evaluate(reading, uniform)
-    found = _likeliest(reading)
-    mixed = _refined(reading, choices)
+    uniform = {each for each in uniform if len({*each[:-1]} - ({IDENTITY} & {each[code]})) <= 1} or uniform
+    found = _likeliest(reading, uniform)
+    mixed = _refined(reading, _common(choices))
     plain = tuple("relu" if name in NEAR_RELU else name for name in mixed)
     if all(name in options for name, options in zip(plain, choices, strict=True)):
         evaluate(reading, [plain])
@@ -233,12 +244,21 @@ def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return mixed if better else found
 
 
-def _likeliest(reading: Trial) -> tuple[str, ...]:
-    """Return the likeliest of the activations that were tried.
+def _common(choices: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the choices of each layer without rare ones, where there are others."""
+    ends = len(choices) - 1
+    return [
+        [name for name in options if name in (OUTPUTS if index == ends else MIXED_NAMES)] or list(options)
+        for index, options in enumerate(choices)
+    ]
+
+
+def _likeliest(reading: Trial, uniform: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the likeliest of the activations in which all hidden layers have one.
 
     That of the output by the loss: one that is flat somewhere has a small gradient there, trained or not.
     """
-    ranked = _ranked(reading)
+    ranked = [each for each in _ranked(reading) if each in uniform]
     least = dict[str, float]()
     for each in ranked:
         least.setdefault(each[-1], _finite(reading.losses[each][0]))
@@ -247,7 +267,7 @@ def _likeliest(reading: Trial) -> tuple[str, ...]:
     if not near:
         return ranked[0]
     scores = {each: _score(reading, each) for each in near}
-    likeliest = min(near, key=lambda each: scores[each] * (1 if ELSEWHERE.keys().isdisjoint(each) else 1 / MIXED))
+    likeliest = min(near, key=lambda each: scores[each] / (1 if {*each}.isdisjoint((*ELSEWHERE, *SLOPES)) else RARE))
     plain = [
         each
         for each in near
@@ -260,7 +280,11 @@ def _likeliest(reading: Trial) -> tuple[str, ...]:
 
 def _refined(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the activations with the least loss, of the best so far changed layer by layer."""
-    for start in _ranked(reading)[:STARTS]:
+    allowed = [
+        each for each in _ranked(reading) if all(name in options for name, options in zip(each, choices, strict=True))
+    ]
+    found = allowed[:1] or _ranked(reading)[:1]
+    for start in allowed[:STARTS]:
         current = start
         for _ in range(SWEEPS):
             evaluate(reading, _neighbours(current, choices))
@@ -268,7 +292,8 @@ def _refined(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...
             if better == current:
                 break
             current = better
-    return _ranked(reading)[0]
+        found.append(current)
+    return min(found, key=lambda each: _finite(reading.losses[each][0]))
 
 
 def _score(reading: Trial, names: tuple[str, ...]) -> float:
@@ -307,6 +332,14 @@ def _filled(model: Pretrained, names: Sequence[str]) -> Pretrained:
     ]
     split = len(model.encoder)
     return replace(model, encoder=tuple(layers[:split]), decoder=tuple(layers[split:]))
+
+
+def _rival(reading: Trial, names: tuple[str, ...]) -> str:
+    """Return the activations with the least loss, where that is clearly less; empty: those chosen have about it."""
+    first = next(each for each in _ranked(reading) if each[-1] == names[-1])
+    loss = reading.losses[first][0]
+    clear = loss < RIVAL * reading.losses[names][0] and len({*first[:-1]} - {IDENTITY}) <= 1
+    return f"{words(_filled(reading.model, first))}: {loss:.4g}" if clear else ""
 
 
 def _next_best(readings: Sequence[Trial], winner: Trial, names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecompress.deploy.pretrained.base import from_tensors
+from aecompress.deploy.pretrained.readings import from_tensors
 from aecompress.errors import DataError
 
 DOWN, UP = np.ones((4, 2), np.float32), np.arange(8, dtype=np.float32).reshape(2, 4)

@@ -1,364 +1,324 @@
-"""Layers put on views, and the steps that a chain of them is."""
+"""The chain of our layers while it is made of steps, and what adds each step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aecompress.deploy.pretrained.pointwise import LONGEST, Pointwise, Unknown, affine, composed, resolved
-from aecompress.deploy.pretrained.steps import Step
-from aecompress.deploy.pretrained.views import (
-    LOWEST,
-    ZERO,
-    Link,
-    Refused,
-    Shape,
-    Transposed,
-    View,
-    behind,
-    is_whole,
-    placed,
-    pointwise,
-    realized,
-    settled,
-    stripped,
-    whole,
-)
-from aecompress.deploy.pretrained.windows import Window, fitted, fitted_transpose, outputs, with_taps
+from aecompress.deploy.pretrained.steps import CONVOLUTIONS, PRODUCTS, RECURRENT, Array, Step, inputs
+from aecompress.errors import DataError, SpecError
+from aecompress.layers.activations import IDENTITY
+from aecompress.layers.base import BoundLayer, Shape
+from aecompress.layers.kinds import from_json
 
-Array = NDArray[Any]
-MOST_TIMES = 100
-"""How many times the values of a stored matrix a dense layer may have that reads few of many values."""
-SMALL = 1 << 22
-"""Values of a dense layer's matrix that are never too many."""
+MONOTONE = ("relu", "relu6", "leaky-relu", "tanh", "sigmoid", "elu", "selu", "softplus", "softsign")
+"""Activations that may stand on either side of a max-pool."""
 
 
-def affine_of(view: View, name: str, factor: Array | float, summand: Array | float) -> View:
-    """Return view * factor + summand, constants that broadcast with it."""
-    constants = [np.asarray(constant, np.float64) for constant in (factor, summand)]
-    view, rows = _placed(view, constants, name)
-    return pointwise(view, affine(name, *rows))
+class Value(NamedTuple):
+    """What goes from step to step, as our layers have it and as torch does."""
+
+    ours: Shape
+    """Units last."""
+    order: tuple[int, ...]
+    """torch's axis i is our axis ``order[i]``."""
+    flat: bool = False
+    """Whether torch has made one axis of them all, in its own order."""
+
+    @property
+    def torchs(self) -> Shape:
+        """Return the shape that torch has."""
+        shape = tuple(self.ours[axis] for axis in self.order)
+        return (math.prod(shape),) if self.flat else shape
+
+    @property
+    def places(self) -> Array:
+        """Return where each value of torch's flat order lies in our flat order, ``[values]``."""
+        count = math.prod(self.ours)
+        return np.arange(count).reshape(self.ours).transpose(self.order).reshape(-1)
 
 
-def function_of(values: Sequence[View | Array], name: str, what: str, function: Callable[..., Array]) -> View:
-    """Return a function of each value of views, and of constants that broadcast with them.
+class Made(NamedTuple):
+    """A layer of ours with its tensors, not yet named."""
 
-    Args:
-        what: the operator, for messages.
-
-    Raises:
-        Refused: views are of different steps, or arranged differently.
-    """
-    views = [value for value in values if isinstance(value, View)]
-    chains = [_functions(view.link) for view in views]
-    alike = all(np.array_equal(view.index, views[0].index) for view in views[1:])
-    shared = next((link for link in chains[0] if all(any(link is each for each in chain) for chain in chains)), None)
-    if shared is None or not alike:
-        raise Refused("takes two branches of the graph; only a chain can be read, without residual connections")
-    if len(views) == 1:
-        shared = views[0].link
-    constants = [value for value in values if not isinstance(value, View)]
-    base, rows = _placed(View(shared, views[0].index), constants, name)
-    if len(views) > 1 and base.link is not shared:
-        raise Refused("mixes branches of the graph with constants as no activation does; give the model without that")
-    functions = [composed(_since(chain, shared)) for chain in chains]
-
-    def run(x: Array) -> Array:
-        own, others = iter(functions), iter(rows)
-        return function(*(next(own)(x) if isinstance(value, View) else next(others) for value in values))
-
-    return pointwise(base, Pointwise(name, run, what=what))
+    source: str
+    """The step that it comes from."""
+    bound: BoundLayer
+    weight: Array
+    """``[fan_in, columns]``."""
+    bias: Array
+    activation: str = IDENTITY
+    """Our name of it, or :data:`aecompress.deploy.pretrained.steps.UNKNOWN`."""
 
 
-def _placed(view: View, constants: Sequence[Array], name: str) -> tuple[View, list[Array]]:
-    """Return constants that broadcast with a view as ones that broadcast with a row of the link of the view returned."""
-    rows = list[Array]()
-    for constant in constants:
-        given, row = placed(view, constant, name)
-        if given.link is not view.link and rows:
-            return _placed(given, constants, name)
-        view = given
-        rows.append(row)
-    return view, rows
+class Chain(NamedTuple):
+    """The layers so far, and what the last one gives."""
+
+    path: Path
+    value: Value
+    layers: tuple[Made, ...] = ()
+
+    @property
+    def begins(self) -> bool:
+        """Return whether no layer with weights has come yet."""
+        return not any(made.bound.size for made in self.layers)
 
 
-def _functions(link: Link) -> list[Link]:
-    """Return a link and those before it, back to the first that is no function of each value."""
-    found = list[Link]()
-    for each in behind(link):
-        found.append(each)
-        if not isinstance(each.item, Pointwise) or len(found) > LONGEST:
-            break
-    return found
+def reshaped(state: Chain, name: str, shape: Shape) -> Chain:
+    """Give values another shape in our own order."""
+    made = _bare(state, name, "reshape", {"shape": shape})
+    return state._replace(value=Value(shape, tuple(range(len(shape)))), layers=(*state.layers, made))
 
 
-def _since(chain: Sequence[Link], shared: Link) -> list[Pointwise]:
-    """Return the functions of a chain, last link first, that come after a link of it."""
-    place = next(place for place, link in enumerate(chain) if link is shared)
-    return [link.item for link in reversed(chain[:place]) if isinstance(link.item, Pointwise)]
+def _bare(state: Chain, name: str, kind: str, numbers: Mapping[str, Any]) -> Made:
+    """Return a layer without weights."""
+    return Made(name, _bound(state, name, kind, numbers), np.zeros((0, 0)), np.zeros(0))
 
 
-def linear(view: View, name: str, weight: Array, bias: Array | None = None) -> View:
-    """Return the product of a view ``[..., K]`` with a matrix ``[K, M]``, plus a bias ``[M]``.
+def _bound(state: Chain, name: str, kind: str, numbers: Mapping[str, Any]) -> BoundLayer:
+    """Return a layer of ours on the values so far.
 
     Raises:
-        Refused: the view has another number of values, or rows of a batch would be mixed.
+        DataError: there is no such kind, or it cannot be given them.
     """
-    *places, inputs = view.shape
-    if inputs != len(weight):
-        raise Refused(f"multiplies {inputs} values with a matrix of {len(weight)} rows; export the model again")
-    rows = stripped(view).link.shape[0]
-    tensors = {"weight": weight.T} if bias is None else {"weight": weight.T, "bias": bias}
-    if math.prod(places) != rows:
-        return _linear_at_places(view, name, tensors, rows)
-    view = stripped(view)
-    if view.link.before is not None and not is_whole(view.index, view.link.size):
-        view = _settled_if_it_can(view, name)
-    index, size = view.index.reshape(rows, inputs), view.link.size // rows
-    first = index[0]
-    starts = np.where(first < 0, 0, size) * np.arange(rows)[:, None]
-    if not (index == first + starts).all() or (first == LOWEST).any() or (first >= size).any():
-        raise Refused("mixes rows of a batch; export the model without that")
-    link = view.link
-    if len(link.shape) != 2:
-        link = link.then(Step(name, "flatten"), (rows, size))
-    if not np.array_equal(first, np.arange(size)):
-        if size * weight.shape[1] > max(SMALL, MOST_TIMES * weight.size):
-            raise Refused(f"reads {inputs} of {size:,} values; give the model without that")
-        matrix = np.zeros((size, weight.shape[1]), np.float64)
-        np.add.at(matrix, first[first >= 0], weight[first >= 0])
-        tensors["weight"] = matrix.T
-    out = (rows, weight.shape[1])
-    return whole(link.then(Step(name, "linear", tensors), out)).moved(lambda all: all.reshape(*places, out[1]))
-
-
-def _settled_if_it_can(view: View, name: str) -> View:
-    """Return a view settled, or as it is where no step does what it does: a matrix can leave out and add up values."""
     try:
-        return settled(view, name)
-    except Refused:
-        return view
+        bound = BoundLayer(from_json(name, {"kind": kind, "activation": IDENTITY, **numbers}), state.value.ours)
+        assert bound.gives
+    except SpecError as fault:
+        raise DataError(f"{state.path}: {name}: {'; '.join(fault.faults)}") from fault
+    return bound
 
 
-def _linear_at_places(view: View, name: str, tensors: dict[str, Array], rows: int) -> View:
-    """Return a dense layer that is applied at each place of a sequence or image.
-
-    On values that are channels-first it is a convolution with a kernel of one.
-    """
-    *lead, inputs = view.shape
-    if rows == 0 or math.prod(lead) % rows:
-        raise Refused("mixes rows of a batch; export the model without that")
-    units = len(tensors["weight"])
-    natural = stripped(view).link.shape
-    places = tuple(lead[1:]) if lead[0] == rows else (math.prod(lead) // rows,)
-    for given in (natural[2:], natural[1:-1]):
-        if math.prod(given) == math.prod(places):
-            places = given
-    index = view.moved(lambda all: all.reshape(rows, *places, inputs))
-    ahead = realized(index.moved(lambda all: np.moveaxis(all, -1, 1)), name)
-    if ahead is stripped(view).link and len(places) in (1, 2):
-        kernel = {key: _with_kernel(tensor, len(places)) for key, tensor in tensors.items()}
-        step = Step(name, f"conv{len(places)}d", kernel)
-        result = whole(ahead.then(step, (rows, units, *places))).moved(lambda all: np.moveaxis(all, 1, -1))
-    else:
-        result = whole(realized(index, name).then(Step(name, "linear", tensors), (rows, *places, units)))
-    return result.moved(lambda all: all.reshape(*lead, units))
-
-
-def _with_kernel(tensor: Array, axes: int) -> Array:
-    return tensor.reshape(*tensor.shape, *[1] * axes) if tensor.ndim == 2 else tensor
-
-
-def convolution(
-    view: View, name: str, weight: Array, bias: Array | None, windows: Sequence[Window], groups: int = 1
-) -> View:
-    """Return the convolution of a view ``[N, C, *places]`` with a kernel ``[out, C / groups, *kernel]``.
+def _ordered(state: Chain, name: str, order: tuple[int, ...]) -> Chain:
+    """Return values with torch's axes in ``order`` of ours, where that is only a question of the rows' layout.
 
     Raises:
-        Refused: its numbers do not fit, or are none that torch has.
+        DataError: layers with weights have come, so that units would be permuted.
     """
-    _check_units(view, weight.shape[1] * groups, windows)
-    view, windows = _with_borders(view, windows, ZERO)
-    link, sizes = realized(view, name), view.shape[2:]
-    fits = [fitted(size, window) for size, window in zip(sizes, windows, strict=True)]
-    found = [fit for fit in fits if fit is not None]
-    given = tuple(outputs(size, window) for size, window in zip(sizes, windows, strict=True))
-    if len(found) < len(fits) or min(given) < 1:
-        raise Refused("pads one side more than the other with a dilated kernel; pad both sides alike")
-    numbers = {
-        "stride": tuple(window.stride for window in windows),
-        "padding": tuple(fit.padding for fit in found),
-        "dilation": tuple(window.dilation for window in windows),
-        "groups": groups,
-    }
-    tensors = {"weight": with_taps(weight, found)} | ({} if bias is None else {"bias": bias})
-    step = Step(name, f"conv{len(sizes)}d", tensors, numbers)
-    return whole(link.then(step, (view.shape[0], len(weight), *given)))
+    value = state.value
+    if value.flat or value.order == order:
+        return state
+    if not state.begins:
+        raise DataError(
+            f"{state.path}: {name} takes values whose axes were exchanged between two layers with weights, which no "
+            "layer here does: leave the permutation out and train it again"
+        )
+    return permuted(state, name, order)
 
 
-def _check_units(view: View, units: int, windows: Sequence[Window]) -> None:
-    if len(view.shape) != 2 + len(windows) or len(windows) not in (1, 2):
-        raise Refused(f"is given values of shape {view.shape[1:]}; convolutions and pools have one or two axes")
-    if view.shape[1] != units:
-        raise Refused(f"is given {view.shape[1]} channels, its weights take {units}; export the model again")
-    if any(window.kernel < 1 or window.stride < 1 or window.dilation < 1 for window in windows):
-        raise Refused("has a kernel, stride or dilation below 1; export the model again")
+def permuted(state: Chain, name: str, order: tuple[int, ...]) -> Chain:
+    """Write a permutation after which torch's axis i is our axis ``order[i]``."""
+    value = state.value
+    axes = tuple(value.order[order.index(axis)] for axis in range(len(order)))
+    made = _bare(state, name, "permute", {"axes": axes})
+    return state._replace(value=Value(tuple(value.ours[axis] for axis in axes), order), layers=(*state.layers, made))
 
 
-def _with_borders(view: View, windows: Sequence[Window], border: int) -> tuple[View, list[Window]]:
-    """Return a view without the padding around it, which the windows get."""
-    index, wider = view.index, list(windows)
-    if index.size and index.min() >= 0:
-        return view, wider
-    for axis, window in enumerate(windows, 2):
-        rows = np.moveaxis(index, axis, 0)
-        inner = [place for place, row in enumerate(rows) if not (row == border).all()]
-        if not inner:
-            raise Refused("is given nothing but padding; export the model again")
-        first, last = inner[0], inner[-1] + 1
-        index = index[(slice(None),) * axis + (slice(first, last),)]
-        wider[axis - 2] = window._replace(before=window.before + first, after=window.after + len(rows) - last)
-    return View(view.link, index), wider
+def _channels_first(places: int) -> tuple[int, ...]:
+    """Return torch's order of our axes where it has the units first."""
+    return (places, *range(places))
 
 
-def transposed(
-    view: View,
-    name: str,
-    tensors: dict[str, Array],
-    windows: Sequence[Window],
-    groups: int = 1,
-    output_padding: Sequence[int] | None = None,
-) -> View:
-    """Return the transposed convolution of a view ``[N, C, *places]`` with a kernel ``[C, out / groups, *kernel]``.
+def _weighted(state: Chain, step: Step, bound: BoundLayer, tensors: Mapping[str, Array]) -> Chain:
+    """Add a layer with weights, of which torch's axes are those that ours had."""
+    gives = bound.gives
+    made = _with_tensors(step.name, bound, tensors)
+    order = state.value.order if len(gives) == len(state.value.order) else tuple(range(len(gives)))
+    return state._replace(value=Value(gives, order), layers=(*state.layers, made))
 
-    Args:
-        tensors: weight, and bias where it has one.
-        windows: what is cut ``before`` and ``after``.
-        output_padding: values more at the end of each axis.
-    """
-    weight = tensors["weight"]
-    _check_units(view, len(weight), windows)
-    link = realized(view, name)
-    more = output_padding or [0] * len(windows)
-    sizes = tuple(
-        (size - 1) * window.stride + window.span - window.before - window.after + extra
-        for size, window, extra in zip(view.shape[2:], windows, more, strict=True)
+
+def _with_tensors(name: str, bound: BoundLayer, tensors: Mapping[str, Array]) -> Made:
+    """Return a layer with its matrix, of tensors that torch's own module of its kind has."""
+    return Made(name, bound, bound.layer.from_torch(bound.given, tensors["weight"]), tensors["bias"])
+
+
+def _linear(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    """Add a dense layer; on values of several axes it is a convolution over single places."""
+    value, weight, bias = state.value, step.tensors["weight"], step.tensors["bias"]
+    takes = value.torchs[-1]
+    if weight.ndim != 2 or weight.shape[1] != takes:
+        before = next((made.source for made in reversed(state.layers) if made.bound.size), "a row")
+        raise DataError(
+            f"{state.path}: {before} has {takes} outputs, {step.name} {weight.shape[-1]} inputs; "
+            "layers must follow each other"
+        )
+    if len(value.torchs) > 1:
+        places = len(value.torchs) - 1
+        state = _ordered(state, step.name, tuple(range(places + 1)))
+        numbers = {"out": len(weight), "kernel": (1,) * places}
+        bound = _bound(state, step.name, f"conv{places}d", numbers)
+        pointwise = weight.reshape(*weight.shape, *[1] * places)
+        return _weighted(state, step, bound, {"weight": pointwise, "bias": bias})
+    if value.flat:
+        ordered = np.empty_like(weight)
+        ordered[:, value.places] = weight
+        weight = ordered
+    return _weighted(
+        state, step, _bound(state, step.name, "dense", {"out": len(weight)}), {"weight": weight, "bias": bias}
     )
-    if min(sizes) < 1 or min(window.before for window in windows) < 0:
-        raise Refused("gives no values; export the model again")
-    numbers = {
-        "stride": tuple(window.stride for window in windows),
-        "dilation": tuple(window.dilation for window in windows),
-        "groups": groups,
+
+
+def _convolution(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    places = 2 if step.op.startswith("conv2d") else 1
+    state = _ordered(state, step.name, _channels_first(places))
+    weight = step.tensors["weight"]
+    if len(state.value.torchs) != places + 1 or state.value.torchs[0] != inputs(step):
+        raise DataError(
+            f"{state.path}: {step.name} ({step.op}) takes {inputs(step)} channels, it is given values of shape "
+            f"{list(state.value.torchs)}; layers must follow each other"
+        )
+    numbers: dict[str, Any] = {name: _each(number, places) for name, number in step.numbers.items() if name != "groups"}
+    numbers |= {
+        "groups": int(step.numbers.get("groups", 1)),
+        "kernel": weight.shape[2:],
+        "out": len(step.tensors["bias"]),
     }
-    step = Step(name, f"conv{len(windows)}d-transpose", tensors, numbers)
-    shape = (view.shape[0], weight.shape[1] * groups, *sizes)
-    return whole(link.then(Transposed(step, tuple(windows), sizes), shape))
+    bound = _bound(state, step.name, step.op, numbers)
+    return _weighted(state, step, bound, step.tensors)
 
 
-def pool(view: View, name: str, op: str, windows: Sequence[Window], counted: bool = True) -> View:
-    """Return the pool of a view ``[N, C, *places]``.
+def _each(number: Any, places: int) -> tuple[int, ...]:
+    return tuple(map(int, number)) if isinstance(number, Sequence) else (int(number),) * places
 
-    Args:
-        op: ``max-pool`` or ``avg-pool``.
-        counted: whether zeros beside the values count in a mean, as in torch.
-    """
-    _check_units(view, view.shape[1] if len(view.shape) > 1 else 0, windows)
-    own = any(window.before or window.after for window in windows)
-    view, windows = _with_borders(view, windows, LOWEST if op == "max-pool" else ZERO)
-    link, sizes = realized(view, name), view.shape[2:]
-    fits = [fitted(size, window) for size, window in zip(sizes, windows, strict=True)]
-    padded = any(fit is None or fit.padding or fit.front or fit.back for fit in fits)
-    if any(fit is None or fit.front or fit.back for fit in fits) or any(window.dilation > 1 for window in windows):
-        raise Refused("pads one side more than the other, or is dilated; pad both sides alike")
-    if op == "avg-pool" and padded and own and not counted:
-        raise Refused("leaves the padding out of its mean; pool without padding")
+
+def _recurrent(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    state = _ordered(state, step.name, (0, 1))
+    hidden = step.tensors["weight_hh_l0"].shape[1]
+    numbers = {"out": hidden, "sequences": bool(step.numbers.get("sequences", True))}
+    return _weighted(state, step, _bound(state, step.name, step.op, numbers), step.tensors)
+
+
+def _scale(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    """Add an affine map that no layer beside it could take."""
+    value = state.value
+    if len(value.torchs) > 1 and "axis" not in step.numbers:
+        state = _ordered(state, step.name, _channels_first(len(value.ours) - 1))
+    units = state.value.ours[-1]
+    both = np.stack(np.broadcast_arrays(step.tensors["weight"], step.tensors["bias"]))
+    if both.shape[1] not in (1, units):
+        raise DataError(
+            f"{state.path}: {step.name} has {both.shape[1]} values for {units} units; only one a unit can be read"
+        )
+    weight, bias = np.broadcast_to(both, (2, units))
+    return _scaled(state, step.name, weight, bias)
+
+
+def _scaled(state: Chain, name: str, weight: Array, bias: Array) -> Chain:
+    made = _with_tensors(name, _bound(state, name, "scale", {"out": len(weight)}), {"weight": weight, "bias": bias})
+    return state._replace(layers=(*state.layers, made))
+
+
+def _activation(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    """Give the last layer its activation, or a layer of its own where that one cannot have it."""
+    name = str(step.numbers["name"])
+    for index in reversed(range(len(state.layers))):
+        made = state.layers[index]
+        if made.bound.size:
+            if made.activation == IDENTITY:
+                changed = (*state.layers[:index], made._replace(activation=name), *state.layers[index + 1 :])
+                return state._replace(layers=changed)
+            break
+        monotone = made.bound.kind == "max-pool" and name.partition(":")[0] in MONOTONE
+        if not (monotone or made.bound.kind in ("repeat", "reshape", "permute", "flatten", "unflatten")):
+            break
+    units = state.value.ours[-1]
+    state = _scaled(state, step.name, np.ones(units), np.zeros(units))
+    return state._replace(layers=(*state.layers[:-1], state.layers[-1]._replace(activation=name)))
+
+
+def _prelu(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    units = state.value.ours[-1]
+    slopes = np.broadcast_to(step.tensors["weight"].reshape(-1), (units,))
+    made = _with_tensors(
+        step.name, _bound(state, step.name, "prelu", {"out": units}), {"weight": slopes, "bias": np.zeros(0)}
+    )
+    return state._replace(layers=(*state.layers, made))
+
+
+def _flatten(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    flat = len(state.value.ours) > 1
+    return state._replace(value=state.value._replace(flat=flat))
+
+
+def _unflatten(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    """Give the last dense layer places, or rows another shape."""
+    shape, value = tuple(map(int, step.numbers["shape"])), state.value
+    if len(shape) == 1:
+        return _flatten(state, step, after)
+    if math.prod(shape) != math.prod(value.ours):
+        raise DataError(f"{state.path}: {step.name} makes {list(shape)} of {math.prod(value.ours)} values")
+    if value.torchs == shape:
+        return state
+    ending = not any(later.op in (*PRODUCTS, *RECURRENT, "affine") for later in after)
+    last = state.layers[-1] if state.layers else None
+    if last is not None and last.bound.kind == "dense" and len(value.ours) == 1 and not ending:
+        return _with_places(state, last, shape, after)
+    if ending and len(value.ours) == 1 and not any(later.op == "permute" for later in after):
+        return state
+    if ending or state.begins:
+        identity = tuple(range(len(value.ours)))
+        ready = state if value.order == identity else permuted(state, step.name, identity)
+        return reshaped(ready, step.name, shape)
+    raise DataError(f"{state.path}: {step.name} changes the shape of values between two layers; it cannot be read")
+
+
+def _with_places(state: Chain, last: Made, shape: Shape, after: Sequence[Step]) -> Chain:
+    """Return the last dense layer as one that gives places, in the order of the layer after it."""
+    first = next(later for later in after if later.op in (*PRODUCTS, *RECURRENT, "affine"))
+    units_first = first.op in (*CONVOLUTIONS, "affine") and "axis" not in first.numbers
+    order = _channels_first(len(shape) - 1) if units_first else tuple(range(len(shape)))
+    value = Value((*shape[1:], shape[0]) if units_first else shape, order)
+    weight, bias = np.empty_like(last.weight), np.empty_like(last.bias)
+    weight[:, value.places], bias[value.places] = last.weight, last.bias
+    numbers = {"out": value.ours[-1], "places": value.ours[:-1]}
+    given = state._replace(value=Value(last.bound.given, ()))
+    bound = _bound(given, last.source, "dense", numbers)
+    made = last._replace(bound=bound, weight=weight, bias=bias)
+    return state._replace(value=value, layers=(*state.layers[:-1], made))
+
+
+def _permute(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    value, axes = state.value, tuple(map(int, step.numbers["axes"]))
+    if value.flat:
+        return state
+    if sorted(axes) != list(range(len(value.order))):
+        raise DataError(f"{state.path}: {step.name} permutes {len(axes)} axes of values with {len(value.order)}")
+    return state._replace(value=value._replace(order=tuple(value.order[axis] for axis in axes)))
+
+
+def _per_unit(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    """Add a pool, an upsampling or a repetition."""
+    if step.op != "repeat":
+        state = _ordered(state, step.name, _channels_first(len(state.value.ours) - 1))
+    places = len(state.value.ours) - 1
     numbers = {
-        "kernel": tuple(window.kernel for window in windows),
-        "stride": tuple(window.stride for window in windows),
-        "padding": tuple(fit.padding for fit in fits if fit is not None),
+        name: _each(number, places) if name in ("kernel", "stride", "padding", "factor") else number
+        for name, number in step.numbers.items()
     }
-    given = tuple(outputs(size, window) for size, window in zip(sizes, windows, strict=True))
-    return whole(link.then(Step(name, op, numbers=numbers), (*view.shape[:2], *given)))
+    made = _bare(state, step.name, step.op, numbers)
+    gives = made.bound.gives
+    order = state.value.order if len(gives) == len(state.value.order) else tuple(range(len(gives)))
+    return state._replace(value=Value(gives, order), layers=(*state.layers, made))
 
 
-def pool_all(view: View, name: str, op: str, kept: bool) -> View:
-    """Return the mean or maximum over all places of a view ``[N, C, *places]``: ``[N, C]``, or with axes of one."""
-    link, shape = realized(view, name), view.shape
-    if len(shape) not in (3, 4):
-        raise Refused(f"is given values of shape {shape[1:]}; pools have one or two axes")
-    if op == "global-avg-pool":
-        result = whole(link.then(Step(name, op), shape[:2]))
-    else:
-        result = pool(view, name, "max-pool", [Window(size, size) for size in shape[2:]])
-    return result.moved(lambda all: all.reshape(*shape[:2], *([1] * (len(shape) - 2) if kept else [])))
+def _any_activation(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    return (_prelu if step.numbers["name"] == "prelu" else _activation)(state, step, after)
 
 
-def upsampled(view: View, name: str, factor: Shape) -> View:
-    """Return a view ``[N, C, *places]`` with so many linearly interpolated values for one, as torch has them."""
-    link = realized(view, name)
-    shape = (*view.shape[:2], *(size * times for size, times in zip(view.shape[2:], factor, strict=True)))
-    step = Step(name, "upsample", numbers={"factor": factor, "mode": "linear"})
-    return whole(link.then(step, shape))
-
-
-class Recurrent(NamedTuple):
-    """A recurrent layer in torch's layout: its op, and weight_ih, weight_hh, bias_ih, bias_hh."""
-
-    op: str
-    tensors: dict[str, Array]
-
-
-def recurrent(view: View, name: str, layer: Recurrent) -> View:
-    """Return what a recurrent layer gives at each step of a view ``[N, L, inputs]``: ``[N, L, units]``."""
-    inputs, units = layer.tensors["weight_ih"].shape[1], layer.tensors["weight_hh"].shape[1]
-    if len(view.shape) != 3 or view.shape[2] != inputs:
-        raise Refused(f"is given values of shape {view.shape[1:]}, its weights take {inputs}; export the model again")
-    step = Step(name, layer.op, layer.tensors, {"sequences": True})
-    return whole(realized(view, name).then(step, (*view.shape[:2], units)))
-
-
-def steps_of(view: View, name: str) -> list[Step]:
-    """Return the chain that gives a view, as steps.
-
-    Raises:
-        Refused: a function in it is none of our activations; the message names it.
-    """
-    links = list(behind(realized(view, name)))[::-1][1:]
-    steps, run = list[Step](), list[Pointwise]()
-    for place, link in enumerate(links):
-        if isinstance(link.item, Pointwise):
-            run.append(link.item)
-            if place + 1 < len(links) and isinstance(links[place + 1].item, Pointwise):
-                continue
-            found = resolved(run, len(link.shape) - 1)
-            if isinstance(found, Unknown):
-                raise Refused(f"{found.name}\n{found.what}")
-            steps, run = steps + found, []
-        elif isinstance(link.item, Transposed):
-            assert link.before is not None
-            steps.append(_with_numbers(link.item, link.before.shape[2:]))
-        else:
-            assert link.item is not None
-            steps.append(link.item)
-    return steps
-
-
-def _with_numbers(item: Transposed, sizes: Shape) -> Step:
-    """Return a transposed convolution of values of ``sizes`` in torch's numbers."""
-    each = zip(sizes, item.windows, item.sizes, strict=True)
-    fits = [fitted_transpose(size, window, wanted) for size, window, wanted in each]
-    found = [fit for fit in fits if fit is not None]
-    if len(found) < len(fits):
-        raise Refused("cuts one side more than the other with a dilated kernel; cut both sides alike")
-    numbers = {
-        **item.step.numbers,
-        "padding": tuple(fit.padding for fit in found),
-        "output_padding": tuple(fit.output_padding for fit in found),
-    }
-    tensors = {**item.step.tensors, "weight": with_taps(item.step.tensors["weight"], found)}
-    return item.step._replace(tensors=tensors, numbers=numbers)
+TAKES: dict[str, Callable[[Chain, Step, Sequence[Step]], Chain]] = {
+    "linear": _linear,
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(RECURRENT, _recurrent),
+    "affine": _scale,
+    "activation": _any_activation,
+    "flatten": _flatten,
+    "unflatten": _unflatten,
+    "reshape": _unflatten,
+    "permute": _permute,
+    **dict.fromkeys(("max-pool", "avg-pool", "global-avg-pool", "upsample", "repeat"), _per_unit),
+}
+"""What adds each step that :func:`aecompress.deploy.pretrained.steps.folded` leaves."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, expit
 
-from aecompress.deploy.pretrained.chain import affine_of, function_of
+from aecompress.deploy.pretrained.building import affine_of, function_of
 from aecompress.deploy.pretrained.onnx.nodes import Array, Node, Value
 from aecompress.deploy.pretrained.views import View
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from aecompress.deploy.pretrained.chain import (
+from aecompress.deploy.pretrained.building import (
     Recurrent,
     affine_of,
     convolution,

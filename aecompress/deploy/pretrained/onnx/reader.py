@@ -12,7 +12,7 @@ from onnx import NodeProto, helper, numpy_helper
 
 from aecompress.deploy.graph import SCALING_KEY, SCALING_TENSORS
 from aecompress.deploy.pretrained.base import Pretrained
-from aecompress.deploy.pretrained.chain import steps_of
+from aecompress.deploy.pretrained.building import steps_of
 from aecompress.deploy.pretrained.onnx.folding import fold
 from aecompress.deploy.pretrained.onnx.functions import applied, is_function
 from aecompress.deploy.pretrained.onnx.moves import MOVES

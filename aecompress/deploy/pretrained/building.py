@@ -75,7 +75,7 @@ def function_of(values: Sequence[View | Array], name: str, what: str, function: 
 
 
 def _placed(view: View, constants: Sequence[Array], name: str) -> tuple[View, list[Array]]:
-    """Return constants that broadcast with a view as ones that broadcast with a row of the link of the view returned."""
+    """Return a view, and constants that broadcast with it as ones that broadcast with a row of its link."""
     rows = list[Array]()
     for constant in constants:
         given, row = placed(view, constant, name)
@@ -182,6 +182,10 @@ def convolution(
         Refused: its numbers do not fit, or are none that torch has.
     """
     _check_units(view, weight.shape[1] * groups, windows)
+    if (axis := _single(view, windows)) is not None:
+        kernel, rest = weight.squeeze(axis + 2), [window for place, window in enumerate(windows) if place != axis]
+        flat = convolution(view.moved(lambda all: all.squeeze(axis + 2)), name, kernel, bias, rest, groups)
+        return flat.moved(lambda all: np.expand_dims(all, axis + 2))
     view, windows = _with_borders(view, windows, ZERO)
     link, sizes = realized(view, name), view.shape[2:]
     fits = [fitted(size, window) for size, window in zip(sizes, windows, strict=True)]
@@ -207,6 +211,14 @@ def _check_units(view: View, units: int, windows: Sequence[Window]) -> None:
         raise Refused(f"is given {view.shape[1]} channels, its weights take {units}; export the model again")
     if any(window.kernel < 1 or window.stride < 1 or window.dilation < 1 for window in windows):
         raise Refused("has a kernel, stride or dilation below 1; export the model again")
+
+
+def _single(view: View, windows: Sequence[Window]) -> int | None:
+    """Return the axis of places of which there is one, as in a series that is an image; None: there is none."""
+    if len(windows) != 2:
+        return None
+    plain = [window.kernel == 1 and not window.before and not window.after for window in windows]
+    return next((axis for axis in (0, 1) if view.shape[axis + 2] == 1 and plain[axis]), None)
 
 
 def _with_borders(view: View, windows: Sequence[Window], border: int) -> tuple[View, list[Window]]:
@@ -240,10 +252,15 @@ def transposed(
         windows: what is cut ``before`` and ``after``.
         output_padding: values more at the end of each axis.
     """
-    weight = tensors["weight"]
+    weight, more = tensors["weight"], list(output_padding or [0] * len(windows))
     _check_units(view, len(weight), windows)
+    axis = _single(view, windows)
+    if axis is not None and not more[axis]:
+        squeezed = {**tensors, "weight": weight.squeeze(axis + 2)}
+        rest, rests = ([each for place, each in enumerate(all) if place != axis] for all in (windows, more))
+        flat = transposed(view.moved(lambda all: all.squeeze(axis + 2)), name, squeezed, rest, groups, rests)
+        return flat.moved(lambda all: np.expand_dims(all, axis + 2))
     link = realized(view, name)
-    more = output_padding or [0] * len(windows)
     sizes = tuple(
         (size - 1) * window.stride + window.span - window.before - window.after + extra
         for size, window, extra in zip(view.shape[2:], windows, more, strict=True)
@@ -268,6 +285,10 @@ def pool(view: View, name: str, op: str, windows: Sequence[Window], counted: boo
         counted: whether zeros beside the values count in a mean, as in torch.
     """
     _check_units(view, view.shape[1] if len(view.shape) > 1 else 0, windows)
+    if (axis := _single(view, windows)) is not None:
+        rest = [window for place, window in enumerate(windows) if place != axis]
+        flat = pool(view.moved(lambda all: all.squeeze(axis + 2)), name, op, rest, counted)
+        return flat.moved(lambda all: np.expand_dims(all, axis + 2))
     own = any(window.before or window.after for window in windows)
     view, windows = _with_borders(view, windows, LOWEST if op == "max-pool" else ZERO)
     link, sizes = realized(view, name), view.shape[2:]
@@ -307,7 +328,7 @@ def upsampled(view: View, name: str, factor: Shape) -> View:
 
 
 class Recurrent(NamedTuple):
-    """A recurrent layer in torch's layout: its op, and weight_ih, weight_hh, bias_ih, bias_hh."""
+    """A recurrent layer in torch's layout: its op, and weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0."""
 
     op: str
     tensors: dict[str, Array]
@@ -315,7 +336,7 @@ class Recurrent(NamedTuple):
 
 def recurrent(view: View, name: str, layer: Recurrent) -> View:
     """Return what a recurrent layer gives at each step of a view ``[N, L, inputs]``: ``[N, L, units]``."""
-    inputs, units = layer.tensors["weight_ih"].shape[1], layer.tensors["weight_hh"].shape[1]
+    inputs, units = layer.tensors["weight_ih_l0"].shape[1], layer.tensors["weight_hh_l0"].shape[1]
     if len(view.shape) != 3 or view.shape[2] != inputs:
         raise Refused(f"is given values of shape {view.shape[1:]}, its weights take {inputs}; export the model again")
     step = Step(name, layer.op, layer.tensors, {"sequences": True})

@@ -262,7 +262,19 @@ def _shaped(link: Link, shape: Shape, name: str) -> Link:
         raise Refused("mixes rows of a batch; export the model without that")
     if len(shape) == 2:
         return link.then(Step(name, "flatten"), shape)
+    axes = _moved_ones(link.shape[1:], shape[1:])
+    if axes is not None:
+        return link.then(Step(name, "permute", numbers={"axes": axes}), shape)
     return link.then(Step(name, "reshape", numbers={"shape": shape[1:]}), shape)
+
+
+def _moved_ones(before: Shape, shape: Shape) -> tuple[int, ...] | None:
+    """Return the permutation that moves nothing but axes of one value, such as the channel of a grey image; None: it
+    does not give ``shape``."""
+    ones, others = ([axis for axis, size in enumerate(before) if (size == 1) is one] for one in (True, False))
+    if len(ones) != shape.count(1) or [before[axis] for axis in others] != [size for size in shape if size != 1]:
+        return None
+    return tuple(ones.pop(0) if size == 1 else others.pop(0) for size in shape)
 
 
 def _of_row(index: Index) -> Index | None:

@@ -67,7 +67,8 @@ def fitted(size: int, window: Window) -> Fitted | None:
 def fitted_transpose(size: int, window: Window, wanted: int) -> Fitted | None:
     """Return the window of a transposed convolution that gives ``wanted`` of its values, the first ones ``before`` cut.
 
-    torch: outputs = (size - 1) * stride - 2 * padding + span + output_padding; a tap of zeros in front moves them by one.
+    torch: outputs = (size - 1) * stride - 2 * padding + span + output_padding; a tap of zeros in front moves them by
+    one.
     """
     rest = wanted - ((size - 1) * window.stride - 2 * window.before + window.span)
     if rest < 0:

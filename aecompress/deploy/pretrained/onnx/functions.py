@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import erf, expit
+from scipy.special import erf, erfc, expit
 
 from aecompress.deploy.pretrained.building import affine_of, function_of
 from aecompress.deploy.pretrained.onnx.nodes import Array, Node, Value
@@ -57,6 +57,7 @@ UNARY: dict[str, Unary] = {
     "HardSigmoid": lambda node: lambda x: hard_sigmoid(x, node.about.get("alpha", 0.2), node.about.get("beta", 0.5)),
     "Clip": lambda node: lambda x: np.clip(x, node.number("min", 1, -np.inf), node.number("max", 2, np.inf)),
     "Erf": lambda node: erf,
+    "Erfc": lambda node: erfc,
     "Exp": lambda node: np.exp,
     "Log": lambda node: np.log,
     "Abs": lambda node: np.abs,

@@ -144,7 +144,7 @@ def sizes_of(x: Array, node: Node) -> tuple[list[int], list[float]]:
     axes = node.about.get("axes") or list(range(x.ndim))
     if scales is not None and np.size(scales):
         found = dict(zip(axes, (float(scale) for scale in np.asarray(scales).reshape(-1)), strict=True))
-        sizes = [int(math.floor(size * found.get(axis, 1.0))) for axis, size in enumerate(x.shape)]
+        sizes = [math.floor(size * found.get(axis, 1.0)) for axis, size in enumerate(x.shape)]
         return sizes, [found.get(axis, 1.0) for axis in range(x.ndim)]
     given = dict(zip(axes, node.numbers("sizes", 3) or [], strict=True))
     sizes = [given.get(axis, size) for axis, size in enumerate(x.shape)]

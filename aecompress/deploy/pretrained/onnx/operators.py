@@ -93,7 +93,9 @@ def conv_transpose(node: Node) -> View:
         rests = [(before - 1) * window.stride + window.span - size for size, before, window in each]
         lower = node.about.get("auto_pad") == b"SAME_LOWER"
         windows = [
-            window._replace(before=rest - rest // 2 if lower else rest // 2, after=rest // 2 if lower else rest - rest // 2)
+            window._replace(
+                before=rest - rest // 2 if lower else rest // 2, after=rest // 2 if lower else rest - rest // 2
+            )
             for window, rest in zip(windows, rests, strict=True)
         ]
         more = [0] * len(windows)
@@ -197,9 +199,7 @@ def recurrent_of(node: Node) -> list[Value | None]:
     """Return all states of a recurrent layer and its last one, ``[L, 1, N, units]`` and ``[1, N, units]``."""
     about = node.about
     odd = [name for name in ("clip", "input_forget", "layout") if about.get(name)]
-    given = [
-        name for name, place in (("peepholes", 7), ("a length of each row", 4)) if _is_set(node, place)
-    ]
+    given = [name for name, place in (("peepholes", 7), ("a length of each row", 4)) if _is_set(node, place)]
     if about.get("direction", b"forward") != b"forward":
         raise Refused("reads its rows in two directions or backwards; only forward layers can be read")
     if odd or given or [bytes(name) for name in about.get("activations", [])] not in ([], DEFAULTS[node.op]):
@@ -213,11 +213,11 @@ def recurrent_of(node: Node) -> list[Value | None]:
     weight_ih, weight_hh = (_gates(node.stored(place)[0], units, order) for place in (1, 2))
     bias = node.constant(3)
     halves = np.zeros((2, len(weight_ih))) if bias is None else bias[0].reshape(2, -1)
-    tensors = {"weight_ih": weight_ih, "weight_hh": weight_hh}
-    tensors |= {name: _gates(half, units, order) for name, half in zip(("bias_ih", "bias_hh"), halves, strict=True)}
-    states = recurrent(
-        node.view().moved(lambda index: index.transpose(1, 0, 2)), node.label, Recurrent(op, tensors)
-    )
+    tensors = {"weight_ih_l0": weight_ih, "weight_hh_l0": weight_hh}
+    tensors |= {
+        name: _gates(half, units, order) for name, half in zip(("bias_ih_l0", "bias_hh_l0"), halves, strict=True)
+    }
+    states = recurrent(node.view().moved(lambda index: index.transpose(1, 0, 2)), node.label, Recurrent(op, tensors))
     every = states.moved(lambda index: index.transpose(1, 0, 2)[:, None])
     return [every, every.moved(lambda index: index[-1]), None]
 

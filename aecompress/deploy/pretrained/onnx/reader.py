@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +14,15 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper
 
 from aecompress.deploy.graph import SCALING_KEY, SCALING_TENSORS
+from aecompress.deploy.pretrained.assembled import assembled
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.building import steps_of
 from aecompress.deploy.pretrained.onnx.folding import fold
 from aecompress.deploy.pretrained.onnx.functions import applied, is_function
 from aecompress.deploy.pretrained.onnx.moves import MOVES
-from aecompress.deploy.pretrained.onnx.nodes import Array, Node, Value
+from aecompress.deploy.pretrained.onnx.nodes import Node, Value
 from aecompress.deploy.pretrained.onnx.operators import HELP, LAYERS
-from aecompress.deploy.pretrained.steps import Step, assembled
+from aecompress.deploy.pretrained.steps import Step
 from aecompress.deploy.pretrained.views import MOST_VALUES, Refused, Shape, View, start
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
 from aecompress.errors import DataError
@@ -32,6 +36,7 @@ DAMAGE = (ValueError, TypeError, LookupError, OverflowError, AttributeError, Ari
 """What reading a damaged graph raises."""
 MOST_WORK = 1 << 31
 """Values of all views that are made, one after the other."""
+UNROLLED = "; a layer seems to be written out step by step: give the .keras file instead, or export it from torch"
 NOISE_NOTE = "it draws noise, which is left out: the mean is taken"
 
 
@@ -39,6 +44,15 @@ class Failure(NamedTuple):
     """A value that cannot be read, and why: only one that the output needs is an error."""
 
     why: str
+
+
+class Chain(NamedTuple):
+    """What a graph computes."""
+
+    steps: list[Step]
+    own: Shape
+    """Shape of a row that it takes."""
+    notes: tuple[str, ...]
 
 
 def read(path: Path, rows: Shape | None = None) -> Pretrained:
@@ -50,25 +64,25 @@ def read(path: Path, rows: Shape | None = None) -> Pretrained:
     Raises:
         DataError: naming the first node that is something else.
     """
+    found = followed(path, rows)
+    result = assembled(path, found.steps, rows, found.own)
+    return replace(result, notes=(*result.notes, *found.notes)) if found.notes else result
+
+
+def followed(path: Path, rows: Shape | None = None) -> Chain:
+    """Return the chain of steps in a graph, as :func:`read` takes it.
+
+    Raises:
+        DataError: naming the first node that is something else.
+    """
     model = read_onnx(path, DOMAINS)
     graph, inside = model.graph, any(entry.key == SCALING_KEY for entry in model.metadata_props)
     if graph.sparse_initializer or not all(node.output for node in graph.node):
         raise DataError(f"{path}: has sparse weights, or nodes without output; export it as a plain chain of layers")
     try:
-        found = _chain(path, graph, inside, rows)
+        return _chain(path, graph, inside, rows)
     except DAMAGE as fault:
         raise DataError(f"{path}: does not follow the ONNX format ({fault!r:.120}); export it again") from fault
-    result = assembled(path, found.steps, rows, found.own)
-    return result._replace(notes=(*result.notes, *found.notes)) if found.notes else result
-
-
-class Chain(NamedTuple):
-    """What a graph computes."""
-
-    steps: list[Step]
-    own: Shape
-    """Shape of a row that it takes."""
-    notes: tuple[str, ...]
 
 
 def _chain(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None) -> Chain:
@@ -88,10 +102,10 @@ def _chain(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None)
         gives = _outputs(path, proto, values, stored, inside)
         values |= dict(zip(proto.output, gives, strict=False))
         noise |= proto.op_type in NOISE
-        work += sum(value.index.size for value in gives if isinstance(value, View))
+        work += sum(_count(value) for value in gives)
         if work > MOST_WORK:
             raise DataError(f"{path}: is too large to be followed; export it with a smaller batch, or simplify it")
-    end, note = _end(path, graph, values, shape)
+    end, note = _end(path, graph, values, shape, _advice(graph))
     try:
         steps = steps_of(end, graph.output[0].name)
     except Refused as refusal:
@@ -101,10 +115,16 @@ def _chain(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None)
     return Chain(steps, shape[1:], notes)
 
 
+def _count(value: Value | Failure | None) -> int:
+    return value.index.size if isinstance(value, View) else value.size if isinstance(value, np.ndarray) else 0
+
+
 def _shape_of(path: Path, given: onnx.ValueInfoProto, rows: Shape | None) -> Shape:
     """Return the shape of a batch of rows that a graph takes; sizes that it leaves open are those of the run's rows."""
     dims = given.type.tensor_type.shape.dim
-    sizes: list[int | None] = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
+    sizes: list[int | None] = [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims
+    ]
     if len(sizes) < 2:
         raise DataError(f"{path}: {given.name} has {len(sizes)} axes; export it with a batch of rows as its input")
     if rows is not None and len(rows) == len(sizes) - 1:
@@ -129,7 +149,11 @@ def _outputs(
     missing = [each for each in proto.input if each not in values]
     failed = [value for each in proto.input if isinstance(value := values.get(each), Failure)]
     if failed or missing:
-        return [failed[0] if failed else Failure(_sentence(path, name, proto.op_type, f"reads {missing[0]!r:.200}, which no node gives"))]
+        return [
+            failed[0]
+            if failed
+            else Failure(_sentence(path, name, proto.op_type, f"reads {missing[0]!r:.200}, which no node gives"))
+        ]
     inputs = [values[each] for each in proto.input]
     views = [value for value in inputs if isinstance(value, View)]
     if inside and views and any(each.rpartition(".")[2] in SCALING_TENSORS for each in proto.input):
@@ -196,7 +220,7 @@ def _taken(node: Node, live: bool) -> Sequence[Value | None]:
 
 
 def _end(
-    path: Path, graph: onnx.GraphProto, values: Mapping[str, Value | Failure | None], shape: Shape
+    path: Path, graph: onnx.GraphProto, values: Mapping[str, Value | Failure | None], shape: Shape, advice: str
 ) -> tuple[View, str]:
     """Return the reconstruction among a graph's outputs, and a note where it had to be chosen."""
     found = [values.get(output.name) for output in graph.output]
@@ -205,13 +229,27 @@ def _end(
     chosen = [view for view in views if view.shape == shape] if len(found) > 1 else views
     if not chosen:
         if failures:
-            raise DataError(failures[0].why)
+            raise DataError(failures[0].why + advice)
         names = ", ".join(output.name for output in graph.output)
         raise DataError(f"{path}: {names:.200} is not computed from its rows; export the reconstruction as its output")
     if len(found) == 1:
-        return chosen[0], ""
+        return _as_rows(chosen[0], shape), ""
     name = next(output.name for output in graph.output if values.get(output.name) is chosen[0])
     return chosen[0], f"of its {len(found)} outputs {name:.200} is the reconstruction"
+
+
+def _advice(graph: onnx.GraphProto) -> str:
+    """Return what helps where a recurrent layer is written out: its weights are then multiplied with at each step."""
+    used = Counter(name for node in graph.node if node.op_type in ("MatMul", "Gemm") for name in node.input[1:2])
+    return UNROLLED if max(used.values(), default=0) > 1 else ""
+
+
+def _as_rows(end: View, shape: Shape) -> View:
+    """Return an output that has no row for each that is given, as skl2onnx writes ``[N * D, 1]``, as such rows."""
+    count = math.prod(shape)
+    if end.shape[:1] == shape[:1] or end.index.size != count:
+        return end
+    return end.moved(lambda index: index.reshape(shape))
 
 
 def _sentence(path: Path, name: str, op: str, why: str) -> str:

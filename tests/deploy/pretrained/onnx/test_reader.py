@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from aecompress.deploy import graph, reference
-from aecompress.deploy.pretrained import onnx as onnx_format
+from aecompress.deploy.pretrained.onnx import reader as onnx_format
 from aecompress.errors import DataError
 from aecompress.layers.activations import ACTIVATIONS
 from tests.deploy.models import tiny_model, tiny_rows, write_onnx

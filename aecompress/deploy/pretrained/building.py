@@ -257,8 +257,10 @@ def transposed(
     axis = _single(view, windows)
     if axis is not None and not more[axis]:
         squeezed = {**tensors, "weight": weight.squeeze(axis + 2)}
-        rest, rests = ([each for place, each in enumerate(all) if place != axis] for all in (windows, more))
-        flat = transposed(view.moved(lambda all: all.squeeze(axis + 2)), name, squeezed, rest, groups, rests)
+        rest = [window for place, window in enumerate(windows) if place != axis]
+        flat = transposed(
+            view.moved(lambda all: all.squeeze(axis + 2)), name, squeezed, rest, groups, more[:axis] + more[axis + 1 :]
+        )
         return flat.moved(lambda all: np.expand_dims(all, axis + 2))
     link = realized(view, name)
     sizes = tuple(

@@ -316,8 +316,10 @@ def _permuted(link: Link, index: Index, name: str) -> Link:
         Refused: there are none.
     """
     strides = [int(index[_unit(axis, index.ndim)]) if size > 1 else 0 for axis, size in enumerate(index.shape)]
-    expected = sum(stride * place for stride, place in zip(strides, np.indices(index.shape, sparse=True), strict=True))
-    if not np.array_equal(np.broadcast_to(expected, index.shape), index):
+    expected = np.zeros(index.shape, np.int64)
+    for stride, place in zip(strides, np.indices(index.shape, sparse=True), strict=True):
+        expected += stride * place
+    if not np.array_equal(expected, index):
         raise Refused("moves values as no layer does; give the model without that")
     for axis in reversed(range(1, index.ndim)):
         if not strides[axis]:

@@ -101,7 +101,7 @@ OPS: dict[type[nn.Module], tuple[str, dict[str, str]]] = {
 def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
     """Compute steps by torch's functions."""
     for step in steps:
-        tensors = {name: torch.from_numpy(np.array(tensor, np.float32)) for name, tensor in step.tensors.items()}
+        tensors = {name: torch.from_numpy(np.array(tensor)).to(rows.dtype) for name, tensor in step.tensors.items()}
         bias, numbers = tensors.get("bias"), {**step.numbers}
         each = (-1,) if "axis" in numbers else (-1, *[1] * (rows.ndim - 2))
         match step.op:
@@ -122,7 +122,9 @@ def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
                 rows = call(rows, numbers["kernel"], numbers["stride"], numbers["padding"])
             case "upsample":
                 mode = numbers["mode"] if numbers["mode"] == "nearest" else ("linear", "bilinear")[rows.ndim - 3]
-                rows = F.interpolate(rows, size=list(np.multiply(rows.shape[2:], numbers["factor"])), mode=mode)
+                rows = F.interpolate(
+                    rows, size=np.multiply(rows.shape[2:], numbers["factor"]).astype(int).tolist(), mode=mode
+                )
             case "flatten":
                 rows = rows.flatten(1)
             case "unflatten" | "reshape":

@@ -76,9 +76,11 @@ def concat(node: Node) -> Array:
 
 def arange(node: Node) -> Array:
     """Return evenly spaced numbers."""
-    first, last, step = (node.stored(place).reshape(()) for place in range(3))
-    check_count(int(abs((last - first) / (step or 1))) + 1)
-    return np.arange(first, last, step)
+    first, last, step = (node.stored(place) for place in range(3))
+    count = max(int(np.ceil((float(last) - float(first)) / (float(step) or 1.0))), 0)
+    check_count(count)
+    result: Array = (first + step * np.arange(count)).astype(first.dtype)
+    return result
 
 
 def reduced(function: Callable[..., Any]) -> Fold:

@@ -23,9 +23,9 @@ def elu(x: Array, alpha: float) -> Array:
 
 def gelu(x: Array, approximate: bool) -> Array:
     """Return GELU, exact or by tanh."""
-    if approximate:
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + erf(x / np.sqrt(2)))
+    inner = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)) if approximate else erf(x / np.sqrt(2))
+    result: Array = 0.5 * x * (1 + inner)
+    return result
 
 
 def hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:

@@ -163,7 +163,7 @@ def _nearest(node: Node, before: int, size: int, scale: float) -> Array:
         b"asymmetric": x / scale,
         b"align_corners": x * (before - 1) / max(size - 1, 1),
     }
-    rounded = {
+    rounded: dict[bytes, Callable[[Array], Array]] = {
         b"floor": np.floor,
         b"ceil": np.ceil,
         b"round_prefer_floor": lambda at: np.ceil(at - 0.5),

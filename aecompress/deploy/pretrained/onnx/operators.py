@@ -91,12 +91,11 @@ def conv_transpose(node: Node) -> View:
     if "output_shape" in node.about:
         each = zip(node.about["output_shape"], view.shape[2:], windows, strict=True)
         rests = [(before - 1) * window.stride + window.span - size for size, before, window in each]
-        lower = node.about.get("auto_pad") == b"SAME_LOWER"
+        upper = node.about.get("auto_pad") == b"SAME_UPPER"
+        starts = [rest // 2 if upper else rest - rest // 2 for rest in rests]
         windows = [
-            window._replace(
-                before=rest - rest // 2 if lower else rest // 2, after=rest // 2 if lower else rest - rest // 2
-            )
-            for window, rest in zip(windows, rests, strict=True)
+            window._replace(before=first, after=rest - first)
+            for window, rest, first in zip(windows, rests, starts, strict=True)
         ]
         more = [0] * len(windows)
     bias = node.constant(2)

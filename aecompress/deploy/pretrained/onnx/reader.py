@@ -23,7 +23,7 @@ from aecompress.deploy.pretrained.onnx.moves import MOVES
 from aecompress.deploy.pretrained.onnx.nodes import Node, Value
 from aecompress.deploy.pretrained.onnx.operators import HELP, LAYERS
 from aecompress.deploy.pretrained.steps import Step
-from aecompress.deploy.pretrained.views import MOST_VALUES, Refused, Shape, View, start
+from aecompress.deploy.pretrained.views import MOST_VALUES, Refused, Shape, View, check_size, start
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
 from aecompress.errors import DataError
 
@@ -213,7 +213,7 @@ def _taken(node: Node, live: bool) -> Sequence[Value | None]:
     if node.op in MOVES:
         view = node.view()
         parts = MOVES[node.op](view.index, node)
-        return [view.moved(lambda _, part=part: part) for part in (parts if isinstance(parts, list) else [parts])]
+        return [View(view.link, check_size(part)) for part in (parts if isinstance(parts, list) else [parts])]
     if is_function(node.op):
         return [applied(node)]
     raise Refused(HELP.get(node.op, "is not a layer or activation that is known"))

@@ -28,7 +28,7 @@ def node(op: str, inputs: str, output: str, **attributes: object) -> NodeProto:
     """Return a node whose inputs stand in one text, ``-`` for one that is left out."""
     names = ["" if name == "-" else name for name in inputs.split()]
     domain = {"domain": "ai.onnx.ml"} if op == "Scaler" else {}
-    return helper.make_node(op, names, output.split(), name=f"a {op}", **domain, **attributes)
+    return helper.make_node(op, names, output.split(), name=f"{op} {output}", **domain, **attributes)
 
 
 def graph(

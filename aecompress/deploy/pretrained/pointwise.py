@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.deploy.pretrained.steps import Step
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import ACTIVATIONS, IDENTITY, leaky_name
+from aecompress.layers.names import slope_of
 
 Array = NDArray[Any]
 Function = Callable[[Array], Array]
@@ -22,8 +23,6 @@ PROBES = np.concatenate([np.linspace(-8, 8, 33), [-30.0, -1e-3, 1e-3, 30.0]])
 """Where functions are compared; of ReLU6, hard-swish and the like some lie beyond each bend."""
 CLOSE = 2e-5
 """Difference of two functions that are one: constants such as 0.7071 are float32."""
-DEFAULT_SLOPE = 0.01
-"""Of a leaky ReLU that is named without one."""
 LONGEST = 16
 """Operators that one activation is written with at most."""
 
@@ -134,15 +133,12 @@ def _leaky(name: str, found: Array, axes: int) -> list[Step] | None:
     if not same(found, np.where(x > 0, x, slope * x)):
         return None
     if slope.size == 1:
-        return [Step(name, "activation", numbers={"name": leaky_relu(float(slope.reshape(-1)[0]))})]
+        ours = leaky_name(float(slope.reshape(-1)[0]))
+        known = ours in ACTIVATIONS or slope_of(ours) is not None
+        return [Step(name, "activation", numbers={"name": ours})] if known else None
     if sum(size > 1 for size in slope.shape) > 1:
         return None
     numbers: dict[str, Any] = {"name": "prelu"}
     if slope.ndim > 1 and slope.shape[-1] > 1:
         numbers["axis"] = -1
     return [Step(name, "activation", {"weight": slope.reshape(-1)}, numbers)]
-
-
-def leaky_relu(slope: float) -> str:
-    """Return the name of the leaky ReLU of one slope."""
-    return "leaky-relu" if abs(slope - DEFAULT_SLOPE) < 1e-6 else f"leaky-relu:{slope:.7g}"

@@ -317,8 +317,9 @@ def _permuted(link: Link, index: Index, name: str) -> Link:
     """
     strides = [int(index[_unit(axis, index.ndim)]) if size > 1 else 0 for axis, size in enumerate(index.shape)]
     expected = np.zeros(index.shape, np.int64)
-    for stride, place in zip(strides, np.indices(index.shape, sparse=True), strict=True):
-        expected += stride * place
+    for axis, stride in enumerate(strides):
+        line = np.arange(index.shape[axis]).reshape(-1, *[1] * (index.ndim - 1 - axis))
+        expected += stride * line
     if not np.array_equal(expected, index):
         raise Refused("moves values as no layer does; give the model without that")
     for axis in reversed(range(1, index.ndim)):

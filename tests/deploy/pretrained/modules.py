@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.pretrained import base
 from aecompress.deploy.pretrained.steps import Step
-from aecompress.layers.activations import ACTIVATIONS as ACTIVATION_TABLE
+from aecompress.layers.activations import activation_of
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_rows
@@ -116,7 +116,7 @@ def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
             case "activation" if numbers["name"] == "prelu":
                 rows = torch.where(rows > 0, rows, rows * tensors["weight"].reshape(each))
             case "activation":
-                rows = torch.from_numpy(activation_of(numbers["name"])(rows.numpy()))
+                rows = torch.from_numpy(activation_of(numbers["name"]).value(rows.numpy())).to(rows.dtype)
             case "max-pool" | "avg-pool":
                 call = getattr(F, f"{step.op[:3]}_pool{rows.ndim - 2}d")
                 rows = call(rows, numbers["kernel"], numbers["stride"], numbers["padding"])
@@ -146,8 +146,3 @@ def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
     return rows.detach().numpy()
 
 
-def activation_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return an activation in NumPy."""
-    if name.startswith("leaky-relu:"):
-        return lambda x: np.where(x > 0, x, np.float32(name.partition(":")[2]) * x)
-    return ACTIVATION_TABLE[name].value

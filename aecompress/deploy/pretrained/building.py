@@ -21,10 +21,10 @@ from aecompress.deploy.pretrained.views import (
     View,
     behind,
     is_whole,
+    once_each,
     placed,
     pointwise,
     realized,
-    settled,
     stripped,
     whole,
 )
@@ -117,7 +117,7 @@ def linear(view: View, name: str, weight: Array, bias: Array | None = None) -> V
         return _linear_at_places(view, name, tensors, rows)
     view = stripped(view)
     if view.link.before is not None and not is_whole(view.index, view.link.size):
-        view = _settled_if_it_can(view, name)
+        view = _once_each_if_possible(view, name)
     index, size = view.index.reshape(rows, inputs), view.link.size // rows
     first = index[0]
     starts = np.where(first < 0, 0, size) * np.arange(rows)[:, None]
@@ -136,10 +136,10 @@ def linear(view: View, name: str, weight: Array, bias: Array | None = None) -> V
     return whole(link.then(Step(name, "linear", tensors), out)).moved(lambda all: all.reshape(*places, out[1]))
 
 
-def _settled_if_it_can(view: View, name: str) -> View:
-    """Return a view settled, or as it is where no step does what it does: a matrix can leave out and add up values."""
+def _once_each_if_possible(view: View, name: str) -> View:
+    """Return a view of each value once, or as it is where no step gives that: a matrix can leave out and add up."""
     try:
-        return settled(view, name)
+        return once_each(view, name)
     except Refused:
         return view
 

@@ -1,7 +1,7 @@
 """Values of a graph that is read, as views of what the chain's last step gives.
 
 Reshapes, transposes, expansions and slices compute nothing: a view keeps, for each of its values, the index of the one
-that it is. Whatever mixture of them a program writes, a layer is then told apart by what it reads alone, and the steps
+that it is. Whatever mixture of them a program writes, a layer is then known by what it reads alone, and the steps
 between are the few that the mixture amounts to.
 """
 
@@ -136,7 +136,7 @@ def stripped(view: View) -> View:
     return view
 
 
-def settled(view: View, name: str) -> View:
+def once_each(view: View, name: str) -> View:
     """Return a view that has each value of its link once: what repeats or drops values becomes part of the chain.
 
     Raises:
@@ -242,7 +242,7 @@ def realized(view: View, name: str) -> Link:
     Raises:
         Refused: no step gives that.
     """
-    view = settled(view, name)
+    view = once_each(view, name)
     link, index = view.link, view.index
     if in_order(index):
         return _shaped(link, index.shape, name)
@@ -363,7 +363,7 @@ def placed(view: View, constant: Array, name: str) -> tuple[View, Array]:
         view = view.moved(lambda index: np.broadcast_to(index, shape))
     if constant.size == 1:
         return view, constant.reshape(())
-    view = settled(view, name)
+    view = once_each(view, name)
     values = np.empty(view.link.size, constant.dtype)
     values[view.index.reshape(-1)] = np.broadcast_to(constant, shape).reshape(-1)
     rows = values.reshape(view.link.shape)

@@ -144,5 +144,3 @@ def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
             case _:
                 raise AssertionError(step.op)
     return rows.detach().numpy()
-
-

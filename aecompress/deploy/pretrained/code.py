@@ -97,7 +97,8 @@ def _run(code: Code, content: bytes, path: Path) -> dict[str, Any]:
     sys.modules[MODULE] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        exec(compile(content, str(path), "exec"), vars(module))  # noqa: S102: its user trusts it
+        # Its user trusts it.
+        exec(compile(content, str(path), "exec"), vars(module))  # noqa: S102
     except (Exception, SystemExit) as fault:
         raise DataError(f"{path}: {_fault(fault, path)}; correct it") from fault
     finally:
@@ -112,9 +113,9 @@ def _fault(fault: BaseException, path: Path) -> str:
         if trace.tb_frame.f_code.co_filename == str(path):
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
-    said = str(fault).strip().splitlines()
+    message = str(fault).strip().splitlines()
     where = f" in line {lines[-1]}" if lines else ""
-    return f"raises {type(fault).__name__}{where}" + (f" ({said[0][:160]})" if said else "")
+    return f"raises {type(fault).__name__}{where}" + (f" ({message[0][:160]})" if message else "")
 
 
 def _named(code: Code, names: dict[str, Any]) -> Any:
@@ -124,7 +125,9 @@ def _named(code: Code, names: dict[str, Any]) -> Any:
         found = getattr(found, part, None)
     if found is None:
         others = [name for name, value in names.items() if getattr(value, "__module__", "") == MODULE]
-        raise DataError(f"{code.file}: has no {code.name}; it has {quoted(', '.join(others) or 'no class or function')}")
+        raise DataError(
+            f"{code.file}: has no {code.name}; it has {quoted(', '.join(others) or 'no class or function')}"
+        )
     return found
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from torch.fx import Node
 
-from aecompress.deploy.pretrained.modules.chain import is_zero, spelled_out
-from aecompress.deploy.pretrained.modules.ops import OPS, PAD, Steps, named, no_row, reshaped, step
-from aecompress.deploy.pretrained.modules.place import Place
-from aecompress.deploy.pretrained.modules.program import Program, op_of
+from aecompress.deploy.pretrained.exported.activations import named
+from aecompress.deploy.pretrained.exported.chain import is_zero, spelled_out
+from aecompress.deploy.pretrained.exported.ops import OPS, no_row
+from aecompress.deploy.pretrained.exported.place import Place, Steps, step
+from aecompress.deploy.pretrained.exported.program import Program, op_of
+from aecompress.deploy.pretrained.exported.shapes import PAD, reshaped
 from aecompress.deploy.pretrained.steps import Step
 from aecompress.errors import DataError
 
@@ -253,5 +255,5 @@ def with_padding(program: Program, pad: Step, conv: Step) -> Step:
     if conv.op not in ("conv1d", "conv2d") or len(sizes) > len(conv.numbers["padding"]):
         raise DataError(f"{program.name}: {pad.name} pads values before {conv.name}; use padding of a convolution")
     own = conv.numbers["padding"]
-    wide = (0,) * (len(own) - len(sizes)) + tuple(sizes)
-    return conv._replace(numbers={**conv.numbers, "padding": tuple(map(sum, zip(own, wide, strict=True)))})
+    added = (0,) * (len(own) - len(sizes)) + tuple(sizes)
+    return conv._replace(numbers={**conv.numbers, "padding": tuple(map(sum, zip(own, added, strict=True)))})

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from aecompress.deploy.pretrained.modules.place import label_of, refusal
-from aecompress.deploy.pretrained.modules.program import NOISE, Program, op_of
+from aecompress.deploy.pretrained.exported.place import label_of, refusal
+from aecompress.deploy.pretrained.exported.program import NOISE, Program, op_of
 from aecompress.errors import DataError
 
 NAMES = ("recon", "x_hat", "xhat", "x_rec", "decoded", "output", "out", "y")
@@ -126,7 +126,7 @@ def spelled_out(node: Node) -> tuple[str, Node] | None:
 def several(name: str, node: Node, inputs: Iterable[Node]) -> DataError:
     """Return the error for a node that reads several values."""
     op, ends = op_of(node), " and ".join(label_of(each) for each in inputs)
-    if op in ("add", "sub"):
+    if op == "add":
         why = f"adds {ends}: a residual connection, and layers here follow each other in one chain"
         cure = "leave the addition out and train the module again"
     elif op in JOINS:

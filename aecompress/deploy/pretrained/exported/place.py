@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import Node
 
-from aecompress.deploy.pretrained.modules.program import OF, Program, op_of
+from aecompress.deploy.pretrained.exported.program import OF, Program, op_of
+from aecompress.deploy.pretrained.steps import Step
 from aecompress.errors import DataError
 from aecompress.layers.base import Shape
 
 TORCH = Path(torch.__file__).parent
 MOST_CODE = 80
 """Characters of a line of the user's code that a message shows."""
+Array = NDArray[np.float32]
+Steps = list[Step]
 LAYERS = "torch.nn.modules."
 """Where torch defines its layers: a node in one is known by the layer's path."""
 
@@ -133,3 +137,15 @@ def line_of(node: Node) -> str:
         if where.startswith("File ") and not ours and lines[place + 1].strip():
             return f" in `{lines[place + 1].strip()[:MOST_CODE]}`"
     return ""
+
+
+def step(place: Place, op: str, tensors: Mapping[str, Array | None] | None = None, **numbers: Any) -> Step:
+    """Return a step of a node, with the tensors that are there."""
+    held = {name: tensor for name, tensor in (tensors or {}).items() if tensor is not None}
+    return Step(place.name, op, held, numbers)
+
+
+def several(value: Any, count: int) -> tuple[int, ...]:
+    """Return a number for each of ``count`` axes; one number is for all."""
+    found = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return tuple(map(int, found)) * count if len(found) == 1 else tuple(map(int, found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,25 @@ from torch.fx import Node
 
 from aecompress.data.base import Array
 from aecompress.deploy import reference
+from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.pretrained.assembled import assembled
-from aecompress.deploy.pretrained.base import LayerShape, Pretrained
-from aecompress.deploy.pretrained.modules.chain import chain_of, reconstruction
-from aecompress.deploy.pretrained.modules.program import NOISE, Form, Program, functional, is_on, op_of, program_from, program_of
-from aecompress.deploy.pretrained.modules.walk import Walk, neat, walked
+from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.bound import bound
+from aecompress.deploy.pretrained.exported.chain import chain_of, reconstruction
+from aecompress.deploy.pretrained.exported.program import (
+    NOISE,
+    Form,
+    Program,
+    functional,
+    is_on,
+    op_of,
+    program_from,
+    program_of,
+)
+from aecompress.deploy.pretrained.exported.walk import Walk, neat, walked
 from aecompress.deploy.pretrained.steps import Step
+from aecompress.deploy.reference import Doubles
 from aecompress.errors import DataError
-from aecompress.layers.base import Layer, bind
-from aecompress.layers.kinds import from_json
 
 ROWS = 3
 """Rows that a module is run on."""
@@ -112,16 +121,16 @@ def notes_of(program: Program, chain: list[tuple[Node, Node]], end: Node) -> tup
     if any(is_on(node) for node, _ in chain):
         found.append("dropout that is on in evaluation mode too was left out")
     if any(op_of(node) in NOISE for node in program.nodes):
-        found.append("noise that forward draws was replaced by its mean: a variational module comes in by its mean path")
+        found.append(
+            "noise that forward draws was replaced by its mean: a variational module comes in by its mean path"
+        )
     others = [key for key, node in zip(program.keys, program.outputs, strict=True) if node is not end]
     if others:
         found.append(f"of what forward gives, the reconstruction was taken, and not {', '.join(others)}")
     return tuple(found)
 
 
-def check_equal(
-    name: str, found: Pretrained, form: Form, program: Program, end: Node, rows: torch.Tensor
-) -> None:
+def check_equal(name: str, found: Pretrained, form: Form, program: Program, end: Node, rows: torch.Tensor) -> None:
     """Refuse a module whose layers, as they were read, do not give what it gives itself.
 
     Raises:
@@ -141,15 +150,7 @@ def check_equal(
         )
 
 
-def reconstructed(found: Pretrained, rows: Array) -> Array:
+def reconstructed(found: Pretrained, rows: Floats) -> Doubles:
     """Return the reconstructions of rows ``[N, *shape]`` that the layers give in NumPy."""
-    chain: list[Layer] = [layer_of(layer) for layer in (*found.encoder, *found.decoder)]
-    first = found.encoder[0]
-    shape = rows.shape[1:] if math.prod(rows.shape[1:]) == first.inputs and not chain[0].flattens else (first.inputs,)
-    return reference.run(bind(chain, shape), found.tensors, rows.reshape(len(rows), *shape))
-
-
-def layer_of(shape: LayerShape) -> Layer:
-    """Return a pretrained layer as one of ours."""
-    numbers = {"kind": shape.kind, "out": shape.outputs, "activation": shape.activation, **shape.numbers}
-    return from_json(shape.name, numbers)
+    chain = bound(found, rows.shape[1:])
+    return reference.run(chain, found.tensors, rows.reshape(len(rows), *chain[0].given))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from aecompress.errors import DataError
 
@@ -19,6 +19,7 @@ WRAPPERS = {
     "torch.optim.swa_utils": "module",
 }
 """Modules of torch that hold a user's: where the class is defined -> the attribute."""
+UNINITIALISED = (UninitializedParameter, UninitializedBuffer)
 REGISTERED = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 """Dictionaries of a module that running it may change."""
 
@@ -89,8 +90,9 @@ class _Copies:
 
 def _copied(given: Tensor) -> Tensor:
     """Return a tensor that can be replaced or written to without a change of ``given``."""
-    if isinstance(given, UninitializedTensorMixin):
-        return copy.deepcopy(given)
+    if isinstance(given, UNINITIALISED):
+        made: Tensor = copy.deepcopy(given)
+        return made
     value = given.detach().cpu()
     value = value.float() if value.is_floating_point() else value
     return nn.Parameter(value, requires_grad=False) if isinstance(given, nn.Parameter) else value.clone()
@@ -106,7 +108,9 @@ def check_weights(name: str, module: nn.Module) -> None:
         if tensor.is_meta:
             raise DataError(f"{name}: {key} is on the device meta and has no values; load the weights first")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise DataError(f"{name}: {key} is not a dense tensor of real numbers; give the module before it was converted")
+            raise DataError(
+                f"{name}: {key} is not a dense tensor of real numbers; give the module before it was converted"
+            )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise DataError(f"{name}: {key} holds values that are not finite; train the module again")
 
@@ -114,11 +118,11 @@ def check_weights(name: str, module: nn.Module) -> None:
 def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield the weights and buffers of a module that have values, by name."""
     for key, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if not isinstance(tensor, UninitializedTensorMixin):
+        if not isinstance(tensor, UNINITIALISED):
             yield key, tensor
 
 
 def is_lazy(module: nn.Module) -> bool:
     """Return whether weights are made when the module is first called."""
     tensors = [*module.parameters(), *module.buffers()]
-    return any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors)
+    return any(isinstance(tensor, UNINITIALISED) for tensor in tensors)

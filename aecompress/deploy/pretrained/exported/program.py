@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
 
-from aecompress.deploy.pretrained.modules.twin import check_weights, is_lazy, twin_of, unwrapped
+from aecompress.deploy.pretrained.exported.twin import check_weights, is_lazy, twin_of, unwrapped
 from aecompress.errors import DataError
 from aecompress.layers.base import Shape
 
@@ -97,8 +97,9 @@ def program_of(name: str, module: nn.Module, rows: Tensor) -> tuple[Program, For
         DataError: it does not give rows back, or has a forward that is no graph.
     """
     with as_evaluated():
-        twin = twin_of(initialised(name, unwrapped(name, module), rows))
-        check_weights(name, twin)
+        module = initialised(name, unwrapped(name, module), rows)
+        check_weights(name, module)
+        twin = twin_of(module)
         called, form = fitting(name, twin, rows)
         given = form.given(rows)
         try:
@@ -153,7 +154,9 @@ def program_from(name: str, exported: ExportedProgram, given: Tensor, keys: tupl
     if len(sources) != 1:
         raise DataError(f"{name}: takes {len(sources)} inputs; an autoencoder takes rows alone")
     arguments = [
-        given if node is sources[0] else held[str(kinds[node.name].target)] for node in nodes if node.op == "placeholder"
+        given if node is sources[0] else held[str(kinds[node.name].target)]
+        for node in nodes
+        if node.op == "placeholder"
     ]
     values: dict[Node, Any] = {}
     with torch.no_grad():
@@ -170,7 +173,7 @@ def program_from(name: str, exported: ExportedProgram, given: Tensor, keys: tupl
     )
 
 
-class Recording(Interpreter):  # type: ignore[misc]
+class Recording(Interpreter):
     """Run a graph and keep the value of each node; what is random gives its mean."""
 
     def __init__(self, graph: torch.fx.GraphModule, values: dict[Node, Any]) -> None:
@@ -179,7 +182,7 @@ class Recording(Interpreter):  # type: ignore[misc]
 
     def run_node(self, n: Node) -> Any:
         """Return the value of a node."""
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        args, _ = self.fetch_args_kwargs_from_env(n)
         op = op_of(n)
         if is_on(n):
             found: Any = (args[0], None) if op == "native_dropout" else args[0]
@@ -282,8 +285,8 @@ def fitting(name: str, twin: nn.Module, rows: Tensor) -> tuple[Called, Form]:
             tried.append(f"gives {shapes or 'no tensor'}")
     shape = list(rows.shape[1:])
     raise DataError(
-        f"{name}: {tried[0]} for rows of shape {shape}; an autoencoder gives rows back: give a module whose forward, or "
-        "whose encoder and decoder, do, or rows of the shape that it takes"
+        f"{name}: {tried[0]} for rows of shape {shape}; an autoencoder gives rows back: give a module whose forward "
+        "does, or that has an encoder and a decoder, or give rows of the shape that it takes"
     )
 
 

@@ -286,7 +286,7 @@ REFUSED = {
         ("of r (GRU)", "one direction"),
         (6, 2),
     ),
-    "mean of the batch": Refused(lambda: Written(lambda m, x: m.last(x - x.mean(0))), ("node 'sub' (sub)", "combines rows and mean")),
+    "batch": Refused(lambda: Written(lambda m, x: m.last(x - x.mean(0))), ("'sub' (sub)", "combines rows and mean")),
     "unknown": Refused(lambda: Written(lambda m, x: m.last(x.sin())), ("node 'sin' (sin)", "layers of torch.nn")),
     "branch": Refused(lambda: Written(branches), ("torch.export makes no graph", "Sequential(encoder, decoder)")),
     "other shape": Refused(lambda: nn.Linear(5, 5), ("raises RuntimeError", "for rows of shape [12]")),

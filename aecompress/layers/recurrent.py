@@ -15,7 +15,7 @@ import numpy as np
 
 from aecompress.errors import SpecError
 from aecompress.layers.activations import check_activation, sigmoid_of
-from aecompress.layers.base import Draft, Matrix, Shape, Values
+from aecompress.layers.base import Draft, Matrix, Shape, Values, unweighted
 
 TORCH_NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 """The tensors of torch's modules of one layer and one direction."""
@@ -69,6 +69,32 @@ def matrix_and_bias(tensors: Mapping[str, Values], gates: Sequence[int]) -> tupl
         np.concatenate([np.split(tensors[name].T, len(gates), -1)[gate] for gate in order], -1) for name in TORCH_NAMES
     )
     return np.concatenate([given, own, second[None]]), bias
+
+
+def emit_steps(draft: Draft, layer: Lstm | Gru, of: Shape, tensors: tuple[str, str], source: str, result: str) -> None:
+    """Write the node of a recurrent layer, which has the steps first and then the rows, and the turns around it.
+
+    Args:
+        tensors: names of matrix and bias.
+    """
+    (steps, below), units, name = of, layer.out, layer.name
+    columns = (4 if isinstance(layer, Lstm) else 3) * units
+    given, own, second = draft.split(tensors[0], (below, units, 1))
+    named = [
+        draft.add("Transpose", [source], f"{name}.steps", perm=[2, 0, 1]),
+        draft.turned(given, (below, columns), (1, 0), (1, columns, below)),
+        draft.turned(own, (units, columns), (1, 0), (1, columns, units)),
+        draft.stacked((tensors[1], draft.turned(second, (columns,), (0,), (columns,))), (1, 2 * columns)),
+    ]
+    attributes = {"hidden_size": units} | ({} if isinstance(layer, Lstm) else {"linear_before_reset": 1})
+    op = layer.kind.upper()
+    if not layer.sequences:
+        last = draft.add(op, named, ("", f"{name}.last"), name=name, **attributes)
+        draft.add("Squeeze", [last, draft.keep(f"{name}.axis", np.array([0], np.int64))], result)
+        return
+    every = draft.add(op, named, f"{name}.every", name=name, **attributes)
+    squeezed = draft.add("Squeeze", [every, draft.keep(f"{name}.axis", np.array([1], np.int64))], f"{name}.units")
+    draft.add("Transpose", [squeezed], result, perm=[1, 2, 0])
 
 
 @dataclass(frozen=True)
@@ -125,6 +151,10 @@ class Lstm:
     def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
         """Return matrix and bias of the tensors of ``nn.LSTM``."""
         return matrix_and_bias(tensors, LSTM_GATES)
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write one LSTM."""
+        emit_steps(draft, self, of, (w, b), source, result)
 
 
 @dataclass(frozen=True)
@@ -183,6 +213,10 @@ class Gru:
         """Return matrix and bias of the tensors of ``nn.GRU``."""
         return matrix_and_bias(tensors, GRU_GATES)
 
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write one GRU."""
+        emit_steps(draft, self, of, (w, b), source, result)
+
 
 @dataclass(frozen=True)
 class Repeat:
@@ -217,7 +251,7 @@ class Repeat:
 
     def matrix(self, of: Shape) -> Matrix:
         """Return a matrix without values."""
-        return Matrix(fan_in=0, columns=0, below=of[-1], units=of[-1])
+        return unweighted(of[-1])
 
     def macs(self, of: Shape) -> int:
         """Return 0: values are copied."""
@@ -238,3 +272,9 @@ class Repeat:
     def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
         """Return a matrix and a bias without values."""
         return np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write one Expand."""
+        axis = draft.keep(f"{self.name}.axis", np.array([2], np.int64))
+        one = draft.add("Unsqueeze", [source, axis], f"{self.name}.one")
+        draft.add("Expand", [one, draft.keep(f"{self.name}.times", np.array([1, 1, self.times], np.int64))], result)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.recurrent import Gru, Lstm
@@ -224,3 +224,29 @@ def repeat_backward(
 ) -> Tensor | None:
     """Sum the gradient over the steps."""
     return delta.sum(2) if needed else None
+
+
+class LstmModule(nn.LSTM):
+    """``nn.LSTM`` as a layer from rows ``[N, D]`` to rows."""
+
+    def __init__(self, layer: BoundLayer) -> None:
+        super().__init__(layer.given[1], layer.units, batch_first=True)
+        self.layer = layer
+
+    def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the units at every step, or at the last one."""
+        values, _ = super().forward(rows.unflatten(1, self.layer.given))
+        return values.flatten(1) if sequences_of(self.layer) else values[:, -1]
+
+
+class GruModule(nn.GRU):
+    """``nn.GRU`` as a layer from rows ``[N, D]`` to rows."""
+
+    def __init__(self, layer: BoundLayer) -> None:
+        super().__init__(layer.given[1], layer.units, batch_first=True)
+        self.layer = layer
+
+    def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the units at every step, or at the last one."""
+        values, _ = super().forward(rows.unflatten(1, self.layer.given))
+        return values.flatten(1) if sequences_of(self.layer) else values[:, -1]

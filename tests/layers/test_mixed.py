@@ -17,7 +17,7 @@ from aecompress.deploy.plain import unpack
 from aecompress.evolve.select import keep_units, most_unit_zeros, removed_units
 from aecompress.layers.kinds import KINDS
 from aecompress.nets.autoencoder import gradient
-from aecompress.nets.layers import forward
+from aecompress.nets.layers import forward, initial
 from aecompress.nets.shapes import Autoencoder
 from tests.layers.networks import ELSEWHERE, LAYERS, masked_model, networks
 
@@ -124,14 +124,12 @@ def test_units_pruned_whole_leave_files_and_the_gradient_is_that_of_differences(
 @hypothesis.given(net=networks(), seed=st.integers(0, 2**31 - 1))
 @QUICK
 def test_the_gradient_of_the_loss_is_that_of_finite_differences(net: Autoencoder, seed: int) -> None:
-    model = masked_model(net, seed, 1.0, 1.0)
-    flat = torch.from_numpy(np.concatenate([model.tensors[name].ravel() for name in net.layout.slots])).double()
+    stacked = initial(net.layers, net.layout, seed, torch.arange(2), gain=2.0).double()
     generator = torch.Generator().manual_seed(seed)
-    stacked = torch.stack([flat, flat + 0.1 * torch.randn(flat.shape, generator=generator).double()])
     rows = torch.randn((2, 3, net.inputs), generator=generator).double()
     grad = torch.full_like(stacked, torch.nan)
     gradient(net, net.layout.views(stacked), net.layout.views(grad), rows, None, 0.0, loss="mse")
-    direction = torch.randn(flat.shape, generator=generator).double()
+    direction = torch.randn(net.layout.size, generator=generator).double()
     step = 1e-6 * direction
 
     def loss(weights: torch.Tensor) -> torch.Tensor:

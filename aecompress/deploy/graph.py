@@ -87,7 +87,9 @@ class Draft:
             arrays = [numpy_helper.to_array(self.initializers.pop(name)) for name in names]
             return self.keep(f"{names[0]}.stacked", np.concatenate(arrays).reshape(shape))
         whole = self.add("Concat", names, f"{names[0]}.both", axis=0)
-        return self.add("Reshape", [whole, self.keep(f"{whole}.shape", np.array(shape, np.int64))], f"{names[0]}.stacked")
+        return self.add(
+            "Reshape", [whole, self.keep(f"{whole}.shape", np.array(shape, np.int64))], f"{names[0]}.stacked"
+        )
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
         """Keep an initializer, once for each name, and return the name; a Python number becomes a float32 scalar."""

@@ -77,7 +77,7 @@ def emit_steps(draft: Draft, layer: Lstm | Gru, of: Shape, tensors: tuple[str, s
     Args:
         tensors: names of matrix and bias.
     """
-    (steps, below), units, name = of, layer.out, layer.name
+    below, units, name = of[1], layer.out, layer.name
     columns = (4 if isinstance(layer, Lstm) else 3) * units
     given, own, second = draft.split(tensors[0], (below, units, 1))
     named = [

@@ -82,7 +82,7 @@ class Kind(NamedTuple):
         forward: ``(layer, weight [P, fan_in, columns], bias [P, 1, columns], below [P, B, *given])`` to the values
             before the activation, ``[P, B, *gives]``; weight and bias are empty where the layer has none.
         backward: :func:`backward_layer` for the kind, by hand; None: autograd does it.
-        record: ``forward`` that also returns what ``backward`` then takes in place of ``below``; None: ``below`` is all.
+        record: ``forward`` that also returns what ``backward`` takes in place of ``below``; None: that is all.
         module: makes a module of the kind, from rows ``[N, D]`` to rows, with the tensors of ``to_torch``; None: a
             model that is loaded has ``forward`` as a module.
     """
@@ -163,9 +163,7 @@ class Trace(NamedTuple):
     """Of layers that were trained, by name, what their backward pass takes in place of their input."""
 
 
-def forward(
-    layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: Tensor, record: bool = False
-) -> Trace:
+def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: Tensor, record: bool = False) -> Trace:
     """Run a chain of layers on ``rows``, ``[P, B, *given]`` or flat.
 
     Args:

@@ -62,7 +62,8 @@ def lstm_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor)
     """Compute an LSTM's units from ``below`` ``[P, B, T, below]``: ``[P, B, T, out]``, or ``[P, B, out]``."""
     own = weight[:, below.shape[3] : -1]
     gates = gates_of(weight, bias + weight[:, -1:], below.transpose(1, 2))
-    memory, found = gates.new_zeros(()), []
+    memory = gates.new_zeros(())
+    found: list[Tensor] = []
     for step, now in enumerate(gates.unbind(1)):
         enter, leave, forget, new = (torch.baddbmm(now, found[-1], own) if step else now).chunk(4, 2)
         memory = torch.addcmul(forget.sigmoid() * memory, enter.sigmoid(), new.tanh())
@@ -79,7 +80,7 @@ def lstm_record(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) 
     memory = read.new_empty((cells, steps + 1, rows, units))
     memory[:, 0] = 0
     sigmoids, nows = gates[..., : 3 * units].unbind(1), gates.unbind(1)
-    enters, leaves, forgets, news = (part.unbind(1) for part in gates.split(units, 3))
+    enters, leaves, forgets, news = (part.unbind(1) for part in torch.split(gates, units, 3))
     cell, value = memory.unbind(1), values.unbind(1)
     for step in range(steps):
         if step:
@@ -99,16 +100,16 @@ def lstm_backward(
     units, width = layer.units, steps.read.shape[3] - layer.units - 1
     own = weight[:, width:-1].transpose(1, 2)
     squashed = steps.inner[:, 1:].tanh()
-    enter, leave, forget, new = steps.gates.split(units, 3)
+    enter, leave, forget, new = torch.split(steps.gates, units, 3)
     grads = torch.empty_like(steps.gates)  # of the gates before their activations; first what they are multiplied with
-    at_enter, at_leave, at_forget, at_new = grads.split(units, 3)
+    at_enter, at_leave, at_forget, at_new = torch.split(grads, units, 3)
     aten.sigmoid_backward(new, enter, grad_input=at_enter)
     aten.sigmoid_backward(steps.inner[:, :-1], forget, grad_input=at_forget)
     aten.tanh_backward(enter, new, grad_input=at_new)
     aten.sigmoid_backward(squashed, leave, grad_input=at_leave)
     to_memory = aten.tanh_backward(leave, squashed, grad_input=squashed)
     into_enter, into_leave = at_enter.unbind(1), at_leave.unbind(1)
-    into_both = grads[..., 2 * units :].unflatten(3, (2, units)).unbind(1)  # forget gate and cell
+    into_both = torch.unflatten(grads[..., 2 * units :], 3, (2, units)).unbind(1)  # forget gate and cell
     values, forgets, by_value = value_gradients(layer, delta, grads, own), forget.unbind(1), to_memory.unbind(1)
     memory = torch.zeros_like(by_value[0])
     for step, value in values:
@@ -189,17 +190,21 @@ def gru_backward(
 ) -> Tensor | None:
     """Go backward through a GRU and its steps."""
     units, width = layer.units, steps.read.shape[3] - layer.units - 1
-    update, reset, new = steps.gates.split(units, 3)
+    update, reset, new = torch.split(steps.gates, units, 3)
     cells, count, rows, _ = steps.gates.shape
     # Gradients before the activations of: new by the units before, update, reset, new by the input.
     grads = steps.gates.new_empty((cells, count, rows, 4 * units))
-    at_inner, at_update, at_reset, at_new = grads.split(units, 3)
+    at_inner, at_update, at_reset, at_new = torch.split(grads, units, 3)
     aten.tanh_backward(1 - update, new, grad_input=at_new)
     torch.mul(at_new, reset, out=at_inner)
     aten.sigmoid_backward(at_new * steps.inner, reset, grad_input=at_reset)
     aten.sigmoid_backward(steps.read[..., width:-1] - new, update, grad_input=at_update)
     own = weight[:, width:-1].roll(units, 2).transpose(1, 2)
-    by_gate, by_own, updates = grads.unflatten(3, (4, units)).unbind(1), grads[..., : 3 * units], update.unbind(1)
+    by_gate, by_own, updates = (
+        torch.unflatten(grads, 3, (4, units)).unbind(1),
+        grads[..., : 3 * units],
+        update.unbind(1),
+    )
     later = None
     for step, value in value_gradients(layer, delta, by_own, own):
         if later is not None:
@@ -235,7 +240,7 @@ class LstmModule(nn.LSTM):
 
     def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
         """Return the units at every step, or at the last one."""
-        values, _ = super().forward(rows.unflatten(1, self.layer.given))
+        values, _ = super().forward(torch.unflatten(rows, 1, self.layer.given))
         return values.flatten(1) if sequences_of(self.layer) else values[:, -1]
 
 
@@ -248,5 +253,5 @@ class GruModule(nn.GRU):
 
     def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
         """Return the units at every step, or at the last one."""
-        values, _ = super().forward(rows.unflatten(1, self.layer.given))
+        values, _ = super().forward(torch.unflatten(rows, 1, self.layer.given))
         return values.flatten(1) if sequences_of(self.layer) else values[:, -1]

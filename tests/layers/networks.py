@@ -1,4 +1,4 @@
-"""Random networks of every kind that is registered, and random masks: what a layer can be given decides what comes next.
+"""Random networks of every kind that is registered, with random masks.
 
 Kinds are named as in a spec, so that a new kind takes part by a row in :data:`LAYERS`.
 """
@@ -24,12 +24,12 @@ ROWS: dict[Shape, list[dict[str, Any]]] = {
     (6, 3): [],
     (6, 6, 2): [],
     (2, 6, 6): [{"kind": "permute", "axes": (1, 2, 0)}],
-    (6, 6): [{"kind": "reshape", "shape": (6, 6, 1)}],
+    (6, 6): [{"kind": "reshape", "to": (6, 6, 1)}],
 }
 """Shapes of a row, and the layer by which a network begins on each."""
 ENDS: dict[Shape, list[dict[str, Any]]] = {
     (2, 6, 6): [{"kind": "permute", "axes": (2, 0, 1)}],
-    (6, 6): [{"kind": "reshape", "shape": (6, 6)}],
+    (6, 6): [{"kind": "reshape", "to": (6, 6)}],
 }
 """The layer by which it ends there."""
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -54,7 +54,7 @@ def convolution(draw: Draw, of: Shape) -> dict[str, Any]:
 
 
 def transposed(draw: Draw, of: Shape) -> dict[str, Any]:
-    numbers, places = convolution(draw, of), len(of) - 1
+    numbers = convolution(draw, of)
     del numbers["dilation"]
     return numbers | {"output_padding": tuple(whole(draw, 0, step - 1) for step in numbers["stride"])}
 

@@ -83,7 +83,9 @@ def rows_of(count: int = 7) -> np.ndarray:
 
 
 def test_every_kind_is_here_and_has_both_sides() -> None:
-    assert set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, *SHAPED, "pointwise"}  # on rows with places: test_places, test_shaped
+    assert (
+        set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, *SHAPED, "pointwise"}
+    )  # on rows with places: test_places, test_shaped
     assert all(kinds.KINDS[name].kind == name for name in kinds.KINDS)
 
 

@@ -26,7 +26,7 @@ OURS = set(KINDS)
 QUICK = hypothesis.settings(
     deadline=None, max_examples=12, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
 )
-MANY = hypothesis.settings(QUICK, max_examples=400, derandomize=False)
+MANY = hypothesis.settings(QUICK, max_examples=150, derandomize=False)
 CASES = hypothesis.given(
     net=networks(),
     seed=st.integers(0, 2**31 - 1),
@@ -57,7 +57,9 @@ def check_files(chain: Chain, part: str, rows: np.ndarray, right: np.ndarray) ->
     packed = graph.build(chain, part, 18, {}, product=graph.gemm(pack.stored(forms)))
     found = run_file(packed, rows)
     close(found, right)
-    np.testing.assert_allclose(run_file(unpack(packed), rows), found, rtol=1e-6, atol=1e-6 * max(1, np.abs(found).max()))
+    np.testing.assert_allclose(
+        run_file(unpack(packed), rows), found, rtol=1e-6, atol=1e-6 * max(1, np.abs(found).max())
+    )
 
 
 def check_model(net: Autoencoder, model: Model, seed: int) -> None:
@@ -100,9 +102,7 @@ def test_what_many_models_become_computes_their_function(
 
 @hypothesis.given(net=networks(), seed=st.integers(0, 2**31 - 1), share=st.floats(0, 1))
 @QUICK
-def test_units_pruned_whole_leave_files_and_the_gradient_is_that_of_differences(
-    net: Autoencoder, seed: int, share: float
-) -> None:
+def test_units_pruned_whole_leave_the_chain(net: Autoencoder, seed: int, share: float) -> None:
     model = masked_model(net, seed, 1.0, 1.0)
     generator = torch.Generator().manual_seed(seed)
     masks = torch.ones((2, net.layout.size), dtype=torch.bool)
@@ -117,8 +117,10 @@ def test_units_pruned_whole_leave_files_and_the_gradient_is_that_of_differences(
     rows = np.random.default_rng(seed).normal(size=(4, *net.shape)).astype(np.float32)
     small, right = compact.compact(chain_of(net.layers, tensors)), reference.run(net.layers, tensors, rows)
     close(compact.run(small, rows), right)
-    gone = int(removed_units(net, kept)[0].sum())
-    assert sum(one.units for one in net.weighted) - sum(one.matrix.units for one in small.layers if one.bound.weighted) >= gone
+    if not any(one.matrix.grouped for one in net.layers):  # of whose groups none can go
+        gone = int(removed_units(net, kept)[0].sum())
+        left = sum(one.matrix.units for one in small.layers if one.bound.weighted)
+        assert sum(one.units for one in net.weighted) - left >= gone
 
 
 @hypothesis.given(net=networks(), seed=st.integers(0, 2**31 - 1))
@@ -142,7 +144,7 @@ def test_the_gradient_of_the_loss_is_that_of_finite_differences(net: Autoencoder
 
 
 def test_every_kind_takes_part() -> None:
-    assert OURS == {*LAYERS, *ELSEWHERE} & OURS
+    assert {*LAYERS, *ELSEWHERE} >= OURS
 
 
 @hypothesis.given(net=networks())
@@ -151,7 +153,8 @@ def test_torchs_tensors_come_back(net: Autoencoder) -> None:
     model = masked_model(net, 3, 1.0, 1.0)
     stored = torch_tensors(model)
     for one in net.layers:
-        own = {name.removeprefix(one.name + "."): value for name, value in stored.items() if name.startswith(one.name + ".")}  # fmt: skip
+        prefix = one.name + "."
+        own = {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name.startswith(prefix)}
         weight, bias = one.layer.from_torch(one.given, own)
         assert np.array_equal(weight, model.tensors[one.name + ".weight"])
         assert np.array_equal(bias, model.tensors[one.name + ".bias"])

@@ -31,7 +31,8 @@ def test_values_and_gradients_are_those_of_a_module_for_each_cell(
     def drawn(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=random, dtype=torch.float64)
 
-    weight, bias, below = drawn(cells, layer.inputs, layer.outputs), drawn(cells, 1, layer.outputs), drawn(cells, rows, steps, 4)  # fmt: skip
+    weight, bias = drawn(cells, layer.inputs, layer.outputs), drawn(cells, 1, layer.outputs)
+    below = drawn(cells, rows, steps, 4)
     out, left = record(layer, weight, bias, below)
     torch.testing.assert_close(forward(layer, weight, bias, below), out)
     delta = torch.randn(out.shape, generator=random, dtype=torch.float64)

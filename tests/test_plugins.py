@@ -118,7 +118,7 @@ def test_our_own_layer_kinds_are_not_replaced() -> None:
         ({"kind": "thawed"}, "layer 0: kind = 'thawed': .*Thawed'>, which is not a frozen dataclass; ask its author"),
         ({"kind": "swirl"}, "layer 0: kind = 'swirl': choose one of .*dense, .*lame, missing, nothing, renamed, shift"),
         ({"kind": "shift"}, "layer 0: a shift layer needs 'by', a whole number or a list of these; add it"),
-        ({"kind": "shift", "by": "2"}, "layer 0: by = '2': a shift layer takes a whole number or a list of these there; corr"),
+        ({"kind": "shift", "by": "2"}, "layer 0: by = '2': a shift layer takes a whole number or a list of these"),
         ({"kind": "shift", "by": [2.5]}, r"layer 0: by = \[2.5\]: a shift layer takes a whole number or a list of th"),
         ({"kind": "shift", "by": [1], "order": "up"}, "order = 'up': a shift layer takes one of forward, backward "),
     ],

@@ -273,9 +273,9 @@ def drop(layers: list[Weighted], here: int, kept: Mask) -> None:
     empty = not kept.any()
     if empty:
         kept = np.arange(len(kept)) == 0
+        everything = rows_of(layers[at].matrix, np.ones_like(kept), none=False)
+        layers[at] = replace(layers[at], weight=np.where(everything, np.float32(0), layers[at].weight))
     layers[at] = without_rows(layers[at], kept)
-    if empty:
-        layers[at] = replace(layers[at], weight=np.zeros_like(layers[at].weight))
     tied: int | None = here
     while tied is not None:
         layer, below = layers[tied], source(layers, tied)

@@ -183,8 +183,8 @@ def fold_constants(layers: list[Weighted], here: int) -> None:
     constant, values = constants(layers, here)
     if after.bound.layer.pads or not after.matrix.biases:
         constant &= values == 0
-    if layer.matrix.recurs:
-        constant &= (values == 0) | ~read_by_itself(layer, np.ones_like(constant))
+    if layer.matrix.recurs:  # what it reads of itself is not changed by its activation
+        constant &= zero_unfed(layer) | ~read_by_itself(layer, np.ones_like(constant))
     if not constant.any():
         return
     which = rows_of(after.matrix, constant, none=False)
@@ -230,6 +230,13 @@ def constant_values(layers: Sequence[Weighted], here: int) -> tuple[Mask, NDArra
     for one in layers[below + 1 : here]:
         values = value(one, values)
     return constant[matrix.reads[0]], value(layer, values)
+
+
+def zero_unfed(layer: Weighted) -> Mask:
+    """Return which units of a layer are 0 before its activation where no weight feeds them, bool ``[units]``."""
+    bare = replace(layer, weight=np.zeros_like(layer.weight))
+    found: Mask = ~bare.before(np.zeros((1, *layer.bound.given))).reshape(-1, layer.matrix.units).any(0)
+    return found
 
 
 def value(layer: Weighted, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from tests.layers.networks import ELSEWHERE, LAYERS, masked_model, networks
 OURS = set(KINDS)
 """Without the toy kinds, which the tests of this folder add."""
 QUICK = hypothesis.settings(
-    deadline=None, max_examples=12, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
+    deadline=None, max_examples=8, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
 )
 MANY = hypothesis.settings(QUICK, max_examples=150, derandomize=False)
 CASES = hypothesis.given(

@@ -12,9 +12,22 @@ from aecompress.errors import SpecError
 from aecompress.layers.base import Layer
 from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.dense import Dense
+from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.layers.reshape import Permute, Reshape
 
-KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Dense, Conv1d, Conv2d, Reshape, Permute)}
+KINDS: dict[str, type[Layer]] = {
+    kind.kind: kind
+    for kind in (
+        Dense,
+        Conv1d,
+        Conv2d,
+        Reshape,
+        Permute,
+        Lstm,
+        Gru,
+        Repeat,
+    )
+}
 
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 """What a field of a kind can be declared as, in words; also a Literal of texts, and a tuple of whole numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from aecompress.deploy.checkpoint import Model, shapes_of
 from aecompress.layers.base import Layer
 from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.dense import Dense
+from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.layers.reshape import Permute, Reshape
 from aecompress.nets.shapes import Autoencoder, build
 
@@ -65,7 +67,28 @@ def series() -> Parts:
     return encoder, decoder, (7, 2)
 
 
-NETS: dict[str, Callable[[], Parts]] = {"images": images, "colours": colours, "series": series}
+def steps(kind: type[Lstm | Gru]) -> Parts:
+    """Rows (6, 3): two recurrent layers to a dense code, which is repeated and decoded step by step."""
+    encoder: list[Layer] = [
+        kind("encoder.0", 5),
+        kind("encoder.1", 4, sequences=False),
+        Dense("encoder.2", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Repeat("decoder.0", 6),
+        kind("decoder.1", 5, "relu"),
+        Conv1d("decoder.2", 3, "identity", (1,)),
+    ]
+    return encoder, decoder, (6, 3)
+
+
+NETS: dict[str, Callable[[], Parts]] = {
+    "images": images,
+    "colours": colours,
+    "series": series,
+    "lstm": partial(steps, Lstm),
+    "gru": partial(steps, Gru),
+}
 
 
 SHAPED = {layer.kind for make in NETS.values() for part in make()[:2] for layer in part}

@@ -235,8 +235,8 @@ def constant_values(layers: Sequence[Weighted], here: int) -> tuple[Mask, NDArra
 def zero_unfed(layer: Weighted) -> Mask:
     """Return which units of a layer are 0 before its activation where no weight feeds them, bool ``[units]``."""
     bare = replace(layer, weight=np.zeros_like(layer.weight))
-    found: Mask = ~bare.before(np.zeros((1, *layer.bound.given))).reshape(-1, layer.matrix.units).any(0)
-    return found
+    moved: Mask = (bare.before(np.zeros((1, *layer.bound.given))).reshape(-1, layer.matrix.units) != 0).any(axis=0)
+    return ~moved
 
 
 def value(layer: Weighted, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -45,11 +45,12 @@ class Brought(NamedTuple):
         return PretrainedFacts(inputs=self.model.inputs, encoder=encoder, decoder=decoder, head=head)
 
 
-def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset) -> Brought:
+def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset, trained: bool = True) -> Brought:
     """Return a model with what its file does not hold, and its loss beside that of the rows' mean.
 
     Args:
         path: its file, for messages.
+        trained: whether it must do better than the rows' mean; a module of the user's may have its first weights.
 
     Raises:
         DataError: it takes other rows, or reconstructs them worse than their mean does.
@@ -58,7 +59,7 @@ def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset
     check_pretrained(resolved.spec, RunFacts(data=dataset.facts, pretrained=facts))
     rows, requested = some_rows(dataset.train, ROWS[1]), requested_of(resolved, found)
     outcome = tried(found, rows, dataset.facts.row_shape, requested)
-    if outcome.loss >= outcome.constant and not is_ours(path.parent):
+    if trained and outcome.loss >= outcome.constant and not is_ours(path.parent):
         raise DataError(
             f"{path}: as it is, it reconstructs these rows worse than their mean does (mse {outcome.loss:.4g}, the "
             f"mean {outcome.constant:.4g}): {_reason(path, found, rows, dataset, requested, outcome)}"

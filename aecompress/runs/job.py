@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from aecompress.data.sources.formats import read_array
 from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.data.table import with_columns
 from aecompress.deploy.checkpoint import check_states
+from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.code import check_trusted, code_in
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
@@ -30,9 +33,10 @@ from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
-from aecompress.runs import folder
-from aecompress.runs.brought import bring_in, tensors_of
+from aecompress.runs import folder, modules
+from aecompress.runs.brought import Brought, bring_in, tensors_of
 from aecompress.runs.inputs import Inputs, check_raw, read_inputs, unscaled
+from aecompress.runs.modules import Bring
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import fingerprint_of, names_of, read_status
@@ -58,6 +62,10 @@ class Job:
     directory: Path
     """Where relative paths of the spec start."""
     resumed: bool = False
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The file and name of the code that was trusted, and its sha256; empty: there is none."""
+    brought: Pretrained | None = None
+    """The model that it begins with; None: it is drawn."""
     moved: str = ""
     """In one sentence, that it is resumed on another device than it was begun on."""
 
@@ -72,13 +80,16 @@ class Job:
         return {"spec_hash": self.export.spec_hash, "fingerprint": self.dataset.fingerprint}
 
 
-def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
+def prepare(resolved: Resolved, output: Path | None = None, force: bool = False, trusted: bool = False) -> Job:
     """Return a run's job: read the data, complete the spec, check everything that can be checked before a write.
+
+    Args:
+        trusted: whether code that the spec names may be run.
 
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
     """
-    return job_of(read_inputs(resolved, output, force))
+    return job_of(read_inputs(resolved, output, force, trusted=trusted))
 
 
 def job_of(inputs: Inputs) -> Job:
@@ -88,24 +99,32 @@ def job_of(inputs: Inputs) -> Job:
         AecompressError: SpecError, DataError or DeviceError, with nothing written.
     """
     devices = devices_for(inputs.resolved.spec.device)
-    check_raw(inputs.dataset, inputs.resolved.spec)
-    return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd())
+    spec = inputs.resolved.spec
+    check_raw(inputs.dataset, spec)
+    check_trusted(spec.model.init, inputs.trusted)
+    code = code_in(spec.model.init)
+    bring = None if code is None else modules.from_code(code, spec.seed, Path.cwd())
+    return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd(), bring=bring)
 
 
-def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
+def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None, bring: Bring | None = None) -> Job:
     """Return the job of a run that writes nothing: :func:`aecompress.runs.memory.carry_out` carries it out.
 
     Columns that are too fine for files that take raw rows are not refused: an export does that (:func:`check_raw`).
 
     Args:
         given: raw rows that are in memory; None: those that the spec names.
+        bring: how the model that it begins with comes in; None: it is drawn, or the spec names its file.
 
     Raises:
         AecompressError: SpecError, DataError or DeviceError.
     """
-    devices, resolved = devices_for(resolved.spec.device), unscaled(resolved)
+    devices = devices_for(resolved.spec.device)
+    if bring is None:
+        check_trusted(resolved.spec.model.init, False)
+    resolved = unscaled(resolved, brought=bring is not None)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
-    return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd()), checkpoint_every=0)
+    return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd(), bring=bring), checkpoint_every=0)
 
 
 def prepare_resume(where: Path) -> Job:
@@ -118,7 +137,9 @@ def prepare_resume(where: Path) -> Job:
     devices = devices_to_resume(resolved.spec.device)
     dataset = rows_again(resolved.spec, where, status)
     check_raw(dataset, resolved.spec)
-    job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True)
+    is_code = code_in(resolved.spec.model.init) is not None
+    bring = modules.from_run(where, status.get("code", {})) if is_code else None
+    job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True, bring=bring)
     check_states(where / "checkpoint", job.identity)
     return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
 
@@ -184,15 +205,15 @@ def _job(
     devices: list[torch.device],
     where: Path,
     directory: Path,
+    *,
     resumed: bool = False,
+    bring: Bring | None = None,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
-    tensors, pretrained = None, None
-    if resolved.spec.model.init:
-        path = directory / resolved.spec.model.init
-        brought = bring_in(path, read_pretrained(path, dataset.facts.row_shape), resolved, dataset)
-        tensors, pretrained = tensors_of(brought.model, resolved.spec), brought.facts
+    brought = _brought(resolved, dataset, directory, bring)
+    if brought is not None and not resumed:
         dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *brought.notes))
+    pretrained = None if brought is None else brought.facts
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     if facts.data.stored:
         devices = devices_reading(resolved.spec.device, devices)
@@ -211,14 +232,30 @@ def _job(
         plan=plan,
         goal=goal_of(resolved.spec),
         export=export_of(resolved.spec),
-        first=first_of(resolved.spec, tensors),
+        first=first_of(resolved.spec, None if brought is None else tensors_of(brought.model, resolved.spec)),
         sampling=sampling_of(resolved.spec),
         checkpoint_every=resolved.spec.checkpoint_every,
         device=device,
         folder=where,
         directory=directory,
         resumed=resumed,
+        code={} if bring is None else bring.code,
+        brought=None if brought is None else brought.model,
     )
+
+
+def _brought(resolved: Resolved, dataset: Dataset, directory: Path, bring: Bring | None) -> Brought | None:
+    """Return the model that a run begins with, computed on its rows; None: it is drawn.
+
+    Raises:
+        DataError: it cannot be read, or is not a model of these rows.
+    """
+    path = directory / resolved.spec.model.init
+    if bring is not None:
+        return bring_in(path, bring.read(dataset), resolved, dataset, trained=False)
+    if not resolved.spec.model.init:
+        return None
+    return bring_in(path, read_pretrained(path, dataset.facts.row_shape), resolved, dataset)
 
 
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aecompress.deploy.pretrained.steps import CONVOLUTIONS, PRODUCTS, RECURRENT, Array, Step, inputs, outputs
+from aecompress.deploy.pretrained.base import FLOATS
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
 
@@ -21,7 +22,7 @@ IGNORED = ("num_batches_tracked",)
 BATCH_NORM = ("running_mean", "running_var")
 GATES = {4: "lstm", 3: "gru"}
 """Recurrent layers by the rows of a weight for each unit."""
-MEAN = re.compile(r"(^|[._])(\w+_)?(mean_?|means|mu|loc|offset|shift|center)$", re.IGNORECASE)
+MEAN = re.compile(r"(^|[._])(?!running)(\w+_)?(mean_?|means|mu|loc|offset|shift|center)$", re.IGNORECASE)
 DEVIATION = re.compile(r"(^|[._])(\w+_)?(std_?|scale_?|stdev|sigma|deviation|divisor)$", re.IGNORECASE)
 """Names of buffers by which a module scales its rows."""
 
@@ -153,6 +154,9 @@ def _steps(path: Path, name: str, own: Mapping[str, Array]) -> tuple[list[Step],
         return [Step(name, "batch-norm", {key: own[key] for key in own if key not in left})], left
     if weight is None:
         return [], list(own)
+    for key in ("weight", "bias"):
+        if key in own and own[key].dtype.name not in FLOATS:
+            raise DataError(f"{path}: {quoted(name)}.{key} holds {own[key].dtype}; floating-point weights are needed")
     if not weight.size or weight.ndim not in (1, 2, 3, 4):
         raise DataError(
             f"{path}: {quoted(name)}.weight has shape {weight.shape}; only linear, convolutional and recurrent layers "
@@ -165,6 +169,10 @@ def _steps(path: Path, name: str, own: Mapping[str, Array]) -> tuple[list[Step],
                 "cannot be folded into a layer; train the model with batch norm, or without norm"
             )
         return [Step(name, "activation", {"weight": weight}, {"name": "prelu"})], left
+    if bias is not None and (bias.ndim != 1 or len(bias) not in weight.shape[: 1 if weight.ndim == 2 else 2]):
+        raise DataError(
+            f"{path}: the bias of {quoted(name)} has shape {bias.shape}, its weight {weight.shape}; correct the file"
+        )
     op = ("linear", "conv1d", "conv2d")[weight.ndim - 2]
     return [Step(name, op, {"weight": weight} | ({} if bias is None else {"bias": bias}))], left
 

@@ -166,7 +166,8 @@ def _whole(modules: Sequence[Module], rows: Shape | None) -> Iterator[Order]:
     """Yield the orders of all modules, at most two, in which shapes chain and numbers in their names rise."""
     places = {module.place for module in modules}
     left, found = MOST_TRIED, 0
-    stack: list[Order] = [(module,) for module in reversed(modules) if begins(module, rows)]
+    firsts = [module for module in modules if not any(_before(other, module) for other in modules)]
+    stack: list[Order] = [(module,) for module in reversed(firsts) if begins(module, rows)]
     while stack and left and found < 2:
         left -= 1
         order = stack.pop()

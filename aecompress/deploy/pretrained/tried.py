@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.pretrained.base import LayerShape, Pretrained
+from aecompress.deploy.pretrained.bound import bound
 from aecompress.deploy.pretrained.steps import UNKNOWN
 from aecompress.layers.activations import IDENTITY
-from aecompress.layers.base import BoundLayer, Shape, bind
-from aecompress.layers.kinds import from_json
+from aecompress.layers.base import BoundLayer, Shape
 from aecompress.layers.names import NAMES
 from aecompress.nets.layers import activation_of, kind_of
 from aecompress.nets.places import as_given, as_rows
@@ -136,7 +136,7 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
 
 def trial(model: Pretrained, rows: Floats, shape: Shape) -> Trial:
     """Return a reading with its tensors for torch."""
-    layers = bound_layers(model, shape)
+    layers = bound(_filled(model, [IDENTITY] * (len(model.encoder) + len(model.decoder))), shape)
     weights = tuple(
         (
             torch.from_numpy(np.array(np.atleast_2d(model.tensors[f"{layer.name}.weight"])))[None],
@@ -145,16 +145,6 @@ def trial(model: Pretrained, rows: Floats, shape: Shape) -> Trial:
         for layer in layers
     )
     return Trial(model, layers, weights, torch.from_numpy(np.array(rows, np.float32))[None], {})
-
-
-def bound_layers(model: Pretrained, shape: Shape) -> tuple[BoundLayer, ...]:
-    """Return the layers of a model bound to rows of ``shape``, without activations."""
-    shapes = (*model.encoder, *model.decoder)
-    layers = [
-        from_json(each.name, {**each.numbers, "kind": each.kind, "out": each.outputs, "activation": IDENTITY})
-        for each in shapes
-    ]
-    return bind(layers, (model.inputs,) if layers[0].flattens else shape)
 
 
 def evaluate(reading: Trial, choices: Iterable[tuple[str, ...]]) -> None:

@@ -48,6 +48,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Args:
         mode: "coevo", a ring of encoders and decoders, or "canonical", one autoencoder.
+        network: "default", dense layers; "conv", convolutions for images and series, by the shape of a row; or a network
+            of the paper.
         hidden: sizes of the encoder's hidden layers, which the decoder mirrors; "auto": by the number of inputs.
         latent: size of the code; "auto": by that of the layer before it.
         family: "plain", "denoising" or "variational".
@@ -90,6 +92,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self,
         *,
         mode: str = "coevo",
+        network: str = "default",
         hidden: str | int | Sequence[int] = "auto",
         latent: str | int = "auto",
         family: str = "plain",
@@ -119,6 +122,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         verbose: int = 0,
     ) -> None:
         self.mode = mode
+        self.network = network
         self.hidden = hidden
         self.latent = latent
         self.family = family

@@ -1,4 +1,4 @@
-"""The names of the activations, for whoever checks names alone: no NumPy is imported with them."""
+"""Names of activations and kinds, for whoever checks names alone: no NumPy is imported with them."""
 
 from __future__ import annotations
 
@@ -8,3 +8,6 @@ ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigm
 """The rows of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 """Those that a hidden layer of the default recipe can have."""
+
+SHAPING = ("flatten", "unflatten", "reshape", "permute")
+"""Kinds that only change the shape or the order of their values."""

@@ -7,10 +7,18 @@ import json
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from aecompress import plugins
-from aecompress.layers.names import ActivationName, HiddenActivationName
+from aecompress.layers.names import SHAPING, ActivationName, HiddenActivationName
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
@@ -26,7 +34,7 @@ TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
-NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
+NetworkName = Literal["default", "conv", "paper", "paper-small", "paper-large"]
 VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
 
@@ -106,9 +114,34 @@ class LayerSpec(_Part):
     model_config = ConfigDict(extra="allow")
 
     kind: str = "dense"
-    out: Count
-    """Units that it gives."""
+    out: Count | None = None
+    """Units that it gives; None: as many as follow from its kind."""
     activation: ActivationName = "relu"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_kind(cls, values: Any) -> Any:
+        """Fill in the activation of a kind that has one of its own, and write numbers as a file has them."""
+        if not isinstance(values, dict):
+            return values
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {"activation": usual_activation(plain.get("kind"))} | plain
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not given: TOML has no word for it."""
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+def usual_activation(kind: Any) -> str:
+    """Return the activation that a layer has where a spec names none: what its kind says, else relu."""
+    if not isinstance(kind, str) or kind == "dense":
+        return "relu"
+    from aecompress.layers.kinds import KINDS
+
+    declared = KINDS[kind].__dataclass_fields__ if kind in KINDS else {}  # type: ignore[attr-defined]
+    default = declared["activation"].default if "activation" in declared else "relu"
+    return default if isinstance(default, str) else "relu"
 
 
 class ModelSpec(_Part):
@@ -118,14 +151,16 @@ class ModelSpec(_Part):
         "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
     )
     network: NetworkName = Field(
-        "default", description="source of the sizes left out: the recipe, or a network of the paper (ALGORITHMS A2)"
+        "default",
+        description="source of the sizes left out: the recipe; conv: convolutions by the shape of a row, of images or "
+        "series, with hidden as their channels; or a network of the paper (ALGORITHMS A2)",
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
     noise: Annotated[float, Field(ge=0, le=1000)] = Field(
         0.4, description="level of the Gaussian input noise, under denoising"
     )
     hidden: Auto | Annotated[tuple[Count, ...], Field(max_length=100)] = Field(
-        "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
+        "auto", description="hidden layer sizes of the encoder, of conv their channels; the decoder mirrors them"
     )
     latent: Auto | Count = Field("auto", description="size of the latent code")
     activation: HiddenActivationName = Field("relu", description="activation of the hidden layers")
@@ -358,6 +393,12 @@ def rule_of(spec: RunSpec) -> str:
 def rule_facts(name: str) -> RuleRow:
     """Return the facts of a rule; of "auto", which may become any, those of an ordinary one."""
     return RuleRow(visit="", about="") if name == "auto" else RULES[name]
+
+
+def last_activation(layers: tuple[LayerSpec, ...]) -> ActivationName:
+    """Return the activation of what written-out layers give: that of the last that does more than change its shape."""
+    doing = [layer for layer in layers if layer.kind not in SHAPING or layer.activation != "identity"]
+    return (doing or layers)[-1].activation
 
 
 def metric_of(loss: str) -> MetricName:

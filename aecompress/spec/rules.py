@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, RuleRow, find_source, listed
-from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
+from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, last_activation, regrowth_possible, rule_facts, rule_of
 
 
 class Contradiction(NamedTuple):
@@ -72,11 +72,11 @@ def _named(spec: RunSpec) -> dict[str, Any]:
 
 
 def _output(spec: RunSpec) -> str:
-    return spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output
+    return last_activation(spec.model.decoder) if spec.model.decoder else spec.model.output
 
 
 def _code(spec: RunSpec) -> str:
-    return spec.model.encoder[-1].activation if spec.model.encoder else spec.model.latent_activation
+    return last_activation(spec.model.encoder) if spec.model.encoder else spec.model.latent_activation
 
 
 def _target(spec: RunSpec) -> float:
@@ -216,6 +216,12 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         ),
         "model.hidden and model.latent: leave both out when model.encoder and model.decoder are given",
         {"model.encoder": _LAYERS, "model.decoder": _LAYERS, "model.latent": 4},
+    ),
+    Contradiction(
+        "model.network",
+        lambda spec: spec.model.network == "conv" and bool(spec.model.encoder or spec.model.init),
+        "model.network = 'conv': chooses the layers, which model.encoder or model.init brings; leave it out",
+        {"model.network": "conv", "model.encoder": _LAYERS, "model.decoder": _LAYERS},
     ),
     Contradiction(
         "train.loss",

@@ -14,6 +14,7 @@ from aecompress.engines.base import check_trained
 from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
+from aecompress.layers.words import shapes_of
 from aecompress.nets.layers import as_rows, forward
 from aecompress.nets.losses import LOSSES
 from aecompress.population.state import Population
@@ -50,6 +51,7 @@ def started(job: Job) -> events.Started:
         device=str(job.device),
         engine=f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
         decisions=job.dataset.decisions,
+        network=shapes_of(job.net.layers),
     )
 
 

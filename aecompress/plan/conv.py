@@ -38,7 +38,7 @@ class Arrangement(NamedTuple):
 
 def reshape(shape: Shape) -> LayerSpec:
     """Return the layer that gives its values in another shape."""
-    return _layer(kind="reshape", shape=shape, activation="identity")
+    return _layer(kind="reshape", to=shape, activation="identity")
 
 
 def permute(axes: Shape) -> LayerSpec:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aecompress.errors import SpecError
 from aecompress.layers.base import Layer, Shape
 from aecompress.layers.dense import Dense
-from aecompress.layers.kinds import from_json, kind_of, to_json
+from aecompress.layers.kinds import from_json, numbers_of
 from aecompress.plan.conv import arranged, reshape
 from aecompress.spec.fields import SHAPING, LayerSpec
 
@@ -27,11 +27,16 @@ IN_ORDER = ("flatten", "unflatten", "reshape")
 class Written(NamedTuple):
     """A layer as a spec has it."""
 
-    where: str
-    """For messages: ``model.encoder: layer 0``."""
     part: str
     """encoder or decoder."""
+    number: int
+    """Its place in that, from 0; of a layer that is put in, that of the one beside it."""
     layer: LayerSpec
+
+    @property
+    def where(self) -> str:
+        """Return where a user finds it, for messages."""
+        return f"model.{self.part}: layer {self.number}"
 
     @property
     def kind(self) -> str:
@@ -60,10 +65,10 @@ def completed(
     places = PLACES.get(layers[0].kind)
     if places is not None:
         front = arranged(row, places, windows).front
-        layers = [*(Written(layers[0].where, "encoder", layer) for layer in front), *layers]
+        layers = [*(Written("encoder", 0, layer) for layer in front), *layers]
     layers, gives = simplified(layers, given)
-    layers += [Written(layers[-1].where, "decoder", layer) for layer in closing(gives, given, row, windows)]
-    return given, with_output_last(layers)
+    layers += [layers[-1]._replace(layer=layer) for layer in closing(gives, given, row, windows)]
+    return given, with_output_last(without_repeats(layers))
 
 
 def as_brought(
@@ -71,11 +76,11 @@ def as_brought(
 ) -> tuple[Shape, list[Written]]:
     """Return what the first layer is given, and the layers as they are: those of a pretrained model say all."""
     layers = [
-        Written(f"model.{part}: layer {index}", part, layer)
+        Written(part, number, layer)
         for part, written in (("encoder", encoder), ("decoder", decoder))
-        for index, layer in enumerate(written)
+        for number, layer in enumerate(written)
     ]
-    flat = layers[0].kind not in SHAPING and kind_of(layers[0].kind).flattens
+    flat = layers[0].kind not in SHAPING and made(layers[0]).flattens
     return (math.prod(row),) if flat else row, layers
 
 
@@ -96,15 +101,16 @@ def simplified(layers: Sequence[Written], given: Shape) -> tuple[list[Written], 
     for at, one in enumerate(layers):
         if at == skipped:
             continue
-        gives, rest = made(one, "new").shape(shape), layers[at + 1 :]
+        plain, rest = as_reshape(one, shape), layers[at + 1 :]
+        gives = made(plain).shape(shape)
         inside = one.kind in SHAPING and weighted and any(other.kind not in SHAPING for other in rest)
         if inside and one.layer.activation != "identity":
             raise SpecError(f"{one.where}: a {one.kind} layer has no activation; give it to the layer before")
         if inside and one.kind in IN_ORDER and (gives == shape or next_kind(rest) == Dense.kind):
             continue
-        if inside and one.kind == "flatten" and rest[0].kind in IN_ORDER and made(rest[0], "new").shape(gives) == shape:
+        if inside and one.kind in IN_ORDER and shape == undone(rest[0], gives):
             skipped = at + 1
-        elif inside and one.kind in ("unflatten", "reshape") and found[-1].kind == Dense.kind:
+        elif inside and one.kind in IN_ORDER and found[-1].kind == Dense.kind:
             found[-1] = found[-1].but(out=gives[-1], places=gives[:-1])
             shape = gives
         elif inside:
@@ -113,9 +119,23 @@ def simplified(layers: Sequence[Written], given: Shape) -> tuple[list[Written], 
                 "before a dense layer, behind one, and at the two ends of a network"
             )
         else:
-            found.append(one)
+            found.append(plain)
             shape, weighted = gives, weighted or one.kind not in SHAPING
     return found, shape
+
+
+def as_reshape(written: Written, given: Shape) -> Written:
+    """Return ``flatten`` and ``unflatten``, on rows of shape ``given``, as the ``reshape`` that they are."""
+    if written.kind not in ("flatten", "unflatten"):
+        return written
+    fields = written.layer.model_dump() | {"kind": "reshape"}
+    flat = {"to": [math.prod(given)]} if written.kind == "flatten" else {}
+    return written._replace(layer=LayerSpec.model_validate(fields | flat))
+
+
+def undone(after: Written, given: Shape) -> Shape | None:
+    """Return the shape that the layer ``after`` gives, where it leaves values in their order; else None."""
+    return made(as_reshape(after, given)).shape(given) if after.kind in IN_ORDER else None
 
 
 def next_kind(layers: Sequence[Written]) -> str:
@@ -139,6 +159,12 @@ def closing(gives: Shape, given: Shape, row: Shape, windows: bool) -> tuple[Laye
     return (reshape(given),) if one_axis and math.prod(gives) == math.prod(given) else ()
 
 
+def without_repeats(layers: Sequence[Written]) -> list[Written]:
+    """Return layers of which no ``reshape`` is followed by another, which alone would do."""
+    pairs = zip(layers, [*layers[1:], None], strict=True)
+    return [one for one, after in pairs if after is None or not one.kind == after.kind == "reshape"]
+
+
 def with_output_last(layers: list[Written]) -> list[Written]:
     """Return layers of which the last one has the activation of the output, though it may only change the shape.
 
@@ -152,18 +178,18 @@ def with_output_last(layers: list[Written]) -> list[Written]:
     return [*moved, layers[-1].but(activation=activation)]
 
 
-def made(written: Written, name: str) -> Layer:
-    """Make one layer.
+def made(written: Written, name: str = "") -> Layer:
+    """Make one layer, named as in the spec where no other name is given.
 
     Raises:
         SpecError: of no known kind, or with numbers that its kind does not have or lacks.
     """
     layer = written.layer
     try:
-        found = from_json(name, layer.model_dump())
+        found = from_json(name or f"{written.part}.{written.number}", layer.model_dump())
     except SpecError as fault:
         raise SpecError([f"{written.where}: {sentence}" for sentence in fault.faults]) from fault
-    unknown = sorted(set(layer.model_extra or {}) - set(to_json(found)))
+    unknown = sorted(set(layer.model_extra or {}) - set(numbers_of(type(found))))
     if unknown:
         raise SpecError(f"{written.where}: a {layer.kind} layer has no {unknown[0]!r}; leave it out")
     return found

@@ -137,6 +137,8 @@ def usual_activation(kind: Any) -> str:
     """Return the activation that a layer has where a spec names none: what its kind says, else relu."""
     if not isinstance(kind, str) or kind == "dense":
         return "relu"
+    if kind in SHAPING:
+        return "identity"
     from aecompress.layers.kinds import KINDS
 
     declared = KINDS[kind].__dataclass_fields__ if kind in KINDS else {}  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ def kinds(encoder: Layers, decoder: Layers, shape: tuple[int, ...] = (8, 8)) -> 
 
 
 BUILT = ["reshape", "conv2d", "dense", "dense", "conv2d-transpose", "reshape"]
-FLAT, WIDENED = {"kind": "flatten"}, [{"out": 64}, {"kind": "unflatten", "shape": [4, 4, 4]}]
+FLAT, WIDENED = {"kind": "flatten"}, [{"out": 64}, {"kind": "unflatten", "to": [4, 4, 4]}]
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ FLAT, WIDENED = {"kind": "flatten"}, [{"out": 64}, {"kind": "unflatten", "shape"
     [
         ([CONV, CODE], [WIDE, UP]),
         ([CONV, FLAT, CODE], [*WIDENED, UP]),
-        ([{"kind": "reshape", "shape": [8, 8, 1]}, CONV, FLAT, CODE], [*WIDENED, UP, {"kind": "flatten"}]),
-        ([CONV, FLAT, CODE], [{"out": 64}, {"kind": "reshape", "shape": [4, 4, 4]}, UP]),
+        ([{"kind": "reshape", "to": [8, 8, 1]}, CONV, FLAT, CODE], [*WIDENED, UP, {"kind": "flatten"}]),
+        ([CONV, FLAT, CODE], [{"out": 64}, {"kind": "reshape", "to": [4, 4, 4]}, UP]),
     ],
 )
 def test_what_torch_users_write_out_is_one_network(encoder: Layers, decoder: Layers) -> None:
@@ -56,7 +56,7 @@ def test_the_activation_of_the_output_is_that_of_the_last_layer() -> None:
 def test_a_code_of_channels_needs_no_flatten() -> None:
     expected = ["reshape", "conv2d", "conv2d-transpose", "reshape"]
     assert kinds([CONV], [UP]) == expected
-    assert kinds([CONV, FLAT], [{"kind": "unflatten", "shape": [4, 4, 4]}, UP]) == expected
+    assert kinds([CONV, FLAT], [{"kind": "unflatten", "to": [4, 4, 4]}, UP]) == expected
 
 
 def test_convolutions_and_dense_layers_may_be_at_one_end_each() -> None:

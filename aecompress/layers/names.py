@@ -11,3 +11,17 @@ HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
 
 SHAPING = ("flatten", "unflatten", "reshape", "permute")
 """Kinds that only change the shape or the order of their values."""
+
+WITHOUT_ACTIVATION = (
+    *SHAPING,
+    "max-pool",
+    "avg-pool",
+    "global-avg-pool",
+    "upsample",
+    "repeat",
+    "lstm",
+    "gru",
+    "scale",
+    "prelu",
+)
+"""Kinds behind which there is no activation where none is named."""

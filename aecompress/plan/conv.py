@@ -70,7 +70,7 @@ def arranged(shape: Shape, places: int, windows: bool) -> Arrangement:
             first = not windows and shape[1] >= NARROW * shape[0]
             return Arrangement(shape[::-1], (permute((1, 0)),), (permute((1, 0)),)) if first else Arrangement(shape)
         length = shape[0] if windows else math.prod(shape)
-        inside = (length, math.prod(shape) // length)
+        inside: Shape = (length, math.prod(shape) // length)
     elif len(shape) == 3:
         if shape[0] < min(shape[1:]):
             return Arrangement((*shape[1:], shape[0]), (permute((1, 2, 0)),), (permute((2, 0, 1)),))
@@ -114,8 +114,8 @@ def conv_channels(shape: Shape, windows: bool) -> tuple[int, ...]:
 def conv_layers(model: ModelSpec, shape: Shape, windows: bool) -> tuple[tuple[LayerSpec, ...], tuple[LayerSpec, ...]]:
     """Return encoder and decoder of convolutions on rows of ``shape``.
 
-    Each layer of the encoder halves the places (stride 2, rounded up) and gives ``model.hidden`` channels; a dense layer
-    gives the latent code. The decoder mirrors it, so that each layer gives what its counterpart was given.
+    Each layer of the encoder halves the places (stride 2, rounded up) and gives ``model.hidden`` channels; a dense
+    layer gives the latent code. The decoder mirrors it, so that each layer gives what its counterpart was given.
 
     Args:
         model: complete in its hidden, latent and activations.
@@ -131,9 +131,7 @@ def conv_layers(model: ModelSpec, shape: Shape, windows: bool) -> tuple[tuple[La
     sizes = [tuple(places)]
     for _ in model.hidden:
         sizes.append(tuple(-(-size // 2) for size in sizes[-1]))
-    down = [
-        _layer(kind=f"conv{axes}d", out=out, activation=model.activation, **numbers) for out in model.hidden
-    ]
+    down = [_layer(kind=f"conv{axes}d", out=out, activation=model.activation, **numbers) for out in model.hidden]
     up = []
     gives = [(channels, model.output), *((out, model.activation) for out in model.hidden[:-1])]
     for larger, (out, activation) in zip(sizes[:-1], gives, strict=True):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from aecompress.errors import SpecError
 from aecompress.layers.base import Layer, Shape
 from aecompress.layers.dense import Dense
 from aecompress.nets.shapes import Autoencoder, build
 from aecompress.plan.conv import conv_layers
-from aecompress.plan.written import as_brought, completed, made
+from aecompress.plan.written import Written, as_brought, completed, made
 from aecompress.spec.fields import ModelSpec
 
 
@@ -51,13 +52,17 @@ def written_out(model: ModelSpec, row: Shape, windows: bool) -> Autoencoder:
             f"model.family = 'variational': its latent layer and the one after it are dense, not {odd}; "
             "write these as dense layers"
         )
-    numbered = [[made(one, f"{one.part}.{at}") for at, one in enumerate(part)] for part in (encoder, decoder)]
-    net = build(*numbered, given, variational)
+    net = build(numbered(encoder), numbered(decoder), given, variational)
     for one, bound in zip(layers, net.layers, strict=True):
         if one.layer.out is not None and bound.units != one.layer.out:
             raise SpecError(f"{one.where}: a {one.kind} layer gives {bound.units} units, not {one.layer.out}")
     check_reconstructs(net)
     return net
+
+
+def numbered(part: Sequence[Written]) -> list[Layer]:
+    """Make the layers of a part, named by their places in it."""
+    return [made(one, f"{one.part}.{at}") for at, one in enumerate(part)]
 
 
 def check_reconstructs(net: Autoencoder) -> None:

@@ -1,7 +1,7 @@
 """Layers that are written out: what they leave to be understood is put in, and what says nothing is left out.
 
-A dense layer takes rows of any shape and can give places itself, so ``flatten`` before it and ``unflatten`` behind it are
-not needed. Values inside are channels-last: rows of another order are brought to it before the first layer, and back
+A dense layer takes rows of any shape and can give places itself, so ``flatten`` before it and ``unflatten`` behind it
+are not needed. Values inside are channels-last: rows of another order are brought to it before the first layer, and back
 behind the last one.
 """
 
@@ -15,8 +15,9 @@ from aecompress.errors import SpecError
 from aecompress.layers.base import Layer, Shape
 from aecompress.layers.dense import Dense
 from aecompress.layers.kinds import from_json, numbers_of
+from aecompress.layers.names import SHAPING
 from aecompress.plan.conv import arranged, reshape
-from aecompress.spec.fields import SHAPING, LayerSpec
+from aecompress.spec.fields import LayerSpec
 
 PLACES = {"conv1d": 1, "conv1d-transpose": 1, "lstm": 1, "gru": 1, "conv2d": 2, "conv2d-transpose": 2}
 """Axes of places that rows must have, by the kind of the first layer."""
@@ -71,9 +72,7 @@ def completed(
     return given, with_output_last(without_repeats(layers))
 
 
-def as_brought(
-    encoder: Sequence[LayerSpec], decoder: Sequence[LayerSpec], row: Shape
-) -> tuple[Shape, list[Written]]:
+def as_brought(encoder: Sequence[LayerSpec], decoder: Sequence[LayerSpec], row: Shape) -> tuple[Shape, list[Written]]:
     """Return what the first layer is given, and the layers as they are: those of a pretrained model say all."""
     layers = [
         Written(part, number, layer)

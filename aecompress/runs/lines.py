@@ -16,7 +16,10 @@ def facts_of(start: Started) -> list[tuple[str, str]]:
     return [
         ("data", f"{start.setting('data.source')}: {rows} rows"),
         *([("decided", "; ".join(start.decisions))] if start.decisions else []),
-        ("models", f"{start.cells}, of {start.parameters:,} parameters" + (f", {start.network}" if start.network else "")),
+        (
+            "models",
+            f"{start.cells}, of {start.parameters:,} parameters" + (f", {start.network}" if start.network else ""),
+        ),
         ("epochs", f"{start.generations:,}"),
         ("trained", start.engine),
         ("seed", str(start.setting("seed"))),

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from aecompress import plugins
-from aecompress.layers.names import SHAPING, ActivationName, HiddenActivationName
+from aecompress.layers.names import SHAPING, WITHOUT_ACTIVATION, ActivationName, HiddenActivationName
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
@@ -133,17 +133,9 @@ class LayerSpec(_Part):
         return {name: value for name, value in write(self).items() if value is not None}
 
 
-def usual_activation(kind: Any) -> str:
-    """Return the activation that a layer has where a spec names none: what its kind says, else relu."""
-    if not isinstance(kind, str) or kind == "dense":
-        return "relu"
-    if kind in SHAPING:
-        return "identity"
-    from aecompress.layers.kinds import KINDS
-
-    declared = KINDS[kind].__dataclass_fields__ if kind in KINDS else {}  # type: ignore[attr-defined]
-    default = declared["activation"].default if "activation" in declared else "relu"
-    return default if isinstance(default, str) else "relu"
+def usual_activation(kind: Any) -> ActivationName:
+    """Return the activation that a layer of a kind has where a spec names none."""
+    return "identity" if kind in WITHOUT_ACTIVATION else "relu"
 
 
 class ModelSpec(_Part):

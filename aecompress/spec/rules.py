@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, RuleRow, find_source, listed
-from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, last_activation, regrowth_possible, rule_facts, rule_of
+from aecompress.spec.fields import (
+    EvolveSpec,
+    RunSpec,
+    drive_of,
+    last_activation,
+    regrowth_possible,
+    rule_facts,
+    rule_of,
+)
 
 
 class Contradiction(NamedTuple):

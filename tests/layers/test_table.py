@@ -1,4 +1,4 @@
-"""Every kind under every operator, at both granularities, in both modes: what is pruned stays pruned and is exported."""
+"""Every kind under every operator, at both granularities, in both modes: what is pruned stays so."""
 
 from __future__ import annotations
 

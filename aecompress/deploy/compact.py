@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import IDENTITY, activation_of
 from aecompress.layers.base import BoundLayer, Matrix, Shape
 from aecompress.layers.dense import Dense
 from aecompress.layers.units import Mask, columns_of, fed, read, rows_of
@@ -234,7 +234,7 @@ def constant_values(layers: Sequence[Weighted], here: int) -> tuple[Mask, NDArra
 
 def value(layer: Weighted, values: NDArray[Any]) -> NDArray[np.float64]:
     """Return what a layer gives for ``values`` ``[N, *given]``."""
-    found: NDArray[np.float64] = ACTIVATIONS[layer.activation].value(layer.before(values))
+    found: NDArray[np.float64] = activation_of(layer.activation).value(layer.before(values))
     return found
 
 
@@ -353,5 +353,5 @@ def run(chain: Chain, rows: Floats, dtype: type[np.floating[Any]] = np.float64) 
     """Compute the chain's output on ``rows`` ``[N, *shape]`` in ``dtype``: a reference for rounded chains."""
     values = np.asarray(rows if chain.reads is None else rows[:, chain.reads], dtype)
     for layer in chain.layers:
-        values = ACTIVATIONS[layer.activation].value(layer.before(values, dtype))
+        values = activation_of(layer.activation).value(layer.before(values, dtype))
     return values

@@ -15,7 +15,7 @@ from aecompress.data.raw import coarse
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, Weighted, chain_of, compact
 from aecompress.deploy.turns import without_needless_turns
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import IDENTITY, activation_of
 from aecompress.layers.places import to_first, to_last
 
 SCALING_KEY = "aecompress.scaling"
@@ -203,7 +203,7 @@ def write_layer(draft: Draft, write: Product, layer: Weighted, source: str, resu
     if layer.activation == IDENTITY:
         write(draft, layer, source, result)
         return
-    emit, name = ACTIVATIONS[layer.activation].emit, f"{layer.name}.{layer.activation}"
+    emit, name = activation_of(layer.activation).emit, f"{layer.name}.{layer.activation}"
     between = f"{layer.name}.pre"
     if layer.bound.weighted or layer.matrix.passes:
         write(draft, layer, source, between)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from aecompress.nets.layers import (
-    ACTIVATIONS,
     Trace,
+    activation_of,
     backward,
     dense_write_gradient,
     forward,
@@ -65,7 +65,7 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
     full = pre.to(rows.dtype)
-    return output_delta(loss, last, full, ACTIVATIONS[last].apply(full), rows, scale).to(pre.dtype)
+    return output_delta(loss, last, full, activation_of(last).apply(full), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(
@@ -101,7 +101,7 @@ def _variational_gradient(
         from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))
         top = len(net.encoder) - 2
         grad = from_mean.add_(from_head).view_as(encoded.pre[top])
-        activation = ACTIVATIONS[net.encoder[top].activation]
+        activation = activation_of(net.encoder[top].activation)
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
         backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)

@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from aecompress import plugins, rng
 from aecompress.errors import SpecError
-from aecompress.layers.activations import IDENTITY
+from aecompress.layers.activations import IDENTITY, SELU_ALPHA, SELU_SCALE
 from aecompress.layers.base import BoundLayer
+from aecompress.layers.names import slope_of
 from aecompress.nets import convolutions
 from aecompress.nets.places import ChannelsFirst, as_given, as_rows
 from aecompress.nets.shapes import Layout
@@ -33,18 +34,51 @@ class Activation(NamedTuple):
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+def leaky(slope: float) -> Activation:
+    """Return leaky-relu with a slope below 0, which is 0 or more."""
+    return Activation(
+        lambda pre: functional.leaky_relu_(pre, slope),
+        lambda grad, pre, out: aten.leaky_relu_backward(grad, out, slope, True),
+    )
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(lambda pre: pre, lambda grad, pre, out: grad),
     "relu": Activation(lambda pre: pre.relu_(), lambda grad, pre, out: aten.threshold_backward(grad, out, 0)),
-    "leaky-relu": Activation(
-        lambda pre: functional.leaky_relu_(pre, 0.01),
-        lambda grad, pre, out: aten.leaky_relu_backward(grad, out, 0.01, True),
-    ),
+    "leaky-relu": leaky(0.01),
     "gelu": Activation(lambda pre: functional.gelu(pre), lambda grad, pre, out: aten.gelu_backward(grad, pre)),
     "tanh": Activation(lambda pre: torch.tanh(pre), lambda grad, pre, out: aten.tanh_backward(grad, out)),
     "sigmoid": Activation(lambda pre: torch.sigmoid(pre), lambda grad, pre, out: aten.sigmoid_backward(grad, out)),
+    "elu": Activation(
+        lambda pre: functional.elu_(pre), lambda grad, pre, out: aten.elu_backward(grad, 1, 1, 1, True, out)
+    ),
+    "selu": Activation(
+        lambda pre: torch.selu_(pre),
+        lambda grad, pre, out: aten.elu_backward(grad, SELU_ALPHA, SELU_SCALE, 1, True, out),
+    ),
+    "relu6": Activation(
+        lambda pre: functional.hardtanh_(pre, 0, 6), lambda grad, pre, out: aten.hardtanh_backward(grad, out, 0, 6)
+    ),
+    "softplus": Activation(
+        lambda pre: functional.softplus(pre), lambda grad, pre, out: aten.softplus_backward(grad, pre, 1, 20)
+    ),
+    "softsign": Activation(
+        lambda pre: functional.softsign(pre), lambda grad, pre, out: grad * (1 - out.abs()).square_()
+    ),
+    "silu": Activation(lambda pre: functional.silu(pre), lambda grad, pre, out: aten.silu_backward(grad, pre)),
+    "mish": Activation(lambda pre: functional.mish(pre), lambda grad, pre, out: aten.mish_backward(grad, pre)),
+    "hard-swish": Activation(
+        lambda pre: functional.hardswish(pre), lambda grad, pre, out: aten.hardswish_backward(grad, pre)
+    ),
 }
 """The torch forms of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+
+
+@functools.cache
+def activation_of(name: str) -> Activation:
+    """Return the torch form of an activation's name, such as ``relu`` or ``leaky-relu:0.2``."""
+    slope = slope_of(name)
+    return ACTIVATIONS[name] if slope is None else leaky(slope)
 
 
 def initial(
@@ -149,7 +183,7 @@ def kind_of(layer: BoundLayer) -> Kind:
 class Trace(NamedTuple):
     """What a forward pass leaves behind: per layer the values before and after its activation, ``[P, B, *gives]``.
 
-    Where an activation works in place (relu, leaky-relu, identity) the two are one tensor.
+    Where an activation works in place, as relu does, the two are one tensor.
     """
 
     pre: list[Tensor]
@@ -164,7 +198,7 @@ def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: T
         pre = kind_of(layer).forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
         if layer.activation != IDENTITY and not layer.weighted:
             pre = pre.clone()  # it may be a view of what is below, and activations work in place
-        below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, *gives]
+        below = activation_of(layer.activation).apply(pre)  # [P, B, *gives]
         trace.pre.append(pre)
         trace.out.append(below)
     return trace
@@ -233,6 +267,6 @@ def backward(
         below = trace.out[index - 1] if index else as_given(layer, rows)
         grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
         if grad is not None and index:
-            activation = ACTIVATIONS[layers[index - 1].activation]
+            activation = activation_of(layers[index - 1].activation)
             delta = activation.backward(grad, trace.pre[index - 1], trace.out[index - 1])
     return delta

@@ -1,8 +1,8 @@
 """Layers that are written out: what they leave to be understood is put in, and what says nothing is left out.
 
 A dense layer takes rows of any shape and can give places itself, so ``flatten`` before it and ``unflatten`` behind it
-are not needed. Values inside are channels-last: rows of another order are brought to it before the first layer, and back
-behind the last one.
+are not needed. Values inside are channels-last: rows of another order are brought to it before the first layer, and
+back behind the last one.
 """
 
 from __future__ import annotations

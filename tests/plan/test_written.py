@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
 import pytest
 
 from aecompress.errors import SpecError
+from aecompress.layers.kinds import KINDS
 from aecompress.plan.network import network_of
-from aecompress.spec.fields import LayerSpec, ModelSpec
+from aecompress.spec.fields import LayerSpec, ModelSpec, usual_activation
 
 Layers = list[dict[str, Any]]
 CONV: dict[str, Any] = {"kind": "conv2d", "out": 4, "kernel": 3, "padding": 1}
@@ -76,6 +78,21 @@ def test_images_with_their_channels_first_come_out_so() -> None:
     net = net_of([CONV, CODE], [WIDE, {**UP, "out": 3}], (3, 8, 8))
     assert [layer.kind for layer in (net.encoder[0], net.decoder[-1])] == ["permute", "permute"]
     assert net.shape == net.decoder[-1].gives == (3, 8, 8) and net.encoder[1].given == (8, 8, 3)
+
+
+def test_a_kind_without_an_activation_of_its_own_has_what_its_class_says() -> None:
+    for name, kind in KINDS.items():
+        declared = {field.name: field.default for field in fields(kind)}["activation"]  # type: ignore[arg-type]
+        assert usual_activation(name) == ("relu" if declared is MISSING else declared)
+
+
+def test_pools_have_no_activation_and_no_out_of_their_own() -> None:
+    assert LayerSpec.model_validate({"kind": "max-pool", "kernel": [2, 2]}).activation == "identity"
+    assert LayerSpec.model_validate({"kind": "conv2d", "out": 3}).activation == "relu"
+    pooled = [{"kind": "conv2d", "out": 4, "kernel": [3, 3], "padding": "same"}, {"kind": "max-pool", "kernel": [2, 2]}]
+    wide = {"out": 4, "places": [4, 4]}
+    net = net_of([*pooled, CODE], [wide, {"kind": "upsample", "factor": 2}, UP])
+    assert [layer.kind for layer in net.layers if not layer.weighted] == ["reshape", "max-pool", "upsample", "reshape"]
 
 
 @pytest.mark.parametrize(

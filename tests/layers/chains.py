@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from aecompress.layers.kinds import KINDS
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.network import network_of
 from aecompress.spec.fields import ModelSpec
@@ -23,6 +24,11 @@ class Chain(NamedTuple):
     def net(self, **changes: Any) -> Autoencoder:
         """Build the network."""
         return network_of(ModelSpec.model_validate(self.fields | changes), self.shape)
+
+    @property
+    def layers(self) -> Layers:
+        """All layers."""
+        return self.encoder + self.decoder
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -49,7 +55,7 @@ def recurrent(kind: str) -> Chain:
 
 
 PLACES: dict[str, Any] = {"out": 4, "places": [2, 2]}
-CHAINS: dict[str, Chain] = {
+EVERY: dict[str, Chain] = {
     "dense": Chain([{"out": 6}, CODE], [{"out": 6}, {"out": 12, "activation": "sigmoid"}]),
     "conv1d": Chain(
         [conv("conv1d", 5), CODE], [{"out": 4, "places": [6]}, conv("conv1d", 2, activation="sigmoid")], SERIES
@@ -93,3 +99,7 @@ CHAINS: dict[str, Chain] = {
     "gru": recurrent("gru"),
 }
 """By kind; some kinds have several."""
+CHAINS = {
+    name: chain for name, chain in EVERY.items() if {layer.get("kind", "dense") for layer in chain.layers} <= set(KINDS)
+}
+"""Those whose kinds there are."""

@@ -14,6 +14,7 @@ from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
 from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.layers.reshape import Flatten, Permute, Reshape, Unflatten
 from aecompress.layers.scale import Scale
 
@@ -22,6 +23,7 @@ OURS: tuple[type[Layer], ...] = (
     *(Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d),
     *(MaxPool, AvgPool, GlobalAvgPool, Upsample),
     *(Flatten, Unflatten, Reshape, Permute),
+    *(Lstm, Gru, Repeat),
     Scale,
 )
 KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in OURS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
 from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.layers.reshape import Flatten, Permute, Reshape, Unflatten
 from aecompress.layers.scale import Scale
 from aecompress.nets.shapes import Autoencoder, build
@@ -123,6 +125,21 @@ def places_code() -> Parts:
     return encoder, decoder, (4, 4, 2)
 
 
+def steps(kind: type[Lstm | Gru]) -> Parts:
+    """Rows (6, 3): two recurrent layers to a dense code, which is repeated and decoded step by step."""
+    encoder: list[Layer] = [
+        kind("encoder.0", 5),
+        kind("encoder.1", 4, sequences=False),
+        Dense("encoder.2", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Repeat("decoder.0", 6),
+        kind("decoder.1", 5, "relu"),
+        Conv1d("decoder.2", 3, "identity", (1,)),
+    ]
+    return encoder, decoder, (6, 3)
+
+
 NETS: dict[str, Callable[[], Parts]] = {
     "images": images,
     "colours": colours,
@@ -130,6 +147,8 @@ NETS: dict[str, Callable[[], Parts]] = {
     "pooled": pooled,
     "waves": waves,
     "places code": places_code,
+    "lstm": partial(steps, Lstm),
+    "gru": partial(steps, Gru),
 }
 
 

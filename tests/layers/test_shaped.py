@@ -92,7 +92,8 @@ def test_maps_and_sizes_agree(name: str) -> None:
         if not bound.weighted:
             assert (matrix.fan_in, matrix.columns, bound.biases, bound.size, bound.macs) == (0, 0, 0, 0, 0)
             continue
-        assert np.broadcast_to(matrix.reads, (matrix.fan_in, matrix.columns)).max() == matrix.below - 1
+        last = matrix.below + matrix.units if matrix.recurs else matrix.below - 1
+        assert np.broadcast_to(matrix.reads, (matrix.fan_in, matrix.columns)).max() == last
         assert set(Counter(matrix.writes.tolist())) == set(range(matrix.units))
         assert bound.macs > 0
 

@@ -123,9 +123,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         verbose: int = 0,
     ) -> None:
         self.mode = mode
-        self.network = network
-        self.hidden = hidden
-        self.latent = latent
+        self.network, self.hidden, self.latent = network, hidden, latent
         self.family = family
         self.epochs = epochs
         self.batch = batch

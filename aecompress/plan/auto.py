@@ -22,7 +22,6 @@ from aecompress.spec.fields import (
     FIELDS,
     LossName,
     RunSpec,
-    last_activation,
     regrowth_possible,
     rule_facts,
     rule_of,
@@ -120,7 +119,7 @@ def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     model, data = draft.model, facts.data
-    sigmoid = (last_activation(model.decoder) if model.decoder else model.output) == "sigmoid"
+    sigmoid = model.last_activation == "sigmoid"
     binary, unit = data.binary and sigmoid, data.unit and sigmoid
     return default_loss(model.family, binary=binary, unit=unit, sparse=data.sparse), FROM_DATA
 

@@ -139,5 +139,5 @@ def conv_layers(model: ModelSpec, shape: Shape, windows: bool) -> tuple[tuple[La
         kind = f"conv{axes}d-transpose"
         up.append(_layer(kind=kind, out=out, activation=activation, output_padding=odd, **numbers))
     code = _layer(out=model.latent, activation=model.latent_activation)
-    wide = _layer(out=model.hidden[-1], places=sizes[-1], activation=model.activation)
-    return (*inside.front, *down, code), (wide, *reversed(up), *inside.back)
+    first = _layer(out=model.hidden[-1], places=sizes[-1], activation=model.activation)
+    return (*inside.front, *down, code), (first, *reversed(up), *inside.back)

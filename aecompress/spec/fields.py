@@ -178,6 +178,22 @@ class ModelSpec(_Part):
         (), description="the decoder layer by layer; its last layer gives the inputs back"
     )
 
+    @property
+    def last_activation(self) -> str:
+        """Return the activation of the output, as far as it is known."""
+        return _behind(self.decoder) if self.decoder else self.output
+
+    @property
+    def code_activation(self) -> str:
+        """Return the activation of the latent code, as far as it is known."""
+        return _behind(self.encoder) if self.encoder else self.latent_activation
+
+
+def _behind(layers: tuple[LayerSpec, ...]) -> str:
+    """Return the activation of what written-out layers give: that of the last that does more than change its shape."""
+    doing = [layer for layer in layers if layer.kind not in SHAPING or layer.activation != "identity"]
+    return (doing or layers)[-1].activation
+
 
 class TrainSpec(_Part):
     """How the autoencoder learns."""
@@ -389,12 +405,6 @@ def rule_of(spec: RunSpec) -> str:
 def rule_facts(name: str) -> RuleRow:
     """Return the facts of a rule; of "auto", which may become any, those of an ordinary one."""
     return RuleRow(visit="", about="") if name == "auto" else RULES[name]
-
-
-def last_activation(layers: tuple[LayerSpec, ...]) -> ActivationName:
-    """Return the activation of what written-out layers give: that of the last that does more than change its shape."""
-    doing = [layer for layer in layers if layer.kind not in SHAPING or layer.activation != "identity"]
-    return (doing or layers)[-1].activation
 
 
 def metric_of(loss: str) -> MetricName:

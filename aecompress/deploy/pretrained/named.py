@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aecompress.deploy.pretrained.steps import CONVOLUTIONS, PRODUCTS, RECURRENT, Array, Step, inputs, outputs
 from aecompress.deploy.pretrained.base import FLOATS
+from aecompress.deploy.pretrained.steps import CONVOLUTIONS, PRODUCTS, RECURRENT, Array, Step, inputs, outputs
 from aecompress.errors import DataError
 from aecompress.parsing import quoted
 

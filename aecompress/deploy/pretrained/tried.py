@@ -26,7 +26,7 @@ from aecompress.nets.places import as_given, as_rows
 ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardtanh}
 """Activations that models have and layers here do not: a file that fits one of them best is refused."""
 SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
-COMMON = ("relu", "tanh", "identity")
+COMMON = ("relu", "tanh")
 """Of hidden layers: what readings of a file are told apart by at first."""
 OUTPUTS = (IDENTITY, "sigmoid", "tanh", "relu")
 MOST_VALUES = 1 << 21
@@ -45,8 +45,12 @@ MIXED = 0.85
 """Activations that differ from hidden layer to hidden layer need at most this share of the loss of any that do not."""
 OUTPUT_PRIOR = {IDENTITY: 1.0, "sigmoid": PRIOR}
 """By how much a loss with other outputs must be less."""
-RIVAL = 0.96
+RIVAL = 0.9
 """Others of at most this share of the loss of those that the gradient speaks for leave it open which are right."""
+RARE_RIVAL = 0.98
+"""The same where these are not relu."""
+CLEAR_SCORE = 1.1
+"""How many times the score of the chosen ones, where these are not relu, all others must have."""
 RARE = 0.9
 """Rare activations need at most this share of the score of others."""
 MIXED_NAMES = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", IDENTITY)
@@ -120,7 +124,7 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         _finite(each[1])
         for reading in readings
         for each_name, each in reading.losses.items()
-        if each_name[-1] == IDENTITY
+        if each_name[ends_of(reading.model)[1]] == IDENTITY
     ]
     return Tried(
         model=replace(_filled(winner.model, names), others=()),
@@ -187,8 +191,8 @@ def known_names() -> list[str]:
 
 def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
     """Yield, for each layer, the activations that it may have."""
-    layers = (*model.encoder, *model.decoder)
-    ends = {len(model.encoder) - 1: requested.latent, len(layers) - 1: requested.output}
+    layers, (code, last) = (*model.encoder, *model.decoder), ends_of(model)
+    ends = {code: requested.latent, last: requested.output}
     for index, layer in enumerate(layers):
         if layer.activation != UNKNOWN:
             yield [layer.activation]
@@ -202,15 +206,17 @@ def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
 
 def _screened(reading: Trial, choices: Sequence[Sequence[str]]) -> float:
     """Return the least loss of a reading with the commonest activations."""
-    evaluate(reading, _uniform(reading.model, choices, COMMON))
+    evaluate(reading, _uniform(reading.model, choices, COMMON, OUTPUTS[:2]))
     return min(_finite(loss) for loss, _ in reading.losses.values())
 
 
-def _uniform(model: Pretrained, choices: Sequence[Sequence[str]], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _uniform(
+    model: Pretrained, choices: Sequence[Sequence[str]], names: Sequence[str], outputs: Sequence[str] = OUTPUTS
+) -> Iterator[tuple[str, ...]]:
     """Yield the choices in which all hidden layers have one activation of ``names``."""
-    code, last = len(model.encoder) - 1, len(choices) - 1
+    code, last = ends_of(model)
     for hidden in names:
-        for latent, output in product({IDENTITY, hidden}, {*OUTPUTS, hidden}):
+        for latent, output in product({IDENTITY, hidden}, outputs):
             wanted = {code: latent, last: output}
             yield tuple(
                 each if (each := wanted.get(index, hidden)) in options else options[0]
@@ -221,11 +227,11 @@ def _uniform(model: Pretrained, choices: Sequence[Sequence[str]], names: Sequenc
 def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the likeliest activations: one for all hidden layers, or where far better, others layer by layer."""
     names = sorted({name for options in choices for name in options})
-    code, uniform = len(reading.model.encoder) - 1, set(_uniform(reading.model, choices, names))
+    uniform = set(_uniform(reading.model, choices, names))
     evaluate(reading, uniform)
-    uniform = {each for each in uniform if len({*each[:-1]} - ({IDENTITY} & {each[code]})) <= 1} or uniform
+    uniform = {each for each in uniform if _is_uniform(reading.model, each)} or uniform
     found = _likeliest(reading, uniform)
-    mixed = _refined(reading, _common(choices))
+    mixed = _refined(reading, _common(reading.model, choices))
     plain = tuple("relu" if name in NEAR_RELU else name for name in mixed)
     if all(name in options for name, options in zip(plain, choices, strict=True)):
         evaluate(reading, [plain])
@@ -234,11 +240,19 @@ def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return mixed if better else found
 
 
-def _common(choices: Sequence[Sequence[str]]) -> list[list[str]]:
+def _is_uniform(model: Pretrained, names: Sequence[str]) -> bool:
+    """Return whether all hidden layers whose activations are unknown have one, and the code that or none."""
+    layers, (code, last) = (*model.encoder, *model.decoder), ends_of(model)
+    unknown = [index for index, layer in enumerate(layers) if layer.activation == UNKNOWN and index != last]
+    hidden = {names[index] for index in unknown if index != code}
+    return len(hidden | ({names[code]} - {IDENTITY} if code in unknown else set())) <= 1
+
+
+def _common(model: Pretrained, choices: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the choices of each layer without rare ones, where there are others."""
-    ends = len(choices) - 1
+    _, last = ends_of(model)
     return [
-        [name for name in options if name in (OUTPUTS if index == ends else MIXED_NAMES)] or list(options)
+        [name for name in options if name in (OUTPUTS if index == last else MIXED_NAMES)] or list(options)
         for index, options in enumerate(choices)
     ]
 
@@ -248,12 +262,12 @@ def _likeliest(reading: Trial, uniform: set[tuple[str, ...]]) -> tuple[str, ...]
 
     That of the output by the loss: one that is flat somewhere has a small gradient there, trained or not.
     """
-    ranked = [each for each in _ranked(reading) if each in uniform]
+    ranked, (_, last) = [each for each in _ranked(reading) if each in uniform], ends_of(reading.model)
     least = dict[str, float]()
     for each in ranked:
-        least.setdefault(each[-1], _finite(reading.losses[each][0]))
+        least.setdefault(each[last], _finite(reading.losses[each][0]))
     output = min(least, key=lambda name: least[name] * OUTPUT_PRIOR.get(name, 1 / MIXED))
-    near = [each for each in ranked if each[-1] == output and reading.losses[each][0] <= NEAR * least[output]]
+    near = [each for each in ranked if each[last] == output and reading.losses[each][0] <= NEAR * least[output]]
     if not near:
         return ranked[0]
     scores = {each: _score(reading, each) for each in near}
@@ -261,7 +275,7 @@ def _likeliest(reading: Trial, uniform: set[tuple[str, ...]]) -> tuple[str, ...]
     plain = [
         each
         for each in near
-        if {*each[:-1]} <= {"relu", IDENTITY} and "relu" in each and scores[each] <= scores[likeliest] * PRIOR
+        if {*each[:last]} <= {"relu", IDENTITY} and "relu" in each and scores[each] <= scores[likeliest] * PRIOR
     ]
     same = tuple("relu" if name in NEAR_RELU else name for name in likeliest)
     plain += [same] if same in near and same != likeliest else []
@@ -306,13 +320,14 @@ def _ranked(reading: Trial) -> list[tuple[str, ...]]:
 
 def _neighbours(names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Return the choices that differ in one layer, or in one of the encoder and its mirror image in the decoder."""
-    found, count = list[tuple[str, ...]](), len(names)
-    for first in range(count):
-        for second in {first, count - 2 - first} & set(range(first, count)):
-            for name in choices[first]:
-                if name in choices[second]:
-                    found.append(tuple(name if at in (first, second) else each for at, each in enumerate(names)))
-    return found
+    slots = [index for index, options in enumerate(choices) if len(options) > 1]
+    mirrored = [{first, slots[-2 - place]} for place, first in enumerate(slots[:-1])]
+    return [
+        tuple(name if at in changed else each for at, each in enumerate(names))
+        for changed in [*({slot} for slot in slots), *mirrored]
+        for name in choices[min(changed)]
+        if name in choices[max(changed)]
+    ]
 
 
 def _filled(model: Pretrained, names: Sequence[str]) -> Pretrained:
@@ -325,11 +340,30 @@ def _filled(model: Pretrained, names: Sequence[str]) -> Pretrained:
 
 
 def _rival(reading: Trial, names: tuple[str, ...]) -> str:
-    """Return the activations with the least loss, where that is clearly less; empty: those chosen have about it."""
-    first = next(each for each in _ranked(reading) if each[-1] == names[-1])
-    loss = reading.losses[first][0]
-    clear = loss < RIVAL * reading.losses[names][0] and len({*first[:-1]} - {IDENTITY}) <= 1
-    return f"{words(_filled(reading.model, first))}: {loss:.4g}" if clear else ""
+    """Return the activations that may be right as well, in words with their loss; empty: there are none.
+
+    They have a clearly smaller loss; or where those chosen are not relu, about the same score.
+    """
+    _, last = ends_of(reading.model)
+    loss, usual = reading.losses[names][0], {*names} <= {"relu", IDENTITY, names[last]}
+    others = [
+        each
+        for each in _ranked(reading)
+        if each != names and each[last] == names[last] and _is_uniform(reading.model, each)
+    ]
+    if not others or not _is_uniform(reading.model, names):
+        return ""
+    found = [each for each in others[:1] if reading.losses[each][0] < (RIVAL if usual else RARE_RIVAL) * loss]
+    if not found and not usual:
+        near = [each for each in others if reading.losses[each][0] < NEAR * loss and not _same(reading, each, names)]
+        score = _score(reading, names)
+        found = [each for each in near if _score(reading, each) < CLEAR_SCORE * score]
+    return f"{words(_filled(reading.model, found[0]))}: {reading.losses[found[0]][0]:.4g}" if found else ""
+
+
+def _same(reading: Trial, first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Return whether two choices give the same on the rows."""
+    return math.isclose(reading.losses[first][0], reading.losses[second][0], rel_tol=1e-5)
 
 
 def _next_best(readings: Sequence[Trial], winner: Trial, names: tuple[str, ...]) -> str:
@@ -352,6 +386,13 @@ def words(model: Pretrained) -> str:
     return " | ".join(
         ", ".join(layer.activation for layer in _telling(part)) for part in (model.encoder, model.decoder)
     )
+
+
+def ends_of(model: Pretrained) -> tuple[int, int]:
+    """Return the places, of all layers, of the one that gives the code and of the one that gives the outputs."""
+    layers = [*model.encoder, *model.decoder]
+    code = max((index for index, layer in enumerate(model.encoder) if layer in _telling(model.encoder)), default=0)
+    return code, max(index for index, layer in enumerate(layers) if layer in _telling(layers))
 
 
 def _telling(layers: Sequence[LayerShape]) -> list[LayerShape]:

@@ -31,7 +31,10 @@ def test_names_are_sorted_by_number_and_split_at_the_narrowest(tmp_path: Path) -
     ("tensors", "message"),
     [
         ({"a.weight": np.ones((2, 4, 3, 3), np.float32)}, "goes from 4 to 4 values in 1 layer"),
-        ({"a.weight": DOWN.T, "b.weight": UP.T, "b.running_mean": BIAS}, "b.running_mean is not a weight or bias of a layer"),
+        (
+            {"a.weight": DOWN.T, "b.weight": UP.T, "b.running_mean": BIAS},
+            "b.running_mean is not a weight or bias of a layer",
+        ),
         ({"a.weight": DOWN.T, "b.weight": np.ones((4, 3), np.float32)}, "a has 2 outputs, b 3 inputs"),
         ({"a.weight": DOWN.T, "a.bias": BIAS}, "bias of a has shape (4,)"),
         ({"a.weight": np.ones((4, 4), np.float32)}, "goes from 4 to 4 values in 1 layer"),

@@ -56,6 +56,7 @@ WRITERS: dict[str, Callable[[nn.Module, Path], None]] = {
     ".pt": write_state_dict,
     ".pth": write_nested,
     ".bin": write_state_dict,
+    ".ckpt": write_nested,
     ".onnx": write_graph,
 }
 
@@ -87,5 +88,5 @@ def test_a_missing_file_and_an_unknown_ending_are_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="no such file"):
         read_pretrained(tmp_path / "a.onnx")
     np.save(tmp_path / "a.npy", np.ones(3))
-    with pytest.raises(DataError, match=r"takes \.safetensors, \.pt, \.pth, \.bin and \.onnx"):
+    with pytest.raises(DataError, match=r"takes \.safetensors, \.pt, \.pth, \.bin, \.ckpt and \.onnx"):
         read_pretrained(tmp_path / "a.npy")

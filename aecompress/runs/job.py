@@ -23,6 +23,7 @@ from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
+from aecompress.plan.brought import Brought, bring_in, tensors_of
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_reading, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
@@ -34,7 +35,6 @@ from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.runs import folder, modules
-from aecompress.runs.brought import Brought, bring_in, tensors_of
 from aecompress.runs.inputs import Inputs, check_raw, read_inputs, unscaled
 from aecompress.runs.modules import Bring
 from aecompress.spec.fields import RunSpec

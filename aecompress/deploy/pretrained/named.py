@@ -22,7 +22,7 @@ IGNORED = ("num_batches_tracked",)
 BATCH_NORM = ("running_mean", "running_var")
 GATES = {4: "lstm", 3: "gru"}
 """Recurrent layers by the rows of a weight for each unit."""
-MEAN = re.compile(r"(^|[._])(?!running)(\w+_)?(mean_?|means|mu|loc|offset|shift|center)$", re.IGNORECASE)
+MEAN = re.compile(r"(^|[._])(\w+_)?(mean_?|means|mu|loc|offset|shift|center)$", re.IGNORECASE)
 DEVIATION = re.compile(r"(^|[._])(\w+_)?(std_?|scale_?|stdev|sigma|deviation|divisor)$", re.IGNORECASE)
 """Names of buffers by which a module scales its rows."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import prod
 from pathlib import Path
+from typing import NoReturn
 
 from aecompress.deploy.pretrained.assembled import DECODER
 from aecompress.deploy.pretrained.named import Module, transposed
@@ -17,7 +19,7 @@ Order = tuple[Module, ...]
 MOST_ORDERS = 16
 MOST_LAYERS = 200
 MOST_TRIED = 20_000
-"""Partial orders that are looked at: files with more layers than that tells apart are read by their names alone."""
+"""Partial orders that are looked at: of files with more layers, names alone decide."""
 ENCODER = re.compile(r"(^|[^a-z])enc(ode|oder)?([^a-z]|$)|encoder", re.IGNORECASE)
 NUMBERS = re.compile(r"(\d+)")
 
@@ -46,12 +48,16 @@ def orders_of(path: Path, modules: Sequence[Module], defined: bool, rows: Shape 
                 f"{path}: its layers chain in more than one order ({names[0]}; or {names[1]}), and safetensors sorts "
                 "names; save it with torch.save(model.state_dict(), 'model.pt'), which keeps the order"
             )
-        return found or _longest(path, listed, rows)
-    found = _longest(path, listed, rows, refuse=False)
+        return found or _longest(listed, listed, rows) or _refuse(path, listed)
+    found = _longest([module for module in listed if begins(module, rows)], listed, rows)
     if found and len(found[0]) == len(modules):
         return found
     whole = list(_whole(listed, rows))
-    return whole[:1] if len(whole) == 1 else found or _longest(path, listed, rows)
+    if len(whole) == 1:
+        return whole
+    exact = [module for module in listed if module.step.op != "linear" or rows is None or module.takes == prod(rows)]
+    found = _longest([module for module in exact if begins(module, rows)], listed, rows)
+    return found or _longest(listed, listed, rows) or _refuse(path, listed)
 
 
 def _variants(module: Module) -> Iterator[Module]:
@@ -90,9 +96,7 @@ def begins(module: Module, rows: Shape | None) -> bool:
     """Return whether a layer can be given rows of a shape."""
     if rows is None:
         return True
-    count = 1
-    for size in rows:
-        count *= size
+    count = prod(rows)
     if module.step.op == "linear":
         return module.takes in (count, rows[-1])
     return module.takes in (1, rows[0], rows[-1])
@@ -101,32 +105,20 @@ def begins(module: Module, rows: Shape | None) -> bool:
 def _ends(first: Module, last: Module, rows: Shape | None) -> bool:
     if first.step.op == "linear" or rows is None:
         return last.gives == first.takes or (last.step.op in CONVOLUTIONS and first.takes % last.gives == 0)
-    count = 1
-    for size in rows:
-        count *= size
+    count = prod(rows)
     return last.gives in (first.takes, count)
 
 
-def _longest(path: Path, modules: Sequence[Module], rows: Shape | None, refuse: bool = True) -> list[Order]:
-    """Return the longest chains of modules in their order that begin and end with rows.
-
-    Raises:
-        DataError: there is none, and ``refuse``.
-    """
-    fitting = [module for module in modules if begins(module, rows)]
-    for starts in (fitting, modules):
-        best = list[Order]()
-        for start in starts:
-            for order in _chains(modules, start, rows):
-                if not best or len(order) > len(best[0]):
-                    best = [order]
-                elif len(order) == len(best[0]) and len(best) < MOST_ORDERS:
-                    best.append(order)
-        if best:
-            return best
-    if refuse:
-        raise _no_chain(path, modules)
-    return []
+def _longest(starts: Sequence[Module], modules: Sequence[Module], rows: Shape | None) -> list[Order]:
+    """Return the longest chains of modules in their order that begin with one of ``starts`` and end with rows."""
+    best = list[Order]()
+    for start in starts:
+        for order in _chains(modules, start, rows):
+            if not best or len(order) > len(best[0]):
+                best = [order]
+            elif len(order) == len(best[0]) and len(best) < MOST_ORDERS:
+                best.append(order)
+    return best
 
 
 def _chains(modules: Sequence[Module], start: Module, rows: Shape | None) -> list[Order]:
@@ -148,15 +140,20 @@ def _chains(modules: Sequence[Module], start: Module, rows: Shape | None) -> lis
     ]
 
 
-def _no_chain(path: Path, modules: Sequence[Module]) -> DataError:
+def _refuse(path: Path, modules: Sequence[Module]) -> NoReturn:
+    """Refuse modules that no order makes an autoencoder of.
+
+    Raises:
+        DataError: with the first two that do not follow each other.
+    """
     for first, second in pairwise(modules):
         if first.place != second.place and not follows(first, second):
-            return DataError(
+            raise DataError(
                 f"{path}: {first.name} has {first.gives} outputs, {second.name} {second.takes} inputs; "
                 "layers must follow each other"
             )
     count = len({module.place for module in modules})
-    return DataError(
+    raise DataError(
         f"{path}: goes from {modules[0].takes} to {modules[-1].gives} values in {count} layer(s); "
         "an autoencoder reconstructs its inputs from a latent code"
     )

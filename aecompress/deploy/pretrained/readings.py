@@ -14,7 +14,7 @@ import numpy as np
 from aecompress.deploy.pretrained.assembled import assembled
 from aecompress.deploy.pretrained.base import Pretrained, as_float32
 from aecompress.deploy.pretrained.geometry import shaped
-from aecompress.deploy.pretrained.named import DEVIATION, MEAN, Module, Named, modules_of
+from aecompress.deploy.pretrained.named import BATCH_NORM, DEVIATION, MEAN, Module, Named, modules_of
 from aecompress.deploy.pretrained.orders import Order, orders_of
 from aecompress.deploy.pretrained.steps import RECURRENT, Array, Step, activation
 from aecompress.errors import DataError
@@ -171,7 +171,7 @@ def _scalers(path: Path, named: Named, order: Order) -> list[tuple[list[Step], l
     Raises:
         DataError: another tensor belongs to no layer.
     """
-    mean = next((name for name in named.others if MEAN.search(name)), None)
+    mean = next((name for name in named.others if MEAN.search(name) and not name.endswith(BATCH_NORM)), None)
     deviation = next((name for name in named.others if DEVIATION.search(name)), None)
     rest = sorted(named.others.keys() - {mean, deviation})
     sizes = {named.others[name].size for name in (mean, deviation) if name} - {1, order[0].takes}

@@ -27,7 +27,7 @@ ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardt
 """Activations that models have and layers here do not: a file that fits one of them best is refused."""
 SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
 COMMON = ("relu", "tanh")
-"""Of hidden layers: what readings of a file are told apart by at first."""
+"""Of hidden layers: by which readings of a file are compared at first."""
 OUTPUTS = (IDENTITY, "sigmoid", "tanh", "relu")
 MOST_VALUES = 1 << 21
 """Values of rows times layers that one trial takes about."""
@@ -54,9 +54,9 @@ CLEAR_SCORE = 1.1
 RARE = 0.9
 """Rare activations need at most this share of the score of others."""
 MIXED_NAMES = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", IDENTITY)
-"""What such layers are told apart by: with more names, some fit by chance."""
+"""What is tried of such layers: of more names, some fit by accident."""
 NEAR_RELU = ("leaky-relu", "relu6")
-"""What rows hardly tell from relu."""
+"""What rows hardly show to be other than relu."""
 
 
 class Requested(NamedTuple):
@@ -236,8 +236,8 @@ def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     if all(name in options for name, options in zip(plain, choices, strict=True)):
         evaluate(reading, [plain])
         mixed = plain if reading.losses[plain][0] <= PRIOR * reading.losses[mixed][0] else mixed
-    better = mixed not in uniform and reading.losses[mixed][0] < MIXED * reading.losses[found][0]
-    return mixed if better else found
+    is_mixed = mixed not in uniform and reading.losses[mixed][0] < MIXED * reading.losses[found][0]
+    return mixed if is_mixed else found
 
 
 def _is_uniform(model: Pretrained, names: Sequence[str]) -> bool:
@@ -292,10 +292,10 @@ def _refined(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...
         current = start
         for _ in range(SWEEPS):
             evaluate(reading, _neighbours(current, choices))
-            better = min([current, *_neighbours(current, choices)], key=lambda each: _finite(reading.losses[each][0]))
-            if better == current:
+            least = min([current, *_neighbours(current, choices)], key=lambda each: _finite(reading.losses[each][0]))
+            if least == current:
                 break
-            current = better
+            current = least
         found.append(current)
     return min(found, key=lambda each: _finite(reading.losses[each][0]))
 

@@ -22,7 +22,7 @@ from aecompress.spec.resolve import Resolved
 STRETCHES = 8
 """Of rows, from the first to the last, that a loss is computed on."""
 CLEAR = 0.9
-"""Share of the constant predictor's loss from which on trials do not tell activations apart."""
+"""Share of the constant predictor's loss from which on trials do not show which activations are right."""
 BETTER = 0.5
 """A model that with another scaling has at most this share of the constant predictor's loss was trained with that."""
 
@@ -76,7 +76,7 @@ RESIDUAL = (
 
 
 def _check_clear(path: Path, outcome: Tried) -> None:
-    """Refuse a model whose activations the rows do not tell, or that no layer here has.
+    """Refuse a model whose activations the rows do not show, or that no layer here has.
 
     Raises:
         DataError: with what fits best.
@@ -90,7 +90,7 @@ def _check_clear(path: Path, outcome: Tried) -> None:
         )
     if outcome.rival or outcome.loss >= CLEAR * outcome.constant:
         raise DataError(
-            f"{path}: its file holds no activations, and the rows do not tell which it has (mse of the rows' mean "
+            f"{path}: its file holds no activations, and the rows do not show which it has (mse of the rows' mean "
             f"{outcome.constant:.4g}, of {'; of '.join(filter(None, [found, outcome.rival]))}): it is hardly trained, "
             f"or on other rows; {cure}, or train it further first"
         )

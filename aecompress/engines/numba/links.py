@@ -1,0 +1,137 @@
+"""A network as the links of a chain, as the loops for convolutions see it: a product each, and what is around it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aecompress.engines.numba.activations import ACTIVATIONS, IDENTITY
+from aecompress.engines.numba.unfold import Axis, Patches, patches_of
+from aecompress.layers.base import BoundLayer
+from aecompress.nets.shapes import Autoencoder
+
+PRODUCTS: dict[str, Literal["rows", "patches", "folded"]] = {
+    "dense": "rows",
+    "conv1d": "patches",
+    "conv2d": "patches",
+    "conv1d-transpose": "folded",
+    "conv2d-transpose": "folded",
+}
+"""What the product of a kind with weights is of: whole rows, patches of them, or values whose products are patches."""
+RENAMED = ("reshape", "flatten", "unflatten")
+"""The kinds that only name the same values anew."""
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A layer with weights, and the activation after it."""
+
+    name: str
+    product: Literal["rows", "patches", "folded"]
+    activation: int
+    """Its place in :data:`aecompress.engines.numba.activations.ACTIVATIONS`."""
+    takes: int
+    """Values of a row that it is given."""
+    gives: int
+    below: int
+    """Columns of those, in the product: the units below, or all values of a row."""
+    units: int
+    """Columns of its weight."""
+    taps: int
+    """Places of a patch; 1 where the product is of rows."""
+    patches: Patches | None
+
+    @property
+    def places(self) -> int:
+        """Return the rows of the product for each row that it is given."""
+        return self.gives // self.units if self.product == "patches" else self.takes // self.below
+
+    @property
+    def unfolded(self) -> int:
+        """Return the values of a row's patches, 0 where there are none."""
+        columns = {"rows": 0, "patches": self.below, "folded": self.units}[self.product]
+        return self.places * self.taps * columns
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """The links of a network, and which of them made the values of each of its layers."""
+
+    links: tuple[Link, ...]
+    makers: tuple[int, ...]
+    """Per layer; -1: the rows themselves."""
+    widest: int
+    """Values of a row on the widest level between two links."""
+    unfolded: int
+    """Values of the patches of a row, of the link that has most."""
+
+
+def unlinked(layers: Sequence[BoundLayer]) -> str:
+    """Return why these layers cannot be links, as a clause for the user; "" where they can."""
+    activated = "identity"  # of the values that are named anew
+    for layer in layers:
+        if layer.kind in RENAMED:
+            if "identity" not in (activated, layer.activation):
+                return "two activations in a row train uncompiled"
+            activated = layer.activation if activated == "identity" else activated
+            continue
+        if layer.kind not in PRODUCTS:
+            return f"layers of kind {layer.kind!r} train uncompiled"
+        if getattr(layer.layer, "groups", 1) != 1:
+            return "convolutions in groups train uncompiled"
+        activated = layer.activation
+    if layers[0].kind in RENAMED and layers[0].activation != "identity":
+        return "an activation of the rows themselves trains uncompiled"
+    return ""
+
+
+@functools.lru_cache(maxsize=4)
+def chain_of(net: Autoencoder) -> Chain:
+    """Return a network, of which :func:`unlinked` says "", as a chain."""
+    found: list[tuple[BoundLayer, str]] = []
+    makers = []
+    for layer in net.layers:
+        if layer.kind not in RENAMED:
+            found.append((layer, layer.activation))
+        elif found and found[-1][1] == "identity":
+            found[-1] = (found[-1][0], layer.activation)
+        makers.append(len(found) - 1)
+    links = tuple(link_of(layer, ACTIVATIONS.index(activation)) for layer, activation in found)
+    return Chain(
+        links=links,
+        makers=tuple(makers),
+        widest=max(max(link.takes, link.gives) for link in links),
+        unfolded=max(link.unfolded for link in links),
+    )
+
+
+def link_of(layer: BoundLayer, activation: int = IDENTITY) -> Link:
+    """Return a layer with weights as a link."""
+    product, own = PRODUCTS[layer.kind], layer.matrix
+    takes, gives = math.prod(layer.given), math.prod(layer.gives)
+    axes = [] if product == "rows" else axes_of(layer)
+    taps = math.prod(axis.kernel for axis in axes)
+    return Link(
+        name=layer.name,
+        product=product,
+        activation=activation,
+        takes=takes,
+        gives=gives,
+        below=own.fan_in // taps,
+        units=own.columns,
+        taps=taps,
+        patches=patches_of(axes, own.columns if product == "folded" else layer.given[-1]) if axes else None,
+    )
+
+
+def axes_of(layer: BoundLayer) -> list[Axis]:
+    """Return a convolution's axes; of a transposed one, those of the convolution that it is the transpose of."""
+    own: Any = layer.layer
+    wide, places = layer.given[:-1], layer.gives[:-1]
+    if PRODUCTS[layer.kind] == "folded":
+        wide, places = places, wide
+    spread = getattr(own, "dilation", (1,) * len(wide))
+    return [Axis(*one) for one in zip(wide, places, own.kernel, own.stride, own.padding, spread, strict=True)]

@@ -25,41 +25,78 @@ from aecompress.nets import autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.shapes import Autoencoder
 
-TOGETHER = 16
+TOGETHER = 32
 """Rows that go through the network together: their values stay in a core's cache."""
-UNDIVIDED = 8
+UNDIVIDED = 32
 """Rows of a batch that is not halved: a half has a gradient of its own, and adding the two up takes time."""
-
-
-class Values(NamedTuple):
-    """The same memory, as both libraries see it."""
-
-    torch: Tensor
-    numpy: NDArray[np.float32]
-
-
-def seen(memory: Tensor) -> Values:
-    """Return memory as both libraries see it."""
-    return Values(memory, memory.numpy())
 
 
 class Level(NamedTuple):
     """A link's values before and after its activation, ``[B, gives]``: one memory where it is not gelu."""
 
-    pre: Values
-    out: Values
+    pre: Tensor
+    out: Tensor
 
 
 class Turn(NamedTuple):
-    """A link's memory while some rows go through it."""
+    """A link's memory while some rows go through it, and the matrices that its products read and write there.
 
-    level: Level
-    patches: Values
-    """``[B, unfolded]``: of what it is given, which its backward pass reads again."""
-    scratch: Values
-    """``[B, unfolded]``, which all links share."""
-    delta: Values
-    """``[B, gives]``: the gradient before its activation; the link above the next has the same memory."""
+    Views are made once, because making one costs as much as a small product. ``to`` and ``down`` are None where no
+    gradient below is asked for.
+    """
+
+    below: NDArray[np.float32]
+    """``[B, takes]``: what it is given."""
+    pre: NDArray[np.float32]
+    """``[B, gives]``: before its activation."""
+    out: NDArray[np.float32]
+    """``[B, gives]``: after it; the same memory where it is not gelu."""
+    delta: NDArray[np.float32]
+    """``[B, gives]``: the gradient before it."""
+    to: NDArray[np.float32] | None
+    """``[B, takes]``: the gradient at what it is given."""
+    patches: NDArray[np.float32]
+    """``[B, unfolded]``: of what it is given; the backward pass reads them again."""
+    scratch: NDArray[np.float32]
+    """``[B, unfolded]``: other patches, in memory that all links share."""
+    left: Tensor
+    """``[B x places, fan_in]``: what its weight is multiplied by."""
+    made: Tensor
+    """``[B x places, columns]``: their product."""
+    here: Tensor
+    """``[B x places, columns]``: the gradient at the product."""
+    down: Tensor | None
+    """``[B x places, fan_in]``: the gradient at ``left``."""
+
+
+class Memory(NamedTuple):
+    """The tensors that :class:`Turn` shows, ``[B, .]`` each."""
+
+    below: Tensor
+    pre: Tensor
+    out: Tensor
+    delta: Tensor
+    to: Tensor | None
+    patches: Tensor
+    scratch: Tensor
+
+
+def turn_of(link: Link, memory: Memory) -> Turn:
+    """Return a link's memory as its products and loops see it."""
+    below, pre, _, delta, to, patches, scratch = memory
+    left, made, here, down = below, pre, delta, to
+    if link.product == "patches":
+        left, down = patches, None if to is None else scratch
+    elif link.product == "folded":
+        made = here = scratch
+    narrow, wide = link.fan_in, link.columns
+    return Turn(
+        *(None if one is None else one.numpy() for one in memory),
+        left=left.view(-1, narrow),
+        made=made.view(-1, wide),
+        here=here.view(-1, wide),
+        down=None if down is None else down.view(-1, narrow),
+    )
 
 
 class Space:
@@ -69,23 +106,37 @@ class Space:
     """
 
     def __init__(self, chain: Chain, rows: int) -> None:
-        unfolded = max(link.unfolded for link in chain.links)
-        scratch, deltas = torch.empty(rows * unfolded), torch.empty(2, rows * max(link.gives for link in chain.links))
-        self.turns = [
-            Turn(
-                level=level_of(link, torch.empty(2, rows, link.gives)),
-                patches=seen(torch.empty(rows, link.unfolded if link.product == "patches" else 0)),
-                scratch=seen(scratch[: rows * link.unfolded].view(rows, -1)),
-                delta=seen(deltas[at % 2, : rows * link.gives].view(rows, -1)),
-            )
-            for at, link in enumerate(chain.links)
+        self.rows = rows
+        self.shared = torch.empty(rows * max(link.unfolded for link in chain.links))
+        self.deltas = torch.empty(2, rows * max(link.gives for link in chain.links))
+        self.patches = [torch.empty(rows, link.unfolded if link.product == "patches" else 0) for link in chain.links]
+        self.levels = [level_of(link, torch.empty(2, rows, link.gives)) for link in chain.links]
+        self.inputs = torch.empty(rows, chain.links[0].takes)
+        self.turns = self.turns_on(chain, self.inputs, self.levels)
+
+    def turns_on(self, chain: Chain, inputs: Tensor, levels: Sequence[Level]) -> list[Turn]:
+        """Return the memory of all links, with these ``inputs`` ``[B, D]`` and levels."""
+        deltas = [
+            self.deltas[at % 2, : self.rows * link.gives].view(self.rows, -1) for at, link in enumerate(chain.links)
         ]
+        found = []
+        for at, link in enumerate(chain.links):
+            memory = Memory(
+                below=levels[at - 1].out if at else inputs,
+                pre=levels[at].pre,
+                out=levels[at].out,
+                delta=deltas[at],
+                to=deltas[at - 1] if at else None,
+                patches=self.patches[at],
+                scratch=self.shared[: self.rows * link.unfolded].view(self.rows, -1),
+            )
+            found.append(turn_of(link, memory))
+        return found
 
 
 def level_of(link: Link, memory: Tensor) -> Level:
     """Return memory ``[2, B, gives]`` as a link's level."""
-    pre = seen(memory[0])
-    return Level(pre, seen(memory[1]) if link.activation == GELU else pre)
+    return Level(memory[0], memory[1] if link.activation == GELU else memory[0])
 
 
 class Spaces(threading.local):
@@ -111,7 +162,9 @@ class Numbers(NamedTuple):
     """The weights of a link of one individual, and where its gradient goes, as its product and loops read them."""
 
     weight: Tensor
-    """``[fan_in, columns]``; of a product whose patches are folded ``[below, taps x units]``."""
+    """``[fan_in, columns]`` of its product: of a product whose patches are folded ``[below, taps x units]``."""
+    turned: Tensor
+    """The same, ``[columns, fan_in]``."""
     bias: NDArray[np.float32]
     """``[1, gives]``."""
     slope: Tensor
@@ -123,53 +176,43 @@ class Numbers(NamedTuple):
 def numbers_of(link: Link, weight: Tensor, bias: Tensor, slope: Tensor, pieces: int) -> Numbers:
     """Return a link's weight ``[fan_in, columns]``, bias ``[1, columns]`` and gradient as :class:`Numbers`."""
     if link.product == "folded":
-        weight = weight.view(link.taps, link.below, link.units).transpose(0, 1).reshape(link.below, -1)
+        weight = weight.view(link.taps, link.fan_in, -1).transpose(0, 1).reshape(link.fan_in, -1)
         slope = torch.empty_like(weight)
-    wide = np.tile(bias.numpy(), link.gives // link.units)
-    return Numbers(weight, wide, slope, np.empty((pieces, 1, link.gives), np.float32))
+    wide = np.empty((1, link.gives), np.float32)
+    wide.reshape(-1, link.units)[:] = bias.numpy()
+    return Numbers(weight, weight.t(), wide, slope, np.empty((pieces, 1, link.gives), np.float32))
 
 
 def put_slopes(link: Link, own: Numbers, slope: Tensor, bias_slope: Tensor) -> None:
     """Write the whole gradient where the population has it: ``[fan_in, columns]`` and ``[1, columns]``."""
     if link.product == "folded":
-        slope.view(link.taps, link.below, -1).copy_(own.slope.view(link.below, link.taps, -1).transpose(0, 1))
+        slope.view(link.taps, link.fan_in, -1).copy_(own.slope.view(link.fan_in, link.taps, -1).transpose(0, 1))
     torch.sum(torch.from_numpy(own.bias_slopes).view(-1, link.units), 0, out=bias_slope[0])
 
 
-def forward(link: Link, own: Numbers, below: Values, turn: Turn) -> None:
-    """Compute a link's products from ``below`` ``[B, takes]``, without its bias, in ``turn``."""
-    pre = turn.level.pre
-    if link.patches is None:
-        torch.mm(below.torch, own.weight, out=pre.torch)
-    elif link.product == "patches":
-        unfold(link.patches, below.numpy, turn.patches.numpy)
-        torch.mm(turn.patches.torch.view(-1, own.weight.shape[0]), own.weight, out=pre.torch.view(-1, link.units))
-    else:
-        torch.mm(below.torch.view(-1, link.below), own.weight, out=turn.scratch.torch.view(-1, own.weight.shape[1]))
-        fold(link.patches, turn.scratch.numpy, pre.numpy)
+def forward(link: Link, own: Numbers, turn: Turn) -> None:
+    """Compute what a link gives before its activation, without its bias, in ``turn.pre``."""
+    if link.patches is not None and link.product == "patches":
+        unfold(link.patches, turn.below, turn.patches)
+    torch.mm(turn.left, own.weight, out=turn.made)
+    if link.patches is not None and link.product == "folded":
+        fold(link.patches, turn.scratch, turn.pre)
 
 
-def backward(link: Link, own: Numbers, below: Values, turn: Turn, to: Values | None, first: bool) -> None:
-    """Go backward through a link's product from its ``delta``: add to its gradient, and give that below.
+def backward(link: Link, own: Numbers, turn: Turn, first: bool) -> None:
+    """Go backward through a link from ``turn.delta``: add to its gradient, and give that below in ``turn.to``.
 
     Args:
-        to: ``[B, takes]``, where the gradient at what it was given goes; None: nowhere.
         first: whether its gradient is begun, not added to.
     """
-    left, right = below.torch, turn.delta.torch
-    if link.patches is not None and link.product == "patches":
-        left, right = turn.patches.torch.view(-1, own.weight.shape[0]), right.view(-1, link.units)
-    elif link.patches is not None:
-        unfold(link.patches, turn.delta.numpy, turn.scratch.numpy)
-        left, right = left.view(-1, link.below), turn.scratch.torch.view(-1, own.weight.shape[1])
-    torch.addmm(own.slope, left.t(), right, beta=0 if first else 1, out=own.slope)
-    if to is None:
+    if link.patches is not None and link.product == "folded":
+        unfold(link.patches, turn.delta, turn.scratch)
+    torch.addmm(own.slope, turn.left.t(), turn.here, beta=0 if first else 1, out=own.slope)
+    if turn.to is None or turn.down is None:
         return
+    torch.mm(turn.here, own.turned, out=turn.down)
     if link.patches is not None and link.product == "patches":
-        torch.mm(right, own.weight.t(), out=turn.scratch.torch.view_as(left))
-        fold(link.patches, turn.scratch.numpy, to.numpy)
-    else:
-        torch.mm(right, own.weight.t(), out=to.torch.view_as(left))
+        fold(link.patches, turn.scratch, turn.to)
 
 
 class Pass(NamedTuple):
@@ -187,26 +230,22 @@ def run(own: Pass, inputs: Tensor, target: Tensor, levels: Sequence[Level] | Non
         levels: where all levels are kept; None: nowhere.
         piece: which piece of the batch they are.
     """
-    links, turns = own.chain.links, SPACES.take(own.chain, len(inputs)).turns
-    if levels is not None:
-        turns = [turn._replace(level=level) for turn, level in zip(turns, levels, strict=True)]
-    below = [seen(inputs), *(turn.level.out for turn in turns[:-1])]
+    links, space = own.chain.links, SPACES.take(own.chain, len(inputs))
+    if levels is None:
+        space.inputs.copy_(inputs)
+    turns = space.turns if levels is None else space.turns_on(own.chain, inputs, levels)
     last = len(links) - 1
     for at, (link, numbers, turn) in enumerate(zip(links, own.numbers, turns, strict=True)):
-        forward(link, numbers, below[at], turn)
+        forward(link, numbers, turn)
         if at < last:
-            add_bias_and_activate(link.activation, turn.level.pre.numpy, turn.level.out.numpy, numbers.bias)
-    end = (
-        turns[last].level.pre.numpy, target.numpy(), turns[last].delta.numpy,
-        own.numbers[last].bias, own.numbers[last].bias_slopes[piece],
-    )  # fmt: skip
+            add_bias_and_activate(link.activation, turn.pre, turn.out, numbers.bias)
+    end = (turns[last].pre, target.numpy(), turns[last].delta, numbers.bias, numbers.bias_slopes[piece])
     output_gradient(links[last].activation, own.loss, end)
     for at in range(last, -1, -1):
-        to = turns[at - 1].delta if at else None
-        backward(links[at], own.numbers[at], below[at], turns[at], to, piece == 0)
-        if to is not None:
-            level, slopes = turns[at - 1].level, own.numbers[at - 1].bias_slopes[piece]
-            hidden_gradient(links[at - 1].activation, to.numpy, level.pre.numpy, level.out.numpy, slopes)
+        backward(links[at], own.numbers[at], turns[at], piece == 0)
+        if at:
+            below, slopes = turns[at - 1], own.numbers[at - 1].bias_slopes[piece]
+            hidden_gradient(links[at - 1].activation, below.delta, below.pre, below.out, slopes)
 
 
 def halves_of(batch: int) -> list[range]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aecompress.engines.numba.activations import ACTIVATIONS, IDENTITY
+from aecompress.engines.numba.activations import ACTIVATIONS
 from aecompress.engines.numba.unfold import Axis, Patches, patches_of
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.shapes import Autoencoder
@@ -36,24 +36,17 @@ class Link:
     takes: int
     """Values of a row that it is given."""
     gives: int
-    below: int
-    """Columns of those, in the product: the units below, or all values of a row."""
     units: int
-    """Columns of its weight."""
+    """Columns of its weight: values that share a bias stand ``units`` apart."""
+    fan_in: int
+    """Rows of the weight in its product."""
+    columns: int
+    """Columns of it."""
     taps: int
     """Places of a patch; 1 where the product is of rows."""
+    unfolded: int
+    """Values of a row's patches; 0 where there are none."""
     patches: Patches | None
-
-    @property
-    def places(self) -> int:
-        """Return the rows of the product for each row that it is given."""
-        return self.gives // self.units if self.product == "patches" else self.takes // self.below
-
-    @property
-    def unfolded(self) -> int:
-        """Return the values of a row's patches, 0 where there are none."""
-        columns = {"rows": 0, "patches": self.below, "folded": self.units}[self.product]
-        return self.places * self.taps * columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +56,6 @@ class Chain:
     links: tuple[Link, ...]
     makers: tuple[int, ...]
     """Per layer; -1: the rows themselves."""
-    widest: int
-    """Values of a row on the widest level between two links."""
-    unfolded: int
-    """Values of the patches of a row, of the link that has most."""
 
 
 def unlinked(layers: Sequence[BoundLayer]) -> str:
@@ -100,30 +89,28 @@ def chain_of(net: Autoencoder) -> Chain:
             found[-1] = (found[-1][0], layer.activation)
         makers.append(len(found) - 1)
     links = tuple(link_of(layer, ACTIVATIONS.index(activation)) for layer, activation in found)
-    return Chain(
-        links=links,
-        makers=tuple(makers),
-        widest=max(max(link.takes, link.gives) for link in links),
-        unfolded=max(link.unfolded for link in links),
-    )
+    return Chain(links, tuple(makers))
 
 
-def link_of(layer: BoundLayer, activation: int = IDENTITY) -> Link:
+def link_of(layer: BoundLayer, activation: int) -> Link:
     """Return a layer with weights as a link."""
     product, own = PRODUCTS[layer.kind], layer.matrix
-    takes, gives = math.prod(layer.given), math.prod(layer.gives)
     axes = [] if product == "rows" else axes_of(layer)
     taps = math.prod(axis.kernel for axis in axes)
+    folded = product == "folded"
+    spread = own.columns if folded else own.fan_in // taps  # units of the side that patches are of
     return Link(
         name=layer.name,
         product=product,
         activation=activation,
-        takes=takes,
-        gives=gives,
-        below=own.fan_in // taps,
+        takes=math.prod(layer.given),
+        gives=math.prod(layer.gives),
         units=own.columns,
+        fan_in=own.fan_in // taps if folded else own.fan_in,
+        columns=own.columns * taps if folded else own.columns,
         taps=taps,
-        patches=patches_of(axes, own.columns if product == "folded" else layer.given[-1]) if axes else None,
+        unfolded=math.prod(axis.places for axis in axes) * taps * spread if axes else 0,
+        patches=patches_of(axes, spread) if axes else None,
     )
 
 

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from aecompress.nets.layers import (
-    ACTIVATIONS,
     Trace,
-    as_given,
-    as_rows,
+    activation_of,
     backward,
     dense_write_gradient,
     forward,
 )
 from aecompress.nets.losses import mean_loss, output_delta
+from aecompress.nets.places import as_given, as_rows
 from aecompress.nets.rows import RowSet, chunks
 from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll, no_poll
@@ -65,7 +64,7 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
     full = pre.to(rows.dtype)
-    return output_delta(loss, last, full, ACTIVATIONS[last].apply(full), rows, scale).to(pre.dtype)
+    return output_delta(loss, last, full, activation_of(last).apply(full), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(
@@ -89,7 +88,7 @@ def _variational_gradient(
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
-    at_latent = torch.bmm(first, weights[net.decoder[0].name + ".weight"].transpose(1, 2))
+    at_latent = torch.bmm(as_rows(first), weights[net.decoder[0].name + ".weight"].transpose(1, 2))
     at_mean = at_latent + mean * scale
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
@@ -101,7 +100,7 @@ def _variational_gradient(
         from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))
         top = len(net.encoder) - 2
         grad = from_mean.add_(from_head).view_as(encoded.pre[top])
-        activation = ACTIVATIONS[net.encoder[top].activation]
+        activation = activation_of(net.encoder[top].activation)
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
         backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
@@ -140,7 +139,7 @@ COUNTED_CELLS = 16
 def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = COUNTED_CELLS) -> Tensor:
     """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``.
 
-    Some ``cells`` at a time, so that memory stays bounded.
+    Some ``cells`` at a time, so that memory stays bounded. Layers without any do not count.
     """
     found = []
     for group in torch.split(weights, cells):

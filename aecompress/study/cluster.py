@@ -52,8 +52,12 @@ def carrier(workers: int) -> Carrier:
             with guarded(str(context["session_dir"])):
                 try:
                     yield from _carried(ray, workers, here, tasks, started, stop)
-                finally:
+                except Interrupted:  # the guard ends Ray's processes at once, Ray takes a second and more for it
+                    raise
+                except BaseException:
                     ray.shutdown()
+                    raise
+                ray.shutdown()
 
     return carried
 

@@ -62,6 +62,10 @@ class Pretrained:
     decoder: tuple[LayerShape, ...]
     tensors: Mapping[str, Floats]
     """float32, weights ``[fan_in, columns]`` and biases ``[columns]``, by names such as ``encoder.0.weight``."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, or left out, a sentence each."""
+    others: tuple[Pretrained, ...] = ()
+    """Other models that the file may hold as well: which one is tried on rows."""
 
 
 def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
@@ -123,8 +127,8 @@ def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:
         name = f"encoder.{index}" if index < split else f"decoder.{index - split}"
         inputs, outputs = layer.weight.shape
         shapes.append(LayerShape(name=name, inputs=inputs, outputs=outputs, activation=layer.activation))
-        tensors[f"{name}.weight"] = _as_float32(path, layer.name, layer.weight)
-        tensors[f"{name}.bias"] = _as_float32(path, layer.name, layer.bias)
+        tensors[f"{name}.weight"] = as_float32(path, layer.name, layer.weight)
+        tensors[f"{name}.bias"] = as_float32(path, layer.name, layer.bias)
     return Pretrained(
         inputs=len(layers[0].weight), encoder=tuple(shapes[:split]), decoder=tuple(shapes[split:]), tensors=tensors
     )
@@ -152,7 +156,12 @@ def _decoder_start(layers: Sequence[Linear]) -> int:
     return named[0] if named and named[0] > 0 else int(np.argmin(widths)) + 1
 
 
-def _as_float32(path: Path, name: str, tensor: NDArray[Any]) -> Floats:
+def as_float32(path: Path, name: str, tensor: NDArray[Any]) -> Floats:
+    """Return a tensor in float32.
+
+    Raises:
+        DataError: it holds no floating-point numbers, or numbers that are not finite.
+    """
     if tensor.dtype.name not in FLOATS:
         raise DataError(f"{path}: {name} holds {tensor.dtype}; floating-point weights are needed")
     with np.errstate(over="ignore"):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.pretrained import base
+from aecompress.deploy.pretrained.steps import Step
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_rows
@@ -52,3 +56,71 @@ def same_function(pretrained: base.Pretrained, module: nn.Module) -> bool:
     with torch.no_grad():
         expected = module(torch.from_numpy(rows)).numpy()
     return np.allclose(reference.run(filled(pretrained), pretrained.tensors, rows), expected, atol=1e-6)
+
+
+def steps_of(module: nn.Sequential) -> list[Step]:
+    """Return the steps of modules in sequence."""
+    found = []
+    for name, each in module.named_children():
+        tensors = {key: tensor.detach().numpy() for key, tensor in each.state_dict().items() if tensor.ndim}
+        op, names = OPS[type(each)]
+        numbers = {ours: getattr(each, theirs) for ours, theirs in names.items()}
+        if op == "unflatten":
+            numbers["shape"] = tuple(each.unflattened_size)
+        if op == "activation":
+            numbers["name"] = type(each).__name__.lower()
+        found.append(Step(name, op, tensors, numbers))
+    return found
+
+
+CONVOLUTION = {name: name for name in ("stride", "padding", "dilation", "groups")}
+TRANSPOSED = {**CONVOLUTION, "output_padding": "output_padding"}
+POOL = {"kernel": "kernel_size", "stride": "stride", "padding": "padding"}
+OPS: dict[type[nn.Module], tuple[str, dict[str, str]]] = {
+    nn.Linear: ("linear", {}),
+    nn.Conv1d: ("conv1d", CONVOLUTION),
+    nn.Conv2d: ("conv2d", CONVOLUTION),
+    nn.ConvTranspose1d: ("conv1d-transpose", TRANSPOSED),
+    nn.ConvTranspose2d: ("conv2d-transpose", TRANSPOSED),
+    nn.BatchNorm1d: ("batch-norm", {"eps": "eps"}),
+    nn.BatchNorm2d: ("batch-norm", {"eps": "eps"}),
+    nn.ReLU: ("activation", {}),
+    nn.Tanh: ("activation", {}),
+    nn.Sigmoid: ("activation", {}),
+    nn.Dropout: ("dropout", {}),
+    nn.Identity: ("identity", {}),
+    nn.Flatten: ("flatten", {}),
+    nn.Unflatten: ("unflatten", {}),
+    nn.MaxPool1d: ("max-pool", POOL),
+    nn.MaxPool2d: ("max-pool", POOL),
+    nn.Upsample: ("upsample", {"factor": "scale_factor", "mode": "mode"}),
+}
+
+
+def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
+    """Compute steps by torch's functions."""
+    for step in steps:
+        tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in step.tensors.items()}
+        numbers = {**step.numbers}
+        match step.op:
+            case "linear":
+                rows = F.linear(rows, tensors["weight"], tensors["bias"])
+            case "conv1d" | "conv2d" | "conv1d-transpose" | "conv2d-transpose":
+                name = step.op.replace("conv", "conv_transpose").removesuffix("-transpose")
+                call = getattr(F, name if step.op.endswith("-transpose") else step.op)
+                rows = call(rows, tensors["weight"], tensors["bias"], **numbers)
+            case "affine":
+                shape = (-1,) if "axis" in numbers else (-1, *[1] * (rows.ndim - 2))
+                rows = rows * tensors["weight"].reshape(shape) + tensors["bias"].reshape(shape)
+            case "activation":
+                rows = getattr(torch, numbers["name"])(rows)
+            case "max-pool":
+                call = F.max_pool1d if rows.ndim == 3 else F.max_pool2d
+                rows = call(rows, numbers["kernel"], numbers["stride"], numbers["padding"])
+            case "upsample":
+                rows = F.interpolate(rows, scale_factor=numbers["factor"], mode=numbers["mode"])
+            case "flatten":
+                rows = rows.flatten(1)
+            case "unflatten":
+                rows = rows.unflatten(1, numbers["shape"])
+    return rows.detach().numpy()

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aecompress.engines import workers
-from aecompress.engines.numba.activations import GELU, LOSSES
+from aecompress.engines.numba.activations import BY_INPUT, LOSSES
 from aecompress.engines.numba.links import Chain, Link, chain_of
 from aecompress.engines.numba.steps import WORKSPACE, add_bias_and_activate, hidden_gradient, output_gradient
 from aecompress.engines.numba.unfold import fold, unfold
-from aecompress.nets import autoencoder
 from aecompress.nets.layers import Trace
 from aecompress.nets.shapes import Autoencoder
 
@@ -32,7 +31,7 @@ UNDIVIDED = 32
 
 
 class Level(NamedTuple):
-    """A link's values before and after its activation, ``[B, gives]``: one memory where it is not gelu."""
+    """A link's values before and after its activation, ``[B, gives]``; one memory where its gradient needs no more."""
 
     pre: Tensor
     out: Tensor
@@ -50,7 +49,7 @@ class Turn(NamedTuple):
     pre: NDArray[np.float32]
     """``[B, gives]``: before its activation."""
     out: NDArray[np.float32]
-    """``[B, gives]``: after it; the same memory where it is not gelu."""
+    """``[B, gives]``: after it; the same memory where its gradient needs no more."""
     delta: NDArray[np.float32]
     """``[B, gives]``: the gradient before it."""
     to: NDArray[np.float32] | None
@@ -83,19 +82,24 @@ class Memory(NamedTuple):
 
 def turn_of(link: Link, memory: Memory) -> Turn:
     """Return a link's memory as its products and loops see it."""
-    below, pre, _, delta, to, patches, scratch = memory
+    below, pre, out, delta, to, patches, scratch = memory
     left, made, here, down = below, pre, delta, to
     if link.product == "patches":
         left, down = patches, None if to is None else scratch
     elif link.product == "folded":
         made = here = scratch
-    narrow, wide = link.fan_in, link.columns
     return Turn(
-        *(None if one is None else one.numpy() for one in memory),
-        left=left.view(-1, narrow),
-        made=made.view(-1, wide),
-        here=here.view(-1, wide),
-        down=None if down is None else down.view(-1, narrow),
+        below=below.numpy(),
+        pre=pre.numpy(),
+        out=out.numpy(),
+        delta=delta.numpy(),
+        to=None if to is None else to.numpy(),
+        patches=patches.numpy(),
+        scratch=scratch.numpy(),
+        left=left.view(-1, link.fan_in),
+        made=made.view(-1, link.columns),
+        here=here.view(-1, link.columns),
+        down=None if down is None else down.view(-1, link.fan_in),
     )
 
 
@@ -136,7 +140,7 @@ class Space:
 
 def level_of(link: Link, memory: Tensor) -> Level:
     """Return memory ``[2, B, gives]`` as a link's level."""
-    return Level(memory[0], memory[1] if link.activation == GELU else memory[0])
+    return Level(memory[0], memory[1] if link.activation in BY_INPUT else memory[0])
 
 
 class Spaces(threading.local):
@@ -283,9 +287,17 @@ def gradient(
     """
     chain, (cells, batch, width) = chain_of(net), rows.shape
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
-    kept = [WORKSPACE.take(f"level {at}", (2, cells, batch, link.gives), rows) for at, link in enumerate(chain.links) if traced]
+    kept = [
+        WORKSPACE.take(f"level {at}", (2, cells, batch, link.gives), rows)
+        for at, link in enumerate(chain.links)
+        if traced
+    ]
     halves = halves_of(batch)
-    others = {name: WORKSPACE.take(f"slope {name}", tuple(slope.shape), slope) for name, slope in gradients.items() if len(halves) > 1}
+    others = {
+        name: WORKSPACE.take(f"slope {name}", tuple(slope.shape), slope)
+        for name, slope in gradients.items()
+        if len(halves) > 1
+    }
     factor = (LOSSES.index(loss), np.float32(1 / (batch * width)))
 
     def one(job: int) -> None:
@@ -297,7 +309,11 @@ def gradient(
             for link, weight, bias in names
         ]
         for piece, here in enumerate(pieces):
-            levels = [level_of(link, memory[:, cell, here]) for link, memory in zip(chain.links, kept, strict=True)] if traced else None
+            levels = (
+                [level_of(link, memory[:, cell, here]) for link, memory in zip(chain.links, kept, strict=True)]
+                if traced
+                else None
+            )
             run(Pass(chain, numbers, factor), inputs[cell, here], rows[cell, here], levels, piece)
         for (link, weight, bias), own in zip(names, numbers, strict=True):
             put_slopes(link, own, slopes[weight][cell], slopes[bias][cell])
@@ -318,5 +334,5 @@ def trace_of(net: Autoencoder, chain: Chain, inputs: Tensor, kept: Sequence[Tens
         else:
             pre, out = kept[maker].unflatten(3, layer.gives)
             trace.pre.append(pre)
-            trace.out.append(out if chain.links[maker].activation == GELU else pre)
+            trace.out.append(out if chain.links[maker].activation in BY_INPUT else pre)
     return trace

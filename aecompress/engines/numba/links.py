@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from aecompress.engines.compiling import RENAMED
 from aecompress.engines.numba.activations import ACTIVATIONS
 from aecompress.engines.numba.unfold import Axis, Patches, patches_of
 from aecompress.layers.base import BoundLayer
@@ -21,8 +21,6 @@ PRODUCTS: dict[str, Literal["rows", "patches", "folded"]] = {
     "conv2d-transpose": "folded",
 }
 """What the product of a kind with weights is of: whole rows, patches of them, or values whose products are patches."""
-RENAMED = ("reshape", "flatten", "unflatten")
-"""The kinds that only name the same values anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,28 +56,9 @@ class Chain:
     """Per layer; -1: the rows themselves."""
 
 
-def unlinked(layers: Sequence[BoundLayer]) -> str:
-    """Return why these layers cannot be links, as a clause for the user; "" where they can."""
-    activated = "identity"  # of the values that are named anew
-    for layer in layers:
-        if layer.kind in RENAMED:
-            if "identity" not in (activated, layer.activation):
-                return "two activations in a row train uncompiled"
-            activated = layer.activation if activated == "identity" else activated
-            continue
-        if layer.kind not in PRODUCTS:
-            return f"layers of kind {layer.kind!r} train uncompiled"
-        if getattr(layer.layer, "groups", 1) != 1:
-            return "convolutions in groups train uncompiled"
-        activated = layer.activation
-    if layers[0].kind in RENAMED and layers[0].activation != "identity":
-        return "an activation of the rows themselves trains uncompiled"
-    return ""
-
-
 @functools.lru_cache(maxsize=4)
 def chain_of(net: Autoencoder) -> Chain:
-    """Return a network, of which :func:`unlinked` says "", as a chain."""
+    """Return a network, of which :func:`aecompress.engines.compiling.unlinked` says "", as a chain."""
     found: list[tuple[BoundLayer, str]] = []
     makers = []
     for layer in net.layers:

@@ -25,6 +25,7 @@ from aecompress.files import standing
 from aecompress.plan.export import Export, export_of
 from aecompress.polling import no_poll
 from aecompress.runs.again import about_bytes
+from aecompress.runs.brought import Bring
 from aecompress.runs.folder import check_replaceable
 from aecompress.runs.front import Member, knee, pick
 from aecompress.runs.inputs import check_raw
@@ -39,17 +40,18 @@ LINES = 20
 """Lines of progress that a fit prints at most."""
 
 
-def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int) -> Trained:
+def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int, bring: Bring | None = None) -> Trained:
     """Carry a run out in memory and return what an estimator holds of it.
 
     Args:
         raw: the rows; None: those that the spec names.
         verbose: 0 shows nothing.
+        bring: how the model that it begins with comes in; None: it is drawn, or the spec names its file.
 
     Raises:
         AecompressError: the spec or the rows cannot be used, or every model is lost.
     """
-    job = prepare_in_memory(resolved, raw)
+    job = prepare_in_memory(resolved, raw, bring)
     found: list[Found] = []
     events: Iterable[Event] = into(found, carry_out(job))
     if verbose:

@@ -182,9 +182,9 @@ def numbers_of(link: Link, weight: Tensor, bias: Tensor, slope: Tensor, pieces: 
     if link.product == "folded":
         weight = weight.view(link.taps, link.fan_in, -1).transpose(0, 1).reshape(link.fan_in, -1)
         slope = torch.empty_like(weight)
-    wide = np.empty((1, link.gives), np.float32)
-    wide.reshape(-1, link.units)[:] = bias.numpy()
-    return Numbers(weight, weight.t(), wide, slope, np.empty((pieces, 1, link.gives), np.float32))
+    each = np.empty((1, link.gives), np.float32)
+    each.reshape(-1, link.units)[:] = bias.numpy()
+    return Numbers(weight, weight.t(), each, slope, np.empty((pieces, 1, link.gives), np.float32))
 
 
 def put_slopes(link: Link, own: Numbers, slope: Tensor, bias_slope: Tensor) -> None:
@@ -321,12 +321,12 @@ def gradient(
     workers.each(one, range(cells * len(halves)))
     for name, slope in others.items():
         gradients[name].add_(slope)
-    return trace_of(net, chain, inputs, kept) if traced else Trace([], [])
+    return trace_of(net, chain, inputs, kept) if traced else Trace([], [], {})
 
 
 def trace_of(net: Autoencoder, chain: Chain, inputs: Tensor, kept: Sequence[Tensor]) -> Trace:
     """Return the levels of a chain, ``[2, P, B, gives]`` each, as the forward pass of the network's layers."""
-    trace = Trace([], [])
+    trace = Trace([], [], {})
     for layer, maker in zip(net.layers, chain.makers, strict=True):
         if maker < 0:
             trace.pre.append(inputs.unflatten(2, layer.gives))

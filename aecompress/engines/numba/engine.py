@@ -228,7 +228,7 @@ def warm() -> None:
         output_gradient(RELU, (MSE, one), (coded, rows, coded, coded, coded))
         hidden_gradient(RELU, coded, coded, coded, coded)
     for units in (1, 8):
-        tables = patches_of([Axis(wide=1, places=1, kernel=1, stride=1, padding=0, dilation=1)], units)
+        tables = patches_of([Axis(size=1, places=1, kernel=1, stride=1, padding=0, dilation=1)], units)
         values = np.zeros((1, units), np.float32)
         unfold(tables, values, values.copy())
         fold(tables, values, values.copy())

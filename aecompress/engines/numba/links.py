@@ -96,8 +96,8 @@ def link_of(layer: BoundLayer, activation: int) -> Link:
 def axes_of(layer: BoundLayer) -> list[Axis]:
     """Return a convolution's axes; of a transposed one, those of the convolution that it is the transpose of."""
     own: Any = layer.layer
-    wide, places = layer.given[:-1], layer.gives[:-1]
+    unfolded, places = layer.given[:-1], layer.gives[:-1]
     if PRODUCTS[layer.kind] == "folded":
-        wide, places = places, wide
-    spread = getattr(own, "dilation", (1,) * len(wide))
-    return [Axis(*one) for one in zip(wide, places, own.kernel, own.stride, own.padding, spread, strict=True)]
+        unfolded, places = places, unfolded
+    spread = getattr(own, "dilation", (1,) * len(unfolded))
+    return [Axis(*one) for one in zip(unfolded, places, own.kernel, own.stride, own.padding, spread, strict=True)]

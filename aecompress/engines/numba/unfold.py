@@ -32,7 +32,7 @@ NARROW = 8
 class Axis(NamedTuple):
     """A convolution along one axis of its places."""
 
-    wide: int
+    size: int
     """Places of the side whose patches are taken."""
     places: int
     """Patches."""
@@ -43,14 +43,14 @@ class Axis(NamedTuple):
 
 
 class Patches(NamedTuple):
-    """The tables of one layer's patches, for rows of ``wide`` values and ``[places, taps x units]`` of patches."""
+    """The tables of one layer's patches, for rows of values and ``[places, taps x units]`` of patches."""
 
     runs: Places
     """``[n, 3]``: where values go to, where they come from or :data:`OUTSIDE`, and how many follow each other."""
     places: Places
     """``[m]``, of narrow layers: where each value comes from, a place beyond the row where it is 0."""
     starts: Places
-    """``[wide places + 1]``: which of ``parts`` add up to each place."""
+    """``[places + 1]``: which of ``parts`` add up to each place."""
     parts: Places
     """Where in the patches they begin."""
     passes: Places
@@ -64,10 +64,10 @@ class Patches(NamedTuple):
 def taps_of(axes: Sequence[Axis]) -> Ints:
     """Return the place that each tap of each patch reads, ``[patches, taps]``; -1 beside the image."""
     found = np.zeros((1, 1), np.int64)
-    for wide, places, kernel, stride, padding, dilation in axes:
+    for size, places, kernel, stride, padding, dilation in axes:
         at = np.arange(places)[:, None] * stride - padding + np.arange(kernel) * dilation
-        at = np.where((at >= 0) & (at < wide), at, -1)
-        both = found[:, None, :, None] * wide + at[None, :, None, :]
+        at = np.where((at >= 0) & (at < size), at, -1)
+        both = found[:, None, :, None] * size + at[None, :, None, :]
         inside = (found >= 0)[:, None, :, None] & (at >= 0)[None, :, None, :]
         found = np.where(inside, both, -1).reshape(len(found) * places, -1)
     return found
@@ -76,14 +76,14 @@ def taps_of(axes: Sequence[Axis]) -> Ints:
 def patches_of(axes: Sequence[Axis], units: int) -> Patches:
     """Return the tables of patches of ``units`` values at each place."""
     taps = taps_of(axes).reshape(-1)
-    wide = int(np.prod([axis.wide for axis in axes]))
+    whole = int(np.prod([axis.size for axis in axes]))
     order = np.argsort(taps, kind="stable")
     order = order[np.searchsorted(taps[order], 0) :]  # without those beside the image
-    starts = np.searchsorted(taps[order], np.arange(wide + 1))
+    starts = np.searchsorted(taps[order], np.arange(whole + 1))
     none = np.zeros((0, 2), np.uint64)
     narrow = units < NARROW
     passes, ends = passes_of(starts, order, units) if narrow else (none, none[:, 0])
-    reach = np.where(taps < 0, wide, taps)[:, None] * units + np.arange(units) * (taps >= 0)[:, None]
+    reach = np.where(taps < 0, whole, taps)[:, None] * units + np.arange(units) * (taps >= 0)[:, None]
     return Patches(
         runs=runs_of(taps, units),
         places=reach.reshape(-1).astype(np.uint64) if narrow else none[:, 0],

@@ -41,7 +41,7 @@ class Turn(NamedTuple):
     """A link's memory while some rows go through it, and the matrices that its products read and write there.
 
     Views are made once, because making one costs as much as a small product. ``to`` and ``down`` are None where no
-    gradient below is asked for.
+    gradient below is wanted.
     """
 
     below: NDArray[np.float32]
@@ -280,10 +280,10 @@ def gradient(
     """Compute what :func:`aecompress.nets.autoencoder.gradient` does, of plain and denoising networks of links.
 
     Args:
-        traced: whether what the layers give is asked for.
+        traced: whether what the layers give is wanted.
 
     Returns:
-        As that of :mod:`aecompress.engines.numba.steps`; empty where it is not asked for.
+        As that of :mod:`aecompress.engines.numba.steps`; empty where it is not wanted.
     """
     chain, (cells, batch, width) = chain_of(net), rows.shape
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)

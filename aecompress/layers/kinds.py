@@ -12,9 +12,10 @@ from aecompress.errors import SpecError
 from aecompress.layers.base import Layer
 from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.dense import Dense
+from aecompress.layers.prelu import Prelu
 from aecompress.layers.reshape import Permute, Reshape
 
-KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Dense, Conv1d, Conv2d, Reshape, Permute)}
+KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Dense, Conv1d, Conv2d, Reshape, Permute, Prelu)}
 
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 """What a field of a kind can be declared as, in words; also a Literal of texts, and a tuple of whole numbers."""

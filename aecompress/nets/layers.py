@@ -20,7 +20,7 @@ from aecompress.errors import SpecError
 from aecompress.layers.activations import IDENTITY, SELU_ALPHA, SELU_SCALE
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.names import slope_of
-from aecompress.nets import convolutions
+from aecompress.nets import convolutions, prelu
 from aecompress.nets.places import ChannelsFirst, as_given, as_rows
 from aecompress.nets.shapes import Layout
 
@@ -104,6 +104,11 @@ def initial(
     for layer in layers:
         if not layer.weighted:
             continue
+        start = kind_of(layer).start
+        if start is not None:
+            tensors[f"{layer.name}.weight"].fill_(start)
+            tensors[f"{layer.name}.bias"].zero_()
+            continue
         tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
         tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
     return flat
@@ -118,11 +123,13 @@ class Kind(NamedTuple):
         backward: :func:`backward_layer` for the kind, by hand; None: autograd does it.
         module: makes a module of the kind, from rows ``[N, D]`` to rows, with the tensors of ``to_torch``; None: a
             model that is loaded has ``forward`` as a module.
+        start: what every weight begins as, beside biases of 0; None: both are drawn.
     """
 
     forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
     backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Tensor, Tensor, bool], Tensor | None] | None = None
     module: Callable[[BoundLayer], nn.Module] | None = None
+    start: float | None = None
 
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
@@ -158,6 +165,7 @@ KINDS: dict[str, Kind] = {
     "conv2d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
     "reshape": Kind(convolutions.reshape_forward),
     "permute": Kind(convolutions.permute_forward),
+    "prelu": Kind(prelu.prelu_forward, prelu.prelu_backward, prelu.prelu_module, prelu.FIRST_SLOPE),
 }
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 

@@ -11,6 +11,7 @@ from aecompress.deploy.checkpoint import Model, shapes_of
 from aecompress.layers.base import Layer
 from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.dense import Dense
+from aecompress.layers.prelu import Prelu
 from aecompress.layers.reshape import Permute, Reshape
 from aecompress.nets.shapes import Autoencoder, build
 
@@ -65,7 +66,24 @@ def series() -> Parts:
     return encoder, decoder, (7, 2)
 
 
-NETS: dict[str, Callable[[], Parts]] = {"images": images, "colours": colours, "series": series}
+def slopes() -> Parts:
+    """Rows (6, 2): a slope for each channel, and for each unit of the dense code."""
+    encoder: list[Layer] = [
+        Conv1d("encoder.0", 4, "identity", (3,)),
+        Prelu("encoder.1"),
+        Dense("encoder.2", 5, "identity"),
+        Prelu("encoder.3"),
+        Dense("encoder.4", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Dense("decoder.0", 4, "identity", (6,)),
+        Prelu("decoder.1"),
+        Conv1d("decoder.2", 2, "sigmoid", (3,), padding=(1,)),
+    ]
+    return encoder, decoder, (6, 2)
+
+
+NETS: dict[str, Callable[[], Parts]] = {"images": images, "colours": colours, "series": series, "slopes": slopes}
 
 
 SHAPED = {layer.kind for make in NETS.values() for part in make()[:2] for layer in part}

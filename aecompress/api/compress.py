@@ -76,7 +76,7 @@ def compress(module: nn.Module, X: Any, *, validation: Any = None, **parameters:
     """
     from torch import nn
 
-    from aecompress.runs.brought import from_memory
+    from aecompress.runs.modules import from_memory
 
     wrong = [name for name in OF_NETWORK if name in parameters]
     if wrong:

@@ -28,7 +28,7 @@ from aecompress.errors import DataError, InputError, SpecError, TableError
 if TYPE_CHECKING:
     from aecompress.api.front import Front
     from aecompress.api.history import History
-    from aecompress.runs.brought import Bring
+    from aecompress.runs.modules import Bring
 
 Shares = tuple[float, float, float]
 FROM_ROWS = {"n_features_in_", "feature_names_in_"}

@@ -25,7 +25,6 @@ from aecompress.files import standing
 from aecompress.plan.export import Export, export_of
 from aecompress.polling import no_poll
 from aecompress.runs.again import about_bytes
-from aecompress.runs.brought import Bring
 from aecompress.runs.folder import check_replaceable
 from aecompress.runs.front import Member, knee, pick
 from aecompress.runs.inputs import check_raw
@@ -33,6 +32,7 @@ from aecompress.runs.job import prepare_export, prepare_in_memory
 from aecompress.runs.lines import losses_of
 from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.metrics import with_metrics
+from aecompress.runs.modules import Bring
 from aecompress.runs.package import export_model
 from aecompress.spec.resolve import Resolved, override, resolve
 

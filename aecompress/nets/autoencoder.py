@@ -50,7 +50,7 @@ def gradient(
         return _variational_gradient(net, weights, gradients, rows, noise, loss)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     inputs = inputs.to(gradients[net.encoder[0].name + ".weight"].dtype)
-    trace = forward(net.layers, weights, inputs)
+    trace = forward(net.layers, weights, inputs, record=True)
     scale = 1.0 / (rows.shape[1] * rows.shape[2])
     delta = _loss_delta(net, loss, trace, rows, scale)
     backward(net.layers, weights, gradients, inputs, trace, delta)
@@ -79,12 +79,12 @@ def _variational_gradient(
     assert head is not None
     scale = 1.0 / rows.shape[1]
     inputs = rows.to(gradients[net.encoder[0].name + ".weight"].dtype)
-    encoded = forward(net.encoder, weights, inputs)
+    encoded = forward(net.encoder, weights, inputs, record=True)
     below = encoded.out[-2] if len(net.encoder) > 1 else as_given(net.encoder[0], inputs)
     mean = encoded.out[-1]  # [P, B, latent]
     log_variance = forward([head], weights, below).out[0]  # [P, B, latent]
     spread = noise.to(mean.dtype) * torch.exp(0.5 * log_variance)
-    decoded = forward(net.decoder, weights, mean + spread)
+    decoded = forward(net.decoder, weights, mean + spread, record=True)
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
@@ -103,7 +103,7 @@ def _variational_gradient(
         activation = activation_of(net.encoder[top].activation)
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
         backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
-    return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
+    return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out, {})
 
 
 def rows_together(population: int, inputs: int) -> int:

@@ -33,9 +33,9 @@ from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
-from aecompress.runs import brought, folder
-from aecompress.runs.brought import Bring
+from aecompress.runs import folder, modules
 from aecompress.runs.inputs import Inputs, check_raw, read_inputs
+from aecompress.runs.modules import Bring
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import fingerprint_of, names_of, read_status
@@ -102,7 +102,7 @@ def job_of(inputs: Inputs) -> Job:
     check_raw(inputs.dataset, spec)
     check_trusted(spec.model.init, inputs.trusted)
     code = code_in(spec.model.init)
-    bring = None if code is None else brought.from_code(code, spec.seed, Path.cwd())
+    bring = None if code is None else modules.from_code(code, spec.seed, Path.cwd())
     return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd(), bring=bring)
 
 
@@ -136,7 +136,7 @@ def prepare_resume(where: Path) -> Job:
     dataset = rows_again(resolved.spec, where, status)
     check_raw(dataset, resolved.spec)
     is_code = code_in(resolved.spec.model.init) is not None
-    bring = brought.from_run(where, status.get("code", {})) if is_code else None
+    bring = modules.from_run(where, status.get("code", {})) if is_code else None
     job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True, bring=bring)
     check_states(where / "checkpoint", job.identity)
     return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))

@@ -209,7 +209,7 @@ def gradient(
 
 def _forward(net: Autoencoder, weights: Mapping[str, Tensor], inputs: Tensor) -> Trace:
     """Run the forward pass up to the last layer's products."""
-    trace = Trace([], [])
+    trace = Trace([], [], {})
     for at, layer in enumerate(net.layers):
         below = trace.out[-1] if at else inputs
         memory = WORKSPACE.take(f"pre {at}", (*below.shape[:2], layer.outputs), below)

@@ -177,7 +177,7 @@ KINDS: dict[str, Kind] = {
     "lstm": Kind(recurrent.lstm_forward, recurrent.lstm_backward, recurrent.LstmModule, record=recurrent.lstm_record),
     "gru": Kind(recurrent.gru_forward, recurrent.gru_backward, recurrent.GruModule, record=recurrent.gru_record),
     "repeat": Kind(recurrent.repeat_forward, recurrent.repeat_backward),
-    "prelu": Kind(prelu.prelu_forward, prelu.prelu_backward, prelu.prelu_module, prelu.FIRST_SLOPE),
+    "prelu": Kind(prelu.prelu_forward, prelu.prelu_backward, prelu.prelu_module, start=prelu.FIRST_SLOPE),
 }
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 

@@ -147,7 +147,7 @@ def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, vari
     head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
     net = Autoencoder(chain, bind(decoder, chain[-1].gives), head)
     for part, own in (("encoder", net.encoder), ("decoder", net.decoder)):
-        if not any(layer.weighted and not layer.follows for layer in own):
+        if not any(layer.weighted for layer in own):
             raise SpecError(f"model.{part}: no layer of it has weights; add one, such as a dense layer")
     if not all(layer.kind in KINDS for layer in net.layers):  # ours have their torch side; a package may lack one
         from aecompress.nets.layers import kind_of

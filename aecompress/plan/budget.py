@@ -139,7 +139,11 @@ def likeness(
 ) -> dict[str, Floats]:
     """Return random tensors of the layers: a ``share`` of the weights zero, or of the hidden units without weights."""
     draws = rng.host(0, "budget-weights")
-    ends = [[layer.name for layer in part if layer.weighted and not layer.follows][-1] for part in (encoder, decoder)]
+    ends = [
+        one.name
+        for part in (encoder, decoder)
+        for one in [layer for layer in part if layer.weighted and not layer.follows][-1:]
+    ]
     below = np.ones(encoder[0].matrix.below, bool)
     tensors: dict[str, Floats] = {}
     for layer in encoder + decoder:

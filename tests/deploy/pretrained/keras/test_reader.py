@@ -123,8 +123,8 @@ def layer(config: dict[str, Any], place: int) -> dict[str, Any]:
         (lambda config: config["config"].update(layers=None), "is not as Keras writes it"),
         (lambda config: layer(config, 2).update(activation="softmax"), 'has the activation "softmax"'),
         (
-            lambda config: config["config"]["layers"][2].update(class_name="Dense9"),
-            "(Dense9) is no layer that is known",
+            lambda config: config["config"]["layers"][2].update(class_name="D9"),
+            "(D9) is no layer that is known",
         ),
         (lambda config: layer(config, 0).update(batch_shape=[None, 1 << 40]), "more than are read"),
         (lambda config: layer(config, 0).update(batch_shape=[None, 7]), "is not as Keras writes it"),

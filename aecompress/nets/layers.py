@@ -130,8 +130,8 @@ class Kind(NamedTuple):
     forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
     backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Any, Tensor, bool], Tensor | None] | None = None
     module: Callable[[BoundLayer], nn.Module] | None = None
-    start: float | None = None
     record: Callable[[BoundLayer, Tensor, Tensor, Tensor], tuple[Tensor, Any]] | None = None
+    start: float | None = None
 
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:

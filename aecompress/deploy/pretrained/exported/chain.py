@@ -78,7 +78,7 @@ class Link(NamedTuple):
 
 
 Below = dict[Node, Link | DataError]
-"""What each node that depends on the rows reads; an error where that cannot be said."""
+"""What each node that depends on the rows reads; an error where there is none."""
 
 
 def chain_of(program: Program, end: Node) -> tuple[list[Link], Below]:
@@ -104,7 +104,7 @@ def between(links: Below, start: Node, end: Node) -> list[Link]:
     """Return the links from ``start`` to ``end``, first to last.
 
     Raises:
-        DataError: one of them cannot be said.
+        DataError: one of them has an error.
     """
     found: list[Link] = []
     while end is not start:
@@ -144,7 +144,7 @@ def forked(links: Below, source: Node, one: Node, other: Node) -> Node:
     """Return the last node that two nodes are both made of.
 
     Raises:
-        DataError: what they read cannot be said.
+        DataError: one of the nodes before them has an error.
     """
     seen = {source, one, *(link.below for link in between(links, source, one))}
     while other not in seen:

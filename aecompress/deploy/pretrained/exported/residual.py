@@ -185,8 +185,8 @@ def place_of(layers: Sequence[Layer], skip: Sequence[Step]) -> int:
 def at_centre(matrix: Matrix, kernel: tuple[int, ...]) -> Matrix:
     """Return a matrix ``[out, in]`` as a convolution ``[out, in, *kernel]`` that reads each place itself."""
     weight = np.zeros((*matrix.shape, *kernel))
-    centre = tuple(size // 2 for size in kernel)
-    weight[(slice(None), slice(None), *centre)] = matrix
+    centre: Any = (slice(None), slice(None), *(size // 2 for size in kernel))
+    weight[centre] = matrix
     return weight
 
 

@@ -14,11 +14,12 @@ from aecompress.deploy import compact, graph, pack, reference
 from aecompress.deploy.checkpoint import Model, torch_tensors
 from aecompress.deploy.compact import Chain, chain_of
 from aecompress.deploy.plain import unpack
-from aecompress.evolve.select import keep_units, most_unit_zeros, removed_units
+from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, removed_units, split_hidden
 from aecompress.layers.kinds import KINDS
 from aecompress.nets.autoencoder import gradient
-from aecompress.nets.layers import forward, initial
+from aecompress.nets.layers import forward
 from aecompress.nets.shapes import Autoencoder
+from tests.layers.nets import flat_of
 from tests.layers.networks import ELSEWHERE, LAYERS, masked_model, networks
 
 OURS = set(KINDS)
@@ -115,18 +116,22 @@ def test_units_pruned_whole_leave_the_chain(net: Autoencoder, seed: int, share: 
         for name, tensor in model.tensors.items()
     }
     rows = np.random.default_rng(seed).normal(size=(4, *net.shape)).astype(np.float32)
-    small, right = compact.compact(chain_of(net.layers, tensors)), reference.run(net.layers, tensors, rows)
+    whole, right = chain_of(net.layers, tensors), reference.run(net.layers, tensors, rows)
+    small = compact.compact(whole)
     close(compact.run(small, rows), right)
-    if not any(one.matrix.grouped for one in net.layers):  # of whose groups none can go
-        gone = int(removed_units(net, kept)[0].sum())
-        left = sum(one.matrix.units for one in small.layers if one.bound.weighted)
-        assert sum(one.units for one in net.weighted) - left >= gone
+    can_go = {one.name for at, one in enumerate(whole.layers) if compact.can_drop(whole.layers, at)}
+    removed = split_hidden(net, removed_units(net, kept))
+    gone = [
+        int(mine[0].sum()) for (one, _), mine in zip(hidden_layers(net), removed, strict=True) if one.name in can_go
+    ]
+    left = sum(one.matrix.units for one in small.layers if one.bound.weighted)
+    assert sum(one.units for one in net.weighted) - left >= sum(gone)
 
 
 @hypothesis.given(net=networks(), seed=st.integers(0, 2**31 - 1))
 @QUICK
 def test_the_gradient_of_the_loss_is_that_of_finite_differences(net: Autoencoder, seed: int) -> None:
-    stacked = initial(net.layers, net.layout, seed, torch.arange(2), gain=2.0).double()
+    stacked = flat_of(net, seed, 2)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn((2, 3, net.inputs), generator=generator).double()
     grad = torch.full_like(stacked, torch.nan)

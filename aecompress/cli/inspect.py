@@ -42,7 +42,7 @@ def table_of(
 ) -> tuple[list[Sequence[object]], int, Sequence[int]]:
     """Return layers as a table for people, how many of its columns are words, and those that can be spared.
 
-    Dense layers are told by their sizes alone, others by their kinds and the shapes of what they give.
+    Dense layers have their sizes there, others their kinds and the shapes of what they give.
 
     Args:
         total: parameters, zeros and sparsity of the model.

@@ -16,6 +16,8 @@ from aecompress.layers.units import fed, read
 def describe(model: Model) -> list[dict[str, Any]]:
     """Return one row per layer: ``in`` and ``out`` count the values that it is given and gives for one row.
 
+    ``shape`` is that of what it gives, units last.
+
     ``unfed`` counts output units without any incoming weight (constants), ``unread`` output units that no weight of
     the next layer reads.
     """
@@ -23,20 +25,22 @@ def describe(model: Model) -> list[dict[str, Any]]:
     for index, layer in enumerate(model.layers):
         weight, bias = model.tensors[layer.name + ".weight"], model.tensors[layer.name + ".bias"]
         zeros = weight.size + bias.size - int(np.count_nonzero(weight)) - int(np.count_nonzero(bias))
-        after = next((one for one in model.layers[index + 1 :] if one.weighted), None)
+        after = next((one for one in model.layers[index + 1 :] if one.weighted and not one.follows), None)
         unread = 0
         if after is not None and layer.weighted and after.matrix.below == layer.units:
             unread = int((~read(after.matrix, model.tensors[after.name + ".weight"])).sum())
         table.append(
             {
                 "layer": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.gives),
                 "in": math.prod(layer.given),
                 "out": math.prod(layer.gives),
                 "activation": layer.activation,
                 "parameters": weight.size + bias.size,
                 "zeros": zeros,
                 "sparsity": zeros / max(weight.size + bias.size, 1),
-                "unfed": int((~fed(layer.matrix, weight)).sum()) if layer.weighted else 0,
+                "unfed": int((~fed(layer.matrix, weight)).sum()) if layer.weighted and not layer.follows else 0,
                 "unread": unread,
             }
         )

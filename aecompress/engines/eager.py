@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
-from aecompress.engines.blocks import cache_blocks
+from aecompress.engines.blocks import cache_blocks, multiplied
 from aecompress.engines.cuda.costs import eager_seconds
 from aecompress.engines.training import (
     Training,
@@ -187,10 +187,9 @@ def train_seconds(load: Workload) -> float:
 
     Of one step at least, so that engines still differ where a run only prunes.
     """
-    values = load.cells * load.net.layout.size
-    return max(load.steps, 1) * (
-        STEP_SECONDS + values * (UPDATE_SECONDS[load.optimizer] + load.batch * 6 / PRODUCT_FLOPS)
-    )
+    values, products = load.net.layout.size, load.batch * multiplied(load.net)
+    each = values * UPDATE_SECONDS[load.optimizer] + products * 6 / PRODUCT_FLOPS
+    return max(load.steps, 1) * (STEP_SECONDS + load.cells * each)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ tests hold it equal to autograd.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from aecompress.errors import SpecError
 from aecompress.layers.activations import IDENTITY, SELU_ALPHA, SELU_SCALE
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.names import slope_of
-from aecompress.nets import convolutions, pools, recurrent
+from aecompress.nets import convolutions, pools, prelu, recurrent
 from aecompress.nets.places import ChannelsFirst, as_given, as_rows
 from aecompress.nets.shapes import Layout
 
@@ -94,7 +95,7 @@ def initial(
     """Draw parameters ``[P, n]``: weights U(-gain/sqrt(in), gain/sqrt(in)), biases the same with a gain of 1.
 
     A gain of 1 is torch's default for ``nn.Linear``; with sqrt(3) the weights have the variance 1/in, which keeps that
-    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16).
+    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16). ``in`` is :func:`summed`.
 
     Args:
         generation, step: key the draws with ``seed`` and ``cells``; 0 and 0 before the first generation.
@@ -109,9 +110,17 @@ def initial(
             tensors[f"{layer.name}.weight"].fill_(start)
             tensors[f"{layer.name}.bias"].zero_()
             continue
-        tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
-        tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
+        tensors[f"{layer.name}.weight"] *= gain / summed(layer) ** 0.5
+        tensors[f"{layer.name}.bias"] /= summed(layer) ** 0.5
     return flat
+
+
+def summed(layer: BoundLayer) -> float:
+    """Return the weights that a value of a layer sums: the rows of its matrix, in the mean over all values.
+
+    In a transposed convolution with a stride there are fewer, as a value is reached from few places of the kernel.
+    """
+    return min(layer.inputs, layer.macs / math.prod(layer.gives))
 
 
 class Kind(NamedTuple):
@@ -163,10 +172,10 @@ def dense_module(layer: BoundLayer) -> nn.Module:
 
 KINDS: dict[str, Kind] = {
     "dense": Kind(dense_forward, dense_backward, dense_module),
-    "conv1d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "conv2d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "conv1d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
-    "conv2d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
+    "conv1d": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.conv_module),
+    "conv2d": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.conv_module),
+    "conv1d-transpose": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.transpose_module),
+    "conv2d-transpose": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.transpose_module),
     "max-pool": Kind(pools.pool_forward(pools.MAX)),
     "avg-pool": Kind(pools.pool_forward(pools.MEAN)),
     "global-avg-pool": Kind(pools.global_forward),
@@ -174,9 +183,10 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(("flatten", "unflatten", "reshape"), Kind(convolutions.reshape_forward)),
     "permute": Kind(convolutions.permute_forward),
     "scale": Kind(pools.scale_forward, start=1.0),
-    "lstm": Kind(recurrent.lstm_forward, recurrent.lstm_backward, recurrent.LstmModule, recurrent.lstm_record),
-    "gru": Kind(recurrent.gru_forward, recurrent.gru_backward, recurrent.GruModule, recurrent.gru_record),
+    "lstm": Kind(recurrent.lstm_forward, recurrent.lstm_backward, recurrent.LstmModule, record=recurrent.lstm_record),
+    "gru": Kind(recurrent.gru_forward, recurrent.gru_backward, recurrent.GruModule, record=recurrent.gru_record),
     "repeat": Kind(recurrent.repeat_forward, recurrent.repeat_backward),
+    "prelu": Kind(prelu.prelu_forward, prelu.prelu_backward, prelu.prelu_module, start=prelu.FIRST_SLOPE),
 }
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 

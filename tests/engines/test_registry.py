@@ -22,6 +22,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import Step, Training, steps_per_generation
 from aecompress.nets.layers import Trace
 from aecompress.population.state import Population, new_population
+from tests.layers.nets import net_of
 from tests.modules import mirrored, small_net
 
 CPU = torch.device("cpu")
@@ -51,6 +52,7 @@ LOADS = [
         {"sparse_rows": True},
         {"steps": 0},
         {"net": small_net("leaky-relu:0.2")},
+        {"net": net_of("images")},
     )
 ]
 

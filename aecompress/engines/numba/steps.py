@@ -188,8 +188,8 @@ def gradient(
     """Compute what :func:`aecompress.nets.autoencoder.gradient` does, with all between two products in one loop.
 
     Returns:
-        The forward pass but for the last layer's output, which the loss alone sees; overwritten by the thread's next
-        call.
+        The forward pass, of whose last output, which the loss alone sees, only the values before the activation are
+        there; overwritten by the thread's next call.
     """
     if net.log_variance is not None:
         return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss=loss)
@@ -221,7 +221,7 @@ def _forward(net: Autoencoder, weights: Mapping[str, Tensor], inputs: Tensor) ->
             for_each_cell(
                 lambda *cell, kind=kind: add_bias_and_activate(kind, *cell), pre, out, weights[layer.name + ".bias"]
             )
-            trace.out.append(out)
+        trace.out.append(out if at < len(net.layers) - 1 else pre)
     return trace
 
 

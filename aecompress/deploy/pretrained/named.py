@@ -149,8 +149,9 @@ def _steps(path: Path, name: str, own: Mapping[str, Array]) -> tuple[list[Step],
     weight, bias = own.get("weight"), own.get("bias")
     if "weight_ih_l0" in own or "weight_ih" in own:
         return _recurrent(path, name, own), []
-    left = [key for key in own if key not in ("weight", "bias", *BATCH_NORM)]
-    if set(BATCH_NORM) <= own.keys():
+    norm = set(BATCH_NORM) <= own.keys()
+    left = [key for key in own if key not in ("weight", "bias", *(BATCH_NORM if norm else ()))]
+    if norm:
         return [Step(name, "batch-norm", {key: own[key] for key in own if key not in left})], left
     if weight is None:
         return [], list(own)

@@ -392,7 +392,8 @@ def ends_of(model: Pretrained) -> tuple[int, int]:
     """Return the places, of all layers, of the one that gives the code and of the one that gives the outputs."""
     layers = [*model.encoder, *model.decoder]
     code = max((index for index, layer in enumerate(model.encoder) if layer in _telling(model.encoder)), default=0)
-    return code, max(index for index, layer in enumerate(layers) if layer in _telling(layers))
+    last = [index for index, layer in enumerate(layers) if layer in _telling(layers)] or [len(layers) - 1]
+    return code, last[-1]
 
 
 def _telling(layers: Sequence[LayerShape]) -> list[LayerShape]:

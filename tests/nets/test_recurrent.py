@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from aecompress.layers.base import BoundLayer
+from aecompress.layers.base import BoundLayer, bind
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.nets import recurrent
+from aecompress.nets.layers import backward, forward
+from aecompress.nets.shapes import Layout
 
 KINDS: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "lstm": (Lstm, nn.LSTM, recurrent.lstm_forward, recurrent.lstm_record, recurrent.lstm_backward),
@@ -51,6 +53,20 @@ def test_values_and_gradients_are_those_of_a_module_for_each_cell(
         theirs = {name: parameter.grad.numpy() for name, parameter in one.named_parameters()}
         for mine, right in zip(gradients.values(), layer.layer.from_torch(layer.given, theirs), strict=True):
             torch.testing.assert_close(mine[cell].view(right.shape), torch.from_numpy(right))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_backward_pass_without_a_record_computes_it_again(kind: str) -> None:
+    net = bind([KINDS[kind][0]("a", 3), KINDS[kind][0]("b", 2, sequences=False)], (4, 2))
+    layout = Layout(net)
+    weights, rows = torch.randn(2, layout.size), torch.randn(2, 5, 8)
+    found = []
+    for record in (True, False):
+        trace, gradient = forward(net, layout.views(weights), rows, record=record), torch.full_like(weights, torch.nan)
+        assert len(trace.recorded) == 2 * record
+        backward(net, layout.views(weights), layout.views(gradient), rows, trace, torch.ones(2, 5, 2))
+        found.append(gradient)
+    torch.testing.assert_close(*found)
 
 
 def test_a_repeated_code_gets_the_gradient_of_all_its_steps() -> None:

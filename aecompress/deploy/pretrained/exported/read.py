@@ -78,14 +78,14 @@ def read_exported(name: str, exported: ExportedProgram, rows: Array | None = Non
 def read_program(program: Program, form: Form, rows: torch.Tensor) -> Pretrained:
     """Return the autoencoder of a graph, after its reconstructions of ``rows`` were compared."""
     end = reconstruction(program)
-    chain = chain_of(program, end)
-    walk = walked(program, chain)
+    chain, links = chain_of(program, end)
+    walk = walked(program, chain, links)
     shape = tuple(rows.shape[1:])
     code = code_of(program, walk, end)
     steps = [*entered(form), *neat(program, walk.steps), *left(form, shape, program, end)]
     found = assembled(Path(program.name), steps, rows=shape, own=shape if form.axes else program.given, code=code)
     check_equal(program.name, found, form, program, end, rows)
-    notes = notes_of(program, chain, end)
+    notes = notes_of(program, end)
     return Pretrained(found.inputs, found.encoder, found.decoder, found.tensors, (*found.notes, *notes), found.others)
 
 
@@ -115,10 +115,10 @@ def code_of(program: Program, walk: Walk, end: Node) -> str:
     return walk.steps[walk.ends[narrowest] - 1].name
 
 
-def notes_of(program: Program, chain: list[tuple[Node, Node]], end: Node) -> tuple[str, ...]:
+def notes_of(program: Program, end: Node) -> tuple[str, ...]:
     """Return what was left out of a module, a sentence each."""
     found = []
-    if any(is_on(node) for node, _ in chain):
+    if any(map(is_on, program.nodes)):
         found.append("dropout that is on in evaluation mode too was left out")
     if any(op_of(node) in NOISE for node in program.nodes):
         found.append(

@@ -11,7 +11,6 @@ from aecompress.deploy import reference
 from aecompress.deploy.pretrained.bound import bound
 from aecompress.deploy.pretrained.exported.read import read_module
 from aecompress.errors import DataError
-from aecompress.layers.kinds import KINDS
 from tests.deploy.pretrained.exported.zoo import REFUSED, TAKEN, rows_of
 
 
@@ -30,8 +29,6 @@ def own(module: nn.Module, rows: np.ndarray) -> np.ndarray:  # type: ignore[type
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_module_comes_in_and_gives_what_it_gave(name: str) -> None:
     make, shape, kinds = TAKEN[name]
-    if not kinds and not {"conv2d-transpose", "lstm", "max-pool"} <= KINDS.keys():
-        pytest.skip("layers with places are not there yet")
     torch.manual_seed(1)
     module, rows = make(), rows_of(shape)
     state = {key: value.clone() for key, value in module.state_dict().items()} if name != "lazy" else {}

@@ -144,7 +144,8 @@ class ModelSpec(_Part):
     """The autoencoder."""
 
     init: str = Field(
-        "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
+        "",
+        description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict), .onnx or .keras",
     )
     network: NetworkName = Field(
         "default",

@@ -172,10 +172,10 @@ def dense_module(layer: BoundLayer) -> nn.Module:
 
 KINDS: dict[str, Kind] = {
     "dense": Kind(dense_forward, dense_backward, dense_module),
-    "conv1d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "conv2d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "conv1d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
-    "conv2d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
+    "conv1d": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.conv_module),
+    "conv2d": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.conv_module),
+    "conv1d-transpose": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.transpose_module),
+    "conv2d-transpose": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.transpose_module),
     "max-pool": Kind(pools.pool_forward(pools.MAX)),
     "avg-pool": Kind(pools.pool_forward(pools.MEAN)),
     "global-avg-pool": Kind(pools.global_forward),

@@ -230,7 +230,7 @@ def _job(
         plan=plan,
         goal=goal_of(resolved.spec),
         export=export_of(resolved.spec),
-        first=first_of(resolved.spec, tensors),
+        first=dataclasses.replace(first_of(resolved.spec, tensors), pruned=found is not None and found.pruned),
         sampling=sampling_of(resolved.spec),
         checkpoint_every=resolved.spec.checkpoint_every,
         device=device,

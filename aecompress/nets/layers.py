@@ -8,6 +8,7 @@ tests hold it equal to autograd.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ def initial(
     """Draw parameters ``[P, n]``: weights U(-gain/sqrt(in), gain/sqrt(in)), biases the same with a gain of 1.
 
     A gain of 1 is torch's default for ``nn.Linear``; with sqrt(3) the weights have the variance 1/in, which keeps that
-    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16).
+    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16). ``in`` is :func:`summed`.
 
     Args:
         generation, step: key the draws with ``seed`` and ``cells``; 0 and 0 before the first generation.
@@ -109,9 +110,17 @@ def initial(
             tensors[f"{layer.name}.weight"].fill_(start)
             tensors[f"{layer.name}.bias"].zero_()
             continue
-        tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
-        tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
+        tensors[f"{layer.name}.weight"] *= gain / summed(layer) ** 0.5
+        tensors[f"{layer.name}.bias"] /= summed(layer) ** 0.5
     return flat
+
+
+def summed(layer: BoundLayer) -> float:
+    """Return the weights that a value of a layer sums: the rows of its matrix, in the mean over all values.
+
+    In a transposed convolution with a stride there are fewer, as a value is reached from few places of the kernel.
+    """
+    return min(layer.inputs, layer.macs / math.prod(layer.gives))
 
 
 class Kind(NamedTuple):

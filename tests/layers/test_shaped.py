@@ -143,7 +143,7 @@ def test_rows_of_torch_need_no_transpose_in_a_graph_and_others_one_at_each_end()
 @ALL
 @hypothesis.given(seed=st.integers(0, 2**31 - 1), density=st.sampled_from([0.05, 0.3, 0.8]))
 @hypothesis.settings(
-    deadline=None, max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=12, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 def test_compaction_keeps_the_function_on_random_masks(name: str, seed: int, density: float) -> None:
     net = net_of(name)

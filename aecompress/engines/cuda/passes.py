@@ -165,7 +165,8 @@ def scratch_of(work: Work, form: Form) -> Scratch:
 def in_narrow_steps(work: Work) -> bool:
     """Return whether a step of this training is made in two launches."""
     training = work.training
-    plain = training.noise == "none" and training.products is None and isinstance(work.rows, Tensor)
+    plain = training.noise == "none" and training.products is None and not training.code_l1
+    plain = plain and isinstance(work.rows, Tensor)
     return plain and has_narrow_steps(work.net, min(training.batch, work.rows.shape[0]))
 
 

@@ -17,6 +17,7 @@ from aecompress.deploy.graph import SCALING_KEY, SCALING_TENSORS
 from aecompress.deploy.pretrained.assembled import assembled
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.building import steps_of
+from aecompress.deploy.pretrained.onnx.equality import check_equal
 from aecompress.deploy.pretrained.onnx.folding import fold
 from aecompress.deploy.pretrained.onnx.functions import applied, is_function
 from aecompress.deploy.pretrained.onnx.moves import MOVES
@@ -50,13 +51,15 @@ class Chain(NamedTuple):
     """What a graph computes."""
 
     steps: list[Step]
-    own: Shape
-    """Shape of a row that it takes."""
+    shape: Shape
+    """Shape of a batch that it takes."""
+    output: int | None
+    """Which output the steps give; None: onnxruntime gives something else, for noise or a scaling inside."""
     notes: tuple[str, ...]
 
 
 def read(path: Path, rows: Shape | None = None) -> Pretrained:
-    """Read the model of a graph that is one chain of layers.
+    """Read the model of a graph that is one chain of layers, after its reconstructions of a few rows were compared.
 
     Args:
         rows: shape of a row of the run; None: that of the graph.
@@ -64,8 +67,11 @@ def read(path: Path, rows: Shape | None = None) -> Pretrained:
     Raises:
         DataError: naming the first node that is something else.
     """
-    found = followed(path, rows)
-    result = assembled(path, found.steps, rows, found.own)
+    model = _model(path)
+    found = _chain(path, model, rows)
+    result = assembled(path, found.steps, rows, found.shape[1:])
+    if found.output is not None:
+        check_equal(path, model, result, found.shape, found.output)
     return replace(result, notes=(*result.notes, *found.notes)) if found.notes else result
 
 
@@ -75,22 +81,27 @@ def followed(path: Path, rows: Shape | None = None) -> Chain:
     Raises:
         DataError: naming the first node that is something else.
     """
+    return _chain(path, _model(path), rows)
+
+
+def _model(path: Path) -> onnx.ModelProto:
     model = read_onnx(path, DOMAINS)
-    graph, inside = model.graph, any(entry.key == SCALING_KEY for entry in model.metadata_props)
-    if graph.sparse_initializer or not all(node.output for node in graph.node):
+    if model.graph.sparse_initializer or not all(node.output for node in model.graph.node):
         raise DataError(f"{path}: has sparse weights, or nodes without output; export it as a plain chain of layers")
+    return model
+
+
+def _chain(path: Path, model: onnx.ModelProto, rows: Shape | None) -> Chain:
+    """Return the steps of a graph; one of ours may have the scaling of its rows inside, which is skipped: a run has
+    its own."""
+    inside = any(entry.key == SCALING_KEY for entry in model.metadata_props)
     try:
-        return _chain(path, graph, inside, rows)
+        return _steps(path, model.graph, inside, rows)
     except DAMAGE as fault:
         raise DataError(f"{path}: does not follow the ONNX format ({fault!r:.120}); export it again") from fault
 
 
-def _chain(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None) -> Chain:
-    """Return the steps of a graph.
-
-    Args:
-        inside: whether it is one of ours with the scaling of its rows inside, which is skipped: a run has its own.
-    """
+def _steps(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None) -> Chain:
     values: dict[str, Value | Failure | None] = {"": None}
     values |= {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in values]
@@ -107,12 +118,14 @@ def _chain(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None)
             raise DataError(f"{path}: is too large to be followed; export it with a smaller batch, or simplify it")
     end, note = _end(path, graph, values, shape, _advice(graph))
     try:
-        steps = steps_of(end, graph.output[0].name)
+        steps = steps_of(_as_rows(end, shape), graph.output[0].name)
     except Refused as refusal:
         name, _, what = str(refusal).partition("\n")
         raise DataError(_sentence(path, name, what, "is no known activation") if what else f"{path}: {name}") from None
     notes = (*([note] if note else []), *([NOISE_NOTE] if noise else []))
-    return Chain(steps, shape[1:], notes)
+    known = not noise and not inside and not any(isinstance(value, Failure) for value in values.values())
+    output = next(place for place, value in enumerate(graph.output) if values[value.name] is end)
+    return Chain(steps, shape, output if known else None, notes)
 
 
 def _count(value: Value | Failure | None) -> int:
@@ -233,7 +246,7 @@ def _end(
         names = ", ".join(output.name for output in graph.output)
         raise DataError(f"{path}: {names:.200} is not computed from its rows; export the reconstruction as its output")
     if len(found) == 1:
-        return _as_rows(chosen[0], shape), ""
+        return chosen[0], ""
     name = next(output.name for output in graph.output if values.get(output.name) is chosen[0])
     return chosen[0], f"of its {len(found)} outputs {name:.200} is the reconstruction"
 

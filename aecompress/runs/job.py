@@ -33,6 +33,7 @@ from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
+from aecompress.plan.suitability import notes_of
 from aecompress.runs import folder, modules
 from aecompress.runs.inputs import Inputs, check_raw, read_inputs
 from aecompress.runs.modules import Bring
@@ -218,6 +219,7 @@ def _job(
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape, facts.data.windows)
+    dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *notes_of(resolved.spec, net)))
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine

@@ -406,11 +406,10 @@ def _steps(links: Sequence[Link]) -> list[Step]:
         elif isinstance(link.item, Transposed):
             assert link.before is not None
             steps.append(_with_numbers(link.item, link.before.shape[2:]))
-        elif isinstance(link.item, tuple) and not isinstance(link.item, Step):
-            steps += link.item
-        else:
-            assert link.item is not None
+        elif isinstance(link.item, Step):
             steps.append(link.item)
+        elif link.item is not None:
+            steps += link.item
     return steps
 
 

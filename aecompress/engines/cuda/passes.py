@@ -62,6 +62,8 @@ def not_narrow(net: Autoencoder, batch: int) -> str:
     kinds = sorted({layer.kind for layer in net.layers} - {"dense"})
     if kinds:
         return f"layers of kind {kinds[0]!r} are not trained in whole passes on a GPU"
+    if any(layer.units != layer.outputs for layer in net.layers):
+        return "dense layers with places are not trained in whole passes on a GPU"
     if hidden > WIDEST:
         return f"whole passes on a GPU have layers of at most {WIDEST} units between the ends, not {hidden}"
     if batch > LARGEST_BATCH:

@@ -224,6 +224,9 @@ def _job(
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
     plan = plan_of(resolved.spec, load, engine)
+    pruned = found is not None and found.pruned
+    if pruned and resolved.spec.prune.masks == "fixed":  # also where nothing more is pruned
+        plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, persistent_masks=True))
     check_memory(plan, resolved.spec, dataset, device)
     return Job(
         resolved=resolved,
@@ -232,7 +235,7 @@ def _job(
         plan=plan,
         goal=goal_of(resolved.spec),
         export=export_of(resolved.spec),
-        first=first_of(resolved.spec, tensors),
+        first=dataclasses.replace(first_of(resolved.spec, tensors), pruned=pruned),
         sampling=sampling_of(resolved.spec),
         checkpoint_every=resolved.spec.checkpoint_every,
         device=device,

@@ -41,6 +41,8 @@ def unsuited(load: Workload, kinds: Collection[str] = ("dense",)) -> str:
     other = sorted({layer.kind for layer in load.net.layers} - set(kinds))
     if other:
         return f"layers of kind {other[0]!r} train uncompiled"
+    if set(kinds) == {"dense"} and any(layer.units != layer.outputs for layer in load.net.layers):
+        return "dense layers with places train uncompiled"
     sloped = next((layer.activation for layer in load.net.layers if slope_of(layer.activation) is not None), "")
     if sloped:
         return f"activation {sloped!r} trains uncompiled: compiled loops have leaky-relu with its usual slope, 0.01"

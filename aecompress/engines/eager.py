@@ -128,7 +128,9 @@ def train(
         work.poll()
         batch = batch_of(training, rows, order, step)  # [P, B, D]
         noise = draw_noise(net, training, generation, work.cells, step, batch)
-        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss=loss)
+        trace = gradient(
+            net, weights, gradients, batch, noise, training.noise_level, loss=loss, code_l1=training.code_l1
+        )
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
         update(block, own, kept, training, size, epsilon)
         if block.stats is not None:
@@ -148,7 +150,8 @@ def train_pairs(work: PairWork) -> Trace:
     kept = pair.masks.to(pair.weights.dtype) if training.persistent_masks else None
     generation = pair.generation
     noise = draw_noise(net, training, generation, work.keys, 2 * step.number + step.turn, work.batch)
-    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, loss=training.loss(generation))
+    loss, penalty = training.loss(generation), training.code_l1
+    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, loss=loss, code_l1=penalty)
     size, epsilon = step_size(training, generation * step.of + step.number, training.generations * step.of)
     masked_update(pair, own, kept, training, size, epsilon)
     work.individuals.put_pair(work.encoders, work.decoders, pair, net)

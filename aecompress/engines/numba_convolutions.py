@@ -45,6 +45,8 @@ class NumbaConvolutions:
             return "networks without convolutions have engines of their own"
         if why := unsuited(load, ("dense", *CONVOLVED, *RENAMED)) or unlinked(load.net.layers):
             return why
+        if load.code_l1:
+            return "convolutions with a penalty on the code train uncompiled"
         if load.family == "variational":
             return "convolutions of the variational family train uncompiled"
         return "convolutions are compiled in float32" if load.precision != "float32" else ""

@@ -16,6 +16,7 @@ from aecompress.nets.layers import (
     forward,
 )
 from aecompress.nets.losses import mean_loss, output_delta
+from aecompress.nets.penalty import add_reader_slope, code_slope
 from aecompress.nets.places import as_given, as_rows
 from aecompress.nets.rows import RowSet, chunks
 from aecompress.nets.shapes import Autoencoder
@@ -31,6 +32,7 @@ def gradient(
     noise_level: float,
     *,
     loss: str,
+    code_l1: float = 0.0,
 ) -> Trace:
     """Write the gradient of the training loss on one batch into ``gradients``.
 
@@ -42,6 +44,8 @@ def gradient(
         weights: ``[P, in, out]`` and ``[P, 1, out]`` by name.
         gradients: same names and shapes; overwritten.
         rows: ``[P, B, D]``, in float32 or double; products are in the weights' format, the loss in that of the rows.
+        code_l1: factor of the penalty on the code (:mod:`aecompress.nets.penalty`), beside the loss summed over inputs;
+            both are divided by the inputs. Not of the variational family.
 
     Returns:
         The forward pass of encoder and decoder.
@@ -54,7 +58,14 @@ def gradient(
     trace = forward(net.layers, weights, inputs, record=True)
     scale = 1.0 / (rows.shape[1] * rows.shape[2])
     delta = _loss_delta(net, loss, trace, rows, scale)
-    backward(net.layers, weights, gradients, inputs, trace, delta)
+    if not code_l1:
+        backward(net.layers, weights, gradients, inputs, trace, delta)
+        return trace
+    end = len(net.encoder) - 1
+    code, factor = trace.out[end], code_l1 * scale
+    slope = code_slope(net, weights, code, factor)
+    backward(net.layers, weights, gradients, inputs, trace, delta, more=(end, slope))
+    add_reader_slope(net, weights, gradients, code, factor)
     return trace
 
 

@@ -295,6 +295,8 @@ def backward(
     rows: Tensor,
     trace: Trace,
     delta: Tensor,
+    *,
+    more: tuple[int, Tensor] | None = None,
 ) -> Tensor:
     """Back-propagate ``delta`` ``[P, B, *gives]``, the gradient at the last layer's value before its activation.
 
@@ -302,6 +304,7 @@ def backward(
 
     Args:
         rows: as :func:`forward` took them.
+        more: which layer, and a gradient that is added to that at its value after its activation.
 
     Returns:
         The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
@@ -311,6 +314,8 @@ def backward(
         below = trace.out[index - 1] if index else as_given(layer, rows)
         below = trace.recorded.get(layer.name, below)
         grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
+        if grad is not None and more is not None and index - 1 == more[0]:
+            grad = grad + more[1].view_as(grad)
         if grad is not None and index:
             activation = activation_of(layers[index - 1].activation)
             delta = activation.backward(grad, trace.pre[index - 1], trace.out[index - 1])

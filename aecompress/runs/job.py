@@ -33,6 +33,7 @@ from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
+from aecompress.plan.suitability import notes_of
 from aecompress.runs import folder, modules
 from aecompress.runs.inputs import Inputs, check_raw, read_inputs
 from aecompress.runs.modules import Bring
@@ -218,10 +219,14 @@ def _job(
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape, facts.data.windows)
+    dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *notes_of(resolved.spec, net)))
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
     plan = plan_of(resolved.spec, load, engine)
+    pruned = found is not None and found.pruned
+    if pruned and resolved.spec.prune.masks == "fixed":  # also where nothing more is pruned
+        plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, persistent_masks=True))
     check_memory(plan, resolved.spec, dataset, device)
     return Job(
         resolved=resolved,
@@ -230,7 +235,7 @@ def _job(
         plan=plan,
         goal=goal_of(resolved.spec),
         export=export_of(resolved.spec),
-        first=first_of(resolved.spec, tensors),
+        first=dataclasses.replace(first_of(resolved.spec, tensors), pruned=pruned),
         sampling=sampling_of(resolved.spec),
         checkpoint_every=resolved.spec.checkpoint_every,
         device=device,

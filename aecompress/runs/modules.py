@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import sample
-from aecompress.deploy.checkpoint import Model, save_model
+from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.bound import bound
 from aecompress.deploy.pretrained.code import Code, load_module, read_code
@@ -81,7 +81,12 @@ def from_run(folder: Path, code: dict[str, str]) -> Bring:
     kept = standing(folder / FOLDER)
     if not kept.is_dir():
         raise DataError(f"{kept}: is gone, which has the model that the run began with; start the run again")
-    return Bring(read=lambda dataset: read_pretrained(kept / "model.safetensors"), code=code)
+
+    def read(dataset: Dataset) -> Pretrained:
+        about = load_model(kept).about
+        return dataclasses.replace(read_pretrained(kept / "model.safetensors"), pruned=bool(about.get("pruned")))
+
+    return Bring(read=read, code=code)
 
 
 def save(folder: Path, found: Pretrained, dataset: Dataset) -> None:
@@ -92,7 +97,7 @@ def save(folder: Path, found: Pretrained, dataset: Dataset) -> None:
         decoder=chain[len(found.encoder) :],
         tensors=found.tensors,
         scaling=dataclasses.asdict(dataset.scaling),
-        about={"name": dataset.name},
+        about={"name": dataset.name, "pruned": found.pruned},
     )
     with staged(folder / FOLDER) as place:
         save_model(place, model)

@@ -43,6 +43,16 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "interactions that are not there": (["interactions:p.csv"], "p.csv: cannot be read"),
     "unknown topology": ([CLUSTERS, "--topology", "star"], "evolve.topology"),
     "opponents compiled": ([CLUSTERS, "--rule", "opponents", "--compile", "on"], "change partners"),
+    "code without trust": ([CLUSTERS, "--model", "net.py:Net"], "runs that file with all your rights; read it, then"),
+    "code of --init without trust": ([CLUSTERS, "--init", "net.py:Net"], "add --trust-code"),
+    "code that is not there": ([CLUSTERS, "--model", "net.py:Net", "--trust-code"], "net.py: cannot be read"),
+    "code without a name": ([CLUSTERS, "--model", "net.py", "--trust-code"], "name the module in it, as net.py:NAME"),
+    "a model that is no code": ([CLUSTERS, "--model", "net.pt", "--trust-code"], "is not FILE.py:NAME; --init takes"),
+    "two models": (
+        [CLUSTERS, "--model", "net.py:Net", "--trust-code", "--init", "net.pt"],
+        "--init sets model.init too",
+    ),
+    "trust in nothing": ([CLUSTERS, "--trust-code"], "no code is named"),
     "space without space": ([CLUSTERS, "--rule", "panmictic", "--radius", "2"], "has no space"),
     "panmictic prunes": (
         [CLUSTERS, "--rule", "panmictic", "--set", "prune.per_generation=2"],

@@ -64,6 +64,8 @@ class Pretrained:
     """float32, weights ``[fan_in, columns]`` and biases ``[columns]``, by names such as ``encoder.0.weight``."""
     notes: tuple[str, ...] = ()
     """What was assumed, or left out, a sentence each."""
+    pruned: bool = False
+    """Whether weights of it that are 0 are pruned, and stay so."""
     others: tuple[Pretrained, ...] = ()
     """Other models that the file may hold as well: which one is tried on rows."""
 

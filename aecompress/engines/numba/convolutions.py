@@ -275,16 +275,19 @@ def gradient(
     noise_level: float,
     *,
     loss: str,
+    code_l1: float = 0.0,
     traced: bool = True,
 ) -> Trace:
     """Compute what :func:`aecompress.nets.autoencoder.gradient` does, of plain and denoising networks of links.
 
     Args:
+        code_l1: 0: a penalty on the code is for other engines.
         traced: whether what the layers give is wanted.
 
     Returns:
         As that of :mod:`aecompress.engines.numba.steps`; empty where it is not wanted.
     """
+    assert not code_l1
     chain, (cells, batch, width) = chain_of(net), rows.shape
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     kept = [

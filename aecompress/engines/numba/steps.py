@@ -184,6 +184,7 @@ def gradient(
     noise_level: float,
     *,
     loss: str,
+    code_l1: float = 0.0,
 ) -> Trace:
     """Compute what :func:`aecompress.nets.autoencoder.gradient` does, with all between two products in one loop.
 
@@ -191,8 +192,8 @@ def gradient(
         The forward pass, of whose last output, which the loss alone sees, only the values before the activation are
         there; overwritten by the thread's next call.
     """
-    if net.log_variance is not None:
-        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss=loss)
+    if net.log_variance is not None or code_l1:
+        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss=loss, code_l1=code_l1)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     inputs = inputs.to(weights[net.layers[0].name + ".weight"].dtype)
     trace = _forward(net, weights, inputs)

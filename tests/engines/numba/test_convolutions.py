@@ -141,6 +141,7 @@ def test_what_cannot_be_compiled_is_said() -> None:
     series = nets.net_of("series")
     assert "float32" in ENGINE.why_not(load_of(series, precision="bf16"))
     assert "variational" in ENGINE.why_not(load_of(series, family="variational"))
+    assert "penalty" in ENGINE.why_not(load_of(series, code_l1=0.1))
     grouped = Conv2d("encoder.0", 4, "relu", (1,), groups=2)
     net = build([grouped], [Conv2d("decoder.0", 2, "identity", (1,))], (3, 3, 2))
     assert "groups" in ENGINE.why_not(load_of(net))

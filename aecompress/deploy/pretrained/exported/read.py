@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def read_module(name: str, module: nn.Module, rows: Array) -> Pretrained:
     """
     given = torch.from_numpy(np.resize(np.asarray(rows, dtype=np.float32), (ROWS, *rows.shape[1:])))
     program, form = program_of(name, module, given)
-    return read_program(program, form, given)
+    return dataclasses.replace(read_program(program, form, given), pruned=is_pruned(module))
 
 
 def read_exported(name: str, exported: ExportedProgram, rows: Array | None = None) -> Pretrained:
@@ -85,8 +86,13 @@ def read_program(program: Program, form: Form, rows: torch.Tensor) -> Pretrained
     steps = [*entered(form), *neat(program, walk.steps), *left(form, shape, program, end)]
     found = assembled(Path(program.name), steps, rows=shape, own=shape if form.axes else program.given, code=code)
     check_equal(program.name, found, form, program, end, rows)
-    notes = notes_of(program, end)
-    return Pretrained(found.inputs, found.encoder, found.decoder, found.tensors, (*found.notes, *notes), found.others)
+    return dataclasses.replace(found, notes=(*found.notes, *notes_of(program, end)))
+
+
+def is_pruned(module: nn.Module) -> bool:
+    """Return whether weights of a module have masks of ``torch.nn.utils.prune``."""
+    weights = {name for name, _ in module.named_parameters()}
+    return any(name.removesuffix("_mask") + "_orig" in weights for name, _ in module.named_buffers())
 
 
 def entered(form: Form) -> list[Step]:

@@ -427,7 +427,7 @@ HELP = {
     "Bidirectional": "reads its rows in two directions; only forward layers can be read",
     "SimpleRNN": "is no LSTM or GRU",
     "LayerNormalization": "is no layer here; use BatchNormalization, which folds into the weights",
-    "Add": "adds branches; only a chain can be read, without residual connections",
+    "Add": "adds several branches; only a chain with residual additions of two can be read",
     "Concatenate": "joins branches; only a chain can be read, without skip connections",
     "Softmax": "is no activation here; end with linear outputs or a sigmoid",
 }

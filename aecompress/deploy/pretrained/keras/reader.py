@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from aecompress.deploy.pretrained.assembled import assembled
 from aecompress.deploy.pretrained.base import Pretrained
-from aecompress.deploy.pretrained.building import steps_of
+from aecompress.deploy.pretrained.building import residual, steps_of
 from aecompress.deploy.pretrained.keras.archive import EXPORT, Archive, Config, open_archive, shown, snake_case
 from aecompress.deploy.pretrained.keras.layers import HELP, LAYERS, KerasLayer
 from aecompress.deploy.pretrained.steps import Step
@@ -36,6 +38,7 @@ class Place(NamedTuple):
     """Of the models around it."""
 
 
+@np.errstate(all="ignore")
 def read(path: Path, rows: Shape | None = None) -> Pretrained:
     """Read a model that ``model.save("model.keras")`` or ``model.save("model.h5")`` wrote.
 
@@ -49,6 +52,7 @@ def read(path: Path, rows: Shape | None = None) -> Pretrained:
     return assembled(path, steps, rows, own)
 
 
+@np.errstate(all="ignore")
 def followed(path: Path, rows: Shape | None = None) -> tuple[list[Step], Shape]:
     """Return the chain of steps in a file, and the shape of a row that it takes.
 
@@ -95,21 +99,61 @@ def _model(at: Place, model: Config, view: View) -> View:
         saved = snake_case(layer["class_name"])
         places[_name(layer)] = f"{at.place}layers/{saved}_{used[saved]}" if used[saved] else f"{at.place}layers/{saved}"
         used[saved] += 1
-    for layer in _chain(model):
+    values, names, source = dict[str, View](), _outputs(model), ""
+    for layer in model["config"]["layers"]:
+        name, sources = _name(layer), _sources(layer.get("inbound_nodes") or [])
+        if model["class_name"] == "Sequential":
+            sources, source = [source] * bool(source), name
+        given = [values[each] for each in sources if each in values] if sources else [view]
+        if len(given) < len(sources):
+            continue  # behind a layer that cannot be read, which the output does not need
         try:
-            view = _layer(at._replace(place=places[_name(layer)]), layer, view)
+            values[name] = _layer(at._replace(place=places[name]), layer, given)
         except Refused as refusal:
-            raise DataError(f"{at.path}: layer {shown(_name(layer))} ({layer['class_name']}) {refusal}") from None
-    return view
+            if name in needed(model, names):
+                raise DataError(f"{at.path}: layer {shown(name)} ({layer['class_name']}) {refusal}") from None
+    return values[names[0]]
+
+
+def needed(model: Config, names: Sequence[str]) -> set[str]:
+    """Return the names of the layers that give what layers of the given names take, and these."""
+    if model["class_name"] == "Sequential":
+        return {_name(layer) for layer in model["config"]["layers"]}
+    sources = {_name(layer): _sources(layer.get("inbound_nodes") or []) for layer in model["config"]["layers"]}
+    found, left = set[str](), list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += sources.get(name, [])
+    return found
+
+
+def _outputs(model: Config) -> list[str]:
+    """Return the name of the layer whose result a model gives.
+
+    Raises:
+        Refused: it gives several.
+    """
+    layers = model["config"]["layers"]
+    names = [_name(layers[-1])] if model["class_name"] == "Sequential" else _sources(model["config"]["output_layers"])
+    if len(names) != 1:
+        raise Refused(f"has {len(names)} outputs; save the model that gives the reconstruction alone")
+    return names
 
 
 def _name(layer: Config) -> str:
     return str(layer["config"].get("name", layer.get("name")))
 
 
-def _layer(at: Place, layer: Config, view: View) -> View:
+def _layer(at: Place, layer: Config, given: Sequence[View]) -> View:
     """Return what one layer gives."""
     kind, config, name, part = str(layer["class_name"]), layer["config"], _name(layer), ""
+    if kind == "Add" and len(given) == 2:
+        return residual(given[0], given[1], name)
+    if len(given) != 1:
+        raise Refused(HELP.get(kind, f"takes {len(given)} values; only a chain can be read"))
+    view = given[0]
     if kind in MODELS:
         return _model(at._replace(place=f"{at.place}/", names=(*at.names, name)), layer, view)
     if kind == "TimeDistributed":
@@ -123,33 +167,6 @@ def _layer(at: Place, layer: Config, view: View) -> View:
     weights = at.archive.weights(at.place, name, part)
     result: View = LAYERS[kind](view, KerasLayer("/".join((*at.names, name)), config, weights))
     return result
-
-
-def _chain(model: Config) -> Sequence[Config]:
-    """Return a model's layers in the order in which rows pass them.
-
-    Raises:
-        Refused: they are not a chain.
-    """
-    layers = model["config"]["layers"]
-    if model["class_name"] == "Sequential":
-        return list(layers)
-    by_name = {_name(layer): layer for layer in layers}
-    outputs = _sources(model["config"]["output_layers"])
-    if len(outputs) != 1:
-        raise Refused(f"has {len(outputs)} outputs; save the model that gives the reconstruction alone")
-    chain, name = list[Config](), outputs[0]
-    while len(chain) <= len(layers):
-        layer = by_name[name]
-        chain.insert(0, layer)
-        sources = _sources(layer.get("inbound_nodes") or [])
-        if not sources:
-            return chain
-        if len(sources) != 1:
-            why = HELP.get(str(layer["class_name"]), f"takes {len(sources)} values; only a chain can be read")
-            raise Refused(f"has the layer {shown(name)}, which {why}")
-        name = sources[0]
-    raise Refused("has layers in a circle; save the model again")
 
 
 def _sources(nodes: Any) -> list[str]:

@@ -35,8 +35,8 @@ ROWS = 3
 NOISE = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 DAMAGE = (ValueError, TypeError, LookupError, OverflowError, AttributeError, ArithmeticError, MemoryError)
 """What reading a damaged graph raises."""
-MOST_WORK = 1 << 31
-"""Values of all views that are made, one after the other."""
+MOST_WORK, MOST_ALIVE = 1 << 31, 1 << 28
+"""Values that are made one after the other, and that are there at once, weights among them."""
 UNROLLED = "; a layer seems to be written out step by step: give the .keras file instead, or export it from torch"
 NOISE_NOTE = "it draws noise, which is left out: the mean is taken"
 
@@ -58,6 +58,7 @@ class Chain(NamedTuple):
     notes: tuple[str, ...]
 
 
+@np.errstate(all="ignore")
 def read(path: Path, rows: Shape | None = None) -> Pretrained:
     """Read the model of a graph that is one chain of layers, after its reconstructions of a few rows were compared.
 
@@ -75,6 +76,7 @@ def read(path: Path, rows: Shape | None = None) -> Pretrained:
     return replace(result, notes=(*result.notes, *found.notes)) if found.notes else result
 
 
+@np.errstate(all="ignore")
 def followed(path: Path, rows: Shape | None = None) -> Chain:
     """Return the chain of steps in a graph, as :func:`read` takes it.
 
@@ -108,13 +110,18 @@ def _steps(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None)
     if len(inputs) != 1 or not graph.output:
         raise DataError(f"{path}: has {len(inputs)} inputs and {len(graph.output)} outputs; one of each is needed")
     stored, shape = set(values), _shape_of(path, inputs[0], rows)
-    values[inputs[0].name], work, noise = start(shape), 0, False
-    for proto in graph.node:
+    values[inputs[0].name], work, known = start(shape), 0, not inside
+    last = {name: place for place, proto in enumerate(graph.node) for name in (*proto.input, *proto.output)}
+    last |= {value.name: len(graph.node) for value in graph.output} | {"": len(graph.node)}
+    for place, proto in enumerate(graph.node):
         gives = _outputs(path, proto, values, stored, inside)
         values |= dict(zip(proto.output, gives, strict=False))
-        noise |= proto.op_type in NOISE
+        known &= proto.op_type not in NOISE and not any(isinstance(value, Failure) for value in gives)
         work += sum(_count(value) for value in gives)
-        if work > MOST_WORK:
+        for name in (*proto.input, *proto.output):
+            if last[name] == place:
+                values.pop(name, None)
+        if work > MOST_WORK or sum(map(_count, values.values())) > MOST_ALIVE:
             raise DataError(f"{path}: is too large to be followed; export it with a smaller batch, or simplify it")
     end, note = _end(path, graph, values, shape, _advice(graph))
     try:
@@ -122,8 +129,8 @@ def _steps(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None)
     except Refused as refusal:
         name, _, what = str(refusal).partition("\n")
         raise DataError(_sentence(path, name, what, "is no known activation") if what else f"{path}: {name}") from None
+    noise = any(proto.op_type in NOISE for proto in graph.node)
     notes = (*([note] if note else []), *([NOISE_NOTE] if noise else []))
-    known = not noise and not inside and not any(isinstance(value, Failure) for value in values.values())
     output = next(place for place, value in enumerate(graph.output) if values[value.name] is end)
     return Chain(steps, shape, output if known else None, notes)
 

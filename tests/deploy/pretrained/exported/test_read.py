@@ -26,7 +26,11 @@ def own(module: nn.Module, rows: np.ndarray) -> np.ndarray:  # type: ignore[type
     return found.numpy()
 
 
-@pytest.mark.parametrize("name", TAKEN)
+SLOW = ("normal", "residual images", "images with the channel last", "flat images", "wrapped", "double")
+"""Modules whose graphs take longer, or that others are much like."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TAKEN])
 def test_a_module_comes_in_and_gives_what_it_gave(name: str) -> None:
     make, shape, kinds = TAKEN[name]
     torch.manual_seed(1)

@@ -49,6 +49,7 @@ def saved(folder: Path, name: str) -> Path:
         ("nested.keras", "linear relu affine linear linear relu affine linear"),
         ("nested-h5.h5", "linear relu affine linear linear relu affine linear"),
         ("lstm-h5.h5", "lstm repeat lstm linear"),
+        ("residual.keras", "linear relu linear linear"),
     ],
 )
 def test_what_keras_saved_gives_what_keras_computes(tmp_path: Path, name: str, steps: str) -> None:
@@ -70,7 +71,6 @@ def test_a_decoder_begins_where_its_model_does() -> None:
     [
         ("own.keras", 'is of the class "My", whose code is not in the file; export it with model.export'),
         ("lambda.keras", 'layer "lambda" (Lambda) holds code, which is not run'),
-        ("residual.keras", 'has the layer "add", which adds branches'),
         ("lstm-relu.keras", '(LSTM) has activation = "relu", only tanh can be read'),
         ("alone.weights.h5", "holds weights without layers; save the whole model"),
     ],
@@ -119,7 +119,7 @@ def layer(config: dict[str, Any], place: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config["config"]["layers"].clear(), "holds no linear layer"),
+        (lambda config: config["config"]["layers"].clear(), "is not as Keras writes it"),
         (lambda config: config["config"].update(layers=None), "is not as Keras writes it"),
         (lambda config: layer(config, 2).update(activation="softmax"), 'has the activation "softmax"'),
         (

@@ -212,9 +212,15 @@ def _repeated(view: View, name: str) -> View:
     once = View(view.link, view.index[tuple(slice(None, None, run) for run in runs)])
     if runs[0] != 1 or max(runs) == 1 or not is_whole(once.index, once.link.size):
         raise Refused("repeats or drops values as no layer does; give the model without that")
-    if view.index.ndim == 3 and runs[1] == view.shape[1] and runs[2] == 1:
-        link = realized(once.moved(lambda index: index[:, 0]), name)
-        return whole(link.then(Step(name, "repeat", numbers={"times": runs[1]}), view.shape))
+    for axis, other in ((1, 2), (2, 1)):
+        if view.index.ndim == 3 and runs[axis] == view.shape[axis] and runs[other] == 1 and len(once.link.shape) == 2:
+            link = realized(once.moved(lambda index, axis=axis: index.take(0, axis)), name)
+            rows = whole(
+                link.then(
+                    Step(name, "repeat", numbers={"times": runs[axis]}), (*link.shape[:1], runs[axis], *link.shape[1:])
+                )
+            )
+            return rows.moved(lambda index, axis=axis: np.moveaxis(index, 1, axis))
     units = 1 if runs[1] == 1 else view.index.ndim - 1
     factor = tuple(run for axis, run in enumerate(runs) if axis not in (0, units))
     link = realized(once.moved(lambda index: np.moveaxis(index, units, 1)), name)

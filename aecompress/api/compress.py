@@ -65,7 +65,7 @@ def compress(module: nn.Module, X: Any, *, validation: Any = None, **parameters:
             ``family``.
 
     Returns:
-        The estimator, fitted; its :attr:`report_` has the module's own loss beside that of the result.
+        The estimator, fitted; its ``report_["before"]`` has the module's own metrics, beside those of the result.
 
     Raises:
         InputError: a parameter or the rows cannot be used, or a node of the module's graph is no layer here; the

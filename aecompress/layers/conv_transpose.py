@@ -126,8 +126,13 @@ class ConvTranspose:
         return np.ascontiguousarray(weight.reshape(-1, self.out)), tensors["bias"]
 
     def layout(self, of: Shape) -> tuple[Shape, Shape, Shape]:
-        """Return the axes ``(*kernel, channels, groups, out)`` of the matrix, torch's order of these, torch's shape."""
+        """Return the axes of the matrix, ``(*kernel, channels, out)`` or ``(*kernel, channels, groups, out)``.
+
+        Then torch's order of these, and the shape that torch's weight has.
+        """
         own, each, n = of[-1] // self.groups, self.out // self.groups, self.axes
+        if self.groups == 1:
+            return (*self.kernel, own, each), (n, n + 1, *range(n)), (own, each, *self.kernel)
         order = (n + 1, n, n + 2, *range(n))
         return (*self.kernel, own, self.groups, each), order, (of[-1], each, *self.kernel)
 

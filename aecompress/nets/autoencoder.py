@@ -12,6 +12,7 @@ from aecompress.nets.layers import (
     Trace,
     activation_of,
     backward,
+    backward_layer,
     dense_write_gradient,
     forward,
 )
@@ -100,7 +101,7 @@ def _variational_gradient(
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
-    at_latent = torch.bmm(as_rows(first), weights[net.decoder[0].name + ".weight"].transpose(1, 2))
+    at_latent = slope_of_code(net, weights, gradients, mean + spread, first)
     at_mean = at_latent + mean * scale
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
@@ -116,6 +117,21 @@ def _variational_gradient(
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
         backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out, {})
+
+
+def slope_of_code(
+    net: Autoencoder, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], code: Tensor, delta: Tensor
+) -> Tensor:
+    """Return the gradient at the ``code`` from ``delta``, that before the activation of the decoder's first layer.
+
+    Where that layer is not dense, its own gradient is written again.
+    """
+    layer = net.decoder[0]
+    if layer.kind == "dense":
+        return torch.bmm(as_rows(delta), weights[layer.name + ".weight"].transpose(1, 2))
+    found = backward_layer(layer, weights, gradients, code, delta, True)
+    assert found is not None
+    return found
 
 
 def rows_together(population: int, width: int) -> int:

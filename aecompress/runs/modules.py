@@ -89,15 +89,20 @@ def from_run(folder: Path, code: dict[str, str]) -> Bring:
     return Bring(read=read, code=code)
 
 
-def save(folder: Path, found: Pretrained, dataset: Dataset) -> None:
-    """Keep a model in a run folder, as it came."""
+def as_model(found: Pretrained, dataset: Dataset) -> Model:
+    """Return a model on the rows of a run, as it came."""
     chain = bound(found, dataset.shape)
-    model = Model(
+    names = {f"{layer.name}.{tensor}" for layer in chain for tensor in ("weight", "bias")}
+    return Model(
         encoder=chain[: len(found.encoder)],
         decoder=chain[len(found.encoder) :],
-        tensors=found.tensors,
+        tensors={name: tensor for name, tensor in found.tensors.items() if name in names},
         scaling=dataclasses.asdict(dataset.scaling),
         about={"name": dataset.name, "pruned": found.pruned},
     )
+
+
+def save(folder: Path, found: Pretrained, dataset: Dataset) -> None:
+    """Keep a model in a run folder, as it came."""
     with staged(folder / FOLDER) as place:
-        save_model(place, model)
+        save_model(place, as_model(found, dataset))

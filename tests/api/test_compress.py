@@ -79,6 +79,12 @@ def test_a_module_with_a_residual_block_comes_out_pruned_and_verified(
 ) -> None:
     ae = aecompress.compress(trained, rows, **QUICK, target_sparsity=0.5, scaling="none")
     assert ae.report_["sparsity"] == pytest.approx(0.5, abs=0.01)
+    found, _ = own(trained, rows)
+    before = ae.report_["before"]
+    assert before.keys() <= ae.report_["metrics"].keys()
+    weighed = {"train": 64, "validation": 8, "test": 8}
+    whole = sum(before[f"{split}_mse"] * count for split, count in weighed.items()) / 80
+    assert whole == pytest.approx(float(np.square(found - rows).mean()), rel=1e-4)
     mean = float(np.square(rows - rows.mean(0)).mean())
     assert ae.report_["metrics"]["test_mse"] < mean
     files = ae.export(tmp_path / "model")

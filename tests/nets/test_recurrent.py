@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from aecompress.layers.base import BoundLayer, bind
+from aecompress.layers.dense import Dense
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.nets import recurrent
+from aecompress.nets.autoencoder import gradient
 from aecompress.nets.layers import backward, forward
-from aecompress.nets.shapes import Layout
+from aecompress.nets.shapes import Layout, build
 
 KINDS: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "lstm": (Lstm, nn.LSTM, recurrent.lstm_forward, recurrent.lstm_record, recurrent.lstm_backward),
@@ -67,6 +69,23 @@ def test_a_backward_pass_without_a_record_computes_it_again(kind: str) -> None:
         backward(net, layout.views(weights), layout.views(gradient), rows, trace, torch.ones(2, 5, 2))
         found.append(gradient)
     torch.testing.assert_close(*found)
+
+
+def test_the_variational_gradient_goes_through_a_repeated_code_as_by_autograd() -> None:
+    encoder = [Gru("encoder.0", 4, sequences=False), Dense("encoder.1", 2, "identity")]
+    net = build(encoder, [Repeat("decoder.0", 3), Gru("decoder.1", 2)], (3, 2), variational=True)
+    assert net.log_variance is not None
+    flat = torch.randn((2, net.layout.size), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows, noise = torch.rand(2, 4, 6, dtype=torch.float64), torch.randn(2, 4, net.latent, dtype=torch.float64)
+    leaf, grad = flat.clone().requires_grad_(), torch.full_like(flat, torch.nan)
+    views = net.layout.views(leaf)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, loss="mse")
+    *_, last, mean = forward(net.encoder, views, rows).out
+    spread = forward([net.log_variance], views, last).out[0]
+    divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(2)
+    out = forward(net.decoder, views, mean + noise * torch.exp(0.5 * spread)).out[-1].flatten(2)
+    ((out - rows).square().sum(2) + divergence).mean(1).sum().backward()
+    torch.testing.assert_close(grad, leaf.grad)
 
 
 def test_a_repeated_code_gets_the_gradient_of_all_its_steps() -> None:

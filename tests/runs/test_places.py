@@ -50,7 +50,9 @@ RUNS = [
     ),
     pytest.param(COLOURS, {"model.family": "denoising", "export.variants": ALL}, marks=pytest.mark.slow),
     pytest.param(COLOURS, {"model.family": "variational", "prune.granularity": "unit"}, marks=pytest.mark.slow),
-    pytest.param(SERIES, {"prune.granularity": "unit", "evolve.rule": "pair", "evolve.cells": 2}, marks=pytest.mark.slow),
+    pytest.param(
+        SERIES, {"prune.granularity": "unit", "evolve.rule": "pair", "evolve.cells": 2}, marks=pytest.mark.slow
+    ),
     pytest.param(SERIES, {"train.bits": 4, "mode": "canonical", "export.variants": ALL}, marks=pytest.mark.slow),
     pytest.param(SERIES, {"evolve.rule": "opponents", "prune.operator": "wanda"}, marks=pytest.mark.slow),
     pytest.param(SERIES, {"evolve.rule": "panmictic", "prune.operator": "taylor"}, marks=pytest.mark.slow),

@@ -154,9 +154,10 @@ def _decoder_start(layers: Sequence[Made], code: str) -> int:
     if named and named[0] > weighted[0]:
         return named[0]
     sizes = [math.prod(made.bound.gives) for made in layers]
-    narrow = min(sizes[: weighted[-1]])
-    ties = [index for index in range(weighted[-1]) if sizes[index] == narrow and (index in weighted or not index)]
-    ties = ties or [sizes.index(narrow)]
+    inside = range(weighted[0], weighted[-1])
+    narrow = min(sizes[index] for index in inside)
+    ties = [index for index in inside if sizes[index] == narrow and index in weighted]
+    ties = ties or [next(index for index in inside if sizes[index] == narrow)]
     split = ties[(len(ties) - 1) // 2] + 1
     while split < weighted[-1] and split not in weighted and sizes[split] == narrow:
         split += 1

@@ -35,6 +35,8 @@ from aecompress.errors import DataError
 
 ROWS = 3
 """Rows that a module is run on."""
+UNNAMED = ("activation", "batch-norm", "affine", "dropout", "reshape", "permute")
+"""Steps that may become a part of the layer before them."""
 NEAR = 1e-4
 """Largest difference from the module's own reconstruction, per unit of its largest value (at least 1)."""
 
@@ -118,7 +120,8 @@ def code_of(program: Program, walk: Walk, end: Node) -> str:
     if not codes:
         return ""
     narrowest = min(codes, key=lambda node: int(program.values[node].numel()))
-    return walk.steps[walk.ends[narrowest] - 1].name
+    layers = [step.name for step in walk.steps[: walk.ends[narrowest]] if step.op not in UNNAMED]
+    return layers[-1] if layers else ""
 
 
 def notes_of(program: Program, end: Node) -> tuple[str, ...]:

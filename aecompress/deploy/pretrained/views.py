@@ -215,7 +215,7 @@ def _repeated(view: View, name: str) -> View:
     axis = 1 if runs[1] > 1 else 2
     flat = view.index.ndim == 3 and len(once.link.shape) == 2
     if flat and runs[axis] == view.shape[axis] and runs[3 - axis] == 1:
-        link = realized(View(once.link, once.index.take(0, axis)), name)
+        link = realized(View(once.link, np.take(once.index, 0, axis)), name)
         count, *code = link.shape
         rows = link.then(Step(name, "repeat", numbers={"times": runs[axis]}), (count, runs[axis], *code))
         return View(rows, np.moveaxis(whole(rows).index, 1, axis))

@@ -75,7 +75,7 @@ def test_the_code_that_a_module_gives_is_where_the_decoder_begins() -> None:
 
     found = read_module("Net", Written(forward, **layers), rows_of((WIDTH,)))
     assert [layer.outputs for layer in found.encoder] == [3, 6] and len(found.decoder) == 1
-    assert found.notes == ("of what forward gives, the reconstruction was taken, and not 1",)
+    assert found.notes == ("model.init: of what forward gives, the reconstruction was taken, and not 1",)
 
 
 def test_a_network_without_a_narrow_layer_has_layers_with_weights_in_both_halves() -> None:

@@ -133,12 +133,13 @@ def save_config(folder: Path, model: Model) -> None:
 
 
 def torch_tensors(model: Model) -> dict[str, Floats]:
-    """Return the tensors in the layout of torch's modules: weights of dense layers ``[out, in]``."""
-    tensors = dict(model.tensors)
+    """Return the tensors by the names and in the layouts of torch's modules: weights of dense layers ``[out, in]``."""
+    found: dict[str, Floats] = {}
     for bound in model.layers:
-        name = bound.name + ".weight"
-        tensors[name] = bound.layer.to_torch(bound.given, tensors[name])
-    return tensors
+        weight, bias = model.tensors[bound.name + ".weight"], model.tensors[bound.name + ".bias"]
+        own = bound.layer.to_torch(bound.given, weight, bias)
+        found |= {f"{bound.name}.{name}": tensor.astype(np.float32, copy=False) for name, tensor in own.items()}
+    return found
 
 
 def layers_to_json(layers: tuple[BoundLayer, ...]) -> list[dict[str, Any]]:
@@ -244,10 +245,12 @@ def weights_of(path: Path, layers: tuple[BoundLayer, ...]) -> dict[str, Floats]:
     """
     tensors = unpack(path)
     expected: dict[str, tuple[int, ...]] = {}
+    names: dict[str, list[str]] = {}
     for bound in layers:
-        blank = np.broadcast_to(np.float32(0), (bound.inputs, bound.outputs))
-        expected[bound.name + ".weight"] = bound.layer.to_torch(bound.given, blank).shape
-        expected[bound.name + ".bias"] = (bound.outputs,)
+        weight, bias = (np.broadcast_to(np.float32(0), shape) for shape in shapes_of(bound))
+        blank = bound.layer.to_torch(bound.given, weight, bias)
+        expected |= {f"{bound.name}.{name}": tensor.shape for name, tensor in blank.items()}
+        names[bound.name] = list(blank)
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
@@ -258,10 +261,18 @@ def weights_of(path: Path, layers: tuple[BoundLayer, ...]) -> dict[str, Floats]:
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32:
             raise DataError(f"{path}: {name} is {tensor.dtype}; float32 is needed")
+    result: dict[str, Floats] = {}
     for bound in layers:
-        name = bound.name + ".weight"
-        tensors[name] = bound.layer.from_torch(bound.given, tensors[name])
-    return tensors
+        own = {name: tensors[f"{bound.name}.{name}"] for name in names[bound.name]}
+        weight, bias = bound.layer.from_torch(bound.given, own)
+        result[bound.name + ".weight"] = weight.astype(np.float32, copy=False)
+        result[bound.name + ".bias"] = bias.astype(np.float32, copy=False)
+    return result
+
+
+def shapes_of(bound: BoundLayer) -> tuple[tuple[int, int], tuple[int]]:
+    """Return the shapes of a layer's weight ``[fan_in, columns]`` and bias."""
+    return (bound.inputs, bound.outputs), (bound.biases,)
 
 
 def save_state(folder: Path, generation: int, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Path:

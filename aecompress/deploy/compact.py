@@ -4,14 +4,15 @@ A unit without incoming weights is a constant, folded into the next layer's bias
 outgoing weights is dropped; inputs that no weight reads are skipped by one Gather where that pays. Two products with no
 activation between them become one where that has no more weights, as a narrow joined chain has around a linear latent
 code. Inputs and outputs of a chain keep their number, so an encoder keeps its latent size; inside the joined chain
-latent units go like others.
+latent units go like others. Layers without weights that leave units as they are, as pools, are looked past, so a
+channel goes from a convolution, the pool behind it and the dense layer that reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 from aecompress.deploy.checkpoint import Floats
 from aecompress.layers.activations import ACTIVATIONS, IDENTITY
 from aecompress.layers.base import BoundLayer, Matrix, Shape
-from aecompress.layers.dense import dense
+from aecompress.layers.dense import Dense
 from aecompress.layers.units import Mask, columns_of, fed, read, rows_of
 
 GATHER_COST = 350
 """Multiply-adds of a product that take as long as gathering one value: 4.4 ns of an AVX-512 core, one thread."""
+
+SAME = 1e-12
+"""Share of its size by which a constant may differ from place to place, as float64 rounds it."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,10 @@ class Weighted:
 
     @property
     def tensors(self) -> dict[str, Floats]:
-        """Return weight and bias by the names they have in files."""
+        """Return weight and bias, as far as the layer has them, by the names they have in files."""
         bias = f"{self.name}.bias.folded" if self.folded else f"{self.name}.bias"
-        return {f"{self.name}.weight": self.weight, bias: self.bias}
+        found = {f"{self.name}.weight": self.weight, bias: self.bias}
+        return {name: tensor for name, tensor in found.items() if tensor.size}
 
     def before(self, values: NDArray[Any], dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
         """Compute what the layer gives before its activation on ``values`` ``[N, *given]``."""
@@ -123,10 +128,11 @@ def swept(chain: Chain) -> Chain:
     dropping an unread unit only weights from the layer before it.
     """
     layers = list(chain.layers)
-    for here in range(len(layers) - 1):
+    weighted = [here for here, layer in enumerate(layers) if layer.bound.weighted]
+    for here in weighted:
         fold_constants(layers, here)
-    for here in range(len(layers) - 2, -1, -1):
-        drop(layers, here, read(layers[here + 1].matrix, layers[here + 1].weight))
+    for here in reversed(weighted):
+        drop_unread(layers, here)
     for here in range(len(layers) - 2, -1, -1):
         if no_wider(layers[here], layers[here + 1]):
             layers[here : here + 2] = [as_one(layers[here], layers[here + 1])]
@@ -137,6 +143,22 @@ def swept(chain: Chain) -> Chain:
     narrowed = BoundLayer(first.bound.layer, (len(reads),))
     layers[0] = replace(first, bound=narrowed, weight=np.ascontiguousarray(first.weight[reads]))
     return Chain(chain.shape, tuple(layers), reads if chain.reads is None else chain.reads[reads])
+
+
+def reader(layers: Sequence[Weighted], here: int) -> int | None:
+    """Return which layer reads the units of layer ``here`` as they are: the next one with weights; None: none does."""
+    for at in range(here + 1, len(layers)):
+        if layers[at].bound.weighted:
+            return at
+        if not layers[at].matrix.passes:
+            return None
+    return None
+
+
+def source(layers: Sequence[Weighted], here: int) -> int | None:
+    """Return whose units layer ``here`` reads as they are; None: inputs, or units that were turned into others."""
+    below = [at for at in range(here) if layers[at].bound.weighted]
+    return below[-1] if below and reader(layers, below[-1]) == here else None
 
 
 def read_inputs(first: Weighted) -> NDArray[np.int64] | None:
@@ -150,87 +172,157 @@ def read_inputs(first: Weighted) -> NDArray[np.int64] | None:
 
 
 def fold_constants(layers: list[Weighted], here: int) -> None:
-    """Fold the units of layer ``here`` that nothing feeds into the bias of the next one, and drop them; in place."""
-    layer, after = layers[here], layers[here + 1]
-    constant = ~fed(layer.matrix, layer.weight)
-    # Units of a tied layer that keeps them all keep theirs below too, and their weights as trained.
-    stuck = after.matrix.tied and (here + 2 == len(layers) or not can_drop(layers, here + 1))
-    if stuck or not constant.any() or not can_drop(layers, here):
+    """Fold the units of layer ``here`` that nothing feeds into the bias of their reader, and drop them; in place."""
+    layer, at = layers[here], reader(layers, here)
+    if at is None or not can_drop(layers, here):
         return
-    values = constants(layer)
-    if after.bound.layer.pads:
+    after = layers[at]
+    # Units of a tied layer that keeps them all keep theirs below too, and their weights as trained.
+    if after.matrix.tied and not (after.matrix.biases and can_drop(layers, at)):
+        return
+    constant, values = constants(layers, here)
+    if after.bound.layer.pads or not after.matrix.biases:
         constant &= values == 0
-    which = rows_of(after.matrix, constant)
+    if layer.matrix.recurs:
+        constant &= (values == 0) | ~read_by_itself(layer, np.ones_like(constant))
+    if not constant.any():
+        return
+    which = rows_of(after.matrix, constant, none=False)
     if after.matrix.tied:
-        added = np.where(which, after.weight.astype(np.float64) * values[after.matrix.reads], 0.0)[0]
+        added = np.where(which, after.weight.astype(np.float64) * values[after.matrix.reads], 0.0).sum(0)
         after = replace(after, weight=np.where(which, np.float32(0), after.weight))
     else:
         rows = which[:, 0]
         added = values[after.matrix.reads[rows, 0]] @ after.weight[rows].astype(np.float64)
     if added.any():
         after = replace(after, bias=(after.bias + added).astype(np.float32), folded=True)
-    layers[here + 1] = after
+    layers[at] = after
     drop(layers, here, ~constant)
 
 
-def constants(layer: Weighted) -> NDArray[np.float64]:
-    """Return what each unit of a layer gives where no weight feeds it, ``[units]``."""
-    bound = layer.bound
-    pre = bound.layer.reference(
-        np.zeros((1, *bound.given)), np.zeros(layer.weight.shape), layer.bias.astype(np.float64)
-    )
-    values: NDArray[np.float64] = ACTIVATIONS[layer.activation].value(pre).reshape(-1, bound.units)[0]
-    return values
+def constants(layers: Sequence[Weighted], here: int) -> tuple[Mask, NDArray[np.float64]]:
+    """Return which units of layer ``here`` are constants, and what their reader is given of each, both ``[units]``.
+
+    Only those that are the same at all places count. What layers without weights make of them is computed.
+    """
+    constant, values = constant_values(layers, here)
+    for layer in layers[here + 1 : reader(layers, here)]:
+        values = value(layer, values)
+    flat = values.reshape(-1, values.shape[-1])
+    equal = np.ptp(flat, axis=0) <= SAME * np.abs(flat).max(axis=0)
+    return constant & equal, flat[0]
+
+
+def constant_values(layers: Sequence[Weighted], here: int) -> tuple[Mask, NDArray[np.float64]]:
+    """Return which units of layer ``here`` no weight feeds, and what it gives where none does, ``[1, *gives]``.
+
+    A tied layer without biases, as a slope for each unit, gives a constant where it is given one.
+    """
+    layer = layers[here]
+    bound, matrix = layer.bound, layer.matrix
+    if not matrix.tied or matrix.biases:
+        bare = replace(layer, weight=np.zeros_like(layer.weight))
+        return ~fed(matrix, layer.weight), value(bare, np.zeros((1, *bound.given)))
+    below = source(layers, here)
+    if below is None:
+        return np.zeros(matrix.units, np.bool_), np.zeros((1, *bound.gives))
+    constant, values = constant_values(layers, below)
+    for one in layers[below + 1 : here]:
+        values = value(one, values)
+    return constant[matrix.reads[0]], value(layer, values)
+
+
+def value(layer: Weighted, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what a layer gives for ``values`` ``[N, *given]``."""
+    found: NDArray[np.float64] = ACTIVATIONS[layer.activation].value(layer.before(values))
+    return found
+
+
+def drop_unread(layers: list[Weighted], here: int) -> None:
+    """Drop the units of layer ``here`` that no weight reads, in place."""
+    at = reader(layers, here)
+    if at is None:
+        return
+    found = read(layers[at].matrix, layers[at].weight)
+    while layers[here].matrix.recurs:  # units are needed that feed needed ones
+        more = found | read_by_itself(layers[here], found)
+        if (more == found).all():
+            break
+        found = more
+    drop(layers, here, found)
+
+
+def read_by_itself(layer: Weighted, units: Mask) -> Mask:
+    """Return which units of a layer its own ``units`` read, both bool ``[units]``."""
+    matrix = layer.matrix
+    mine = layer.weight * columns_of(matrix, units)
+    found = np.zeros(matrix.below + matrix.units + 1, np.bool_)
+    found[np.broadcast_to(matrix.reads, mine.shape)[mine != 0]] = True
+    return found[matrix.below : matrix.below + matrix.units]
 
 
 def drop(layers: list[Weighted], here: int, kept: Mask) -> None:
-    """Leave layer ``here`` only its ``kept`` units, bool ``[units]``, and the next one what reads them; in place.
+    """Leave layer ``here`` only its ``kept`` units, bool ``[units]``, and their reader what reads them; in place.
 
     Where there are none, one stays that does nothing. Units of a tied layer go together with those below it, so those
     below are left alone until it is its turn.
     """
-    if kept.all() or layers[here + 1].matrix.tied or not can_drop(layers, here):
+    at = reader(layers, here)
+    if kept.all() or at is None or layers[at].matrix.tied or not can_drop(layers, here):
         return
     empty = not kept.any()
     if empty:
         kept = np.arange(len(kept)) == 0
-    count = int(kept.sum())
-    layers[here + 1] = without_rows(layers[here + 1], kept, count)
+    layers[at] = without_rows(layers[at], kept)
     if empty:
-        layers[here + 1] = replace(layers[here + 1], weight=np.zeros_like(layers[here + 1].weight))
-    while True:
-        layer = layers[here]
-        below = np.zeros(layer.matrix.below, np.bool_)
+        layers[at] = replace(layers[at], weight=np.zeros_like(layers[at].weight))
+    tied: int | None = here
+    while tied is not None:
+        layer, below = layers[tied], source(layers, tied)
+        mine, kept = kept, np.zeros(layer.matrix.below, np.bool_)
         if layer.matrix.tied:
-            below[layer.matrix.reads[0, columns_of(layer.matrix, kept)]] = True
-        layers[here] = without_columns(layer, kept, count)
+            kept[layer.matrix.reads[0, columns_of(layer.matrix, mine)]] = True
+        layers[tied] = without_columns(layer, mine)
         if empty:
-            layers[here] = emptied(layers[here])
-        if not layer.matrix.tied:
-            return
-        here, kept = here - 1, below
+            layers[tied] = emptied(layers[tied])
+        tied = below if layer.matrix.tied else None
+    rebind(layers)
 
 
 def can_drop(layers: Sequence[Weighted], here: int) -> bool:
-    """Return whether units of layer ``here`` can go: a tied layer on the inputs, which stay, keeps them."""
-    while here >= 0 and layers[here].matrix.tied:
-        here -= 1
-    return here >= 0
+    """Return whether units of layer ``here`` can go: they stay where groups are made of them, and those of inputs."""
+    at: int | None = here
+    while at is not None:
+        after = reader(layers, at)
+        if after is None or layers[after].matrix.grouped or layers[at].matrix.grouped:
+            return False
+        if not layers[at].matrix.tied:
+            return True
+        at = source(layers, at)
+    return False
 
 
-def without_columns(layer: Weighted, kept: Mask, count: int) -> Weighted:
-    """Return the layer with ``count`` ``kept`` units; a tied one is given as many."""
-    columns, given = columns_of(layer.matrix, kept), layer.bound.given
-    given = (*given[:-1], count) if layer.matrix.tied else given
-    bound = BoundLayer(layer.bound.layer.resize(count), given)
-    return replace(layer, bound=bound, weight=np.ascontiguousarray(layer.weight[:, columns]), bias=layer.bias[columns])
+def without_columns(layer: Weighted, kept: Mask) -> Weighted:
+    """Return the layer with its ``kept`` units, not yet bound to what it is given then."""
+    columns, weight = columns_of(layer.matrix, kept), layer.weight
+    if layer.matrix.recurs:
+        weight = weight[rows_of(layer.matrix, np.ones(layer.matrix.below, np.bool_), kept)[:, 0]]
+    bound = BoundLayer(layer.bound.layer.resize(int(kept.sum())), layer.bound.given)
+    bias = layer.bias[columns] if layer.matrix.biases else layer.bias
+    return replace(layer, bound=bound, weight=np.ascontiguousarray(weight[:, columns]), bias=bias)
 
 
-def without_rows(after: Weighted, kept: Mask, count: int) -> Weighted:
-    """Return the layer given ``count`` ``kept`` units."""
-    bound = BoundLayer(after.bound.layer, (*after.bound.given[:-1], count))
-    rows = rows_of(after.matrix, kept)[:, 0]
-    return replace(after, bound=bound, weight=np.ascontiguousarray(after.weight[rows]))
+def without_rows(after: Weighted, kept: Mask) -> Weighted:
+    """Return the layer without the weights that read other units below than the ``kept``, not yet bound to these."""
+    return replace(after, weight=np.ascontiguousarray(after.weight[rows_of(after.matrix, kept)[:, 0]]))
+
+
+def rebind(layers: list[Weighted]) -> None:
+    """Bind each layer to what the one before it gives now, in place."""
+    for at in range(1, len(layers)):
+        given = layers[at - 1].bound.gives
+        if given != layers[at].bound.given:
+            layers[at] = replace(layers[at], bound=BoundLayer(layers[at].bound.layer, given))
 
 
 def emptied(layer: Weighted) -> Weighted:
@@ -248,10 +340,9 @@ def no_wider(layer: Weighted, after: Weighted) -> bool:
 
 def as_one(layer: Weighted, after: Weighted) -> Weighted:
     """Return (x V + a) W + b as x (V W) + (a W + b)."""
-    weight = after.weight.astype(np.float64)
-    one = dense(f"{layer.name}.{after.name}", len(layer.weight), weight.shape[1], after.activation)
+    weight, last = after.weight.astype(np.float64), cast(Dense, after.bound.layer)
     return Weighted(
-        replace(one, given=layer.bound.given),
+        BoundLayer(replace(last, name=f"{layer.name}.{after.name}"), layer.bound.given),
         (layer.weight @ weight).astype(np.float32),
         (layer.bias @ weight + after.bias).astype(np.float32),
         folded=True,

@@ -14,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from aecompress.data.raw import coarse
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, Weighted, chain_of, compact
+from aecompress.deploy.turns import without_needless_turns
 from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.places import to_first, to_last
 
 SCALING_KEY = "aecompress.scaling"
 """Metadata of a file that has the scaling inside, and the kind of it."""
@@ -49,6 +51,19 @@ class Draft:
         self.nodes.append(helper.make_node(op, inputs, [output], **{"name": output} | attributes))
         return output
 
+    def turned(self, name: str, whole: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> str:
+        """Return the name of a stored tensor taken as of shape ``whole``, its axes in ``order``, as of ``shape``.
+
+        Where it is an initializer, it is stored so; else nodes compute it, which runtimes do once, at load.
+        """
+        if name in self.initializers:
+            array = numpy_helper.to_array(self.initializers.pop(name))
+            return self.keep(f"{name}.torch", array.reshape(whole).transpose(order).reshape(shape))
+        size = self.keep(f"{name}.whole", np.array(whole, np.int64))
+        source = self.add("Reshape", [name, size], f"{name}.places")
+        source = self.add("Transpose", [source], f"{name}.turned", perm=list(order))
+        return self.add("Reshape", [source, self.keep(f"{name}.shape", np.array(shape, np.int64))], f"{name}.torch")
+
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
         """Keep an initializer, once for each name, and return the name; a Python number becomes a float32 scalar."""
         array = np.asarray(values, np.float32) if isinstance(values, float) else np.ascontiguousarray(values)
@@ -78,7 +93,7 @@ def gemm(store: Store) -> Product:
     """Return a float32 product of tensors stored by ``store``."""
 
     def write(draft: Draft, layer: Weighted, source: str, result: str) -> None:
-        weight, bias = (store(draft, name, tensor) for name, tensor in layer.tensors.items())
+        weight, bias, *_ = *(store(draft, name, tensor) for name, tensor in layer.tensors.items()), "", ""
         layer.bound.layer.emit(draft, layer.bound.given, weight, bias, source, result)
 
     return write
@@ -144,29 +159,32 @@ def build(
         scorer: make the output ``score`` ``[batch]``, the error between scaled input and reconstruction.
     """
     draft, write = Draft(opset, part), product or gemm(plain)
+    gives = chain.layers[-1].bound.gives
     first, last = PARTS[part]
     unscale = scaling is not None and last == "reconstruction" and scorer is None
     current = scaled = scale(draft, scaling, first) if scaling is not None and first == "input" else first
     if chain.reads is not None:
         current = draft.add("Gather", [current, draft.keep(f"{part}.reads", chain.reads)], f"{part}.read", axis=1)
+    if len(chain.shape) > 1:
+        current = to_first(draft, current, chain.shape, f"{part}.first")
     end = f"{part}.scaled.reconstruction" if unscale or scorer is not None else last
     for layer in chain.layers:
-        result = end if layer is chain.layers[-1] else f"{layer.name}.out"
-        before = result if layer.activation == IDENTITY else f"{layer.name}.pre"
-        write(draft, layer, current, before)
-        if layer.activation != IDENTITY:
-            ACTIVATIONS[layer.activation].emit(draft, f"{layer.name}.{layer.activation}", before, result)
+        inner = layer is not chain.layers[-1] or len(gives) > 1
+        result = f"{layer.name}.out" if inner else end
+        write_layer(draft, write, layer, current, result)
         current = result
+    if len(gives) > 1:
+        current = to_last(draft, current, gives, end)
     if scaling is not None and unscale:
         raw(draft, scaling, current, last)
     if scorer is not None:
         last = score(draft, scaled, current, scorer, len(chain.shape))
-    gives: list[str | int | None] = ["batch"] if scorer else ["batch", *chain.layers[-1].bound.gives]
+    shape: list[str | int | None] = ["batch"] if scorer else ["batch", *gives]
     graph = helper.make_graph(
-        draft.nodes,
+        without_needless_turns(draft.nodes, first, last),
         part,
         [helper.make_tensor_value_info(first, TensorProto.FLOAT, ["batch", *chain.shape])],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, gives)],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, shape)],
         list(draft.initializers.values()),
     )
     opsets = [helper.make_opsetid("", opset)]
@@ -178,6 +196,21 @@ def build(
     )
     helper.set_model_props(model, dict(sorted(metadata.items())))
     return model
+
+
+def write_layer(draft: Draft, write: Product, layer: Weighted, source: str, result: str) -> None:
+    """Write a layer with its activation: before it where it only moves values, so that Transposes meet."""
+    if layer.activation == IDENTITY:
+        write(draft, layer, source, result)
+        return
+    emit, name = ACTIVATIONS[layer.activation].emit, f"{layer.name}.{layer.activation}"
+    between = f"{layer.name}.pre"
+    if layer.bound.weighted or layer.matrix.passes:
+        write(draft, layer, source, between)
+        emit(draft, name, between, result)
+    else:
+        emit(draft, name, source, between)
+        write(draft, layer, between, result)
 
 
 def scale(draft: Draft, scaling: Affine, rows: str) -> str:

@@ -23,8 +23,10 @@ def describe(model: Model) -> list[dict[str, Any]]:
     for index, layer in enumerate(model.layers):
         weight, bias = model.tensors[layer.name + ".weight"], model.tensors[layer.name + ".bias"]
         zeros = weight.size + bias.size - int(np.count_nonzero(weight)) - int(np.count_nonzero(bias))
-        after = model.layers[index + 1 : index + 2]
-        unread = int((~read(after[0].matrix, model.tensors[after[0].name + ".weight"])).sum()) if after else 0
+        after = next((one for one in model.layers[index + 1 :] if one.weighted), None)
+        unread = 0
+        if after is not None and layer.weighted and after.matrix.below == layer.units:
+            unread = int((~read(after.matrix, model.tensors[after.name + ".weight"])).sum())
         table.append(
             {
                 "layer": layer.name,
@@ -33,8 +35,8 @@ def describe(model: Model) -> list[dict[str, Any]]:
                 "activation": layer.activation,
                 "parameters": weight.size + bias.size,
                 "zeros": zeros,
-                "sparsity": zeros / (weight.size + bias.size),
-                "unfed": int((~fed(layer.matrix, weight)).sum()),
+                "sparsity": zeros / max(weight.size + bias.size, 1),
+                "unfed": int((~fed(layer.matrix, weight)).sum()) if layer.weighted else 0,
                 "unread": unread,
             }
         )

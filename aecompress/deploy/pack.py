@@ -124,6 +124,7 @@ def restored(chain: Chain, forms: Mapping[str, Packed]) -> Chain:
     """Return the chain that packed tensors stand for."""
     layers = []
     for layer in chain.layers:
-        weight, bias = (decode(forms[name]) for name in layer.tensors)
+        parts = [decode(forms[name]) for name in layer.tensors]
+        weight, bias, *_ = *parts, *(layer.weight, layer.bias)[len(parts) :]
         layers.append(replace(layer, weight=weight, bias=bias))
     return replace(chain, layers=tuple(layers))

@@ -21,6 +21,7 @@ from aecompress.deploy.graph import Draft, Product, Store, gemm, plain
 from aecompress.deploy.grid import Grid
 from aecompress.deploy.pack import forms_of, smallest, stored
 from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.places import first, to_first
 
 TINY = 1e-12
 HALVED = 64
@@ -67,11 +68,14 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
 
 
 def quantised(layer: Weighted, grids: Mapping[str, Grid]) -> tuple[NDArray[np.int8], Floats]:
-    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's grid."""
+    """Return weights ``[in, out]`` as int8, and the scale ``[out]`` of each output, on the layer's grid.
+
+    Inputs are in the order of a flattened graph value, channels-first.
+    """
     grid = grids[f"{layer.name}.weight"]
     scale = np.broadcast_to(grid.scale.astype(np.float32), layer.bias.shape)
     numbers = np.where(layer.weight == 0, 0, grid.levels[grid.codes(layer.weight)])
-    return numbers.astype(np.int8), np.ascontiguousarray(scale)
+    return first(numbers, layer.bound.given, 0).astype(np.int8), np.ascontiguousarray(scale)
 
 
 def dynamic(seen: Mapping[str, Range], grids: Mapping[str, Grid], keep: Keep) -> Product:
@@ -129,7 +133,19 @@ def of_products(write: Product, other: Store) -> Product:
     """Return ``write`` for layers that are one product; others stay in float32, their tensors stored by ``other``."""
 
     def chosen(draft: Draft, layer: Weighted, source: str, result: str) -> None:
-        (write if layer.product else gemm(other))(draft, layer, source, result)
+        given, gives = layer.bound.given, layer.bound.gives
+        if not layer.product:
+            gemm(other)(draft, layer, source, result)
+            return
+        if len(given) > 1:
+            source = draft.add("Flatten", [source], f"{layer.name}.flat")
+        if len(gives) == 1:
+            write(draft, layer, source, result)
+            return
+        write(draft, layer, source, f"{layer.name}.row")
+        shape = draft.keep(f"{layer.name}.shape", np.array([-1, *gives], np.int64))
+        row = draft.add("Reshape", [f"{layer.name}.row", shape], f"{layer.name}.places")
+        to_first(draft, row, gives, result)
 
     return chosen
 

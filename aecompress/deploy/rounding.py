@@ -35,19 +35,22 @@ def compensated(chain: Chain, rows: Floats, values: str | Mapping[str, str]) -> 
     exact = np.asarray(rows if chain.reads is None else rows[:, chain.reads], np.float64)
     given, layers, grids = exact, [], {}
     for layer in chain.layers:
-        grid = grid_of(layer.weight, values if isinstance(values, str) else values[layer.name])
+        form = values if isinstance(values, str) else values[layer.name]
+        grid = grid_of(layer.weight, form) if layer.weight.size else None
         near = layer
         if grid is not None:
             rounded = grid.value(grid.codes(layer.weight)) * (layer.weight != 0)
-            weight = carried(layer.weight, given, grid) if layer.product else rounded
+            weight = carried(layer.weight, given.reshape(len(given), -1), grid) if layer.product else rounded
             near = replace(layer, weight=weight)
             grids[f"{layer.name}.weight"] = grid
         wanted, got = layer.before(exact), near.before(given)
-        change = (wanted - got).mean(0) if layer.product else np.zeros_like(layer.bias)
+        change = (wanted - got).mean(0).reshape(-1) if layer.product else np.zeros_like(layer.bias)
         bias = (layer.bias + change).astype(np.float32)
         layers.append(replace(near, bias=bias))
         exact = ACTIVATIONS[layer.activation].value(wanted)
-        given = ACTIVATIONS[layer.activation].value(got + (bias - layer.bias) if layer.product else got)
+        given = ACTIVATIONS[layer.activation].value(
+            got + (bias - layer.bias).reshape(got.shape[1:]) if layer.product else got
+        )
     return replace(chain, layers=tuple(layers)), grids
 
 

@@ -35,8 +35,9 @@ def inactive(net: Autoencoder, weights: Mapping[str, Tensor], rows: Tensor, thre
 def incoming(net: Autoencoder, units: Tensor) -> Tensor:
     """Give the value of each unit ``[P, U]`` to its incoming weights and its bias: ``[P, model_size]``."""
     parts = []
-    for layer, values in zip(net.layers, net.split_units(units), strict=True):
-        parts.append(by_columns(layer, values)[:, None, :].expand(-1, layer.inputs + 1, -1).flatten(1))
+    for layer, values in zip(net.weighted, net.split_units(units), strict=True):
+        rows = layer.inputs + layer.matrix.biases
+        parts.append(by_columns(layer, values)[:, None, :].expand(-1, rows, -1).flatten(1))
     return torch.cat(parts, 1)
 
 

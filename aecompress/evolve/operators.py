@@ -18,7 +18,8 @@ from aecompress import plugins
 from aecompress.errors import SpecError
 from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest_of_parts
-from aecompress.nets.layers import as_given, forward
+from aecompress.nets.layers import forward
+from aecompress.nets.places import as_given
 from aecompress.nets.units import by_reads, norm_of_units
 from aecompress.registry import OPERATORS, Level, Needs
 
@@ -40,7 +41,7 @@ def random(evidence: Evidence) -> Tensor:
 
 def random_published(evidence: Evidence) -> Tensor:
     """Cut round-half-even(amount x size) entries of every tensor, drawn without replacement from all of them."""
-    draws, sizes = random(evidence), tuple(slot.size for slot in evidence.net.model_layout.slots.values())
+    draws, sizes = random(evidence), tuple(slot.size for slot in evidence.net.model_layout.slots.values() if slot.size)
     return ~lowest_of_parts(draws, sizes, [[round(evidence.amount * size) for size in sizes]] * len(draws))
 
 
@@ -65,8 +66,10 @@ def wanda(evidence: Evidence) -> Tensor:
     """
     rows, scores = evidence.batch(), magnitude(evidence).clone()
     trace, views = forward(evidence.net.layers, evidence.views, rows), evidence.net.model_layout.views(scores)
-    for layer, below in zip(evidence.net.layers, [rows, *trace.out], strict=False):
-        views[layer.name + ".weight"] *= by_reads(layer, norm_of_units(as_given(layer, below)))
+    for layer, below, own in zip(evidence.net.layers, [rows, *trace.out], trace.out, strict=False):
+        if layer.weighted:
+            norms = norm_of_units(as_given(layer, below)), norm_of_units(own)
+            views[layer.name + ".weight"] *= by_reads(layer, *norms)
     for part in torch.split(scores, evidence.net.layer_sizes, 1):
         part /= part.sum(1, keepdim=True) / (part > 0).sum(1, keepdim=True).clamp(min=1) + TINY
     return scores

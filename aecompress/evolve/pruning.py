@@ -130,7 +130,7 @@ def scored(net: Autoencoder, pruning: Pruning, block: Population, evidence: Evid
         RunError: they have not the shape of its level.
     """
     scores, level = pruning.operator.score(evidence), pruning.operator.level
-    wanted = (block.weights.shape[0], net.model_size if level == "weight" else sum(each.units for each in net.layers))
+    wanted = (block.weights.shape[0], net.model_size if level == "weight" else net.units)
     if tuple(scores.shape) != wanted:
         raise RunError(
             f"prune.operator: its score is {list(scores.shape)}, one per {level} would be {list(wanted)}; correct the "

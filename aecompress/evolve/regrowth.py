@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from aecompress.evolve.evidence import Evidence
-from aecompress.evolve.select import hidden_layers, removed_units, split_hidden
+from aecompress.evolve.select import hidden_layers, norm_of_readers, removed_units, split_hidden
 from aecompress.nets.layers import initial
 from aecompress.nets.shapes import Autoencoder
-from aecompress.nets.units import by_columns, by_reads, norm_out
+from aecompress.nets.units import by_columns, by_own, by_reads
 from aecompress.population.state import Population
 
 
@@ -53,17 +53,17 @@ def units(evidence: Evidence, masks: Tensor) -> tuple[Tensor, Tensor]:
     views = net.model_layout.views(evidence.gradients(evidence.weights + fresh))
     readers = dict(hidden_layers(net))
     parts = [
-        norm_out(readers[layer], views[readers[layer].name + ".weight"])
+        norm_of_readers(layer, readers[layer], views)
         if layer in readers
         else fresh.new_zeros(fresh.shape[0], layer.units)
-        for layer in net.layers
+        for layer in net.weighted
     ]
     return torch.cat(parts, 1), fresh
 
 
 def standing(net: Autoencoder, scores: Tensor, kept: Tensor) -> Tensor:
     """Return scores per unit, ``[P, U]``, infinite for the hidden units that are ``kept``, bool ``[P, H]``."""
-    by_layer = dict(zip(net.layers, net.split_units(scores.clone()), strict=True))
+    by_layer = dict(zip(net.weighted, net.split_units(scores.clone()), strict=True))
     for (layer, _), mine in zip(hidden_layers(net), split_hidden(net, kept), strict=True):
         by_layer[layer].masked_fill_(mine, torch.inf)
     return torch.cat(list(by_layer.values()), 1)
@@ -77,8 +77,10 @@ def incoming_of(net: Autoencoder, units: Tensor) -> Tensor:
         columns = by_columns(layer, own)[:, None, :]
         views[layer.name + ".weight"].logical_or_(columns)
         views[layer.name + ".bias"].logical_or_(columns)
-    for (_, reader), own in zip(hidden_layers(net), parts, strict=True):
+    for (layer, reader), own in zip(hidden_layers(net), parts, strict=True):
         views[reader.name + ".weight"].logical_and_(by_reads(reader, ~own))
+        if layer.matrix.recurs:
+            views[layer.name + ".weight"].logical_and_(by_own(layer, ~own))
     return found
 
 

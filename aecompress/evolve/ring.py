@@ -11,8 +11,9 @@ from torch import Tensor
 from aecompress import rng
 from aecompress.evolve.base import Plan
 from aecompress.evolve.topology import Place, Topology
-from aecompress.nets.layers import as_rows, forward
+from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
+from aecompress.nets.places import as_rows
 from aecompress.nets.rows import RowSet, gather
 from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll, no_poll

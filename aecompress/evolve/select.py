@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,7 +13,15 @@ from torch import Tensor
 from aecompress.engines.cuda.available import kernels_on
 from aecompress.layers.base import BoundLayer
 from aecompress.nets.shapes import Autoencoder
-from aecompress.nets.units import any_of_unit, by_columns, by_reads, norm_in, norm_out
+from aecompress.nets.units import (
+    any_of_unit,
+    by_columns,
+    by_own,
+    by_reads,
+    norm_in,
+    norm_of_reads,
+    norm_out,
+)
 from aecompress.transfer import on_device
 
 TINY = 1e-30
@@ -113,7 +122,7 @@ def keep_weights(
     """
     kept = masks[:, : net.model_size]
     scores = torch.where(kept, scores.nan_to_num(nan=torch.inf), -torch.inf)
-    for layer in net.layers:
+    for layer in net.weighted:
         slot = net.layout.slots[layer.name + ".weight"]
         place = slice(slot.offset, slot.offset + slot.size)
         part = scores[:, place]
@@ -126,7 +135,7 @@ def keep_weights(
 
 def most_zeros(net: Autoencoder) -> int:
     """Return the most zeros a network can have when every layer keeps one weight."""
-    return net.model_size - len(net.layers)
+    return net.model_size - len(net.weighted)
 
 
 @functools.lru_cache(maxsize=64)
@@ -139,10 +148,20 @@ def most_unit_zeros(net: Autoencoder) -> int:
 
 
 def hidden_layers(net: Autoencoder) -> list[tuple[BoundLayer, BoundLayer]]:
-    """Return the layers whose units may be removed, each with its reader: not the latent, not the output."""
-    layers = net.layers
-    fixed = (net.encoder[-1], net.decoder[-1])
-    return [(layer, layers[i + 1]) for i, layer in enumerate(layers) if layer not in fixed]
+    """Return the layers whose units may be removed, each with its reader: not the latent, not the output.
+
+    The reader is the next layer with weights. Units that none reads as they are, because they are turned into others
+    between, stay.
+    """
+    found = []
+    for part in (net.encoder, net.decoder):
+        end = [layer for layer in part if layer.weighted][-1]
+        for at, layer in enumerate(part[: part.index(end)]):
+            after = part[at + 1 :]
+            reader = next(index for index, one in enumerate(after) if one.weighted)
+            if layer.weighted and all(one.matrix.passes for one in after[:reader]):
+                found.append((layer, after[reader]))
+    return found
 
 
 def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int]) -> Tensor:
@@ -160,7 +179,7 @@ def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int
         New masks, bool ``[P, n]``.
     """
     hidden = hidden_layers(net)
-    by_layer = dict(zip(net.layers, net.split_units(scores), strict=True))
+    by_layer = dict(zip(net.weighted, net.split_units(scores), strict=True))
     parts = []
     for (layer, _), gone in zip(hidden, split_hidden(net, removed_units(net, masks)), strict=True):
         part = by_layer[layer].nan_to_num(nan=torch.inf).masked_fill(gone, -torch.inf)
@@ -189,10 +208,12 @@ def split_hidden(net: Autoencoder, units: Tensor) -> list[Tensor]:
 def removed_units(net: Autoencoder, masks: Tensor) -> Tensor:
     """Return the hidden units that nothing feeds, bool ``[P, H]``."""
     views = net.layout.views(masks)
-    parts = [
-        ~any_of_unit(layer, views[layer.name + ".weight"].any(1) | views[layer.name + ".bias"][:, 0])
-        for layer, _ in hidden_layers(net)
-    ]
+    parts = []
+    for layer, _ in hidden_layers(net):
+        feeds = views[layer.name + ".weight"].any(1)
+        if layer.matrix.biases:
+            feeds |= views[layer.name + ".bias"][:, 0]
+        parts.append(~any_of_unit(layer, feeds))
     return torch.cat(parts, 1) if parts else masks[:, :0]
 
 
@@ -203,7 +224,10 @@ def without_units(net: Autoencoder, removed: Tensor) -> Tensor:
     for (layer, reader), gone in zip(hidden_layers(net), split_hidden(net, removed), strict=True):
         columns = by_columns(layer, ~gone)[:, None, :]
         views[layer.name + ".weight"].logical_and_(columns)
-        views[layer.name + ".bias"].logical_and_(columns)
+        if layer.matrix.biases:
+            views[layer.name + ".bias"].logical_and_(columns)
+        if layer.matrix.recurs:
+            views[layer.name + ".weight"].logical_and_(by_own(layer, ~gone))
         views[reader.name + ".weight"].logical_and_(by_reads(reader, ~gone))
     return keep
 
@@ -216,10 +240,22 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
     nothing of their units, for example by how many inputs never vary.
     """
     views, parts = net.model_layout.views(scores), []
-    for index, layer in enumerate(net.layers):
+    readers = dict(zip(net.weighted, net.weighted[1:], strict=False))
+    for layer in net.weighted:
         norm = norm_in(layer, views[layer.name + ".weight"])
-        if index + 1 < len(net.layers):
-            reader = net.layers[index + 1]
-            norm = norm * norm_out(reader, views[reader.name + ".weight"])
+        if layer in readers and readers[layer].matrix.below == layer.units:
+            norm = norm * norm_of_readers(layer, readers[layer], views)
         parts.append(norm)
     return torch.cat([part / part.mean(1, keepdim=True).clamp(min=TINY) for part in parts], 1)
+
+
+def norm_of_readers(layer: BoundLayer, reader: BoundLayer, views: Mapping[str, Tensor]) -> Tensor:
+    """Return the norm of the weights that read each unit of ``layer``, by its reader and by itself, ``[P, units]``.
+
+    Args:
+        views: ``[P, fan_in, columns]`` by name.
+    """
+    norm = norm_out(reader, views[reader.name + ".weight"])
+    if not layer.matrix.recurs:
+        return norm
+    return torch.hypot(norm, norm_of_reads(layer, views[layer.name + ".weight"]))

@@ -6,11 +6,14 @@ units, so that every rule about units is one line over them, whatever the kind:
 
     ``reads``   the unit below that each weight reads
     ``writes``  the unit that each column belongs to
+
+Values are channels-last everywhere but in torch's files and in ONNX graphs. Layers without weights, as pools, leave
+units as they are, and rules about units look past them: the reader of a layer is the next one with weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
@@ -39,6 +42,10 @@ class Matrix:
     """Units below."""
     units: int
     """Units of the layer; every unit has as many columns."""
+    biases: bool = True
+    """False: the layer has no bias."""
+    passes: bool = False
+    """Whether it has no weights and its units are those below, in their order, as those of a pool."""
     reads_of: Callable[[], Index] | None = None
     """Makes :attr:`reads`; None: row i reads unit i."""
     writes_of: Callable[[], Index] | None = None
@@ -48,7 +55,9 @@ class Matrix:
     def reads(self) -> Index:
         """Return the unit below that each weight reads.
 
-        ``[fan_in, 1]`` where every column reads the same units, ``[1, columns]`` where each column reads a single one.
+        ``[fan_in, 1]`` where every column reads the same units, ``[1, columns]`` where each column reads a single one,
+        else ``[fan_in, columns]``. From :attr:`below` on they are the layer's own units, as recurrent weights read
+        them, and ``below + units`` is none at all.
         """
         return np.arange(self.fan_in, dtype=np.int64)[:, None] if self.reads_of is None else self.reads_of()
 
@@ -70,11 +79,35 @@ class Matrix:
     @cached_property
     def tied(self) -> bool:
         """Return whether each column reads a single unit, so that units go together with those below."""
-        return self.reads_of is not None and bool(self.reads.shape[1] > 1)
+        return self.reads_of is not None and self.reads.shape[0] == 1 and self.reads.shape[1] > 1
+
+    @cached_property
+    def grouped(self) -> bool:
+        """Return whether columns read different units, several each, so that none of these can be taken out."""
+        return self.reads_of is not None and min(self.reads.shape) > 1
+
+    @cached_property
+    def recurs(self) -> bool:
+        """Return whether some weights read the layer's own units."""
+        return self.reads_of is not None and self.reads.size > 0 and bool(self.reads.max() >= self.below)
+
+
+def unweighted(below: int, units: int | None = None) -> Matrix:
+    """Return the matrix of a layer without weights.
+
+    Args:
+        units: that it gives, which are others than those below; None: they are these.
+    """
+    count = below if units is None else units
+    return Matrix(fan_in=0, columns=0, below=below, units=count, biases=False, passes=units is None)
 
 
 class Draft(Protocol):
-    """An ONNX graph while it is written; it knows operators by name only."""
+    """An ONNX graph while it is written; it knows operators by name only.
+
+    When it is finished, a Transpose that follows another becomes one with it, and those that change nothing go. So a
+    layer may turn what it is given as it needs it, and turn its result back.
+    """
 
     @property
     def opset(self) -> int:
@@ -82,6 +115,9 @@ class Draft(Protocol):
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add one node; return the name of its output."""
+
+    def turned(self, name: str, whole: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> str:
+        """Return the name of a stored tensor taken as of shape ``whole``, its axes in ``order``, as of ``shape``."""
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
         """Store a constant under ``name``; return its name."""
@@ -97,8 +133,6 @@ class Layer(Protocol):
     """Its row in :data:`aecompress.layers.kinds.KINDS`."""
     flattens: ClassVar[bool]
     """Whether it takes rows of one axis: a network that begins with it is given flat rows ``[D]``."""
-    pads: ClassVar[bool]
-    """Whether it reads zeros beside its input, so that only a constant 0 below can be folded into its bias."""
     product: ClassVar[bool]
     """Whether it is one product of rows and matrix: two such can become one, be rounded by what they read, and be
     computed in integers."""
@@ -110,6 +144,13 @@ class Layer(Protocol):
     @property
     def activation(self) -> str:
         """Return what comes after it, a name of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+
+    @property
+    def pads(self) -> bool:
+        """Return whether some places read fewer values than others, as those beside a border of zeros.
+
+        Then only a constant 0 below can be folded into its bias.
+        """
 
     def shape(self, of: Shape) -> Shape:
         """Return the shape of what it gives for rows of shape ``of``.
@@ -134,17 +175,22 @@ class Layer(Protocol):
             x: ``[N, *of]``; w: ``[fan_in, columns]``; b: ``[columns]``, all of one number format.
         """
 
-    def to_torch(self, of: Shape, w: Values) -> Values:
-        """Return the matrix ``w`` in the layout that the weight has in torch's own module of this kind."""
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        """Return the tensors that torch's own module of this kind has for them, by their names there.
 
-    def from_torch(self, of: Shape, tensor: Values) -> Values:
-        """Return the matrix ``[fan_in, columns]`` of a weight in torch's layout: the inverse of :meth:`to_torch`."""
+        Most have ``weight`` and ``bias``; a layer without weights has none.
+        """
+
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        """Return the matrix ``[fan_in, columns]`` and the bias of these: the inverse of :meth:`to_torch`."""
 
     def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
-        """Write the nodes that compute ``result`` from ``source`` ``[N, *of]``, without the activation.
+        """Write the nodes that compute ``result`` from ``source``, without the activation.
+
+        Both are channels-first: of a shape ``(*places, units)`` the value is ``[N, units, *places]``.
 
         Args:
-            w, b: names of float32 values ``[fan_in, columns]`` and ``[columns]``.
+            w, b: names of float32 values ``[fan_in, columns]`` and ``[columns]``; "" where there are none.
         """
 
 
@@ -198,7 +244,17 @@ class BoundLayer:
     @cached_property
     def size(self) -> int:
         """Return the number of weights and biases."""
-        return (self.inputs + 1) * self.outputs
+        return self.inputs * self.outputs + self.biases
+
+    @cached_property
+    def biases(self) -> int:
+        """Return the number of biases."""
+        return self.outputs if self.matrix.biases else 0
+
+    @cached_property
+    def weighted(self) -> bool:
+        """Return whether it has weights."""
+        return self.size > 0
 
     @property
     def macs(self) -> int:

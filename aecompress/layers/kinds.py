@@ -10,9 +10,11 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from aecompress import plugins
 from aecompress.errors import SpecError
 from aecompress.layers.base import Layer
+from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.dense import Dense
+from aecompress.layers.reshape import Permute, Reshape
 
-KINDS: dict[str, type[Layer]] = {"dense": Dense}
+KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Dense, Conv1d, Conv2d, Reshape, Permute)}
 
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 """What a field of a kind can be declared as, in words; also a Literal of texts, and a tuple of whole numbers."""
@@ -44,11 +46,16 @@ def is_frozen(kind: type) -> bool:
 
 
 def to_json(layer: Layer) -> dict[str, Any]:
-    """Return what ``config.json`` says of a layer: its kind and its numbers, but not its name."""
-    values = {field.name: getattr(layer, field.name) for field in _numbers(type(layer))}
+    """Return what ``config.json`` says of a layer: its kind and its numbers, but not its name, nor empty lists."""
+    values = {name: getattr(layer, name) for name in numbers_of(type(layer))}
     return {"kind": layer.kind} | {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value != ()
     }
+
+
+def numbers_of(kind: type[Layer]) -> list[str]:
+    """Return the names of a kind's numbers: all its fields but the name."""
+    return [field.name for field in _numbers(kind)]
 
 
 def from_json(name: str, values: Mapping[str, Any]) -> Layer:
@@ -81,7 +88,9 @@ def _typed(kind: str, name: str, value: Any, wanted: Any) -> Any:
     """
     if not fits(value, wanted):
         raise SpecError(f"{name} = {value!r}: a {kind} layer takes {in_words(wanted)} there; correct it")
-    return tuple(value) if get_origin(wanted) is tuple else value
+    if get_origin(wanted) is tuple:
+        return (value,) if type(value) is int else tuple(value)
+    return value
 
 
 def fits(value: Any, wanted: Any) -> bool:
@@ -90,6 +99,8 @@ def fits(value: Any, wanted: Any) -> bool:
         return isinstance(value, str) and value in get_args(wanted)
     if get_origin(wanted) is tuple:
         count = _count(wanted)
+        if type(value) is int:
+            return count is None
         return (
             isinstance(value, list | tuple)
             and count in (None, len(value))
@@ -104,7 +115,7 @@ def in_words(wanted: Any) -> str:
         return f"one of {', '.join(get_args(wanted))}"
     if get_origin(wanted) is tuple:
         count = _count(wanted)
-        return f"a list of {'' if count is None else f'{count} '}whole numbers"
+        return "a whole number or a list of these" if count is None else f"a list of {count} whole numbers"
     return WORDS.get(wanted, str(wanted))
 
 

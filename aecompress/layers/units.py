@@ -29,9 +29,9 @@ def read(matrix: Matrix, weight: NDArray[Any]) -> Mask:
     Args:
         weight: ``[fan_in, columns]``.
     """
-    found = np.zeros(matrix.below, np.bool_)
+    found = np.zeros(matrix.below + matrix.units + 1, np.bool_)
     found[np.broadcast_to(matrix.reads, weight.shape)[weight != 0]] = True
-    return found
+    return found[: matrix.below]
 
 
 def columns_of(matrix: Matrix, units: Mask) -> Mask:
@@ -39,6 +39,14 @@ def columns_of(matrix: Matrix, units: Mask) -> Mask:
     return units[matrix.writes]
 
 
-def rows_of(matrix: Matrix, below: Mask) -> Mask:
-    """Return the weights that read the units ``below`` ``[below]``, bool ``[fan_in, 1]`` or ``[1, columns]``."""
-    return below[matrix.reads]
+def rows_of(matrix: Matrix, below: Mask, own: Mask | None = None, none: bool = True) -> Mask:
+    """Return the weights that read the units ``below`` ``[below]``, bool ``[fan_in, 1]`` or ``[1, columns]``.
+
+    Args:
+        own: the units of the layer, ``[units]``, for weights that read these; None: ``none``.
+        none: whether weights count that read no unit.
+    """
+    if not matrix.recurs:
+        return below[matrix.reads]
+    own = np.full(matrix.units, none) if own is None else own
+    return np.concatenate([below, own, [none]])[matrix.reads]

@@ -10,13 +10,12 @@ from torch import Tensor
 from aecompress.nets.layers import (
     ACTIVATIONS,
     Trace,
-    as_given,
-    as_rows,
     backward,
     dense_write_gradient,
     forward,
 )
 from aecompress.nets.losses import mean_loss, output_delta
+from aecompress.nets.places import as_given, as_rows
 from aecompress.nets.rows import RowSet, chunks
 from aecompress.nets.shapes import Autoencoder
 from aecompress.polling import Poll, no_poll
@@ -89,7 +88,7 @@ def _variational_gradient(
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
-    at_latent = torch.bmm(first, weights[net.decoder[0].name + ".weight"].transpose(1, 2))
+    at_latent = torch.bmm(as_rows(first), weights[net.decoder[0].name + ".weight"].transpose(1, 2))
     at_mean = at_latent + mean * scale
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
@@ -140,7 +139,7 @@ COUNTED_CELLS = 16
 def layer_zeros(net: Autoencoder, weights: Tensor, cells: int = COUNTED_CELLS) -> Tensor:
     """Count the zeros among each layer's weights and biases, of individuals ``[P, n]``: int32 ``[P, layers]``.
 
-    Some ``cells`` at a time, so that memory stays bounded.
+    Some ``cells`` at a time, so that memory stays bounded. Layers without any do not count.
     """
     found = []
     for group in torch.split(weights, cells):

@@ -152,7 +152,7 @@ def rounded(net: Autoencoder, weights: Tensor, levels: Tensor, values: Sequence[
         slot = net.layout.slots[layer.name + ".bias"]
         bias = result[:, slot.offset : slot.offset + slot.size]
         bias.copy_(bias.clamp(-LARGEST_HALF, LARGEST_HALF).half())
-    large = [BIAS_VALUES if layer.outputs >= LARGE_LAYER else 0 for layer in net.layers]
+    large = [BIAS_VALUES if layer.biases >= LARGE_LAYER else 0 for layer in net.layers]
     if any(large):
         kept = kept_tensors(net, result != 0, large, "bias")
         found = kept.of(result)

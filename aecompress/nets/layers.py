@@ -17,7 +17,10 @@ from torch.nn import functional
 
 from aecompress import plugins, rng
 from aecompress.errors import SpecError
+from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import BoundLayer
+from aecompress.nets import convolutions
+from aecompress.nets.places import ChannelsFirst, as_given, as_rows
 from aecompress.nets.shapes import Layout
 
 aten = torch.ops.aten
@@ -65,19 +68,11 @@ def initial(
     flat = rng.uniform(seed, "initial-weights", generation, cells, step, (layout.size,)).mul_(2).sub_(1)
     tensors = layout.views(flat)
     for layer in layers:
+        if not layer.weighted:
+            continue
         tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
         tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
     return flat
-
-
-def as_given(layer: BoundLayer, rows: Tensor) -> Tensor:
-    """Return flat rows ``[P, B, D]`` in the shape that ``layer`` is given, ``[P, B, *given]``."""
-    return rows if len(layer.given) == 1 else rows.reshape(*rows.shape[:2], *layer.given)
-
-
-def as_rows(values: Tensor) -> Tensor:
-    """Return values ``[P, B, *shape]`` as flat rows ``[P, B, D]``."""
-    return values if values.ndim == 3 else values.flatten(2)
 
 
 class Kind(NamedTuple):
@@ -85,10 +80,10 @@ class Kind(NamedTuple):
 
     Attributes:
         forward: ``(layer, weight [P, fan_in, columns], bias [P, 1, columns], below [P, B, *given])`` to the values
-            before the activation, ``[P, B, *gives]``.
+            before the activation, ``[P, B, *gives]``; weight and bias are empty where the layer has none.
         backward: :func:`backward_layer` for the kind, by hand; None: autograd does it.
-        module: makes torch's own module of the kind, from rows ``[N, D]`` to rows, with ``weight`` in the layout of
-            ``to_torch`` and ``bias``; None: a model that is loaded has ``forward`` as a module.
+        module: makes a module of the kind, from rows ``[N, D]`` to rows, with the tensors of ``to_torch``; None: a
+            model that is loaded has ``forward`` as a module.
     """
 
     forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
@@ -97,12 +92,14 @@ class Kind(NamedTuple):
 
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
-    """Compute ``below @ weight + bias``, ``[P, B, out]``."""
-    return torch.baddbmm(bias, as_rows(below), weight)
+    """Compute ``below @ weight + bias``, ``[P, B, *places, out]``."""
+    values = torch.baddbmm(bias, as_rows(below), weight)
+    return values if len(layer.gives) == 1 else values.view(*values.shape[:2], *layer.gives)
 
 
 def dense_write_gradient(layer: BoundLayer, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor) -> None:
-    """Write a dense layer's own gradient, in place, from its input ``[P, B, *given]`` and ``delta`` ``[P, B, out]``."""
+    """Write a dense layer's own gradient, in place, of its input ``[P, B, *given]`` and of ``delta``, as it gives."""
+    delta = as_rows(delta)
     torch.bmm(as_rows(below).transpose(1, 2), delta, out=gradients[layer.name + ".weight"])
     torch.sum(delta, 1, keepdim=True, out=gradients[layer.name + ".bias"])
 
@@ -112,15 +109,22 @@ def dense_backward(
 ) -> Tensor | None:
     """Go backward through a dense layer."""
     dense_write_gradient(layer, gradients, below, delta)
-    return product(delta, weight.transpose(1, 2)).view_as(below) if needed else None
+    return product(as_rows(delta), weight.transpose(1, 2)).view_as(below) if needed else None
 
 
 def dense_module(layer: BoundLayer) -> nn.Module:
-    """Return ``nn.Linear``."""
-    return nn.Linear(layer.inputs, layer.outputs)
+    """Return ``nn.Linear``, between rows in torch's order where values have places."""
+    linear = nn.Linear(layer.inputs, layer.outputs)
+    return linear if len(layer.given) == len(layer.gives) == 1 else ChannelsFirst(layer, linear)
 
 
-KINDS: dict[str, Kind] = {"dense": Kind(dense_forward, dense_backward, dense_module)}
+KINDS: dict[str, Kind] = {
+    "dense": Kind(dense_forward, dense_backward, dense_module),
+    "conv1d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
+    "conv2d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
+    "reshape": Kind(convolutions.reshape_forward),
+    "permute": Kind(convolutions.permute_forward),
+}
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 
 
@@ -158,6 +162,8 @@ def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: T
     below = as_given(layers[0], rows)
     for layer in layers:
         pre = kind_of(layer).forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
+        if layer.activation != IDENTITY and not layer.weighted:
+            pre = pre.clone()  # it may be a view of what is below, and activations work in place
         below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, *gives]
         trace.pre.append(pre)
         trace.out.append(below)
@@ -192,12 +198,15 @@ def backward_layer(
     kind = kind_of(layer)
     if kind.backward is not None:
         return kind.backward(layer, weights[names[0]], gradients, below, delta, needed)
+    if not (layer.weighted or needed):
+        return None
     leaves = [tensor.detach().requires_grad_() for tensor in (weights[names[0]], weights[names[1]], below)]
     with torch.enable_grad():  # the forward pass is computed again
         pre = kind.forward(layer, *leaves)
-        weight, bias, at_input = torch.autograd.grad(pre, leaves, delta)
-    gradients[names[0]].copy_(weight)
-    gradients[names[1]].copy_(bias)
+        weight, bias, at_input = torch.autograd.grad(pre, leaves, delta, allow_unused=True)
+    for name, found in zip(names, (weight, bias), strict=True):
+        if found is not None:  # None: the layer has no such tensor
+            gradients[name].copy_(found)
     return at_input
 
 

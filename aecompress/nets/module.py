@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from aecompress import markup
 from aecompress.layers.base import BoundLayer
-from aecompress.nets.layers import ACTIVATIONS, as_given, as_rows, kind_of
+from aecompress.nets.layers import ACTIVATIONS, kind_of
+from aecompress.nets.places import as_given, as_rows
 
 Tensors = Mapping[str, NDArray[np.float32]]
 """Weights ``[fan_in, columns]`` and biases ``[columns]``, by names such as ``encoder.0.weight``."""
@@ -25,13 +26,17 @@ class LayerModule(nn.Module):
     def __init__(self, layer: BoundLayer) -> None:
         super().__init__()
         self.layer = layer
-        self.weight = nn.Parameter(torch.empty(layer.inputs, layer.outputs))
-        self.bias = nn.Parameter(torch.empty(layer.outputs))
+        self.weight, self.bias = (
+            nn.Parameter(torch.empty(shape)) if shape[-1] else None
+            for shape in ((layer.inputs, layer.outputs), (layer.biases,))
+        )
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return what the layer gives before its activation, ``[N, D]`` -> ``[N, D']``."""
         below = as_given(self.layer, rows[None])
-        pre = kind_of(self.layer).forward(self.layer, self.weight[None], self.bias[None, None], below)
+        weight, bias = (rows.new_zeros(0) if one is None else one for one in (self.weight, self.bias))
+        weight = weight.view(1, self.layer.inputs, self.layer.outputs)
+        pre = kind_of(self.layer).forward(self.layer, weight, bias[None, None], below)
         return as_rows(pre)[0].clone()  # the activation overwrites it, and autograd may need it
 
 
@@ -44,10 +49,8 @@ def module_of(layer: BoundLayer, tensors: Tensors) -> nn.Module:
     weight, bias = (tensors[f"{layer.name}.{name}"] for name in ("weight", "bias"))
     make = kind_of(layer).module
     module = LayerModule(layer) if make is None else make(layer)
-    own = weight if make is None else layer.layer.to_torch(layer.given, weight)
-    module.load_state_dict(
-        {name: torch.from_numpy(np.array(tensor)) for name, tensor in (("weight", own), ("bias", bias))}
-    )
+    own = {"weight": weight, "bias": bias} if make is None else layer.layer.to_torch(layer.given, weight, bias)
+    module.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in own.items() if tensor.size})
     return module
 
 
@@ -84,10 +87,10 @@ class AutoencoderModule(nn.Module):
 
     def _repr_html_(self) -> str:
         layers = [*self.encoder, *self.decoder]
-        named = [name.removesuffix(".weight") for name, _ in self.named_parameters() if name.endswith(".weight")]
+        named = [f"{part}.{index}" for part in ("encoder", "decoder") for index in range(len(getattr(self, part)))]
         sizes = [(count(layer), count(layer, zeros=True)) for layer in layers]
         rows = [
-            (name, repr(layer), activation, f"{size:,}", f"{zeros / size:.2%}")
+            (name, repr(layer), activation, f"{size:,}", f"{zeros / size:.2%}" if size else "")
             for name, layer, activation, (size, zeros) in zip(
                 named, layers, chain.from_iterable(self.activations), sizes, strict=True
             )
@@ -100,7 +103,7 @@ class AutoencoderModule(nn.Module):
             markup.note(", ".join(losses_of(self.about))),
             markup.bars(
                 "sparsity of each layer",
-                [(name, zeros / size) for name, (size, zeros) in zip(named, sizes, strict=True)],
+                [(name, zeros / size) for name, (size, zeros) in zip(named, sizes, strict=True) if size],
             ),
             markup.table(("layer", "module", "activation", "parameters", "sparsity"), rows),
         )

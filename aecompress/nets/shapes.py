@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from aecompress.errors import SpecError
 from aecompress.layers.base import BoundLayer, Layer, Shape, bind
 from aecompress.layers.dense import dense
 from aecompress.layers.kinds import KINDS
@@ -41,7 +42,7 @@ class Layout:
         for layer in layers:
             for kind, shape in (
                 ("weight", (layer.inputs, layer.outputs)),
-                ("bias", (1, layer.outputs)),
+                ("bias", (1, layer.biases)),
             ):
                 size = shape[0] * shape[1]
                 self.slots[f"{layer.name}.{kind}"] = Slot(offset, size, shape)
@@ -51,7 +52,7 @@ class Layout:
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Return views of ``flat`` ``[P, n]`` by name: weights ``[P, fan_in, columns]``, biases ``[P, 1, columns]``."""
         return {
-            name: flat[:, slot.offset : slot.offset + slot.size].view(-1, *slot.shape)
+            name: flat[:, slot.offset : slot.offset + slot.size].view(len(flat), *slot.shape)
             for name, slot in self.slots.items()
         }
 
@@ -72,6 +73,16 @@ class Autoencoder:
     def layers(self) -> tuple[BoundLayer, ...]:
         """Return encoder and decoder as one chain: what is evaluated, pruned and exported."""
         return self.encoder + self.decoder
+
+    @cached_property
+    def weighted(self) -> tuple[BoundLayer, ...]:
+        """Return the layers that have weights: those that rules about units go over."""
+        return tuple(layer for layer in self.layers if layer.weighted)
+
+    @cached_property
+    def units(self) -> int:
+        """Return the units of all layers with weights, U."""
+        return sum(layer.units for layer in self.weighted)
 
     @property
     def shape(self) -> Shape:
@@ -106,8 +117,8 @@ class Autoencoder:
 
     @cached_property
     def layer_sizes(self) -> list[int]:
-        """Return how many weights and biases each layer has, as they follow on each other in a row."""
-        return [layer.size for layer in self.layers]
+        """Return how many weights and biases each layer that has any has, as they follow on each other in a row."""
+        return [layer.size for layer in self.weighted]
 
     @cached_property
     def encoder_size(self) -> int:
@@ -115,9 +126,9 @@ class Autoencoder:
         return Layout(self.encoder).size
 
     def split_units(self, units: Tensor) -> list[Tensor]:
-        """Return values per unit of all layers, ``[..., U]``, cut into one view ``[..., units]`` per layer."""
+        """Return values per unit, ``[..., U]``, cut into one view ``[..., units]`` per layer with weights."""
         first, parts = 0, []
-        for layer in self.layers:
+        for layer in self.weighted:
             parts.append(units[..., first : first + layer.units])
             first += layer.units
         return parts
@@ -130,11 +141,14 @@ def build(encoder: Sequence[Layer], decoder: Sequence[Layer], shape: Shape, vari
         variational: give it the second head of the variational family, beside the last layer of the encoder.
 
     Raises:
-        SpecError: a layer cannot be given what comes to it, or its kind has no torch side.
+        SpecError: a layer cannot be given what comes to it, its kind has no torch side, or a part has no weights.
     """
     chain = bind(encoder, shape)
     head = dense("log_variance", chain[-1].inputs, chain[-1].outputs, "identity") if variational else None
     net = Autoencoder(chain, bind(decoder, chain[-1].gives), head)
+    for part, own in (("encoder", net.encoder), ("decoder", net.decoder)):
+        if not any(layer.weighted for layer in own):
+            raise SpecError(f"model.{part}: no layer of it has weights; add one, such as a dense layer")
     if not all(layer.kind in KINDS for layer in net.layers):  # ours have their torch side; a package may lack one
         from aecompress.nets.layers import kind_of
 

@@ -21,12 +21,27 @@ def by_columns(layer: BoundLayer, units: Tensor) -> Tensor:
     return units if layer.matrix.plain_writes else units[:, on(layer.matrix.writes, units)]
 
 
-def by_reads(layer: BoundLayer, below: Tensor) -> Tensor:
+def by_reads(layer: BoundLayer, below: Tensor, own: Tensor | None = None, none: float = 1) -> Tensor:
     """Return values per unit below ``[P, below]`` given to the weights that read it.
 
-    Either ``[P, fan_in, 1]``, or ``[P, 1, columns]`` where the layer is tied.
+    Args:
+        own: values per unit of the layer, ``[P, units]``, for weights that read these; None: ``none``.
+        none: the value of weights that read no unit.
+
+    Returns:
+        ``[P, fan_in, 1]``, or ``[P, 1, columns]`` where the layer is tied, else ``[P, fan_in, columns]``.
     """
-    return below[:, :, None] if layer.matrix.plain_reads else below[:, on(layer.matrix.reads, below)]
+    if layer.matrix.plain_reads:
+        return below[:, :, None]
+    if layer.matrix.recurs:
+        own = below.new_full((len(below), layer.units), none) if own is None else own
+        below = torch.cat([below, own, below.new_full((len(below), 1), none)], 1)
+    return below[:, on(layer.matrix.reads, below)]
+
+
+def by_own(layer: BoundLayer, own: Tensor) -> Tensor:
+    """Return what is True of units ``[P, units]`` for the weights that read them in their own layer, else True."""
+    return by_reads(layer, own.new_ones((len(own), layer.matrix.below)), own)
 
 
 def mean_of_units(values: Tensor) -> Tensor:
@@ -63,7 +78,24 @@ def norm_out(reader: BoundLayer, weight: Tensor) -> Tensor:
     if matrix.plain_reads:
         norm: Tensor = weight.norm(dim=2)
         return norm
-    squares = weight.square()
-    squares = squares[:, 0] if matrix.tied else squares.sum(2)
-    found = squares.new_zeros((len(squares), matrix.below))
-    return found.index_add_(1, on(matrix.reads.reshape(-1), weight), squares).sqrt_()
+    return read_squares(reader, weight)[:, : matrix.below].sqrt_()
+
+
+def norm_of_reads(layer: BoundLayer, weight: Tensor) -> Tensor:
+    """Return the norm of the layer's own values that read each of its units, of ``weight``: ``[P, units]``."""
+    below = layer.matrix.below
+    return read_squares(layer, weight)[:, below : below + layer.units].sqrt_()
+
+
+def read_squares(reader: BoundLayer, weight: Tensor) -> Tensor:
+    """Return the sum of squares of the values that read each of below, own units and none: ``[P, below + units + 1]``.
+
+    Args:
+        weight: ``[P, fan_in, columns]``.
+    """
+    matrix, squares = reader.matrix, weight.square()
+    for axis, size in ((1, matrix.reads.shape[0]), (2, matrix.reads.shape[1])):
+        squares = squares.sum(axis, keepdim=True) if size == 1 else squares
+    squares = squares.flatten(1)
+    found = squares.new_zeros((len(squares), matrix.below + matrix.units + 1))
+    return found.index_add_(1, on(matrix.reads.reshape(-1), weight), squares)

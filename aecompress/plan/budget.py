@@ -20,6 +20,8 @@ from aecompress.nets.shapes import Autoencoder
 from aecompress.registry import VARIANTS
 from aecompress.spec.fields import ExportSpec, RunSpec
 
+NONE = np.zeros(0, np.float32)
+"""The bias of a layer that has none."""
 METADATA_BYTES = 200
 """What a file's own description takes, at most, without names and scaling of its inputs."""
 
@@ -137,15 +139,22 @@ def likeness(
 ) -> dict[str, Floats]:
     """Return random tensors of the layers: a ``share`` of the weights zero, or of the hidden units without weights."""
     draws = rng.host(0, "budget-weights")
-    ends = (encoder[-1].name, decoder[-1].name)
-    below, tensors = np.ones(encoder[0].matrix.below, bool), {}
+    ends = [[layer.name for layer in part if layer.weighted][-1] for part in (encoder, decoder)]
+    below = np.ones(encoder[0].matrix.below, bool)
+    tensors: dict[str, Floats] = {}
     for layer in encoder + decoder:
+        if not layer.weighted:
+            tensors |= {f"{layer.name}.weight": np.zeros((0, 0), np.float32), f"{layer.name}.bias": NONE}
+            below = below if layer.matrix.passes else np.ones(layer.units, bool)
+            continue
         removed = round(share * layer.units) if units and layer.name not in ends else 0
         kept, shape = np.arange(layer.units) >= removed, (layer.outputs, layer.inputs)
         columns = columns_of(layer.matrix, kept)
         # Drawn a column after another: in the order of the matrix, the sparsity that a budget comes to would change.
-        mask = rows_of(layer.matrix, below) & columns if units else (draws.random(shape) >= share).T
+        mask = rows_of(layer.matrix, below, kept) & columns if units else (draws.random(shape) >= share).T
         tensors[layer.name + ".weight"] = (draws.standard_normal(shape).T * mask).astype(np.float32)
-        tensors[layer.name + ".bias"] = (draws.standard_normal(layer.outputs) * columns).astype(np.float32)
+        tensors[layer.name + ".bias"] = (draws.standard_normal(layer.biases) * columns[: layer.biases]).astype(
+            np.float32
+        )
         below = kept
     return tensors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,27 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
     )
 
 
+def begin_with_the_mean(net: Autoencoder, views: Mapping[str, torch.Tensor], dataset: Dataset) -> None:
+    """Give the output biases the values under which a network without weights gives the mean row; in place.
+
+    Of a unit with several values on a row it is the mean of these. Where that cannot be, biases stay.
+    """
+    last, end = net.weighted[-1], net.decoder[-1]
+    moves = net.decoder[net.decoder.index(last) + 1 :]
+    steps = [last, *moves]
+    if end.activation not in MEAN_BIAS or any(one.activation != "identity" for one in steps[:-1]):
+        return
+    if any(one.matrix.passes for one in moves) or last.biases not in (last.units, net.inputs):
+        return
+    order: NDArray[Any] = np.arange(net.inputs, dtype=np.float64).reshape(1, *last.gives)
+    for one in moves:  # as reshape, which only move values
+        order = one.layer.reference(order, np.zeros((0, 0)), np.zeros(0))
+    mean = np.empty(net.inputs)
+    mean[order.reshape(-1).astype(np.int64)] = dataset.train.mean(0, dtype=np.float64)
+    mean = mean.reshape(-1, last.biases).mean(0)
+    views[last.name + ".bias"].copy_(MEAN_BIAS[end.activation](torch.from_numpy(mean)))
+
+
 def first_population(first: First, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
     """Return the individuals before generation 0: drawn, or copies of a pretrained model.
 
@@ -89,11 +111,8 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         values=first.values,
     )
     views = net.layout.views(population.weights)
-    last = net.decoder[-1]
-    bias = views[last.name + ".bias"]
-    if first.scaled and last.activation in MEAN_BIAS and bias.shape[-1] == dataset.train.shape[1]:
-        mean = torch.from_numpy(dataset.train.mean(0, dtype=np.float64))
-        bias.copy_(MEAN_BIAS[last.activation](mean))
+    if first.scaled:
+        begin_with_the_mean(net, views, dataset)
     for name, tensor in (first.tensors or {}).items():
         given = np.atleast_2d(tensor)
         if given.shape != views[name].shape[1:]:

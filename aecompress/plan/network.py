@@ -7,7 +7,7 @@ import math
 from aecompress.errors import SpecError
 from aecompress.layers.base import Layer, Shape
 from aecompress.layers.dense import Dense
-from aecompress.layers.kinds import from_json, to_json
+from aecompress.layers.kinds import from_json, numbers_of
 from aecompress.nets.shapes import Autoencoder, build
 from aecompress.spec.fields import LayerSpec, ModelSpec
 
@@ -79,7 +79,7 @@ def _layer(where: str, name: str, layer: LayerSpec) -> Layer:
         made = from_json(name, layer.model_dump())
     except SpecError as fault:
         raise SpecError([f"{where}: {sentence}" for sentence in fault.faults]) from fault
-    unknown = sorted(set(layer.model_extra or {}) - set(to_json(made)))
+    unknown = sorted(set(layer.model_extra or {}) - set(numbers_of(type(made))))
     if unknown:
         raise SpecError(f"{where}: a {layer.kind} layer has no {unknown[0]!r}; leave it out")
     return made

@@ -14,12 +14,16 @@ from aecompress.nets.units import mean_of_units
 
 
 def activations(net: Autoencoder, trace: Trace) -> list[Tensor]:
-    """Return per layer ``[P, B, units]``: hidden and latent units after their activation, the output before it (A5).
+    """Return per layer with weights ``[P, B, units]``: hidden and latent units after their activation, outputs before.
 
-    Of a unit with several values on a row it is their mean.
+    (A5.) Of a unit with several values on a row it is their mean.
     """
-    values = [*trace.out[: len(net.layers) - 1], trace.pre[len(net.layers) - 1]]
-    return [mean_of_units(one) for one in values]
+    last = net.weighted[-1]
+    return [
+        mean_of_units(pre if layer is last else out)
+        for layer, pre, out in zip(net.layers, trace.pre, trace.out, strict=True)
+        if layer.weighted
+    ]
 
 
 @dataclass
@@ -51,7 +55,7 @@ class ActivationStats:
             part: whose layers; the batches are counted with the encoder's.
         """
         which: Tensor | slice = slice(None) if cells is None else cells
-        first, inner = 0, len(net.encoder)
+        first, inner = 0, sum(layer.weighted for layer in net.encoder)
         for number, values in enumerate(activations(net, trace)):
             rows, last = values.shape[1], first + values.shape[2]
             if part == "both" or (part == "encoder") == (number < inner):
@@ -83,7 +87,6 @@ class ActivationStats:
 
 def no_stats(net: Autoencoder, size: int, batch: int, device: torch.device) -> ActivationStats:
     """Return sums over no batches for ``size`` cells."""
-    units = sum(layer.units for layer in net.layers)
     dtype = torch.float32 if device.type == "mps" else torch.float64
-    sums = torch.zeros((size, batch, units), dtype=dtype, device=device)
+    sums = torch.zeros((size, batch, net.units), dtype=dtype, device=device)
     return ActivationStats(sums, sums.clone(), torch.zeros((size, batch), dtype=dtype, device=device))

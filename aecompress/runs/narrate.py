@@ -14,8 +14,9 @@ from aecompress.engines.base import check_trained
 from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
-from aecompress.nets.layers import as_rows, forward
+from aecompress.nets.layers import forward
 from aecompress.nets.losses import LOSSES
+from aecompress.nets.places import as_rows
 from aecompress.population.state import Population
 from aecompress.runs.choose import best_cell
 from aecompress.runs.job import Job
@@ -44,7 +45,7 @@ def started(job: Job) -> events.Started:
         parameters=job.net.model_size,
         cells=job.first.cells,
         generations=job.plan.training.generations,
-        layers=tuple(layer.name for layer in job.net.layers),
+        layers=tuple(layer.name for layer in job.net.weighted),
         rows={name: len(part) for name, part in job.dataset.splits.items()},
         row_shape=job.dataset.shape,
         device=str(job.device),
@@ -102,7 +103,7 @@ def generation(job: Job, done: Done, rows: Rows) -> Iterator[events.Event]:
         RunError: no cell has a finite loss.
     """
     population, report, (train_loss, validation_loss, zeros, parents, rates, capacity, fitness), seconds = done
-    number, layers = population.generation, job.net.layers
+    number, layers = population.generation, job.net.weighted
     sizes = job.net.layer_sizes
     sparsity = [sum(cell) / job.net.model_size for cell in zeros]
     yield events.Generation(

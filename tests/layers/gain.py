@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,11 +44,11 @@ class Gain:
     def reference(self, x: Values, w: Values, b: Values) -> Values:
         return x * w + b
 
-    def to_torch(self, of: Shape, w: Values) -> Values:
-        return w[0]
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        return {"weight": w[0], "bias": b}
 
-    def from_torch(self, of: Shape, tensor: Values) -> Values:
-        return tensor[None]
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        return tensors["weight"][None], tensors["bias"]
 
     def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
         draft.add("Add", [draft.add("Mul", [source, w], f"{self.name}.scaled"), b], result, name=self.name)

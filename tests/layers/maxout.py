@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -40,11 +41,11 @@ class Maxout:
     def reference(self, x: Values, w: Values, b: Values) -> Values:
         return (x @ w + b).reshape(len(x), 2, -1).max(1)
 
-    def to_torch(self, of: Shape, w: Values) -> Values:
-        return np.ascontiguousarray(w.T)
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        return {"weight": np.ascontiguousarray(w.T), "bias": b}
 
-    def from_torch(self, of: Shape, tensor: Values) -> Values:
-        return np.ascontiguousarray(tensor.T)
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        return np.ascontiguousarray(tensors["weight"].T), tensors["bias"]
 
     def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
         both = draft.add("Gemm", [source, w, b], f"{self.name}.both", name=self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from aecompress.errors import SpecError
 from aecompress.layers.base import BoundLayer, Draft, Matrix, Shape, Values
+from aecompress.layers.places import to_first, to_last
 from aecompress.nets.layers import Kind
 
 
@@ -46,14 +48,17 @@ class Pointwise:
     def reference(self, x: Values, w: Values, b: Values) -> Values:
         return np.tensordot(x, w, 1) + b
 
-    def to_torch(self, of: Shape, w: Values) -> Values:
-        return np.ascontiguousarray(w.T)
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        return {"weight": np.ascontiguousarray(w.T), "bias": b}
 
-    def from_torch(self, of: Shape, tensor: Values) -> Values:
-        return np.ascontiguousarray(tensor.T)
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        return np.ascontiguousarray(tensors["weight"].T), tensors["bias"]
 
     def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
-        draft.add("Add", [draft.add("MatMul", [source, w], f"{self.name}.product"), b], result, name=self.name)
+        shape = (*of[:-1], self.out)
+        source = to_last(draft, source, of, f"{self.name}.last")
+        added = draft.add("Add", [draft.add("MatMul", [source, w], f"{self.name}.product"), b], f"{self.name}.added")
+        to_first(draft, added, shape, result)
 
 
 def forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from aecompress.api.load import load
 from aecompress.deploy import compact, graph, reference, verify
-from aecompress.deploy.checkpoint import Model, load_model, save_model
+from aecompress.deploy.checkpoint import Model, load_model, save_model, shapes_of
 from aecompress.deploy.compact import chain_of
 from aecompress.engines.cuda import records as on_cuda
 from aecompress.engines.numba import activations as compiled
@@ -34,6 +34,7 @@ from aecompress.nets.shapes import Autoencoder
 from tests.deploy.models import build_all
 from tests.layers.gain import Gain
 from tests.layers.maxout import Maxout
+from tests.layers.nets import SHAPED
 
 MAKE: dict[str, Callable[[str], Layer]] = {
     "dense": lambda name: Dense(name, 5, "tanh"),
@@ -82,7 +83,9 @@ def rows_of(count: int = 7) -> np.ndarray:
 
 
 def test_every_kind_is_here_and_has_both_sides() -> None:
-    assert set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, "pointwise"}  # on rows with places: tests/layers/test_places
+    assert (
+        set(kinds.KINDS) == set(nets.KINDS) == {*MAKE, *SHAPED, "pointwise"}
+    )  # on rows with places: test_places, test_shaped
     assert all(kinds.KINDS[name].kind == name for name in kinds.KINDS)
 
 
@@ -93,7 +96,7 @@ def test_every_kind_is_here_and_has_both_sides() -> None:
         (float, [0.5, 3], [True, "3"], "a number"),
         (bool, [True], [1, "true"], "true or false"),
         (str, ["a"], [1, ["a"]], "a text"),
-        (tuple[int, ...], [[], [3], (3, 3)], [3, "33", [3.0], [True]], "a list of whole numbers"),
+        (tuple[int, ...], [3, [], [3], (3, 3)], [True, "33", [3.0], [True]], "a whole number or a list of these"),
         (tuple[int, int], [[3, 3]], [[3], [3, 3, 3], 3], "a list of 2 whole numbers"),
         (Literal["same", "valid"], ["same"], ["Same", 1, ["same"]], "one of same, valid"),
     ],
@@ -119,8 +122,9 @@ def test_shape_matrix_and_numbers_agree(kind: str) -> None:
     given = (2,) if matrix.tied else (INPUTS,)
     assert BoundLayer(layer.resize(2), given).units == 2
     assert kinds.from_json("a", kinds.to_json(layer)) == layer
-    weight = np.random.default_rng(0).normal(size=(bound.inputs, bound.outputs)).astype(np.float32)
-    assert np.array_equal(layer.from_torch(bound.given, layer.to_torch(bound.given, weight)), weight)
+    weight, bias = (np.random.default_rng(0).random(size).astype(np.float32) for size in shapes_of(bound))
+    again = layer.from_torch(bound.given, layer.to_torch(bound.given, weight, bias))
+    assert np.array_equal(again[0], weight) and np.array_equal(again[1], bias)
 
 
 @ALL

@@ -70,7 +70,7 @@ class Chain(NamedTuple):
 
 def reshaped(state: Chain, name: str, shape: Shape) -> Chain:
     """Give values another shape in our own order."""
-    made = _bare(state, name, "reshape", {"shape": shape})
+    made = _bare(state, name, "reshape", {"to": shape})
     return state._replace(value=Value(shape, tuple(range(len(shape)))), layers=(*state.layers, made))
 
 
@@ -133,7 +133,7 @@ def _weighted(state: Chain, step: Step, bound: BoundLayer, tensors: Mapping[str,
 
 def _with_tensors(name: str, bound: BoundLayer, tensors: Mapping[str, Array]) -> Made:
     """Return a layer with its matrix, of tensors that torch's own module of its kind has."""
-    return Made(name, bound, bound.layer.from_torch(bound.given, tensors["weight"]), tensors["bias"])
+    return Made(name, bound, *bound.layer.from_torch(bound.given, tensors))
 
 
 def _linear(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
@@ -157,9 +157,9 @@ def _linear(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
         ordered = np.empty_like(weight)
         ordered[:, value.places] = weight
         weight = ordered
-    return _weighted(
-        state, step, _bound(state, step.name, "dense", {"out": len(weight)}), {"weight": weight, "bias": bias}
-    )
+    bound = _bound(state, step.name, "dense", {"out": len(weight)})
+    made = Made(step.name, bound, np.ascontiguousarray(weight.T), bias)
+    return state._replace(value=Value(bound.gives, (0,)), layers=(*state.layers, made))
 
 
 def _convolution(state: Chain, step: Step, after: Sequence[Step]) -> Chain:

@@ -12,8 +12,9 @@ from aecompress.evolve.base import Plan, Rows, Visited
 from aecompress.evolve.pruning import evidence_of, prune_to, target_zeros
 from aecompress.evolve.ring import RingLosses
 from aecompress.evolve.visit import visit_all
-from aecompress.nets.layers import as_rows, forward
+from aecompress.nets.layers import forward
 from aecompress.nets.losses import finite_or_inf, mean_loss
+from aecompress.nets.places import as_rows
 from aecompress.nets.rows import gather
 from aecompress.polling import Poll
 from aecompress.population.state import Population

@@ -1,0 +1,201 @@
+"""Convolutions over one or two axes of places: a unit is a channel, which has a value at every place.
+
+The matrix has a row for each place of the kernel and each channel that a column reads there, places first. As
+convolutions are everywhere in deep learning, they are cross-correlations: the kernel is not turned round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from aecompress.errors import SpecError
+from aecompress.layers.activations import check_activation
+from aecompress.layers.base import Draft, Index, Matrix, Shape, Values
+
+
+@dataclass(frozen=True)
+class Conv:
+    """What :class:`Conv1d` and :class:`Conv2d` have in common; numbers per axis, or one for all of them."""
+
+    kind: ClassVar[str]
+    axes: ClassVar[int]
+    """Axes of places."""
+    flattens: ClassVar[bool] = False
+    product: ClassVar[bool] = False
+    name: str
+    out: int
+    """Channels that it gives."""
+    activation: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = (1,)
+    padding: tuple[int, ...] = (0,)
+    """Zeros at each end of an axis."""
+    dilation: tuple[int, ...] = (1,)
+    groups: int = 1
+    """Parts of the channels below, each read by as many of the layer's; as many as channels: a channel reads one."""
+
+    def __post_init__(self) -> None:
+        check_activation(self.name, self.activation)
+        for field, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            object.__setattr__(self, field, per_axis(self.name, field, getattr(self, field), self.axes, least))
+        check_groups(self.name, self.out, self.groups)
+
+    @property
+    def pads(self) -> bool:
+        """Return whether the kernel reaches over an end."""
+        return any(self.padding)
+
+    def shape(self, of: Shape) -> Shape:
+        """Return ``(*places, out)``."""
+        places = check_given(self.name, self.kind, of, self.axes, self.groups)
+        numbers = zip(places, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        gives = tuple((size + 2 * pad - step * (k - 1) - 1) // stride + 1 for size, k, stride, pad, step in numbers)
+        if min(gives) < 1:
+            raise SpecError(
+                f"model: layer {self.name} ({self.kind}) has a kernel of {in_words(self.kernel)}, which rows of shape "
+                f"{list(of)} do not hold; make it smaller, or pad"
+            )
+        return (*gives, self.out)
+
+    def matrix(self, of: Shape) -> Matrix:
+        """Return ``[kernel places x channels, out]``, in groups only those of a group."""
+        return kernel_matrix(self.kernel, of[-1], self.out, self.groups)
+
+    def macs(self, of: Shape) -> int:
+        """Return one multiply-add per weight and place."""
+        return math.prod(self.shape(of)[:-1]) * math.prod(self.kernel) * of[-1] // self.groups * self.out
+
+    def resize(self, units: int) -> Self:
+        """Return the layer with ``units`` channels; where a channel reads one, there are as many of these."""
+        return replace(self, out=units, groups=units if self.groups == self.out else self.groups)
+
+    def reference(self, x: Values, w: Values, b: Values) -> Values:
+        """Compute it place by place of the kernel: what each reads of the padded input, times its rows."""
+        gives = self.shape(x.shape[1:])
+        x = np.pad(x, ((0, 0), *((pad, pad) for pad in self.padding), (0, 0)))
+        total = np.zeros((len(x), *gives), np.result_type(x, w)) + b
+        own, each = x.shape[-1] // self.groups, self.out // self.groups
+        rows = w.reshape(*self.kernel, own, self.out)
+        for place in np.ndindex(*self.kernel):
+            numbers = zip(place, self.dilation, self.stride, gives, strict=False)
+            spots = tuple(
+                slice(at * step, at * step + stride * (size - 1) + 1, stride) for at, step, stride, size in numbers
+            )
+            seen = x[(slice(None), *spots)]
+            for group in range(self.groups):
+                columns = slice(group * each, (group + 1) * each)
+                total[..., columns] += seen[..., group * own : (group + 1) * own] @ rows[place][:, columns]
+        return total
+
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        """Return ``[out, channels of a group, *kernel]`` and ``[out]``, as ``nn.Conv2d`` has them."""
+        whole = w.reshape(*self.kernel, of[-1] // self.groups, self.out)
+        return {"weight": np.ascontiguousarray(whole.transpose(self.order)), "bias": b}
+
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        """Return ``[kernel places x channels, out]`` and ``[out]``."""
+        back = np.argsort(self.order)
+        return np.ascontiguousarray(tensors["weight"].transpose(back).reshape(-1, self.out)), tensors["bias"]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Return the axes ``(*kernel, channels, out)`` in torch's order."""
+        return (self.axes + 1, self.axes, *range(self.axes))
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write one Conv."""
+        own = of[-1] // self.groups
+        weight = draft.turned(w, (*self.kernel, own, self.out), self.order, (self.out, own, *self.kernel))
+        draft.add(
+            "Conv",
+            [source, weight, b],
+            result,
+            name=self.name,
+            kernel_shape=list(self.kernel),
+            strides=list(self.stride),
+            pads=[*self.padding, *self.padding],
+            dilations=list(self.dilation),
+            group=self.groups,
+        )
+
+
+@dataclass(frozen=True)
+class Conv1d(Conv):
+    """A convolution over rows ``(length, channels)``, as ``nn.Conv1d`` computes it."""
+
+    kind: ClassVar[str] = "conv1d"
+    axes: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Conv2d(Conv):
+    """A convolution over rows ``(height, width, channels)``, as ``nn.Conv2d`` computes it."""
+
+    kind: ClassVar[str] = "conv2d"
+    axes: ClassVar[int] = 2
+
+
+def per_axis(name: str, field: str, values: tuple[int, ...], axes: int, least: int) -> tuple[int, ...]:
+    """Return a number for each of so many axes, of which one stands for all.
+
+    Raises:
+        SpecError: there are others than that, or one is below ``least``.
+    """
+    numbers = tuple(values) * (axes if len(values) == 1 else 1)
+    if len(numbers) != axes or min(numbers) < least:
+        which = "one number" if axes == 1 else f"one number or {axes}"
+        raise SpecError(f"model: layer {name}: {field} = {list(values)}: give {which} of at least {least}")
+    return numbers
+
+
+def check_groups(name: str, out: int, groups: int) -> None:
+    """Refuse groups that do not divide the channels that a layer gives.
+
+    Raises:
+        SpecError: naming both.
+    """
+    if groups < 1 or out % groups:
+        raise SpecError(f"model: layer {name}: groups = {groups} does not divide its {out} channels; correct it")
+
+
+def check_given(name: str, kind: str, of: Shape, axes: int, groups: int = 1) -> Shape:
+    """Return the places of rows that have so many axes of them.
+
+    Raises:
+        SpecError: they have others, or the groups do not divide their channels.
+    """
+    if len(of) != axes + 1:
+        wanted = ("length", "channels") if axes == 1 else ("height", "width", "channels")
+        raise SpecError(
+            f"model: layer {name} ({kind}) takes rows of shape ({', '.join(wanted)}), and is given rows of shape "
+            f"{list(of)}; put a reshape layer before it"
+        )
+    if of[-1] % groups:
+        raise SpecError(f"model: layer {name} ({kind}): groups = {groups} does not divide the {of[-1]} channels below")
+    return of[:-1]
+
+
+def kernel_matrix(kernel: tuple[int, ...], below: int, out: int, groups: int) -> Matrix:
+    """Return the matrix of a kernel: places first, then the channels below that a column reads at each.
+
+    Where every channel reads one below, the two are tied; other groups have their own rows per column.
+    """
+    places, own, each = math.prod(kernel), below // groups, out // groups
+
+    def reads() -> Index:
+        if own == each == 1 and groups > 1:
+            return np.arange(out, dtype=np.int64)[None]
+        inside = (np.arange(places * own, dtype=np.int64) % own)[:, None]
+        return inside if groups == 1 else inside + np.arange(out, dtype=np.int64) // each * own
+
+    return Matrix(fan_in=places * own, columns=out, below=below, units=out, reads_of=reads)
+
+
+def in_words(numbers: tuple[int, ...]) -> str:
+    """Return numbers per axis, as "3x3"."""
+    return "x".join(map(str, numbers))

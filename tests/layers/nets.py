@@ -1,0 +1,105 @@
+"""Networks of kinds with places, for the contract of these: each as users write it, between permute and reshape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from aecompress.deploy.checkpoint import Model, shapes_of
+from aecompress.layers.base import Layer
+from aecompress.layers.conv import Conv1d, Conv2d
+from aecompress.layers.dense import Dense
+from aecompress.layers.reshape import Permute, Reshape
+from aecompress.nets.shapes import Autoencoder, build
+
+Parts = tuple[list[Layer], list[Layer], tuple[int, ...]]
+
+
+def images() -> Parts:
+    """Rows (6, 5): convolutions, one with stride, to a dense code; dense places and a convolution back."""
+    encoder: list[Layer] = [
+        Reshape("encoder.0", (6, 5, 1)),
+        Conv2d("encoder.1", 4, "relu", (3,), padding=(1,)),
+        Conv2d("encoder.2", 5, "tanh", (3, 2), stride=(2, 1), padding=(0, 1)),
+        Dense("encoder.3", 3, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Dense("decoder.0", 4, "relu", (6, 5)),
+        Conv2d("decoder.1", 3, "relu", (3,), padding=(2,), dilation=(2,)),
+        Conv2d("decoder.2", 1, "identity", (1,)),
+        Reshape("decoder.3", (6, 5), "sigmoid"),
+    ]
+    return encoder, decoder, (6, 5)
+
+
+def colours() -> Parts:
+    """Rows (2, 4, 4), as torch has them, with a depthwise and a grouped convolution and a code with places."""
+    encoder: list[Layer] = [
+        Permute("encoder.0", (1, 2, 0)),
+        Conv2d("encoder.1", 4, "relu", (2,)),
+        Conv2d("encoder.2", 4, "relu", (2,), padding=(1,), groups=4),
+        Conv2d("encoder.3", 2, "identity", (1,)),
+    ]
+    decoder: list[Layer] = [
+        Conv2d("decoder.0", 4, "relu", (3,), padding=(1,)),
+        Conv2d("decoder.1", 6, "relu", (1,), groups=2),
+        Conv2d("decoder.2", 2, "sigmoid", (1,)),
+        Permute("decoder.3", (2, 0, 1)),
+    ]
+    return encoder, decoder, (2, 4, 4)
+
+
+def series() -> Parts:
+    """Rows (7, 2): convolutions along a series, the code dense."""
+    encoder: list[Layer] = [
+        Conv1d("encoder.0", 4, "relu", (3,), padding=(1,)),
+        Conv1d("encoder.1", 3, "relu", (3,), stride=(2,)),
+        Dense("encoder.2", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Dense("decoder.0", 4, "relu", (9,)),
+        Conv1d("decoder.1", 2, "sigmoid", (3,)),
+    ]
+    return encoder, decoder, (7, 2)
+
+
+NETS: dict[str, Callable[[], Parts]] = {"images": images, "colours": colours, "series": series}
+
+
+SHAPED = {layer.kind for make in NETS.values() for part in make()[:2] for layer in part}
+"""The kinds that these have."""
+
+
+def net_of(name: str) -> Autoencoder:
+    """The network of that name."""
+    return build(*NETS[name]())
+
+
+def model_of(net: Autoencoder, seed: int, density: float = 1.0) -> Model:
+    """A model with random weights; below a density of 1 also whole units left out, and biases."""
+    random, tensors = np.random.default_rng(seed), {}
+    for layer in net.layers:
+        weight, bias = (random.normal(size=shape) for shape in shapes_of(layer))
+        if layer.weighted and density < 1:
+            weight *= random.random(weight.shape) < density
+            weight *= (random.random(layer.units) < 0.6)[layer.matrix.writes]
+            everything = layer.matrix.below + layer.matrix.units + 1
+            weight *= (random.random(everything) < 0.7)[layer.matrix.reads]
+            bias *= random.random(bias.shape) < 0.7
+        tensors[layer.name + ".weight"], tensors[layer.name + ".bias"] = (
+            part.astype(np.float32) for part in (weight, bias)
+        )
+    scaling = {"kind": "none", "offset": 0.0, "divisor": 1.0}
+    return Model(encoder=net.encoder, decoder=net.decoder, tensors=tensors, scaling=scaling, about={})
+
+
+def flat_of(net: Autoencoder, seed: int, cells: int = 3) -> torch.Tensor:
+    """Weights of a population, ``[P, n]`` in double."""
+    return torch.randn((cells, net.layout.size), generator=torch.Generator().manual_seed(seed)).double() * 0.4
+
+
+def rows_of(net: Autoencoder, count: int = 7) -> np.ndarray:
+    """Rows on both sides of zero, in their shape."""
+    return np.random.default_rng(1).normal(size=(count, *net.shape)).astype(np.float32)

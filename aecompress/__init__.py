@@ -6,6 +6,8 @@
     >>> ae.front_, ae.pick("knee"), ae.history_.plot()  # figures need matplotlib
     >>> ae.export("model/", variants=["packed", "scorer"])
 
+    >>> smaller = aecompress.compress(module, X, target_sparsity=0.9)  # your own torch module
+
     >>> import aecompress  # runs with a folder, as those of the command line
     >>> result = aecompress.run({"data.source": "digits"}, "runs/api").result()
     >>> result.metrics, result.front.plot(), result.files["autoencoder"]
@@ -22,6 +24,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aecompress.api.compress import compress
     from aecompress.api.estimator import Autoencoder
     from aecompress.api.front import Front
     from aecompress.api.history import History
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from aecompress.spec.fields import RunSpec
 
 __version__ = "0.1.0"
-__all__ = ["AecompressError", "Autoencoder", "Front", "History", "Result", "Run", "RunSpec", "load", "run"]
+__all__ = ["AecompressError", "Autoencoder", "Front", "History", "Result", "Run", "RunSpec", "compress", "load", "run"]
 _HOMES = {
     "AecompressError": "aecompress.errors",
     "Autoencoder": "aecompress.api.estimator",
@@ -41,6 +44,7 @@ _HOMES = {
     "Result": "aecompress.api.result",
     "Run": "aecompress.api.run",
     "RunSpec": "aecompress.spec.fields",
+    "compress": "aecompress.api.compress",
     "load": "aecompress.api.load",
     "run": "aecompress.api.run",
 }

@@ -19,7 +19,7 @@ from aecompress.parsing import parse_json, quoted
 
 STATUS: dict[str, type] = {
     "status": str, "seed": int, "spec_hash": str, "sources": dict, "dataset": dict, "device": str, "card": dict,
-    "directory": str, "host": str, "pid": int, "python": str, "versions": dict,
+    "directory": str, "code": dict, "host": str, "pid": int, "python": str, "versions": dict,
 }  # fmt: skip
 """What ``run.json`` holds."""
 ORDERS = ("pause", "resume", "stop")

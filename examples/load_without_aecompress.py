@@ -10,7 +10,9 @@ from safetensors.numpy import load_file
 
 ACTIVATIONS = {"identity": lambda x: x, "relu": lambda x: x * (x > 0), "tanh": np.tanh,
                "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / 2**0.5)) / 2,
-               "leaky-relu": lambda x: np.maximum(x, x / 100), "sigmoid": lambda x: 1 / (1 + np.exp(-x))}  # fmt: skip
+               "leaky-relu": lambda x: np.maximum(x, x / 100), "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+               "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), "silu": lambda x: x / (1 + np.exp(-x)),
+               "softplus": lambda x: np.logaddexp(0, x), "relu6": lambda x: np.clip(x, 0, 6)}  # fmt: skip
 
 
 def reconstruct(folder: Path, raw: np.ndarray) -> np.ndarray:

@@ -17,7 +17,17 @@ MODULES = {
     "gelu": nn.GELU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "relu6": nn.ReLU6,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "hard-swish": nn.Hardswish,
+    "leaky-relu:0.2": lambda: nn.LeakyReLU(0.2),
 }
+"""Torch's own module of every activation, and of leaky-relu with a slope of its own."""
 
 
 class Plain(nn.Module):

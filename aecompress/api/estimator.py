@@ -28,6 +28,7 @@ from aecompress.errors import DataError, InputError, SpecError, TableError
 if TYPE_CHECKING:
     from aecompress.api.front import Front
     from aecompress.api.history import History
+    from aecompress.runs.modules import Bring
 
 Shares = tuple[float, float, float]
 FROM_ROWS = {"n_features_in_", "feature_names_in_"}
@@ -159,12 +160,21 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             InputError: a parameter or the rows cannot be used; a ValueError.
             RunError: every model is lost.
         """
+        return self._fit(X, validation, {}, None)
+
+    def _fit(self, X: Any, validation: Any, begun: Mapping[str, Any], bring: Bring | None) -> Self:
+        """Train on raw rows, from a model that is brought in.
+
+        Args:
+            begun: fields of a spec, beside those of the rows.
+            bring: how the model comes in; None: it is drawn.
+        """
         from aecompress.api.training import train
 
         with usable():
             data, raw = self._given(X, validation)
-            spec = resolved_of(self.get_params(deep=False), self._seed(), data)
-            trained = train(spec, raw, self.verbose)
+            spec = resolved_of(self.get_params(deep=False), self._seed(), {**data, **begun})
+            trained = train(spec, raw, self.verbose, bring)
         return self._take(trained)
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:

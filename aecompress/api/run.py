@@ -110,6 +110,7 @@ def run(
     spec: RunSpec | Mapping[str, Any] | str | Path | None = None,
     output: str | Path | None = None,
     force: bool = False,
+    trust_code: bool = False,
 ) -> Run:
     """Prepare a run: train, prune, export and verify; it starts when its events are iterated, or with ``.result()``.
 
@@ -119,11 +120,12 @@ def run(
         spec: a RunSpec; a mapping of fields, dotted or nested; the path of a TOML file; or None for the defaults.
         output: the run folder; None makes ``runs/NAME-TIME``.
         force: replace the run in a non-empty folder.
+        trust_code: run the file of Python that ``model.init`` names as ``FILE.py:NAME``, with all your rights.
 
     Raises:
         AecompressError: the spec, the data or the folder cannot be used; nothing is written.
     """
-    return Run(prepare(_resolved(spec), None if output is None else Path(output), force))
+    return Run(prepare(_resolved(spec), None if output is None else Path(output), force, trust_code))
 
 
 def _resolved(spec: RunSpec | Mapping[str, Any] | str | Path | None) -> Resolved:

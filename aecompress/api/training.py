@@ -32,6 +32,7 @@ from aecompress.runs.job import prepare_export, prepare_in_memory
 from aecompress.runs.lines import losses_of
 from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.metrics import with_metrics
+from aecompress.runs.modules import Bring
 from aecompress.runs.package import export_model
 from aecompress.spec.resolve import Resolved, override, resolve
 
@@ -39,17 +40,18 @@ LINES = 20
 """Lines of progress that a fit prints at most."""
 
 
-def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int) -> Trained:
+def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int, bring: Bring | None = None) -> Trained:
     """Carry a run out in memory and return what an estimator holds of it.
 
     Args:
         raw: the rows; None: those that the spec names.
         verbose: 0 shows nothing.
+        bring: how the model that it begins with comes in; None: it is drawn, or the spec names its file.
 
     Raises:
         AecompressError: the spec or the rows cannot be used, or every model is lost.
     """
-    job = prepare_in_memory(resolved, raw)
+    job = prepare_in_memory(resolved, raw, bring)
     found: list[Found] = []
     events: Iterable[Event] = into(found, carry_out(job))
     if verbose:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,8 +43,9 @@ _SET = Annotated[
     ),
 ]
 
-Resolve = Callable[[], "Resolved"]
-"""Returns the spec of the user's flags; raises SpecError with every fault."""
+Resolve = Callable[..., "Resolved"]
+"""Returns the spec of the user's flags, and of a command's own if given (field -> flag and value); raises SpecError
+with every fault."""
 
 
 def with_spec(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +67,7 @@ def with_spec(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
         mine = {name: values.pop(name) for name in added}
-        command(lambda: resolved_from(mine), **values)
+        command(functools.partial(resolved_from, mine), **values)
 
     parameters = [*shared, *(parameter.replace(kind=kind) for parameter in own)]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -82,8 +84,11 @@ def _name(flag: Flag) -> str:
     return flag.flag.removeprefix("--").replace("-", "_")
 
 
-def resolved_from(values: dict[str, Any]) -> Resolved:
+def resolved_from(values: dict[str, Any], own: Mapping[str, tuple[str, Any]] = MappingProxyType({})) -> Resolved:
     """Return the spec of parameters of the table.
+
+    Args:
+        own: field -> flag and value, of flags that one command alone has.
 
     Raises:
         SpecError: with every fault.
@@ -111,8 +116,9 @@ def resolved_from(values: dict[str, Any]) -> Resolved:
             flags[flag.field] = (flag.flag if text else _off(flag), text)
         elif text is not None:
             flags[flag.field] = (flag.flag, parsed(text, flag.metavar))
+    faults += [f"{own[field][0]}: {flags[field][0]} sets {field} too; leave one out" for field in own if field in flags]
     try:
-        resolved = resolve(flags, values["spec"], values["preset"])
+        resolved = resolve({**flags, **own}, values["spec"], values["preset"])
     except SpecError as fault:
         raise SpecError(faults + fault.faults) from fault
     if faults:

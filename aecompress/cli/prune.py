@@ -33,6 +33,18 @@ Output = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the run in a non-empty folder.", rich_help_panel=PANEL)]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE.py:NAME",
+        help="Start from your own torch module: a module, its class, or a function that returns one.",
+        rich_help_panel="Model",
+    ),
+]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Run the file of --model, with all your rights.", rich_help_panel="Model")
+]
 Resume = Annotated[
     Path | None,
     typer.Option("--resume", metavar="RUN", help="Resume a run that was stopped or killed.", rich_help_panel=PANEL),
@@ -73,6 +85,8 @@ def prune(
     resolve: options.Resolve,
     output: Output = None,
     force: Force = False,
+    model: Model = None,
+    trust_code: TrustCode = False,
     resume: Resume = None,
     no_rows: NoRows = False,
     profile: Profile = False,
@@ -86,7 +100,8 @@ def prune(
     stdout gets one line per file: kind, path, bytes.
     """
     with reported():
-        resolved = resolve()
+        resolved = resolve(model_flag(model, trust_code, resume is not None))
+        check_code(resolved, trust_code)
         if resume is not None:
             refuse_beside_resume(resolved, output, force, no_rows)
         ended = finished(resume) if resume is not None else None
@@ -98,7 +113,8 @@ def prune(
             from aecompress import trackers
 
             trackers.check(track or [])
-            job = prepared_resume(resume) if resume is not None else prepared(resolved, output, force, no_rows, quiet)
+            rest = no_rows, quiet, trust_code
+            job = prepared_resume(resume) if resume is not None else prepared(resolved, output, force, *rest)
             ended = follow(job, track or [], quiet)
         if profile:
             print_profile(ended.log)
@@ -144,6 +160,41 @@ def print_profile(log: list[Event]) -> None:
             total = sum(event.seconds.values())
             for phase, seconds in sorted(event.seconds.items(), key=lambda item: -item[1]):
                 note_table(f"{phase:<30} {seconds:8.2f} s {seconds / max(total, 1e-9):7.1%}")
+
+
+def model_flag(model: str | None, trust_code: bool, resumes: bool) -> dict[str, tuple[str, Any]]:
+    """Return the field that ``--model`` sets, which must be trusted: nothing of its file is run here.
+
+    Raises:
+        SpecError: it is no module in a file of Python, or is not trusted.
+    """
+    from aecompress.errors import SpecError
+
+    given = [flag for flag, on in (("--model", model), ("--trust-code", trust_code)) if on]
+    if resumes and given:
+        raise SpecError(f"--resume: the run has its model, and no code is run again; leave out {', '.join(given)}")
+    if model is None:
+        return {}
+    from aecompress.deploy.pretrained.code import check_trusted, code_in
+
+    check_trusted(model, trust_code)
+    if code_in(model) is None:
+        raise SpecError(f"--model {model}: is not FILE.py:NAME; --init takes files of weights and ONNX")
+    return {"model.init": ("--model", model)}
+
+
+def check_code(resolved: Resolved, trust_code: bool) -> None:
+    """Refuse ``--trust-code`` where the spec names no code.
+
+    Raises:
+        SpecError: it does not.
+    """
+    if trust_code:
+        from aecompress.deploy.pretrained.code import code_in
+        from aecompress.errors import SpecError
+
+        if code_in(resolved.spec.model.init) is None:
+            raise SpecError("--trust-code: no code is named; add --model FILE.py:NAME, or leave it out")
 
 
 def refuse_beside_resume(resolved: Resolved, output: Path | None, force: bool, no_rows: bool) -> None:
@@ -224,7 +275,9 @@ def watched(resolved: Resolved, output: Path | None, resume: Path | None) -> End
     return ended
 
 
-def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool, quiet: bool) -> Job:
+def prepared(
+    resolved: Resolved, output: Path | None, force: bool, no_rows: bool, quiet: bool, trusted: bool = False
+) -> Job:
     """Return the job of a new run. The rows are read, and what is wrong is reported, before torch is imported."""
     if not quiet:
         announce(resolved.spec.data.source, resolved.spec.data.more)
@@ -233,7 +286,7 @@ def prepared(resolved: Resolved, output: Path | None, force: bool, no_rows: bool
 
     if no_rows:
         resolved = override(resolved, "export.rows", 0, "--no-rows")
-    inputs = read_inputs(resolved, output, force, (lambda line: None) if quiet else note)
+    inputs = read_inputs(resolved, output, force, (lambda line: None) if quiet else note, trusted)
     from aecompress.runs.job import job_of
 
     return job_of(inputs)

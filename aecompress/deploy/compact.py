@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import IDENTITY, activation_of
 from aecompress.layers.base import BoundLayer, Matrix, Shape
 from aecompress.layers.dense import Dense
 from aecompress.layers.units import Mask, columns_of, fed, read, rows_of
@@ -183,8 +183,8 @@ def fold_constants(layers: list[Weighted], here: int) -> None:
     constant, values = constants(layers, here)
     if after.bound.layer.pads or not after.matrix.biases:
         constant &= values == 0
-    if layer.matrix.recurs:
-        constant &= (values == 0) | ~read_by_itself(layer, np.ones_like(constant))
+    if layer.matrix.recurs:  # what it reads of itself is not changed by its activation
+        constant &= zero_unfed(layer) | ~read_by_itself(layer, np.ones_like(constant))
     if not constant.any():
         return
     which = rows_of(after.matrix, constant, none=False)
@@ -232,9 +232,16 @@ def constant_values(layers: Sequence[Weighted], here: int) -> tuple[Mask, NDArra
     return constant[matrix.reads[0]], value(layer, values)
 
 
+def zero_unfed(layer: Weighted) -> Mask:
+    """Return which units of a layer are 0 before its activation where no weight feeds them, bool ``[units]``."""
+    bare = replace(layer, weight=np.zeros_like(layer.weight))
+    moved: Mask = (bare.before(np.zeros((1, *layer.bound.given))).reshape(-1, layer.matrix.units) != 0).any(axis=0)
+    return ~moved
+
+
 def value(layer: Weighted, values: NDArray[Any]) -> NDArray[np.float64]:
     """Return what a layer gives for ``values`` ``[N, *given]``."""
-    found: NDArray[np.float64] = ACTIVATIONS[layer.activation].value(layer.before(values))
+    found: NDArray[np.float64] = activation_of(layer.activation).value(layer.before(values))
     return found
 
 
@@ -273,9 +280,9 @@ def drop(layers: list[Weighted], here: int, kept: Mask) -> None:
     empty = not kept.any()
     if empty:
         kept = np.arange(len(kept)) == 0
+        everything = rows_of(layers[at].matrix, np.ones_like(kept), none=False)
+        layers[at] = replace(layers[at], weight=np.where(everything, np.float32(0), layers[at].weight))
     layers[at] = without_rows(layers[at], kept)
-    if empty:
-        layers[at] = replace(layers[at], weight=np.zeros_like(layers[at].weight))
     tied: int | None = here
     while tied is not None:
         layer, below = layers[tied], source(layers, tied)
@@ -353,5 +360,5 @@ def run(chain: Chain, rows: Floats, dtype: type[np.floating[Any]] = np.float64) 
     """Compute the chain's output on ``rows`` ``[N, *shape]`` in ``dtype``: a reference for rounded chains."""
     values = np.asarray(rows if chain.reads is None else rows[:, chain.reads], dtype)
     for layer in chain.layers:
-        values = ACTIVATIONS[layer.activation].value(layer.before(values, dtype))
+        values = activation_of(layer.activation).value(layer.before(values, dtype))
     return values

@@ -15,7 +15,7 @@ from aecompress.data.raw import coarse
 from aecompress.deploy.checkpoint import Floats, Model
 from aecompress.deploy.compact import Chain, Weighted, chain_of, compact
 from aecompress.deploy.turns import without_needless_turns
-from aecompress.layers.activations import ACTIVATIONS, IDENTITY
+from aecompress.layers.activations import IDENTITY, activation_of
 from aecompress.layers.places import to_first, to_last
 
 SCALING_KEY = "aecompress.scaling"
@@ -46,10 +46,11 @@ class Draft:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, TensorProto] = field(default_factory=dict)
 
-    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add one node with one output, whose name it gets where ``attributes`` has none, and return that name."""
-        self.nodes.append(helper.make_node(op, inputs, [output], **{"name": output} | attributes))
-        return output
+    def add(self, op: str, inputs: Sequence[str], output: str | Sequence[str], **attributes: Any) -> str:
+        """Add one node, which has the name of its last output where ``attributes`` has none, and return that name."""
+        outputs = [output] if isinstance(output, str) else list(output)
+        self.nodes.append(helper.make_node(op, inputs, outputs, **{"name": outputs[-1]} | attributes))
+        return outputs[-1]
 
     def turned(self, name: str, whole: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> str:
         """Return the name of a stored tensor taken as of shape ``whole``, its axes in ``order``, as of ``shape``.
@@ -63,6 +64,32 @@ class Draft:
         source = self.add("Reshape", [name, size], f"{name}.places")
         source = self.add("Transpose", [source], f"{name}.turned", perm=list(order))
         return self.add("Reshape", [source, self.keep(f"{name}.shape", np.array(shape, np.int64))], f"{name}.torch")
+
+    def split(self, name: str, rows: Sequence[int]) -> list[str]:
+        """Return the names of the parts of a stored matrix that have so many ``rows``, one after another.
+
+        An initializer is stored in these parts; else a node makes them.
+        """
+        names = [f"{name}.{part}" for part in range(len(rows))]
+        if name in self.initializers:
+            array = numpy_helper.to_array(self.initializers.pop(name))
+            parts = np.split(array, np.cumsum(rows)[:-1])
+            return [self.keep(own, part) for own, part in zip(names, parts, strict=True)]
+        self.add("Split", [name, self.keep(f"{name}.rows", np.array(rows, np.int64))], names, axis=0)
+        return names
+
+    def stacked(self, names: Sequence[str], shape: Sequence[int]) -> str:
+        """Return the name of stored vectors put one after another, seen as of ``shape``.
+
+        Initializers are stored so; else nodes do it.
+        """
+        if all(name in self.initializers for name in names):
+            arrays = [numpy_helper.to_array(self.initializers.pop(name)) for name in names]
+            return self.keep(f"{names[0]}.stacked", np.concatenate(arrays).reshape(shape))
+        whole = self.add("Concat", names, f"{names[0]}.both", axis=0)
+        return self.add(
+            "Reshape", [whole, self.keep(f"{whole}.shape", np.array(shape, np.int64))], f"{names[0]}.stacked"
+        )
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
         """Keep an initializer, once for each name, and return the name; a Python number becomes a float32 scalar."""
@@ -203,7 +230,7 @@ def write_layer(draft: Draft, write: Product, layer: Weighted, source: str, resu
     if layer.activation == IDENTITY:
         write(draft, layer, source, result)
         return
-    emit, name = ACTIVATIONS[layer.activation].emit, f"{layer.name}.{layer.activation}"
+    emit, name = activation_of(layer.activation).emit, f"{layer.name}.{layer.activation}"
     between = f"{layer.name}.pre"
     if layer.bound.weighted or layer.matrix.passes:
         write(draft, layer, source, between)

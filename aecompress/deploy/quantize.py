@@ -20,7 +20,7 @@ from aecompress.deploy.forms import Packed
 from aecompress.deploy.graph import Draft, Product, Store, gemm, plain
 from aecompress.deploy.grid import Grid
 from aecompress.deploy.pack import forms_of, smallest, stored
-from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.activations import activation_of
 from aecompress.layers.places import first, to_first
 
 TINY = 1e-12
@@ -63,7 +63,7 @@ def ranges(chain: Chain, rows: Floats) -> dict[str, Range]:
     seen = {}
     for layer in chain.layers:
         seen[layer.name] = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        values = ACTIVATIONS[layer.activation].value(layer.before(values, np.float32).astype(np.float64))
+        values = activation_of(layer.activation).value(layer.before(values, np.float32).astype(np.float64))
     return seen
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecompress.deploy.checkpoint import Floats, Model
-from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.activations import activation_of
 from aecompress.layers.base import BoundLayer
 from aecompress.polling import Poll, no_poll
 
@@ -54,7 +54,7 @@ def run(
         poll()
         values = np.asarray(rows[first : first + chunk], dtype=dtype)
         for layer, (weight, bias) in zip(layers, cast, strict=True):
-            values = ACTIVATIONS[layer.activation].value(layer.layer.reference(values, weight, bias))
+            values = activation_of(layer.activation).value(layer.layer.reference(values, weight, bias))
         if out is None:
             out = np.empty((len(rows), *values.shape[1:]), values.dtype)
         out[first : first + chunk] = values

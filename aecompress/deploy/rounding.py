@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.compact import Chain
 from aecompress.deploy.grid import Grid, grid_of
-from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.activations import activation_of
 
 DAMPING = 0.01
 """Share of the mean second moment added to each: inputs that hardly vary must not take up large errors."""
@@ -47,8 +47,8 @@ def compensated(chain: Chain, rows: Floats, values: str | Mapping[str, str]) -> 
         change = (wanted - got).mean(0).reshape(-1) if layer.product else np.zeros_like(layer.bias)
         bias = (layer.bias + change).astype(np.float32)
         layers.append(replace(near, bias=bias))
-        exact = ACTIVATIONS[layer.activation].value(wanted)
-        given = ACTIVATIONS[layer.activation].value(
+        exact = activation_of(layer.activation).value(wanted)
+        given = activation_of(layer.activation).value(
             got + (bias - layer.bias).reshape(got.shape[1:]) if layer.product else got
         )
     return replace(chain, layers=tuple(layers)), grids

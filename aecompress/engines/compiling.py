@@ -6,6 +6,7 @@ import functools
 import importlib
 
 from aecompress.engines.base import Workload
+from aecompress.layers.names import slope_of
 
 DEVICES = ("cpu",)
 """Types of torch devices that compiled loops are for."""
@@ -34,6 +35,9 @@ def unsuited(load: Workload) -> str:
     other = sorted({layer.kind for layer in load.net.layers} - {"dense"})
     if other:
         return f"layers of kind {other[0]!r} train uncompiled"
+    sloped = next((layer.activation for layer in load.net.layers if slope_of(layer.activation) is not None), "")
+    if sloped:
+        return f"activation {sloped!r} trains uncompiled: compiled loops have leaky-relu with its usual slope, 0.01"
     if load.changes_partners:
         return "networks that change partners train uncompiled"
     if load.sparse_rows:

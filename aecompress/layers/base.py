@@ -113,11 +113,17 @@ class Draft(Protocol):
     def opset(self) -> int:
         """Return the version of ONNX's operators."""
 
-    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add one node; return the name of its output."""
+    def add(self, op: str, inputs: Sequence[str], output: str | Sequence[str], **attributes: Any) -> str:
+        """Add one node; return the name of its output, of several the last one."""
 
     def turned(self, name: str, whole: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> str:
         """Return the name of a stored tensor taken as of shape ``whole``, its axes in ``order``, as of ``shape``."""
+
+    def split(self, name: str, rows: Sequence[int]) -> list[str]:
+        """Return the names of the parts of a stored matrix that have so many ``rows``, one after another."""
+
+    def stacked(self, names: Sequence[str], shape: Sequence[int]) -> str:
+        """Return the name of stored vectors put one after another, seen as of ``shape``."""
 
     def keep(self, name: str, values: NDArray[Any] | float) -> str:
         """Store a constant under ``name``; return its name."""

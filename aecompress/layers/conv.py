@@ -15,7 +15,8 @@ import numpy as np
 
 from aecompress.errors import SpecError
 from aecompress.layers.activations import check_activation
-from aecompress.layers.base import Draft, Index, Matrix, Shape, Values
+from aecompress.layers.base import Draft, Matrix, Shape, Values
+from aecompress.layers.kernels import check_given, check_groups, in_words, kernel_matrix, per_axis
 
 
 @dataclass(frozen=True)
@@ -138,64 +139,3 @@ class Conv2d(Conv):
 
     kind: ClassVar[str] = "conv2d"
     axes: ClassVar[int] = 2
-
-
-def per_axis(name: str, field: str, values: tuple[int, ...], axes: int, least: int) -> tuple[int, ...]:
-    """Return a number for each of so many axes, of which one stands for all.
-
-    Raises:
-        SpecError: there are others than that, or one is below ``least``.
-    """
-    numbers = tuple(values) * (axes if len(values) == 1 else 1)
-    if len(numbers) != axes or min(numbers) < least:
-        which = "one number" if axes == 1 else f"one number or {axes}"
-        raise SpecError(f"model: layer {name}: {field} = {list(values)}: give {which} of at least {least}")
-    return numbers
-
-
-def check_groups(name: str, out: int, groups: int) -> None:
-    """Refuse groups that do not divide the channels that a layer gives.
-
-    Raises:
-        SpecError: naming both.
-    """
-    if groups < 1 or out % groups:
-        raise SpecError(f"model: layer {name}: groups = {groups} does not divide its {out} channels; correct it")
-
-
-def check_given(name: str, kind: str, of: Shape, axes: int, groups: int = 1) -> Shape:
-    """Return the places of rows that have so many axes of them.
-
-    Raises:
-        SpecError: they have others, or the groups do not divide their channels.
-    """
-    if len(of) != axes + 1:
-        wanted = ("length", "channels") if axes == 1 else ("height", "width", "channels")
-        raise SpecError(
-            f"model: layer {name} ({kind}) takes rows of shape ({', '.join(wanted)}), and is given rows of shape "
-            f"{list(of)}; put a reshape layer before it"
-        )
-    if of[-1] % groups:
-        raise SpecError(f"model: layer {name} ({kind}): groups = {groups} does not divide the {of[-1]} channels below")
-    return of[:-1]
-
-
-def kernel_matrix(kernel: tuple[int, ...], below: int, out: int, groups: int) -> Matrix:
-    """Return the matrix of a kernel: places first, then the channels below that a column reads at each.
-
-    Where every channel reads one below, the two are tied; other groups have their own rows per column.
-    """
-    places, own, each = math.prod(kernel), below // groups, out // groups
-
-    def reads() -> Index:
-        if own == each == 1 and groups > 1:
-            return np.arange(out, dtype=np.int64)[None]
-        inside = (np.arange(places * own, dtype=np.int64) % own)[:, None]
-        return inside if groups == 1 else inside + np.arange(out, dtype=np.int64) // each * own
-
-    return Matrix(fan_in=places * own, columns=out, below=below, units=out, reads_of=reads)
-
-
-def in_words(numbers: tuple[int, ...]) -> str:
-    """Return numbers per axis, as "3x3"."""
-    return "x".join(map(str, numbers))

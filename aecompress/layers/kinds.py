@@ -11,10 +11,22 @@ from aecompress import plugins
 from aecompress.errors import SpecError
 from aecompress.layers.base import Layer
 from aecompress.layers.conv import Conv1d, Conv2d
+from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
-from aecompress.layers.reshape import Permute, Reshape
+from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.recurrent import Gru, Lstm, Repeat
+from aecompress.layers.reshape import Flatten, Permute, Reshape, Unflatten
+from aecompress.layers.scale import Scale
 
-KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Dense, Conv1d, Conv2d, Reshape, Permute)}
+OURS: tuple[type[Layer], ...] = (
+    Dense,
+    *(Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d),
+    *(MaxPool, AvgPool, GlobalAvgPool, Upsample),
+    *(Flatten, Unflatten, Reshape, Permute),
+    *(Lstm, Gru, Repeat),
+    Scale,
+)
+KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in OURS}
 
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 """What a field of a kind can be declared as, in words; also a Literal of texts, and a tuple of whole numbers."""
@@ -53,6 +65,21 @@ def to_json(layer: Layer) -> dict[str, Any]:
     }
 
 
+def same_padding(name: str, kernel: tuple[int, ...], dilation: Any) -> tuple[int, ...]:
+    """Return the zeros at each end with which a convolution of stride 1 gives as many places as it is given.
+
+    Raises:
+        SpecError: a kernel has an even number of places, which would need more at one end.
+    """
+    steps = (dilation,) * len(kernel) if type(dilation) is int else tuple(dilation) * (len(kernel) // len(dilation))
+    if any(step * (size - 1) % 2 for size, step in zip(kernel, steps, strict=True)):
+        raise SpecError(
+            f"model: layer {name}: padding = 'same' needs a kernel with an odd number of places, not {list(kernel)}; "
+            "write the padding as a number"
+        )
+    return tuple(step * (size - 1) // 2 for size, step in zip(kernel, steps, strict=True))
+
+
 def numbers_of(kind: type[Layer]) -> list[str]:
     """Return the names of a kind's numbers: all its fields but the name."""
     return [field.name for field in _numbers(kind)]
@@ -66,11 +93,15 @@ def from_json(name: str, values: Mapping[str, Any]) -> Layer:
         SpecError: it is of no known kind, or a number is missing or is not as its kind declares it.
     """
     kind = kind_of(values["kind"])
-    types, given = get_type_hints(kind), {}
+    types = get_type_hints(kind)
+    given: dict[str, Any] = {}
     for field in _numbers(kind):
         wanted = types[field.name]
         if field.name in values:
-            given[field.name] = _typed(kind.kind, field.name, values[field.name], wanted)
+            value = values[field.name]
+            if value == "same" and field.name == "padding" and "kernel" in given:
+                value = same_padding(name, given["kernel"], values.get("dilation", 1))
+            given[field.name] = _typed(kind.kind, field.name, value, wanted)
         elif field.default is MISSING:
             raise SpecError(f"a {kind.kind} layer needs {field.name!r}, {in_words(wanted)}; add it")
     return cast(Callable[..., Layer], kind)(name=name, **given)

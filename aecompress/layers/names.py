@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
-ActivationName = Literal["identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid"]
+NAMES = (
+    "identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid", "elu", "selu", "relu6", "softplus", "softsign", "silu",
+    "mish", "hard-swish",
+)  # fmt: skip
 """The rows of :data:`aecompress.layers.activations.ACTIVATIONS`."""
-HiddenActivationName = Literal["relu", "leaky-relu", "gelu", "tanh"]
+HIDDEN_NAMES = tuple(name for name in NAMES if name not in ("identity", "sigmoid"))
 """Those that a hidden layer of the default recipe can have."""
+SLOPED = r"leaky-relu:([0-9]{1,3}(?:\.[0-9]{1,20})?)"
+"""How leaky-relu is written with another slope than 0.01 below 0."""
+SLOPED_EXAMPLE = "leaky-relu:0.2"
+
+
+def slope_of(name: str) -> float | None:
+    """Return the slope below 0 that a name such as ``leaky-relu:0.2`` gives; None of any other name."""
+    found = re.fullmatch(SLOPED, name)
+    return float(found[1]) if found else None

@@ -81,6 +81,60 @@ class Reshape:
 
 
 @dataclass(frozen=True)
+class Unflatten(Reshape):
+    """The same values in their order, of flat rows; behind a dense layer it becomes that one's ``places``."""
+
+    kind: ClassVar[str] = "unflatten"
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """The same values in their order, as flat rows; before a dense layer, which flattens itself, it goes."""
+
+    kind: ClassVar[str] = "flatten"
+    flattens: ClassVar[bool] = False
+    pads: ClassVar[bool] = False
+    product: ClassVar[bool] = False
+    name: str
+    activation: str = IDENTITY
+
+    def __post_init__(self) -> None:
+        check_activation(self.name, self.activation)
+
+    def shape(self, of: Shape) -> Shape:
+        """Return the number of values."""
+        return (math.prod(of),)
+
+    def matrix(self, of: Shape) -> Matrix:
+        """Return none, between units that are others than those below."""
+        return unweighted(of[-1]) if len(of) == 1 else unweighted(of[-1], math.prod(of))
+
+    def macs(self, of: Shape) -> int:
+        """Return 0."""
+        return 0
+
+    def resize(self, units: int) -> Self:
+        """Return the layer, whose units are no one's to take out."""
+        return self
+
+    def reference(self, x: Values, w: Values, b: Values) -> Values:
+        """Return the values ``[N, D]``."""
+        return x.reshape(len(x), -1)
+
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        """Return no tensors."""
+        return {}
+
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        """Return an empty matrix and bias."""
+        return NONE
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write a Flatten of the values in our order."""
+        draft.add("Flatten", [to_last(draft, source, of, f"{self.name}.row")], result, name=self.name)
+
+
+@dataclass(frozen=True)
 class Permute:
     """The axes of a row in another order, as ``torch.permute`` has them without the batch."""
 

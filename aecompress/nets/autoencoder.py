@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from aecompress.nets.layers import (
-    ACTIVATIONS,
     Trace,
+    activation_of,
     backward,
     dense_write_gradient,
     forward,
@@ -50,7 +50,7 @@ def gradient(
         return _variational_gradient(net, weights, gradients, rows, noise, loss)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     inputs = inputs.to(gradients[net.encoder[0].name + ".weight"].dtype)
-    trace = forward(net.layers, weights, inputs)
+    trace = forward(net.layers, weights, inputs, record=True)
     scale = 1.0 / (rows.shape[1] * rows.shape[2])
     delta = _loss_delta(net, loss, trace, rows, scale)
     backward(net.layers, weights, gradients, inputs, trace, delta)
@@ -64,7 +64,7 @@ def _loss_delta(net: Autoencoder, loss: str, trace: Trace, rows: Tensor, scale: 
     if pre.dtype == rows.dtype:
         return output_delta(loss, last, pre, out, rows, scale)
     full = pre.to(rows.dtype)
-    return output_delta(loss, last, full, ACTIVATIONS[last].apply(full), rows, scale).to(pre.dtype)
+    return output_delta(loss, last, full, activation_of(last).apply(full), rows, scale).to(pre.dtype)
 
 
 def _variational_gradient(
@@ -79,12 +79,12 @@ def _variational_gradient(
     assert head is not None
     scale = 1.0 / rows.shape[1]
     inputs = rows.to(gradients[net.encoder[0].name + ".weight"].dtype)
-    encoded = forward(net.encoder, weights, inputs)
+    encoded = forward(net.encoder, weights, inputs, record=True)
     below = encoded.out[-2] if len(net.encoder) > 1 else as_given(net.encoder[0], inputs)
     mean = encoded.out[-1]  # [P, B, latent]
     log_variance = forward([head], weights, below).out[0]  # [P, B, latent]
     spread = noise.to(mean.dtype) * torch.exp(0.5 * log_variance)
-    decoded = forward(net.decoder, weights, mean + spread)
+    decoded = forward(net.decoder, weights, mean + spread, record=True)
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
@@ -100,10 +100,10 @@ def _variational_gradient(
         from_head = torch.bmm(at_head, weights[head.name + ".weight"].transpose(1, 2))
         top = len(net.encoder) - 2
         grad = from_mean.add_(from_head).view_as(encoded.pre[top])
-        activation = ACTIVATIONS[net.encoder[top].activation]
+        activation = activation_of(net.encoder[top].activation)
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
         backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
-    return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out)
+    return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out, {})
 
 
 def rows_together(population: int, inputs: int) -> int:

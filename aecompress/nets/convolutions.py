@@ -9,10 +9,12 @@ from torch.nn import functional
 
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.conv import Conv
+from aecompress.layers.conv_transpose import ConvTranspose
 from aecompress.layers.reshape import Permute
 from aecompress.nets.places import ChannelsFirst
 
 CONVOLVE = {1: functional.conv1d, 2: functional.conv2d}
+TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d}
 """By axes of places."""
 
 
@@ -47,6 +49,32 @@ def conv_module(layer: BoundLayer) -> nn.Module:
     conv = cast(Conv, layer.layer)
     made: Any = {1: nn.Conv1d, 2: nn.Conv2d}[conv.axes]
     numbers = (conv.kernel, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return ChannelsFirst(layer, made(layer.given[-1], layer.units, *numbers))
+
+
+def transpose_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
+    """Convolve backward, every cell's values with its own kernels, ``[P, B, *places, out]``."""
+    conv, cells = cast(ConvTranspose, layer.layer), len(weight)
+    whole, order, shape = conv.layout(layer.given)
+    kernels = weight.view(cells, *whole).permute(0, *(1 + at for at in order)).reshape(cells, *shape)
+    values = TRANSPOSE[conv.axes](
+        together(below),
+        kernels.flatten(0, 1),
+        bias.flatten(),
+        conv.stride,
+        conv.padding,
+        conv.output_padding,
+        conv.groups * cells,
+        conv.dilation,
+    )
+    return apart(values, cells)
+
+
+def transpose_module(layer: BoundLayer) -> nn.Module:
+    """Return ``nn.ConvTranspose1d`` or ``nn.ConvTranspose2d`` between rows."""
+    conv = cast(ConvTranspose, layer.layer)
+    made: Any = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}[conv.axes]
+    numbers = (conv.kernel, conv.stride, conv.padding, conv.output_padding, conv.groups, True, conv.dilation)
     return ChannelsFirst(layer, made(layer.given[-1], layer.units, *numbers))
 
 

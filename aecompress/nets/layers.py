@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from aecompress import plugins, rng
 from aecompress.errors import SpecError
-from aecompress.layers.activations import IDENTITY
+from aecompress.layers.activations import IDENTITY, SELU_ALPHA, SELU_SCALE
 from aecompress.layers.base import BoundLayer
-from aecompress.nets import convolutions
+from aecompress.layers.names import slope_of
+from aecompress.nets import convolutions, pools, recurrent
 from aecompress.nets.places import ChannelsFirst, as_given, as_rows
 from aecompress.nets.shapes import Layout
 
@@ -33,18 +34,51 @@ class Activation(NamedTuple):
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+def leaky(slope: float) -> Activation:
+    """Return leaky-relu with a slope below 0, which is 0 or more."""
+    return Activation(
+        lambda pre: functional.leaky_relu_(pre, slope),
+        lambda grad, pre, out: aten.leaky_relu_backward(grad, out, slope, True),
+    )
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(lambda pre: pre, lambda grad, pre, out: grad),
     "relu": Activation(lambda pre: pre.relu_(), lambda grad, pre, out: aten.threshold_backward(grad, out, 0)),
-    "leaky-relu": Activation(
-        lambda pre: functional.leaky_relu_(pre, 0.01),
-        lambda grad, pre, out: aten.leaky_relu_backward(grad, out, 0.01, True),
-    ),
+    "leaky-relu": leaky(0.01),
     "gelu": Activation(lambda pre: functional.gelu(pre), lambda grad, pre, out: aten.gelu_backward(grad, pre)),
     "tanh": Activation(lambda pre: torch.tanh(pre), lambda grad, pre, out: aten.tanh_backward(grad, out)),
     "sigmoid": Activation(lambda pre: torch.sigmoid(pre), lambda grad, pre, out: aten.sigmoid_backward(grad, out)),
+    "elu": Activation(
+        lambda pre: functional.elu_(pre), lambda grad, pre, out: aten.elu_backward(grad, 1, 1, 1, True, out)
+    ),
+    "selu": Activation(
+        lambda pre: torch.selu_(pre),
+        lambda grad, pre, out: aten.elu_backward(grad, SELU_ALPHA, SELU_SCALE, 1, True, out),
+    ),
+    "relu6": Activation(
+        lambda pre: functional.hardtanh_(pre, 0, 6), lambda grad, pre, out: aten.hardtanh_backward(grad, out, 0, 6)
+    ),
+    "softplus": Activation(
+        lambda pre: functional.softplus(pre), lambda grad, pre, out: aten.softplus_backward(grad, pre, 1, 20)
+    ),
+    "softsign": Activation(
+        lambda pre: functional.softsign(pre), lambda grad, pre, out: grad * (1 - out.abs()).square_()
+    ),
+    "silu": Activation(lambda pre: functional.silu(pre), lambda grad, pre, out: aten.silu_backward(grad, pre)),
+    "mish": Activation(lambda pre: functional.mish(pre), lambda grad, pre, out: aten.mish_backward(grad, pre)),
+    "hard-swish": Activation(
+        lambda pre: functional.hardswish(pre), lambda grad, pre, out: aten.hardswish_backward(grad, pre)
+    ),
 }
 """The torch forms of :data:`aecompress.layers.activations.ACTIVATIONS`."""
+
+
+@functools.cache
+def activation_of(name: str) -> Activation:
+    """Return the torch form of an activation's name, such as ``relu`` or ``leaky-relu:0.2``."""
+    slope = slope_of(name)
+    return ACTIVATIONS[name] if slope is None else leaky(slope)
 
 
 def initial(
@@ -70,6 +104,11 @@ def initial(
     for layer in layers:
         if not layer.weighted:
             continue
+        start = kind_of(layer).start
+        if start is not None:
+            tensors[f"{layer.name}.weight"].fill_(start)
+            tensors[f"{layer.name}.bias"].zero_()
+            continue
         tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
         tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
     return flat
@@ -82,13 +121,17 @@ class Kind(NamedTuple):
         forward: ``(layer, weight [P, fan_in, columns], bias [P, 1, columns], below [P, B, *given])`` to the values
             before the activation, ``[P, B, *gives]``; weight and bias are empty where the layer has none.
         backward: :func:`backward_layer` for the kind, by hand; None: autograd does it.
+        record: ``forward`` that also returns what ``backward`` takes in place of ``below``; None: that is all.
         module: makes a module of the kind, from rows ``[N, D]`` to rows, with the tensors of ``to_torch``; None: a
             model that is loaded has ``forward`` as a module.
+        start: what every weight begins as, beside biases of 0; None: both are drawn.
     """
 
     forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
-    backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Tensor, Tensor, bool], Tensor | None] | None = None
+    backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Any, Tensor, bool], Tensor | None] | None = None
     module: Callable[[BoundLayer], nn.Module] | None = None
+    start: float | None = None
+    record: Callable[[BoundLayer, Tensor, Tensor, Tensor], tuple[Tensor, Any]] | None = None
 
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
@@ -122,8 +165,18 @@ KINDS: dict[str, Kind] = {
     "dense": Kind(dense_forward, dense_backward, dense_module),
     "conv1d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
     "conv2d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "reshape": Kind(convolutions.reshape_forward),
+    "conv1d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
+    "conv2d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
+    "max-pool": Kind(pools.pool_forward(pools.MAX)),
+    "avg-pool": Kind(pools.pool_forward(pools.MEAN)),
+    "global-avg-pool": Kind(pools.global_forward),
+    "upsample": Kind(pools.upsample_forward),
+    **dict.fromkeys(("flatten", "unflatten", "reshape"), Kind(convolutions.reshape_forward)),
     "permute": Kind(convolutions.permute_forward),
+    "scale": Kind(pools.scale_forward, start=1.0),
+    "lstm": Kind(recurrent.lstm_forward, recurrent.lstm_backward, recurrent.LstmModule, recurrent.lstm_record),
+    "gru": Kind(recurrent.gru_forward, recurrent.gru_backward, recurrent.GruModule, recurrent.gru_record),
+    "repeat": Kind(recurrent.repeat_forward, recurrent.repeat_backward),
 }
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 
@@ -149,22 +202,32 @@ def kind_of(layer: BoundLayer) -> Kind:
 class Trace(NamedTuple):
     """What a forward pass leaves behind: per layer the values before and after its activation, ``[P, B, *gives]``.
 
-    Where an activation works in place (relu, leaky-relu, identity) the two are one tensor.
+    Where an activation works in place, as relu does, the two are one tensor.
     """
 
     pre: list[Tensor]
     out: list[Tensor]
+    recorded: dict[str, Any]
+    """Of layers that were trained, by name, what their backward pass takes in place of their input."""
 
 
-def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: Tensor) -> Trace:
-    """Run a chain of layers on ``rows``, ``[P, B, *given]`` or flat."""
-    trace = Trace([], [])
+def forward(layers: Sequence[BoundLayer], weights: Mapping[str, Tensor], rows: Tensor, record: bool = False) -> Trace:
+    """Run a chain of layers on ``rows``, ``[P, B, *given]`` or flat.
+
+    Args:
+        record: keep what :func:`backward` needs, as far as it is not the layers' values.
+    """
+    trace = Trace([], [], {})
     below = as_given(layers[0], rows)
     for layer in layers:
-        pre = kind_of(layer).forward(layer, weights[layer.name + ".weight"], weights[layer.name + ".bias"], below)
+        kind, weight, bias = kind_of(layer), weights[layer.name + ".weight"], weights[layer.name + ".bias"]
+        if record and kind.record is not None:
+            pre, trace.recorded[layer.name] = kind.record(layer, weight, bias, below)
+        else:
+            pre = kind.forward(layer, weight, bias, below)
         if layer.activation != IDENTITY and not layer.weighted:
             pre = pre.clone()  # it may be a view of what is below, and activations work in place
-        below = ACTIVATIONS[layer.activation].apply(pre)  # [P, B, *gives]
+        below = activation_of(layer.activation).apply(pre)  # [P, B, *gives]
         trace.pre.append(pre)
         trace.out.append(below)
     return trace
@@ -185,17 +248,22 @@ def backward_layer(
     layer: BoundLayer,
     weights: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
-    below: Tensor,
+    below: Any,
     delta: Tensor,
     needed: bool,
 ) -> Tensor | None:
     """Write a layer's own gradient, in place, from its input ``[P, B, *given]`` and ``delta`` ``[P, B, *gives]``.
+
+    Args:
+        below: the input, or what the kind's ``record`` returned.
 
     Returns:
         The gradient at its input, where that is ``needed``.
     """
     names = (layer.name + ".weight", layer.name + ".bias")
     kind = kind_of(layer)
+    if kind.record is not None and isinstance(below, Tensor):  # the forward pass was not for training
+        _, below = kind.record(layer, weights[names[0]], weights[names[1]], below)
     if kind.backward is not None:
         return kind.backward(layer, weights[names[0]], gradients, below, delta, needed)
     if not (layer.weighted or needed):
@@ -231,8 +299,9 @@ def backward(
     for index in range(len(layers) - 1, -1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else as_given(layer, rows)
+        below = trace.recorded.get(layer.name, below)
         grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
         if grad is not None and index:
-            activation = ACTIVATIONS[layers[index - 1].activation]
+            activation = activation_of(layers[index - 1].activation)
             delta = activation.backward(grad, trace.pre[index - 1], trace.out[index - 1])
     return delta

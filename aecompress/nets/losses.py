@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aecompress.nets.layers import ACTIVATIONS
+from aecompress.nets.layers import activation_of
 
 
 class Loss(NamedTuple):
@@ -58,7 +58,7 @@ def output_delta(name: str, activation: str, pre: Tensor, out: Tensor, target: T
     if name == "bce" and activation == "sigmoid":
         return (out - target).mul_(scale)
     slope = LOSSES[name].slope(out, target).mul_(scale)
-    result: Tensor = ACTIVATIONS[activation].backward(slope, pre, out)
+    result: Tensor = activation_of(activation).backward(slope, pre, out)
     return result
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aecompress import markup
 from aecompress.layers.base import BoundLayer
-from aecompress.nets.layers import ACTIVATIONS, kind_of
+from aecompress.nets.layers import activation_of, kind_of
 from aecompress.nets.places import as_given, as_rows
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -143,5 +143,5 @@ def losses_of(about: Mapping[str, Any]) -> list[str]:
 
 def _chain(layers: nn.ModuleList, activations: Sequence[str], rows: Tensor) -> Tensor:
     for layer, activation in zip(layers, activations, strict=True):
-        rows = ACTIVATIONS[activation].apply(layer(rows))
+        rows = activation_of(activation).apply(layer(rows))
     return rows

@@ -98,6 +98,7 @@ def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
         "metrics": names,
         "losses": {split: [f"{metrics[f'{split}_{name}']:.6f}" for name in names] for split in dataset.splits},
         "detection": detection,
+        "code": {name: in_markdown(str(value)) for name, value in model.about.get("code", {}).items()},
     }
 
 

@@ -41,6 +41,9 @@ OURS = (
     ".mlflow",
     "model",
     ".model.part",
+    "pretrained",
+    ".pretrained.part",
+    ".pretrained.old",
     ".model.old",
     "verification-failed.json",
 )
@@ -72,7 +75,7 @@ def check_output(folder: Path, force: bool, inputs: Sequence[Path] = ()) -> None
     for path in inputs:
         if path.exists() and path.resolve().is_relative_to(folder.resolve()):
             raise OutputError(f"{folder}: holds the input {path}; choose another folder with -o")
-    for part in (folder / "model", folder / "front", folder / "checkpoint"):
+    for part in (folder / "model", folder / "front", folder / "checkpoint", folder / "pretrained"):
         check_replaceable(standing(part))
 
 

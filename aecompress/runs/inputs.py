@@ -13,6 +13,7 @@ from aecompress.data.encoding import command_without
 from aecompress.data.raw import check_float32
 from aecompress.data.sources.many import paths_of
 from aecompress.data.sources.registry import file_of
+from aecompress.deploy.pretrained.code import check_trusted, code_in
 from aecompress.plan.data import request_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
@@ -27,6 +28,8 @@ class Inputs:
     resolved: Resolved
     dataset: Dataset
     folder: Path
+    trusted: bool = False
+    """Whether code that the spec names may be run."""
 
 
 def read_inputs(
@@ -34,17 +37,21 @@ def read_inputs(
     output: Path | None = None,
     force: bool = False,
     report: Callable[[str], None] = print_nothing,
+    trusted: bool = False,
 ) -> Inputs:
     """Read the rows of a new run, and choose its folder where none is given.
 
     Args:
         report: is given lines about what takes long.
+        trusted: whether code that the spec names may be run; it is not run here.
 
     Raises:
+        SpecError: the spec names code that is not trusted.
         DataError: the rows cannot be read or used, or their columns not held by float32.
         DeviceError: this machine lacks the device that the spec names; torch is imported for one that may be missing.
         OutputError: the run must not write to its folder.
     """
+    check_trusted(resolved.spec.model.init, trusted)
     if output is not None:
         folder.check_output(output, force, files_of(resolved.spec))
     if resolved.spec.device not in ("auto", "cpu"):
@@ -57,7 +64,7 @@ def read_inputs(
     if output is None:
         output = new_folder(dataset.name)
         folder.check_output(output, force)
-    return Inputs(resolved, dataset, output)
+    return Inputs(resolved, dataset, output, trusted)
 
 
 def check_raw(dataset: Dataset, spec: RunSpec) -> None:
@@ -74,5 +81,7 @@ def check_raw(dataset: Dataset, spec: RunSpec) -> None:
 def files_of(spec: RunSpec) -> list[Path]:
     """Return the files that a run reads; names of built-in sources are none that exist."""
     data = spec.data
-    sources = (file_of(data.source), *data.more, data.val, data.test, data.labels, spec.model.init)
+    code = code_in(spec.model.init)
+    init = spec.model.init if code is None else str(code.file)
+    sources = (file_of(data.source), *data.more, data.val, data.test, data.labels, init)
     return [path for source in sources if source for path in paths_of(source)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aecompress.data.sources.stdin import STDIN, STDIN_NAME
 from aecompress.data.table import with_columns
 from aecompress.deploy.checkpoint import check_states
 from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.code import check_trusted, code_in
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
@@ -31,8 +33,9 @@ from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
-from aecompress.runs import folder
+from aecompress.runs import folder, modules
 from aecompress.runs.inputs import Inputs, check_raw, read_inputs
+from aecompress.runs.modules import Bring
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.steering import fingerprint_of, names_of, read_status
@@ -58,6 +61,10 @@ class Job:
     directory: Path
     """Where relative paths of the spec start."""
     resumed: bool = False
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The file and name of the code that was trusted, and its sha256; empty: there is none."""
+    brought: Pretrained | None = None
+    """The model that it begins with; None: it is drawn."""
     moved: str = ""
     """In one sentence, that it is resumed on another device than it was begun on."""
 
@@ -72,13 +79,16 @@ class Job:
         return {"spec_hash": self.export.spec_hash, "fingerprint": self.dataset.fingerprint}
 
 
-def prepare(resolved: Resolved, output: Path | None = None, force: bool = False) -> Job:
+def prepare(resolved: Resolved, output: Path | None = None, force: bool = False, trusted: bool = False) -> Job:
     """Return a run's job: read the data, complete the spec, check everything that can be checked before a write.
+
+    Args:
+        trusted: whether code that the spec names may be run.
 
     Raises:
         AecompressError: SpecError, DataError, DeviceError or OutputError, with nothing written.
     """
-    return job_of(read_inputs(resolved, output, force))
+    return job_of(read_inputs(resolved, output, force, trusted=trusted))
 
 
 def job_of(inputs: Inputs) -> Job:
@@ -88,24 +98,31 @@ def job_of(inputs: Inputs) -> Job:
         AecompressError: SpecError, DataError or DeviceError, with nothing written.
     """
     devices = devices_for(inputs.resolved.spec.device)
-    check_raw(inputs.dataset, inputs.resolved.spec)
-    return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd())
+    spec = inputs.resolved.spec
+    check_raw(inputs.dataset, spec)
+    check_trusted(spec.model.init, inputs.trusted)
+    code = code_in(spec.model.init)
+    bring = None if code is None else modules.from_code(code, spec.seed, Path.cwd())
+    return _job(inputs.resolved, inputs.dataset, devices, inputs.folder, Path.cwd(), bring=bring)
 
 
-def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None) -> Job:
+def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None, bring: Bring | None = None) -> Job:
     """Return the job of a run that writes nothing: :func:`aecompress.runs.memory.carry_out` carries it out.
 
     Columns that are too fine for files that take raw rows are not refused: an export does that (:func:`check_raw`).
 
     Args:
         given: raw rows that are in memory; None: those that the spec names.
+        bring: how the model that it begins with comes in; None: it is drawn, or the spec names its file.
 
     Raises:
         AecompressError: SpecError, DataError or DeviceError.
     """
     devices = devices_for(resolved.spec.device)
+    if bring is None:
+        check_trusted(resolved.spec.model.init, False)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
-    return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd()), checkpoint_every=0)
+    return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd(), bring=bring), checkpoint_every=0)
 
 
 def prepare_resume(where: Path) -> Job:
@@ -118,7 +135,9 @@ def prepare_resume(where: Path) -> Job:
     devices = devices_to_resume(resolved.spec.device)
     dataset = rows_again(resolved.spec, where, status)
     check_raw(dataset, resolved.spec)
-    job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True)
+    is_code = code_in(resolved.spec.model.init) is not None
+    bring = modules.from_run(where, status.get("code", {})) if is_code else None
+    job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True, bring=bring)
     check_states(where / "checkpoint", job.identity)
     return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
 
@@ -184,12 +203,14 @@ def _job(
     devices: list[torch.device],
     where: Path,
     directory: Path,
+    *,
     resumed: bool = False,
+    bring: Bring | None = None,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
-    tensors, pretrained = None, None
-    if resolved.spec.model.init:
-        found = read_pretrained(directory / resolved.spec.model.init)
+    tensors, pretrained, found = None, None, None
+    if bring is not None or resolved.spec.model.init:
+        found = bring.read(dataset) if bring is not None else read_pretrained(directory / resolved.spec.model.init)
         tensors, pretrained = found.tensors, adopt(found)
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     if facts.data.stored:
@@ -216,6 +237,8 @@ def _job(
         folder=where,
         directory=directory,
         resumed=resumed,
+        code={} if bring is None else bring.code,
+        brought=found,
     )
 
 

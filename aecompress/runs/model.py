@@ -30,6 +30,7 @@ def model_of(job: Job, row: torch.Tensor, about: dict[str, Any]) -> Model:
         scaling=asdict(job.dataset.scaling),
         about={"name": job.dataset.name, "spec_hash": job.export.spec_hash, "metric": job.plan.metric}
         | rows_about(job.dataset)
+        | ({"code": dict(job.code)} if job.code else {})
         | about,
     )
 

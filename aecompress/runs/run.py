@@ -14,7 +14,7 @@ from aecompress.data.table import cells_of, columns_of
 from aecompress.deploy import checkpoint
 from aecompress.errors import AecompressError, Interrupted, RunError
 from aecompress.plan.device import card_of
-from aecompress.runs import folder
+from aecompress.runs import folder, modules
 from aecompress.runs.control import Control, Stop
 from aecompress.runs.job import Job
 from aecompress.runs.progress import Progress
@@ -35,6 +35,8 @@ def run(job: Job, stop: Stop = lambda: None) -> Generator[events.Event, None, No
         folder.begin(job.folder, to_toml(job.resolved))
         if job.dataset.stdin is not None:
             checkpoint.write_array(job.folder / "data.npy", cells_of(job.dataset.stdin))
+        if job.code and job.brought is not None:
+            modules.save(job.folder, job.brought, job.dataset)
     about = _about(job)
     with folder.open_log(job.folder) as file, torch_threads(job.plan.blocks.threads):
         # Nothing of a run that another process writes is touched: what follows needs the log's lock.
@@ -91,6 +93,7 @@ def _about(job: Job) -> dict[str, Any]:
         "device": str(job.device),
         "card": card_of(job.device),
         "directory": str(job.directory),
+        **({"code": dict(job.code)} if job.code else {}),
     }
 
 

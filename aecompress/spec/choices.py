@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ class OneOf:
     names: Callable[[], Sequence[str]]
     group: str = ""
     """Entry points of installed packages (:mod:`aecompress.plugins`) whose names are allowed too."""
+    pattern: str = ""
+    """A regular expression of further texts that are allowed."""
+    example: str = ""
+    """One of these."""
 
     def check(self, value: Any) -> str:
         """Return the value.
@@ -27,12 +32,16 @@ class OneOf:
         Raises:
             PydanticCustomError: it is none of the names, which the message lists as that of a ``Literal`` does.
         """
-        if isinstance(value, str) and (value in self.names() or value in self._installed()):
+        if isinstance(value, str) and (value in self.names() or self._matches(value) or value in self._installed()):
             return value
         raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
 
+    def _matches(self, value: str) -> bool:
+        return bool(self.pattern) and re.fullmatch(self.pattern, value) is not None
+
     def _choice(self) -> str:
-        ours, theirs = listed(map(repr, self.names())), self._installed()
+        more = [f"such as {self.example!r}"] if self.example else []
+        ours, theirs = listed([*map(repr, self.names()), *more]), self._installed()
         if not self.group:
             return ours
         return f"{ours} or a plug-in's{': ' + ', '.join(theirs) if theirs else ' name, and none is installed'}"
@@ -47,4 +56,6 @@ class OneOf:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """List the names of now."""
         ours = {"enum": list(self.names()), "type": "string"}
+        if self.pattern:
+            return {"anyOf": [ours, {"type": "string", "pattern": f"^{self.pattern}$"}]}
         return {"anyOf": [ours, {"type": "string"}]} if self.group else ours

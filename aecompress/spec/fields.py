@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from aecompress import plugins
-from aecompress.layers.names import ActivationName, HiddenActivationName
+from aecompress.layers.names import HIDDEN_NAMES, NAMES, SLOPED, SLOPED_EXAMPLE
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
@@ -29,6 +29,8 @@ RateName = Literal["cosine", "step", "walk"]
 NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
 VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
+ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
+HiddenActivationName = Annotated[str, OneOf(lambda: HIDDEN_NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

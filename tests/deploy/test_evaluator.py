@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from aecompress.deploy.evaluator import evaluate
@@ -43,6 +44,21 @@ def test_what_is_lent_gives_the_bits_of_onnxs_own(kind: str, axis: int | None) -
     own, lent = (evaluate(dequantizing(opset, kind, axis), "input", ROWS) for opset in (19, 13))
     assert own.lent == "" and lent.lent == "DequantizeLinear, which it lacks below opset 19, is ours"
     np.testing.assert_array_equal(own.output, lent.output)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_a_transposed_convolution_is_that_of_torch(group: int) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.ConvTranspose2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 0), group, True, (1, 2))
+    rows = torch.randn(3, 4, 5, 4)
+    numbers = {"strides": [2, 1], "pads": [1, 0, 1, 0], "output_padding": [1, 0], "dilations": [1, 2], "group": group}
+    node = helper.make_node("ConvTranspose", ["input", "w", "b"], ["output"], **numbers)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("input", "output")]
+    stored = [numpy_helper.from_array(t.detach().numpy(), n) for n, t in zip("wb", module.parameters(), strict=True)]
+    model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:], stored))
+    found = evaluate(model, "input", rows.numpy())
+    np.testing.assert_allclose(found.output, module(rows).detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert found.lent == "ConvTranspose, which it computes wrongly in groups, is ours"
 
 
 def test_what_it_cannot_evaluate_is_said_in_words() -> None:

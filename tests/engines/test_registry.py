@@ -50,6 +50,7 @@ LOADS = [
         {"changes_partners": True},
         {"sparse_rows": True},
         {"steps": 0},
+        {"net": small_net("leaky-relu:0.2")},
     )
 ]
 
@@ -61,6 +62,9 @@ CASES: dict[str, dict[str, Any]] = {
     "activation tanh": {"activation": "tanh"},
     "activation gelu": {"activation": "gelu"},
     "activation leaky-relu": {"activation": "leaky-relu"},
+    "activation silu": {"activation": "silu"},
+    "activation softplus": {"activation": "softplus", "batch": 7},
+    "output selu": {"output": "selu"},
     "output identity": {"output": "identity"},
     "family denoising": {"family": "denoising"},
     "family variational": {"family": "variational"},

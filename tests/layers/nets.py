@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,8 +11,12 @@ import torch
 from aecompress.deploy.checkpoint import Model, shapes_of
 from aecompress.layers.base import Layer
 from aecompress.layers.conv import Conv1d, Conv2d
+from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
-from aecompress.layers.reshape import Permute, Reshape
+from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.recurrent import Gru, Lstm, Repeat
+from aecompress.layers.reshape import Flatten, Permute, Reshape, Unflatten
+from aecompress.layers.scale import Scale
 from aecompress.nets.shapes import Autoencoder, build
 
 Parts = tuple[list[Layer], list[Layer], tuple[int, ...]]
@@ -65,7 +70,86 @@ def series() -> Parts:
     return encoder, decoder, (7, 2)
 
 
-NETS: dict[str, Callable[[], Parts]] = {"images": images, "colours": colours, "series": series}
+def pooled() -> Parts:
+    """Rows (8, 8): pools between convolutions, dense places and transposed convolutions back."""
+    encoder: list[Layer] = [
+        Reshape("encoder.0", (8, 8, 1)),
+        Conv2d("encoder.1", 4, "relu", (3,), padding=(1,)),
+        MaxPool("encoder.2", (2,)),
+        Scale("encoder.3", "tanh"),
+        Conv2d("encoder.4", 6, "relu", (3,), padding=(1,)),
+        AvgPool("encoder.5", (3,), (2,), (1,)),
+        Dense("encoder.6", 3, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Dense("decoder.0", 6, "relu", (2, 2)),
+        ConvTranspose2d("decoder.1", 4, "relu", (3,), (2,), (1,), (1,)),
+        ConvTranspose2d("decoder.2", 1, "sigmoid", (2,), (2,)),
+        Reshape("decoder.3", (8, 8)),
+    ]
+    return encoder, decoder, (8, 8)
+
+
+def waves() -> Parts:
+    """Rows (12, 2): a series to the mean of its channels, and back by upsampling."""
+    encoder: list[Layer] = [
+        Conv1d("encoder.0", 4, "relu", (3,)),
+        MaxPool("encoder.1", (3,), (2,), activation="tanh"),
+        Conv1d("encoder.2", 4, "relu", (1,)),
+        GlobalAvgPool("encoder.3"),
+        Dense("encoder.4", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Dense("decoder.0", 4, "relu", (3,)),
+        Upsample("decoder.1", (2,)),
+        ConvTranspose1d("decoder.2", 4, "relu", (3,), padding=(1,), groups=4),
+        Upsample("decoder.3", (2,), "linear"),
+        ConvTranspose1d("decoder.4", 2, "sigmoid", (3,), padding=(1,)),
+    ]
+    return encoder, decoder, (12, 2)
+
+
+def places_code() -> Parts:
+    """Rows (4, 4, 2): a code that is flat for whoever reads it, and places again."""
+    encoder: list[Layer] = [
+        Conv2d("encoder.0", 4, "relu", (2,), stride=(2,)),
+        Conv2d("encoder.1", 2, "identity", (1,)),
+        Flatten("encoder.2"),
+    ]
+    decoder: list[Layer] = [
+        Unflatten("decoder.0", (2, 2, 2)),
+        ConvTranspose2d("decoder.1", 4, "relu", (2,), (2,), groups=2),
+        Upsample("decoder.2", (1,), "linear"),
+        Conv2d("decoder.3", 2, "sigmoid", (1,)),
+    ]
+    return encoder, decoder, (4, 4, 2)
+
+
+def steps(kind: type[Lstm | Gru]) -> Parts:
+    """Rows (6, 3): two recurrent layers to a dense code, which is repeated and decoded step by step."""
+    encoder: list[Layer] = [
+        kind("encoder.0", 5),
+        kind("encoder.1", 4, sequences=False),
+        Dense("encoder.2", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Repeat("decoder.0", 6),
+        kind("decoder.1", 5, "relu"),
+        Conv1d("decoder.2", 3, "identity", (1,)),
+    ]
+    return encoder, decoder, (6, 3)
+
+
+NETS: dict[str, Callable[[], Parts]] = {
+    "images": images,
+    "colours": colours,
+    "series": series,
+    "pooled": pooled,
+    "waves": waves,
+    "places code": places_code,
+    "lstm": partial(steps, Lstm),
+    "gru": partial(steps, Gru),
+}
 
 
 SHAPED = {layer.kind for make in NETS.values() for part in make()[:2] for layer in part}

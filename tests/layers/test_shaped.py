@@ -17,14 +17,16 @@ from torch import nn
 
 from aecompress.api.load import load
 from aecompress.deploy import compact, graph, pack, quantize, reference, verify
-from aecompress.deploy.checkpoint import load_model, save_model, torch_tensors
+from aecompress.deploy.checkpoint import load_model, save_model, shapes_of, torch_tensors
 from aecompress.deploy.compact import chain_of
 from aecompress.errors import SpecError
 from aecompress.evolve.select import hidden_layers, keep_units, keep_weights, most_unit_zeros, most_zeros, per_unit
 from aecompress.layers import kinds
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.conv import Conv1d, Conv2d
+from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
+from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
 from aecompress.layers.reshape import Permute, Reshape
 from aecompress.nets import layers as nets
 from aecompress.nets.autoencoder import gradient
@@ -42,6 +44,20 @@ ALONE: list[tuple[Any, tuple[int, ...], Any]] = [
     (Conv1d("a", 5, "identity", (3,), (2,), (2,), (2,)), (9, 3), lambda: nn.Conv1d(3, 5, 3, 2, 2, 2)),
     (Dense("a", 3, "identity", (2, 5)), (4, 2, 3),
      lambda: nn.Sequential(nn.Flatten(), nn.Linear(24, 30), nn.Unflatten(1, (3, 2, 5)))),
+    (ConvTranspose2d("a", 6, "identity", (3, 2), (2, 1), (1, 0), (1, 0), (1, 2)), (4, 5, 4),
+     lambda: nn.ConvTranspose2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 0), 1, True, (1, 2))),
+    (ConvTranspose2d("a", 6, "identity", (3,), (3,), (0,), (2,), groups=2), (3, 3, 4),
+     lambda: nn.ConvTranspose2d(4, 6, 3, 3, 0, 2, 2)),
+    (ConvTranspose1d("a", 4, "identity", (3,), (2,), groups=4), (5, 4),
+     lambda: nn.ConvTranspose1d(4, 4, 3, 2, groups=4)),
+    (MaxPool("a", (3, 2), (2,), (1,)), (7, 6, 4), lambda: nn.MaxPool2d((3, 2), 2, 1)),
+    (MaxPool("a", (2,)), (7, 4), lambda: nn.MaxPool1d(2)),
+    (AvgPool("a", (3,), (2,), (1,)), (7, 6, 4), lambda: nn.AvgPool2d(3, 2, 1)),
+    (AvgPool("a", (2,), (1,)), (7, 4), lambda: nn.AvgPool1d(2, 1)),
+    (GlobalAvgPool("a"), (3, 5, 4), lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())),
+    (Upsample("a", (2, 3)), (3, 2, 4), lambda: nn.Upsample(scale_factor=(2, 3))),
+    (Upsample("a", (3, 2), "linear"), (3, 2, 4), lambda: nn.Upsample(scale_factor=(3, 2), mode="bilinear")),
+    (Upsample("a", (4,), "linear"), (3, 4), lambda: nn.Upsample(scale_factor=4, mode="linear")),
 ]  # fmt: skip
 """A layer, what it is given, and torch's module of it."""
 
@@ -52,6 +68,7 @@ def test_a_layer_is_the_module_of_torch(layer: Any, given: tuple[int, ...], make
     module, bound = make(), BoundLayer(layer, given)
     tensors = {key.rpartition(".")[2]: value.numpy() for key, value in module.state_dict().items()}
     weight, bias = layer.from_torch(given, tensors)
+    assert (weight.shape, bias.shape) == shapes_of(bound)
     again = layer.to_torch(given, weight, bias)
     assert again.keys() == tensors.keys() and all(np.array_equal(again[key], tensors[key]) for key in tensors)
     rows = torch.randn(5, *given)
@@ -75,7 +92,8 @@ def test_maps_and_sizes_agree(name: str) -> None:
         if not bound.weighted:
             assert (matrix.fan_in, matrix.columns, bound.biases, bound.size, bound.macs) == (0, 0, 0, 0, 0)
             continue
-        assert np.broadcast_to(matrix.reads, (matrix.fan_in, matrix.columns)).max() == matrix.below - 1
+        last = matrix.below + matrix.units if matrix.recurs else matrix.below - 1
+        assert np.broadcast_to(matrix.reads, (matrix.fan_in, matrix.columns)).max() == last
         assert set(Counter(matrix.writes.tolist())) == set(range(matrix.units))
         assert bound.macs > 0
 
@@ -114,7 +132,7 @@ def test_torch_numpy_and_onnxruntime_agree(name: str) -> None:
 
 
 def test_rows_of_torch_need_no_transpose_in_a_graph_and_others_one_at_each_end() -> None:
-    for name, count in (("colours", 0), ("series", 2), ("images", 0)):
+    for name, count in (("colours", 0), ("series", 2), ("images", 0), ("pooled", 0), ("waves", 2)):
         net = net_of(name)
         proto = graph.build(chain_of(net.layers, model_of(net, 0).tensors), "autoencoder", 18, {})
         assert sum(node.op_type == "Transpose" for node in proto.graph.node) == count

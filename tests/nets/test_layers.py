@@ -5,14 +5,17 @@ import torch
 
 from aecompress.errors import SpecError
 from aecompress.layers.dense import dense
-from aecompress.nets.layers import ACTIVATIONS, backward, forward, initial
+from aecompress.nets.layers import ACTIVATIONS, activation_of, backward, forward, initial
 from aecompress.nets.shapes import Layout
-from tests.modules import Plain, small_net
+from tests.modules import MODULES, Plain, small_net
 
 CELLS = torch.arange(4)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "gelu", "tanh"])
+HIDDEN = ["relu", "leaky-relu", "gelu", "tanh", "silu", "leaky-relu:0.2"]
+
+
+@pytest.mark.parametrize("activation", HIDDEN)
 def test_stacked_forward_equals_single_modules(activation: str) -> None:
     net = small_net(activation)
     flat = initial(net.layers, net.layout, 3, CELLS)
@@ -22,7 +25,7 @@ def test_stacked_forward_equals_single_modules(activation: str) -> None:
         torch.testing.assert_close(stacked[cell], Plain(net, flat[cell])(rows[cell]))
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "gelu", "tanh"])
+@pytest.mark.parametrize("activation", HIDDEN)
 def test_backward_by_hand_equals_autograd(activation: str) -> None:
     net = small_net(activation)
     flat = initial(net.layers, net.layout, 3, CELLS).double()
@@ -37,26 +40,24 @@ def test_backward_by_hand_equals_autograd(activation: str) -> None:
         weights = net.layout.views(leaf)
         values = torch.baddbmm(weights[layer.name + ".bias"], values, weights[layer.name + ".weight"])
         if layer is not net.layers[-1]:
-            values = (
-                {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "tanh": torch.tanh}.get(
-                    layer.activation, lambda pre: torch.nn.functional.leaky_relu(pre, 0.01)
-                )(values)
-                if layer.activation != "identity"
-                else values
-            )
+            values = MODULES[layer.activation]()(values)
     values.backward(delta)
     torch.testing.assert_close(grad, leaf.grad)
 
 
-def test_every_activation_derivative_equals_autograd() -> None:
-    grad = torch.randn(2, 3, 5).double()
-    for name, activation in ACTIVATIONS.items():
-        pre = torch.randn(2, 3, 5).double()
-        leaf = pre.clone().requires_grad_()
-        ACTIVATIONS[name].apply(leaf * 1).backward(grad)
-        kept = pre.clone()
-        out = activation.apply(kept)
-        torch.testing.assert_close(activation.backward(grad, kept, out), leaf.grad, msg=name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_activation_and_its_derivative_equal_those_of_torchs_module(dtype: torch.dtype) -> None:
+    assert set(ACTIVATIONS) < set(MODULES)
+    values = torch.tensor([*torch.linspace(-8, 8, 41).tolist(), -90.0, -30.0, 30.0, 90.0], dtype=dtype).view(1, 5, 9)
+    values[0, 2, 2] = 0.125  # at 0 itself relu6 and others have two slopes
+    grad = torch.linspace(-1, 2, 45).to(dtype).view(1, 5, 9)
+    for name, module in MODULES.items():
+        activation, leaf, pre = activation_of(name), values.clone().requires_grad_(), values.clone()
+        right = module()(leaf)
+        right.backward(grad)
+        out = activation.apply(pre)
+        torch.testing.assert_close(out, right, msg=name)
+        torch.testing.assert_close(activation.backward(grad, pre, out), leaf.grad, msg=name)
 
 
 def test_initial_weights_have_the_range_of_torch_linear() -> None:

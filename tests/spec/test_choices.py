@@ -16,6 +16,7 @@ NAMES = ["first", "second"]
 
 class Table(BaseModel):
     ours: Annotated[str, OneOf(lambda: NAMES)] = "first"
+    written: Annotated[str, OneOf(lambda: NAMES, pattern="first:[0-9]+", example="first:2")] = "first"
     open: Annotated[str, OneOf(lambda: NAMES, plugins.OPERATORS)] = "second"
 
 
@@ -27,8 +28,17 @@ def test_what_is_no_name_is_refused_with_the_names(value: object) -> None:
 
 def test_names_are_looked_up_at_each_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.spec.test_choices.NAMES", ["first", "second", "third"])
-    assert Table.model_validate({"ours": "third"}).model_dump() == {"ours": "third", "open": "second"}
+    assert Table.model_validate({"ours": "third"}).ours == "third"
     assert Table.model_json_schema()["properties"]["ours"]["enum"] == ["first", "second", "third"]
+
+
+def test_a_text_of_a_pattern_is_taken_and_its_example_stands_in_the_message() -> None:
+    assert Table.model_validate({"written": "first:20"}).written == "first:20"
+    for value in ("first:", "first:x", "second:2", " first:2", "first:2\n"):
+        with pytest.raises(ValidationError, match="Input should be 'first', 'second' or such as 'first:2'"):
+            Table.model_validate({"written": value})
+    schema = Table.model_json_schema()["properties"]["written"]["anyOf"]
+    assert schema[1]["pattern"] == "^first:[0-9]+$"
 
 
 def test_a_packages_name_is_taken_and_looked_for_only_where_ours_have_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,26 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
-from scipy.special import erf
+from scipy.special import erf, expit
 
 from aecompress.deploy.graph import SCALING_KEY, SCALING_TENSORS
 from aecompress.deploy.pretrained.base import Linear, Pretrained, chained
 from aecompress.deploy.reading import STANDARD, check_tensor, read_onnx
 from aecompress.errors import DataError
-from aecompress.layers.activations import ACTIVATIONS
+from aecompress.layers.activations import ACTIVATIONS, leaky_name
+from aecompress.layers.names import slope_of
 
 Constants = Mapping[str, NDArray[Any]]
 """Stored tensors by name."""
 ACTIVATION_OPS = {activation.op: name for name, activation in ACTIVATIONS.items() if activation.op}
-ARITHMETIC = {"Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add}
-"""The operators that exporters write GELU with."""
-LONGEST_GELU = 5
+ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "Erf": erf, "Mul": np.multiply, "Div": np.divide, "Add": np.add, "Sigmoid": expit, "Tanh": np.tanh,
+    "Softplus": lambda x: np.logaddexp(0, x),
+}  # fmt: skip
+"""The operators that exporters write some activations with."""
+SPELLED = ("gelu", "silu", "mish")
+"""These activations."""
+LONGEST = 5
 """Nodes that they take at most."""
 SKIPPED_OPS = ("Identity", "Dropout", "Flatten")
 """Operators that leave rows ``[N, D]`` as they are."""
@@ -71,12 +77,11 @@ def _layers(path: Path, graph: onnx.GraphProto, inside: bool) -> list[Linear]:
             pass
         elif node.op_type == "Add":
             _add_bias(path, node, constants, layers)
-        elif count := _gelu_nodes(nodes[place : place + LONGEST_GELU], source, constants):
-            _activate(path, node, layers, "gelu")
-            taken = count
+        elif spelled := _spelled(nodes[place : place + LONGEST], source, constants):
+            _activate(path, node, layers, spelled[0])
+            taken = spelled[1]
         elif node.op_type in ACTIVATION_OPS:
-            _check_activation(path, node)
-            _activate(path, node, layers, ACTIVATION_OPS[node.op_type])
+            _activate(path, node, layers, _activation_of(path, node, constants))
         elif node.op_type not in SKIPPED_OPS:
             raise _not_a_chain(path, node, "is not a linear layer or a known activation")
         place += taken
@@ -138,13 +143,21 @@ def _vector(bias: NDArray[Any], width: int) -> NDArray[Any]:
     return np.broadcast_to(bias.reshape(-1), (width,))
 
 
-def _check_activation(path: Path, node: NodeProto) -> None:
-    """Refuse forms of an activation that we do not have."""
-    slope = [attribute.f for attribute in node.attribute if attribute.name == "alpha"]
-    if node.op_type == "LeakyRelu" and abs((slope or [0.01])[0] - 0.01) > 1e-6:
-        raise _not_a_chain(path, node, f"has the slope {slope[0]:g}, only 0.01 is known")
+def _activation_of(path: Path, node: NodeProto, constants: Constants) -> str:
+    """Return the name of an activation; refuse forms that we do not have."""
+    about = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if node.op_type == "LeakyRelu":
+        name = leaky_name(about.get("alpha", 0.01))
+        if name != "leaky-relu" and slope_of(name) is None:
+            raise _not_a_chain(path, node, f"has the slope {about['alpha']:g}; slopes from 0 to 999 are known")
+        return name
+    if about.get("alpha", 1) != 1 and node.op_type == "Elu":
+        raise _not_a_chain(path, node, f"has alpha = {about['alpha']:g}, only 1 is known")
+    if node.op_type == "Clip" and [float(constants.get(name, np.array(np.nan))) for name in node.input[1:]] != [0, 6]:
+        raise _not_a_chain(path, node, "has other bounds than 0 and 6, those of relu6")
     if any(attribute.s == b"tanh" for attribute in node.attribute):
         raise _not_a_chain(path, node, "is the approximate GELU, only the exact one is known")
+    return ACTIVATION_OPS[node.op_type]
 
 
 def _activate(path: Path, node: NodeProto, layers: list[Linear], activation: str) -> None:
@@ -154,13 +167,13 @@ def _activate(path: Path, node: NodeProto, layers: list[Linear], activation: str
     layers[-1] = layers[-1]._replace(activation=activation)
 
 
-def _gelu_nodes(nodes: list[NodeProto], source: str, constants: Constants) -> int:
-    """Return how many of the first ``nodes`` compute 0.5 x (1 + erf(x / sqrt 2)); 0 when they do not.
+def _spelled(nodes: list[NodeProto], source: str, constants: Constants) -> tuple[str, int] | None:
+    """Return the activation that the first ``nodes`` compute, and how many; None when they compute none.
 
     They are tried on numbers.
     """
     x = np.linspace(-3, 3, 13)
-    for count in (LONGEST_GELU, LONGEST_GELU - 1):
+    for count in range(LONGEST, 1, -1):
         values: dict[str, Any] = {**constants, source: x}
         try:
             for node in nodes[:count]:
@@ -168,9 +181,10 @@ def _gelu_nodes(nodes: list[NodeProto], source: str, constants: Constants) -> in
             result = values[nodes[count - 1].output[0]]
         except (KeyError, IndexError, ValueError):  # another operator, too few nodes, or values of other shapes
             continue
-        if np.shape(result) == x.shape and np.allclose(result, ACTIVATIONS["gelu"].value(x), atol=1e-5):
-            return count
-    return 0
+        for name in SPELLED:
+            if np.shape(result) == x.shape and np.allclose(result, ACTIVATIONS[name].value(x), atol=1e-5):
+                return name, count
+    return None
 
 
 def _not_a_chain(path: Path, node: NodeProto, why: str) -> DataError:

@@ -52,6 +52,16 @@ def activated(pre, NAME: tl.constexpr):
         out = 1.0 / (1.0 + tl.exp(-pre))
     elif NAME == "tanh":
         out = 1.0 - 2.0 / (tl.exp(2.0 * pre) + 1.0)
+    elif NAME == "elu":
+        out = tl.where(pre > 0, pre, tl.exp(pre) - 1.0)
+    elif NAME == "selu":
+        out = 1.0507009873554805 * tl.where(pre > 0, pre, 1.6732632423543772 * (tl.exp(pre) - 1.0))
+    elif NAME == "relu6":
+        out = tl.where(pre < 0, 0.0, tl.where(pre > 6, 6.0, pre))
+    elif NAME == "softplus":
+        out = tl.where(pre > 20, pre, tl.log(1.0 + tl.exp(pre)))
+    elif NAME == "softsign":
+        out = pre / (1.0 + tl.abs(pre))
     else:
         out = pre
     return out
@@ -68,6 +78,16 @@ def activation_backward(grad, out, NAME: tl.constexpr):
         grad = grad * ((1.0 - out) * out)
     elif NAME == "tanh":
         grad = grad * (1.0 - out * out)
+    elif NAME == "elu":
+        grad = tl.where(out > 0, grad, grad * (out + 1.0))
+    elif NAME == "selu":
+        grad = grad * tl.where(out > 0, 1.0507009873554805, out + 1.7580993408473766)
+    elif NAME == "relu6":
+        grad = tl.where((out <= 0) | (out >= 6), 0.0, grad)
+    elif NAME == "softplus":
+        grad = grad * (1.0 - tl.exp(-out))
+    elif NAME == "softsign":
+        grad = grad * (1.0 - tl.abs(out)) * (1.0 - tl.abs(out))
     return grad
 
 

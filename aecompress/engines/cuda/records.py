@@ -18,7 +18,9 @@ from torch import Tensor
 from aecompress.engines.training import Training
 from aecompress.population.state import Population
 
-ACTIVATIONS = ("identity", "leaky-relu", "relu", "sigmoid", "tanh")
+ACTIVATIONS = (
+    "elu", "identity", "leaky-relu", "relu", "relu6", "selu", "sigmoid", "softplus", "softsign", "tanh",
+)  # fmt: skip
 """Those of the kernels, whose gradient follows from what they give; :mod:`aecompress.engines.cuda.pieces` has them."""
 
 

@@ -221,4 +221,4 @@ def fused_gradient(buffers: Buffers, loss: str, size: int) -> Trace:
                 Sizes(size, under.outputs), KIND=kind_of(under, "", size), num_warps=8,
             )  # fmt: skip
     outs = values[1:]
-    return Trace([*outs, pre], [*outs, pre])
+    return Trace([*outs, pre], [*outs, pre], {})

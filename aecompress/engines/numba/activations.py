@@ -8,14 +8,23 @@ from typing import NamedTuple
 import numpy as np
 
 from aecompress.engines.numba.jit import compiled, copy_row
+from aecompress.layers.activations import SELU_ALPHA as EXACT_ALPHA
+from aecompress.layers.activations import SELU_SCALE as EXACT_SCALE
+from aecompress.layers.names import NAMES
 
-ACTIVATIONS = ("identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid")
-IDENTITY, RELU, LEAKY, GELU, TANH, SIGMOID = range(6)
+ACTIVATIONS = NAMES
+(
+    IDENTITY, RELU, LEAKY, GELU, TANH, SIGMOID, ELU, SELU, RELU6, SOFTPLUS, SOFTSIGN, SILU, MISH, HARD_SWISH,
+) = range(len(NAMES))  # fmt: skip
+BY_INPUT = (GELU, SILU, MISH, HARD_SWISH)
+"""Those whose gradient follows from the values before them only."""
 LOSSES = ("l1", "mse", "bce", "huber")
 L1, MSE, BCE, HUBER = range(4)
 
-ONE, HALF = np.float32(1), np.float32(0.5)
+ONE, HALF, TWO = np.float32(1), np.float32(0.5), np.float32(2)
+SIXTH, THIRD = np.float32(1 / 6), np.float32(1 / 3)
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
+SELU_ALPHA, SELU_SCALE = np.float32(EXACT_ALPHA), np.float32(EXACT_SCALE)
 ROOT_HALF, GAUSS = np.float32(2**-0.5), np.float32((2 * np.pi) ** -0.5)
 
 
@@ -54,6 +63,85 @@ def sigmoid_row(x, y, powers):
 
 
 @compiled
+def gate_row(kind, x, y):
+    """Compute ``y``, which is x times a gate that opens as x rises."""
+    if kind == SILU:
+        for c in range(x.shape[0]):
+            y[c] = x[c] / (ONE + np.exp(-x[c]))
+    elif kind == MISH:  # tanh(log(1 + e)) = (e^2 + 2 e) / (e^2 + 2 e + 2), with e = exp(x)
+        for c in range(x.shape[0]):
+            e = np.exp(x[c] if x[c] < 20 else np.float32(20))
+            n = e * (e + TWO)
+            y[c] = x[c] * (n / (n + TWO))
+    else:
+        for c in range(x.shape[0]):
+            gate = x[c] * SIXTH + HALF
+            gate = gate if gate > 0 else np.float32(0)
+            y[c] = x[c] * (gate if gate < ONE else ONE)
+
+
+@compiled
+def gate_row_backward(kind, g, x):
+    """Turn the gradient behind :func:`gate_row` into that before it, in place."""
+    if kind == SILU:
+        for c in range(x.shape[0]):
+            gate = ONE / (ONE + np.exp(-x[c]))
+            g[c] *= gate * (ONE + x[c] * (ONE - gate))
+    elif kind == MISH:
+        for c in range(x.shape[0]):
+            e = np.exp(x[c] if x[c] < 20 else np.float32(20))
+            n = e * (e + TWO)
+            gate = n / (n + TWO)
+            g[c] *= gate + x[c] * (TWO * TWO * (e / (n + TWO)) * ((e + ONE) / (n + TWO)))
+    else:
+        for c in range(x.shape[0]):
+            slope = ONE if x[c] > 3 else x[c] * THIRD + HALF
+            g[c] *= np.float32(0) if x[c] < -3 else slope
+
+
+@compiled
+def bend_row(kind, x, y):
+    """Compute ``y`` by one of the curves whose gradient follows from what they give."""
+    if kind == ELU:
+        for c in range(x.shape[0]):
+            y[c] = x[c] if x[c] > 0 else np.expm1(x[c])
+    elif kind == SELU:
+        for c in range(x.shape[0]):
+            y[c] = SELU_SCALE * (x[c] if x[c] > 0 else SELU_ALPHA * np.expm1(x[c]))
+    elif kind == RELU6:
+        for c in range(x.shape[0]):
+            low = np.float32(0) if x[c] < 0 else x[c]
+            y[c] = np.float32(6) if low > 6 else low
+    elif kind == SOFTPLUS:
+        for c in range(x.shape[0]):
+            y[c] = (x[c] if x[c] > 0 else np.float32(0)) + np.log1p(np.exp(-abs(x[c])))
+    else:
+        for c in range(x.shape[0]):
+            y[c] = x[c] / (ONE + abs(x[c]))
+
+
+@compiled
+def bend_row_backward(kind, g, y):
+    """Turn the gradient behind :func:`bend_row` into that before it, in place."""
+    if kind == ELU:
+        for c in range(y.shape[0]):
+            g[c] = g[c] if y[c] > 0 else g[c] * (y[c] + ONE)
+    elif kind == SELU:
+        for c in range(y.shape[0]):
+            g[c] *= SELU_SCALE if y[c] > 0 else y[c] + SELU_SCALE * SELU_ALPHA
+    elif kind == RELU6:
+        for c in range(y.shape[0]):
+            g[c] = g[c] if 0 < y[c] < 6 else np.float32(0)
+    elif kind == SOFTPLUS:
+        for c in range(y.shape[0]):
+            g[c] *= -np.expm1(-y[c])
+    else:
+        for c in range(y.shape[0]):
+            rest = ONE - abs(y[c])
+            g[c] *= rest * rest
+
+
+@compiled
 def activate(kind, width, pre, out, powers):
     """Compute ``out`` from the values before the activation, row by row. Padding stays 0."""
     for b in range(pre.shape[0]):
@@ -72,8 +160,14 @@ def activate(kind, width, pre, out, powers):
         elif kind == TANH:
             for c in range(x.shape[0]):
                 y[c] = np.tanh(x[c])
-        else:
+        elif kind == SIGMOID:
             sigmoid_row(x, y, powers)
+            for c in range(width, x.shape[0]):
+                y[c] = np.float32(0)
+        elif kind in BY_INPUT:
+            gate_row(kind, x, y)
+        else:
+            bend_row(kind, x, y)
             for c in range(width, x.shape[0]):
                 y[c] = np.float32(0)
 
@@ -99,6 +193,10 @@ def activation_backward(kind, grad, pre, out):
         elif kind == SIGMOID:
             for c in range(x.shape[0]):
                 g[c] *= y[c] * (ONE - y[c])
+        elif kind in BY_INPUT:
+            gate_row_backward(kind, g, x)
+        elif kind != IDENTITY:
+            bend_row_backward(kind, g, y)
 
 
 @compiled

@@ -13,7 +13,7 @@ from torch import Tensor
 from aecompress.engines.eager import Products
 from aecompress.engines.numba.activations import (
     ACTIVATIONS,
-    GELU,
+    BY_INPUT,
     IDENTITY,
     LOSSES,
     RELU,
@@ -35,7 +35,7 @@ from aecompress.population.state import Population
 def add_bias_and_activate(kind, pre, out, bias):
     """Add ``bias`` ``[1, w]`` to a layer's products ``pre`` ``[B, w]`` and activate.
 
-    ``out`` is ``pre`` unless the activation is gelu, whose backward pass needs both.
+    ``out`` is ``pre`` unless the activation is one of ``BY_INPUT``, whose backward pass needs ``pre``.
     """
     width = pre.shape[1]
     line, done = np.empty((1, width), np.float32), np.empty((1, width), np.float32)
@@ -57,7 +57,7 @@ def add_bias_and_activate(kind, pre, out, bias):
                 sums_of[c] = as_float32(x[c]) + add[c]
             activate(kind, width, line, done, powers)
             y, values = out[b], done[0]
-            if kind == GELU:
+            if kind in BY_INPUT:
                 for c in range(width):
                     store(x, c, sums_of[c])
             for c in range(width):
@@ -209,7 +209,7 @@ def gradient(
 
 def _forward(net: Autoencoder, weights: Mapping[str, Tensor], inputs: Tensor) -> Trace:
     """Run the forward pass up to the last layer's products."""
-    trace = Trace([], [])
+    trace = Trace([], [], {})
     for at, layer in enumerate(net.layers):
         below = trace.out[-1] if at else inputs
         memory = WORKSPACE.take(f"pre {at}", (*below.shape[:2], layer.outputs), below)
@@ -217,7 +217,7 @@ def _forward(net: Autoencoder, weights: Mapping[str, Tensor], inputs: Tensor) ->
         trace.pre.append(pre)
         if at < len(net.layers) - 1:
             kind = ACTIVATIONS.index(layer.activation)
-            out = WORKSPACE.take(f"out {at}", tuple(pre.shape), pre) if kind == GELU else pre
+            out = WORKSPACE.take(f"out {at}", tuple(pre.shape), pre) if kind in BY_INPUT else pre
             for_each_cell(
                 lambda *cell, kind=kind: add_bias_and_activate(kind, *cell), pre, out, weights[layer.name + ".bias"]
             )

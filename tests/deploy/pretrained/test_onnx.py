@@ -18,7 +18,7 @@ from aecompress.deploy import graph, reference
 from aecompress.deploy.pretrained import onnx as onnx_format
 from aecompress.errors import DataError
 from aecompress.layers.activations import ACTIVATIONS
-from tests.deploy.models import tiny_model, tiny_rows, write_onnx
+from tests.deploy.models import build_all, tiny_model, tiny_rows, write_onnx
 from tests.deploy.pretrained.modules import Plain, filled, same_function, shapes
 
 
@@ -38,6 +38,13 @@ def test_half_precision_files_of_ours_come_in(tmp_path: Path) -> None:
     onnx.save(proto, tmp_path / "a.onnx")
     pretrained = onnx_format.read(tmp_path / "a.onnx")
     assert pretrained.tensors["encoder.0.weight"] == pytest.approx(model.tensors["encoder.0.weight"], rel=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["leaky-relu:0.2", "elu", "selu", "relu6", "softplus", "softsign", "mish"])
+def test_activations_come_back_from_files_of_ours(tmp_path: Path, activation: str) -> None:
+    model = tiny_model(activation)
+    onnx.save(build_all(model, 18, {}, compacted=False)["autoencoder"], tmp_path / "a.onnx")
+    assert [layer.activation for layer in onnx_format.read(tmp_path / "a.onnx").encoder] == [activation, activation]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -218,7 +225,9 @@ def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
     [
         ([helper.make_node("Relu", ["x"], ["y"])], "without a linear layer before it"),
         ([*gemms()[:1], helper.make_node("Softmax", ["h"], ["y"])], "'y' (Softmax) is not a linear layer"),
-        ([*gemms()[:1], helper.make_node("LeakyRelu", ["h"], ["y"], alpha=0.3)], "slope 0.3"),
+        ([*gemms()[:1], helper.make_node("LeakyRelu", ["h"], ["y"], alpha=-0.3)], "slope -0.3; slopes from 0"),
+        ([*gemms()[:1], helper.make_node("Elu", ["h"], ["y"], alpha=0.5)], "alpha = 0.5, only 1 is known"),
+        ([*gemms()[:1], helper.make_node("Clip", ["h"], ["y"])], "other bounds than 0 and 6"),
         ([*gemms()[:1], helper.make_node("Gemm", ["x", "w"], ["y"])], "does not follow"),
         ([*gemms(transA=1)], "not a product of rows"),
         ([*gemms()[:1], helper.make_node("Identity", ["h"], ["y"])], "goes from 4 to 2 values in 1 layer"),

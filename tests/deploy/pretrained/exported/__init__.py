@@ -1,0 +1,1 @@
+"""Tests of modules of torch that are read by their exported graph."""

@@ -44,6 +44,8 @@ class Started:
     """The engine and why it was chosen, for people."""
     decisions: tuple[str, ...] = ()
     """What was decided about the rows, as clauses a person reads; older logs have none."""
+    network: str = ""
+    """Shapes of a row and of what each layer gives, as ``28x28-14x14x16-64-28x28``; older logs have none."""
 
     @property
     def training(self) -> str:

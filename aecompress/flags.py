@@ -41,7 +41,12 @@ FLAGS = (
     Flag("--stride", "data.stride", "Rows from one window to the next.", metavar=NUMBER, panel="Data"),
     Flag("--in-memory", "data.in_memory", "auto, yes, or no: rows are read batch by batch.", panel="Data"),
     Flag("--scaling", "data.scaling", "auto, none, minmax or standard.", panel="Data"),
-    Flag("--network", "model.network", "default, paper, paper-small or paper-large.", panel="Model"),
+    Flag(
+        "--network",
+        "model.network",
+        "default, conv (images, series), paper, paper-small or paper-large.",
+        panel="Model",
+    ),
     Flag("--init", "model.init", "Start from FILE.safetensors, .pt/.pth or .onnx.", panel="Model"),
     Flag(
         "--hidden",

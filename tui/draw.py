@@ -175,6 +175,10 @@ def _from(cell: int, parent: int, count: int) -> str:
     return f"<{parent}"
 
 
+SERIES = 4
+"""Rows of two axes of which one is so many times as long as the other are no images but series."""
+
+
 def image_shape(row_shape: Sequence[int]) -> tuple[int, int] | None:
     """Return height and width of image-shaped rows, without colour channels; None where rows are not images."""
     shape = tuple(row_shape)
@@ -182,7 +186,7 @@ def image_shape(row_shape: Sequence[int]) -> tuple[int, int] | None:
         return shape[1], shape[2]
     if len(shape) == 3 and shape[2] in (1, 3):
         return shape[0], shape[1]
-    return (shape[0], shape[1]) if len(shape) == 2 and min(shape) > 1 else None
+    return (shape[0], shape[1]) if len(shape) == 2 and max(shape) < SERIES * min(shape) else None
 
 
 def image(row: Sequence[float], row_shape: Sequence[int]) -> list[list[float]]:

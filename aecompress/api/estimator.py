@@ -49,6 +49,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Args:
         mode: "coevo", a ring of encoders and decoders, or "canonical", one autoencoder.
+        network: "default", dense layers; "conv", convolutions over images or series, by the shape of a row; or one of
+            the paper.
         hidden: sizes of the encoder's hidden layers, which the decoder mirrors; "auto": by the number of inputs.
         latent: size of the code; "auto": by that of the layer before it.
         family: "plain", "denoising" or "variational".
@@ -91,6 +93,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self,
         *,
         mode: str = "coevo",
+        network: str = "default",
         hidden: str | int | Sequence[int] = "auto",
         latent: str | int = "auto",
         family: str = "plain",
@@ -120,8 +123,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         verbose: int = 0,
     ) -> None:
         self.mode = mode
-        self.hidden = hidden
-        self.latent = latent
+        self.network, self.hidden, self.latent = network, hidden, latent
         self.family = family
         self.epochs = epochs
         self.batch = batch

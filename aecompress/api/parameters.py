@@ -15,6 +15,7 @@ from aecompress.spec.toml import flatten
 
 FIELD_OF = {
     "mode": "mode",
+    "network": "model.network",
     "hidden": "model.hidden",
     "latent": "model.latent",
     "family": "model.family",

@@ -73,7 +73,7 @@ class Dataset:
     def facts(self) -> Facts:
         """Return what the spec's "auto" fields depend on."""
         facts = self.kind.facts(self.train, self.shape)
-        return replace(facts, described=described_bytes(self.scaling, self.inputs))
+        return replace(facts, described=described_bytes(self.scaling, self.inputs), windows=self.window > 0)
 
 
 def load(request: Request, given: Raw[Any] | None = None) -> Dataset:

@@ -19,6 +19,8 @@ class Facts:
     """All scaled training values lie in [0, 1]."""
     shape: tuple[int, ...] = ()
     """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
+    windows: bool = False
+    """A row is a window of a series, ``(length, ...)``."""
     sparse: bool = False
     """Rows are kept sparse, as those of interactions, of which nearly all values are 0."""
     stored: bool = False

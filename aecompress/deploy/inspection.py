@@ -23,7 +23,7 @@ def describe(model: Model) -> list[dict[str, Any]]:
     for index, layer in enumerate(model.layers):
         weight, bias = model.tensors[layer.name + ".weight"], model.tensors[layer.name + ".bias"]
         zeros = weight.size + bias.size - int(np.count_nonzero(weight)) - int(np.count_nonzero(bias))
-        after = next((one for one in model.layers[index + 1 :] if one.weighted), None)
+        after = next((one for one in model.layers[index + 1 :] if one.weighted and not one.follows), None)
         unread = 0
         if after is not None and layer.weighted and after.matrix.below == layer.units:
             unread = int((~read(after.matrix, model.tensors[after.name + ".weight"])).sum())
@@ -36,7 +36,7 @@ def describe(model: Model) -> list[dict[str, Any]]:
                 "parameters": weight.size + bias.size,
                 "zeros": zeros,
                 "sparsity": zeros / max(weight.size + bias.size, 1),
-                "unfed": int((~fed(layer.matrix, weight)).sum()) if layer.weighted else 0,
+                "unfed": int((~fed(layer.matrix, weight)).sum()) if layer.weighted and not layer.follows else 0,
                 "unread": unread,
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -150,18 +151,21 @@ def most_unit_zeros(net: Autoencoder) -> int:
 def hidden_layers(net: Autoencoder) -> list[tuple[BoundLayer, BoundLayer]]:
     """Return the layers whose units may be removed, each with its reader: not the latent, not the output.
 
-    The reader is the next layer with weights. Units that none reads as they are, because they are turned into others
-    between, stay.
+    The reader is the next layer with weights that are not slopes. Units that none reads as they are, because they are
+    turned into others between, stay.
     """
     found = []
     for part in (net.encoder, net.decoder):
-        end = [layer for layer in part if layer.weighted][-1]
-        for at, layer in enumerate(part[: part.index(end)]):
-            after = part[at + 1 :]
-            reader = next(index for index, one in enumerate(after) if one.weighted)
-            if layer.weighted and all(one.matrix.passes for one in after[:reader]):
-                found.append((layer, after[reader]))
+        own = [layer for layer in part if layer.weighted and not layer.follows]
+        for layer, reader in itertools.pairwise(own):
+            if all(one.matrix.passes for one in between(net, layer, reader)):
+                found.append((layer, reader))
     return found
+
+
+def between(net: Autoencoder, layer: BoundLayer, reader: BoundLayer) -> tuple[BoundLayer, ...]:
+    """Return the layers between two."""
+    return net.layers[net.layers.index(layer) + 1 : net.layers.index(reader)]
 
 
 def keep_units(net: Autoencoder, scores: Tensor, masks: Tensor, counts: list[int]) -> Tensor:
@@ -229,6 +233,9 @@ def without_units(net: Autoencoder, removed: Tensor) -> Tensor:
         if layer.matrix.recurs:
             views[layer.name + ".weight"].logical_and_(by_own(layer, ~gone))
         views[reader.name + ".weight"].logical_and_(by_reads(reader, ~gone))
+        for slopes in between(net, layer, reader):
+            if slopes.weighted:
+                views[slopes.name + ".weight"].logical_and_(by_reads(slopes, ~gone))
     return keep
 
 
@@ -240,7 +247,8 @@ def per_unit(net: Autoencoder, scores: Tensor) -> Tensor:
     nothing of their units, for example by how many inputs never vary.
     """
     views, parts = net.model_layout.views(scores), []
-    readers = dict(zip(net.weighted, net.weighted[1:], strict=False))
+    own = [layer for layer in net.weighted if not layer.follows]
+    readers = dict(itertools.pairwise(own))
     for layer in net.weighted:
         norm = norm_in(layer, views[layer.name + ".weight"])
         if layer in readers and readers[layer].matrix.below == layer.units:

@@ -8,7 +8,8 @@ units, so that every rule about units is one line over them, whatever the kind:
     ``writes``  the unit that each column belongs to
 
 Values are channels-last everywhere but in torch's files and in ONNX graphs. Layers without weights, as pools, leave
-units as they are, and rules about units look past them: the reader of a layer is the next one with weights.
+units as they are, and rules about units look past them: the reader of a layer is the next one with weights. They also
+look past those that have a slope for each unit, as prelu; the slope goes with the unit.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Matrix:
     biases: bool = True
     """False: the layer has no bias."""
     passes: bool = False
-    """Whether it has no weights and its units are those below, in their order, as those of a pool."""
+    """Whether its units are those below, in their order, as those of a pool; weights, if any, are a slope for each."""
     reads_of: Callable[[], Index] | None = None
     """Makes :attr:`reads`; None: row i reads unit i."""
     writes_of: Callable[[], Index] | None = None
@@ -79,7 +80,7 @@ class Matrix:
     @cached_property
     def tied(self) -> bool:
         """Return whether each column reads a single unit, so that units go together with those below."""
-        return self.reads_of is not None and self.reads.shape[0] == 1 and self.reads.shape[1] > 1
+        return self.reads_of is not None and self.reads.shape[0] == 1 and (self.reads.shape[1] > 1 or self.passes)
 
     @cached_property
     def grouped(self) -> bool:
@@ -261,6 +262,11 @@ class BoundLayer:
     def weighted(self) -> bool:
         """Return whether it has weights."""
         return self.size > 0
+
+    @cached_property
+    def follows(self) -> bool:
+        """Return whether its weights belong to the units below, as slopes do."""
+        return self.weighted and self.matrix.passes
 
     @property
     def macs(self) -> int:

@@ -14,6 +14,7 @@ from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
 from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.prelu import Prelu
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.layers.reshape import Flatten, Permute, Reshape, Unflatten
 from aecompress.layers.scale import Scale
@@ -24,7 +25,7 @@ OURS: tuple[type[Layer], ...] = (
     *(MaxPool, AvgPool, GlobalAvgPool, Upsample),
     *(Flatten, Unflatten, Reshape, Permute),
     *(Lstm, Gru, Repeat),
-    Scale,
+    *(Scale, Prelu),
 )
 KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in OURS}
 

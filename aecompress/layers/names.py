@@ -1,4 +1,4 @@
-"""The names of the activations, for whoever checks names alone: no NumPy is imported with them."""
+"""Names of activations and kinds, for whoever checks names alone: no NumPy is imported with them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ NAMES = (
 """The rows of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 HIDDEN_NAMES = tuple(name for name in NAMES if name not in ("identity", "sigmoid"))
 """Those that a hidden layer of the default recipe can have."""
+SHAPING = ("flatten", "unflatten", "reshape", "permute")
+"""Kinds that only change the shape or the order of their values."""
+WITHOUT_ACTIVATION = (
+    *SHAPING, "max-pool", "avg-pool", "global-avg-pool", "upsample", "repeat", "lstm", "gru", "scale", "prelu",
+)  # fmt: skip
+"""Kinds behind which there is no activation where none is named."""
 SLOPED = r"leaky-relu:([0-9]{1,3}(?:\.[0-9]{1,20})?)"
 """How leaky-relu is written with another slope than 0.01 below 0."""
 SLOPED_EXAMPLE = "leaky-relu:0.2"

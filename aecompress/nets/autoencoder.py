@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -106,9 +107,14 @@ def _variational_gradient(
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out, {})
 
 
-def rows_together(population: int, inputs: int) -> int:
-    """Return the rows that a loss is taken on at a time."""
-    return min(max((1 << 20) // (population * inputs), 64), 4096)
+def rows_together(population: int, width: int) -> int:
+    """Return the rows that a loss is taken on at a time, of networks with so many values of a row at once."""
+    return min(max((1 << 20) // (population * width), 64), 4096)
+
+
+def widest(net: Autoencoder) -> int:
+    """Return the most values of a row at once: those of the inputs, or of channels at their places."""
+    return max(net.inputs, *(math.prod(layer.gives) for layer in net.layers if len(layer.gives) > 1), 1)
 
 
 def reconstruction_loss(
@@ -125,7 +131,7 @@ def reconstruction_loss(
     """
     population = next(iter(weights.values())).shape[0]
     total = torch.zeros(population, dtype=rows.dtype, device=rows.device)
-    for part in chunks(rows, rows_together(population, rows.shape[1])):
+    for part in chunks(rows, rows_together(population, widest(net))):
         poll()
         out = forward(net.layers, weights, part.expand(population, -1, -1)).out[-1]
         total += mean_loss(metric, as_rows(out), part) * (part.shape[0] / rows.shape[0])

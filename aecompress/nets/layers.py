@@ -20,7 +20,7 @@ from aecompress.errors import SpecError
 from aecompress.layers.activations import IDENTITY, SELU_ALPHA, SELU_SCALE
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.names import slope_of
-from aecompress.nets import convolutions, pools, recurrent
+from aecompress.nets import convolutions, pools, prelu, recurrent
 from aecompress.nets.places import ChannelsFirst, as_given, as_rows
 from aecompress.nets.shapes import Layout
 
@@ -130,8 +130,8 @@ class Kind(NamedTuple):
     forward: Callable[[BoundLayer, Tensor, Tensor, Tensor], Tensor]
     backward: Callable[[BoundLayer, Tensor, Mapping[str, Tensor], Any, Tensor, bool], Tensor | None] | None = None
     module: Callable[[BoundLayer], nn.Module] | None = None
-    start: float | None = None
     record: Callable[[BoundLayer, Tensor, Tensor, Tensor], tuple[Tensor, Any]] | None = None
+    start: float | None = None
 
 
 def dense_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
@@ -174,9 +174,10 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(("flatten", "unflatten", "reshape"), Kind(convolutions.reshape_forward)),
     "permute": Kind(convolutions.permute_forward),
     "scale": Kind(pools.scale_forward, start=1.0),
-    "lstm": Kind(recurrent.lstm_forward, recurrent.lstm_backward, recurrent.LstmModule, recurrent.lstm_record),
-    "gru": Kind(recurrent.gru_forward, recurrent.gru_backward, recurrent.GruModule, recurrent.gru_record),
+    "lstm": Kind(recurrent.lstm_forward, recurrent.lstm_backward, recurrent.LstmModule, record=recurrent.lstm_record),
+    "gru": Kind(recurrent.gru_forward, recurrent.gru_backward, recurrent.GruModule, record=recurrent.gru_record),
     "repeat": Kind(recurrent.repeat_forward, recurrent.repeat_backward),
+    "prelu": Kind(prelu.prelu_forward, prelu.prelu_backward, prelu.prelu_module, start=prelu.FIRST_SLOPE),
 }
 """The torch side of :data:`aecompress.layers.kinds.KINDS`."""
 

@@ -13,11 +13,19 @@ from typing import Any, NamedTuple
 
 from aecompress.errors import SpecError
 from aecompress.nets.shapes import Autoencoder
+from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
 from aecompress.registry import probability_of
-from aecompress.spec.fields import FIELDS, LossName, RunSpec, regrowth_possible, rule_facts, rule_of
+from aecompress.spec.fields import (
+    FIELDS,
+    LossName,
+    RunSpec,
+    regrowth_possible,
+    rule_facts,
+    rule_of,
+)
 from aecompress.spec.resolve import Resolved
 from aecompress.spec.rules import contradictions, dominance_possible
 from aecompress.spec.toml import flatten
@@ -45,8 +53,8 @@ class Row(NamedTuple):
 
     field: str
     reads: tuple[str, ...]
-    """Dotted fields, and facts: rows, inputs, binary, unit, sparse, described, splits, device, pretrained, requested,
-    net."""
+    """Dotted fields, and facts: rows, inputs, shape, windows, binary, unit, sparse, described, splits, device,
+    pretrained, requested, net."""
     value: Callable[[RunSpec, RunFacts, Net], Filled]
     """From the draft of the spec, the facts and the network: the value and the clause of why; None leaves the field."""
 
@@ -86,6 +94,8 @@ def _decoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _hidden(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.encoder:  # written out layer by layer
         return None
+    if draft.model.network == "conv":
+        return conv_channels(facts.data.row_shape, facts.data.windows), FROM_DATA
     paper = NETWORKS.get(draft.model.network)
     return paper[0] if paper else (default_hidden(facts.data.inputs),), FROM_DATA
 
@@ -96,18 +106,20 @@ def _latent(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.network in NETWORKS:
         return NETWORKS[draft.model.network][1], FROM_DATA
     inputs = facts.data.inputs
+    if draft.model.network == "conv":  # its hidden layers are channels; the code is that of dense layers
+        return min(default_hidden(inputs) // 4, inputs), FROM_DATA
     sizes = draft.model.hidden if isinstance(draft.model.hidden, tuple) else ()
     return min(max(1, (sizes or (inputs,))[-1] // 4), inputs), FROM_DATA
 
 
 def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    linear = draft.model.network == "default" or draft.model.family == "variational"
+    linear = draft.model.network in ("default", "conv") or draft.model.family == "variational"
     return "identity" if linear else "relu", FROM_DATA
 
 
 def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     model, data = draft.model, facts.data
-    sigmoid = (model.decoder[-1].activation if model.decoder else model.output) == "sigmoid"
+    sigmoid = model.last_activation == "sigmoid"
     binary, unit = data.binary and sigmoid, data.unit and sigmoid
     return default_loss(model.family, binary=binary, unit=unit, sparse=data.sparse), FROM_DATA
 
@@ -199,7 +211,7 @@ RECIPE: tuple[Row, ...] = (
         _encoder,
     ),
     Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
-    Row("model.hidden", ("inputs", "model.encoder", "model.network"), _hidden),
+    Row("model.hidden", ("inputs", "shape", "windows", "model.encoder", "model.network"), _hidden),
     Row("model.latent", ("inputs", "model.encoder", "model.network", "model.hidden"), _latent),
     Row("model.latent_activation", ("model.network", "model.family"), _latent_activation),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
@@ -309,7 +321,7 @@ def checked(draft: Resolved, facts: RunFacts) -> Resolved:
     faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
-    network_of(spec.model, facts.data.row_shape)
+    network_of(spec.model, facts.data.row_shape, facts.data.windows)
     return Resolved(spec, draft.sources)
 
 
@@ -324,7 +336,7 @@ def fill(draft: RunSpec, row: Row, facts: RunFacts) -> Filled:
     section, _, name = row.field.rpartition(".")
     if not _open(row.field, getattr(getattr(draft, section) if section else draft, name)):
         return None
-    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.row_shape))
+    return row.value(draft, facts, lambda: network_of(draft.model, facts.data.row_shape, facts.data.windows))
 
 
 def with_value(draft: RunSpec, path: str, value: Any) -> RunSpec:

@@ -139,7 +139,11 @@ def likeness(
 ) -> dict[str, Floats]:
     """Return random tensors of the layers: a ``share`` of the weights zero, or of the hidden units without weights."""
     draws = rng.host(0, "budget-weights")
-    ends = [[layer.name for layer in part if layer.weighted][-1] for part in (encoder, decoder)]
+    ends = [
+        one.name
+        for part in (encoder, decoder)
+        for one in [layer for layer in part if layer.weighted and not layer.follows][-1:]
+    ]
     below = np.ones(encoder[0].matrix.below, bool)
     tensors: dict[str, Floats] = {}
     for layer in encoder + decoder:
@@ -148,7 +152,8 @@ def likeness(
             below = below if layer.matrix.passes else np.ones(layer.units, bool)
             continue
         removed = round(share * layer.units) if units and layer.name not in ends else 0
-        kept, shape = np.arange(layer.units) >= removed, (layer.outputs, layer.inputs)
+        kept = below if layer.follows else np.arange(layer.units) >= removed
+        shape = layer.outputs, layer.inputs
         columns = columns_of(layer.matrix, kept)
         # Drawn a column after another: in the order of the matrix, the sparsity that a budget comes to would change.
         mask = rows_of(layer.matrix, below, kept) & columns if units else (draws.random(shape) >= share).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -17,7 +18,8 @@ from aecompress.evolve.archive import PER_GAP
 from aecompress.evolve.base import Plan
 from aecompress.evolve.visit import PRUNED_ON_DEVICE
 from aecompress.machine import gib, memory_bytes
-from aecompress.nets.autoencoder import rows_together
+from aecompress.nets.autoencoder import rows_together, widest
+from aecompress.nets.shapes import Autoencoder
 from aecompress.parsing import quoted
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
@@ -117,6 +119,17 @@ def described(device: str, card: Mapping[str, object]) -> str:
     return f"{quoted(device)} ({', '.join(facts)})" if facts else quoted(device)
 
 
+def values_alive(net: Autoencoder) -> int:
+    """Return the values that are there at once while a row's loss is taken.
+
+    Of channels at places, which are many more than inputs, those of every layer before and after its activation, and
+    what a convolution unfolds.
+    """
+    places = [layer for layer in net.layers if len(layer.gives) > 1]
+    unfolded = (math.prod(layer.gives[:-1]) * layer.inputs for layer in places)
+    return ALIVE * net.inputs + 2 * sum(math.prod(layer.gives) for layer in places) + max(unfolded, default=0)
+
+
 def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.device) -> None:
     """Refuse a run that the machine cannot hold.
 
@@ -136,8 +149,8 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
         scratch = max(scratch, PRUNE_BYTES * min(every, max(PRUNED_ON_DEVICE, plan.net.layout.size)))
     together = min(cells, cuda_graphs.EVALUATED_CELLS if device.type == "cuda" else eager.EVALUATED_CELLS)
     batch = min(plan.training.batch, max(len(rows) for rows in dataset.splits.values()))
-    alive = max(together * rows_together(together, plan.net.inputs), cells * members_of(spec) * batch)
-    scratch = max(scratch, value * ALIVE * alive * plan.net.inputs)
+    alive = max(together * rows_together(together, widest(plan.net)), cells * members_of(spec) * batch)
+    scratch = max(scratch, value * alive * values_alive(plan.net))
     scratch += plan.at(plan.training.generations).engine.scratch_bytes(every, value, moments)
     copies = cells * members_of(spec) * individual // generations if RULES[plan.rule].copies_neighbourhood else 0
     # After the last generation, members are interpolated: the best so far, their rivals, and what ranks their weights.

@@ -57,12 +57,17 @@ def _named(spec: RunSpec, facts: RunFacts) -> dict[str, Any]:
 def _written(layers: Sequence[LayerSpec]) -> str:
     """Return layers in words: of dense ones the kind is left out."""
     return ", ".join(
-        f"{'' if layer.kind == 'dense' else layer.kind + ' '}{layer.out} {layer.activation}" for layer in layers
+        " ".join(
+            str(part)
+            for part in (layer.kind if layer.kind != "dense" else None, layer.out, layer.activation)
+            if part is not None
+        )
+        for layer in layers
     )
 
 
 def _latent(spec: RunSpec) -> int:
-    return spec.model.encoder[-1].out if spec.model.encoder else int(spec.model.latent)
+    return (spec.model.encoder[-1].out or 0) if spec.model.encoder else int(spec.model.latent)
 
 
 _ROWS = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from importlib import metadata
 from typing import Any
@@ -15,6 +14,7 @@ from aecompress.data.dataset import Dataset
 from aecompress.deploy import bench, verify
 from aecompress.deploy.checkpoint import Model
 from aecompress.errors import printable
+from aecompress.layers.words import shapes_of
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.export import Export
 from aecompress.printable import one_line
@@ -91,7 +91,7 @@ def model_values(model: Model, dataset: Dataset) -> dict[str, Any]:
     detection = {name: f"{metrics[f'test_{name}']:.4f}" for name in DETECTION} if "test_auroc" in metrics else {}
     return {
         "name": in_markdown(dataset.name),
-        "sizes": [model.inputs, *(math.prod(layer.gives) for layer in model.layers)],
+        "network": shapes_of(model.layers),
         "zeros": model.zeros,
         "parameters": model.parameters,
         "sparsity": model.sparsity,

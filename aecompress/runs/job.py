@@ -217,7 +217,7 @@ def _job(
         devices = devices_reading(resolved.spec.device, devices)
     device = devices[0] if len(devices) == 1 else choose_device(resolved, facts, devices)
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
-    net = network_of(resolved.spec.model, facts.data.row_shape)
+    net = network_of(resolved.spec.model, facts.data.row_shape, facts.data.windows)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
@@ -248,7 +248,7 @@ def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.devic
     Of a draft: the complete spec, which depends on the device, is the one that is checked.
     """
     spec = filled(resolved, facts).spec
-    net = network_of(spec.model, facts.data.row_shape)
+    net = network_of(spec.model, facts.data.row_shape, facts.data.windows)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
 
 

@@ -16,7 +16,10 @@ def facts_of(start: Started) -> list[tuple[str, str]]:
     return [
         ("data", f"{start.setting('data.source')}: {rows} rows"),
         *([("decided", "; ".join(start.decisions))] if start.decisions else []),
-        ("models", f"{start.cells}, of {start.parameters:,} parameters"),
+        (
+            "models",
+            f"{start.cells}, of {start.parameters:,} parameters" + (f", {start.network}" if start.network else ""),
+        ),
         ("epochs", f"{start.generations:,}"),
         ("trained", start.engine),
         ("seed", str(start.setting("seed"))),
@@ -31,8 +34,9 @@ def sparsity_of(end: Finished) -> str:
 def describe(event: Event) -> str:
     """Return the line of an event that is printed at once; empty of others."""
     if isinstance(event, Started):
+        network = f" ({event.network})" if event.network else ""
         return (
-            f"{event.run}: {counted(event.cells, 'model')} of {event.parameters:,} parameters, "
+            f"{event.run}: {counted(event.cells, 'model')} of {event.parameters:,} parameters{network}, "
             f"{event.rows['train']:,} training rows, {counted(event.generations, 'epoch')} on {event.device}, "
             f"{event.training}"
         )

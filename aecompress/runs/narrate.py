@@ -14,6 +14,7 @@ from aecompress.engines.base import check_trained
 from aecompress.evolve.archive import Archive
 from aecompress.evolve.base import Report, Rows
 from aecompress.evolve.report import scheduled
+from aecompress.layers.words import shapes_of
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import LOSSES
 from aecompress.nets.places import as_rows
@@ -51,6 +52,7 @@ def started(job: Job) -> events.Started:
         device=str(job.device),
         engine=f"{job.plan.engine.name} ({job.resolved.sources['compile']})",
         decisions=job.dataset.decisions,
+        network=shapes_of(job.net.layers),
     )
 
 

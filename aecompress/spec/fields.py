@@ -7,10 +7,18 @@ import json
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from aecompress import plugins
-from aecompress.layers.names import HIDDEN_NAMES, NAMES, SLOPED, SLOPED_EXAMPLE
+from aecompress.layers.names import HIDDEN_NAMES, NAMES, SHAPING, SLOPED, SLOPED_EXAMPLE, WITHOUT_ACTIVATION
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
@@ -26,7 +34,7 @@ TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
-NetworkName = Literal["default", "paper", "paper-small", "paper-large"]
+NetworkName = Literal["default", "conv", "paper", "paper-small", "paper-large"]
 VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
 ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
@@ -108,9 +116,28 @@ class LayerSpec(_Part):
     model_config = ConfigDict(extra="allow")
 
     kind: str = "dense"
-    out: Count
-    """Units that it gives."""
+    out: Count | None = None
+    """Units that it gives; None: as many as follow from its kind."""
     activation: ActivationName = "relu"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_kind(cls, values: Any) -> Any:
+        """Fill in the activation of a kind that has one of its own, and write numbers as a file has them."""
+        if not isinstance(values, dict):
+            return values
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {"activation": usual_activation(plain.get("kind"))} | plain
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not given: TOML has no word for it."""
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+def usual_activation(kind: Any) -> ActivationName:
+    """Return the activation that a layer of a kind has where a spec names none."""
+    return "identity" if kind in WITHOUT_ACTIVATION else "relu"
 
 
 class ModelSpec(_Part):
@@ -120,14 +147,16 @@ class ModelSpec(_Part):
         "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
     )
     network: NetworkName = Field(
-        "default", description="source of the sizes left out: the recipe, or a network of the paper (ALGORITHMS A2)"
+        "default",
+        description="source of the sizes left out: the recipe; conv: convolutions by the shape of a row, of images or "
+        "series, with hidden as their channels; or a network of the paper (ALGORITHMS A2)",
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
     noise: Annotated[float, Field(ge=0, le=1000)] = Field(
         0.4, description="level of the Gaussian input noise, under denoising"
     )
     hidden: Auto | Annotated[tuple[Count, ...], Field(max_length=100)] = Field(
-        "auto", description="hidden layer sizes of the encoder; the decoder mirrors them"
+        "auto", description="hidden layer sizes of the encoder, of conv their channels; the decoder mirrors them"
     )
     latent: Auto | Count = Field("auto", description="size of the latent code")
     activation: HiddenActivationName = Field("relu", description="activation of the hidden layers")
@@ -148,6 +177,22 @@ class ModelSpec(_Part):
     decoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
         (), description="the decoder layer by layer; its last layer gives the inputs back"
     )
+
+    @property
+    def last_activation(self) -> str:
+        """Return the activation of the output, as far as it is known."""
+        return _behind(self.decoder) if self.decoder else self.output
+
+    @property
+    def code_activation(self) -> str:
+        """Return the activation of the latent code, as far as it is known."""
+        return _behind(self.encoder) if self.encoder else self.latent_activation
+
+
+def _behind(layers: tuple[LayerSpec, ...]) -> str:
+    """Return the activation of what written-out layers give: that of the last that does more than change its shape."""
+    doing = [layer for layer in layers if layer.kind not in SHAPING or layer.activation != "identity"]
+    return (doing or layers)[-1].activation
 
 
 class TrainSpec(_Part):

@@ -63,20 +63,12 @@ def _named(spec: RunSpec) -> dict[str, Any]:
         "budget_count": len(_budgets(spec)),
         "highest_budget": max(_budgets(spec), default=0.0),
         "target": _target(spec),
-        "output_activation": _output(spec),
-        "code_activation": _code(spec),
+        "output_activation": spec.model.last_activation,
+        "code_activation": spec.model.code_activation,
         "watching": listed(repr(name) for name, row in OPERATORS.items() if row.needs == "stats"),
         "with_published_form": listed(name for name, row in OPERATORS.items() if row.published),
         "differing": listed(repr(name) for name, rule in RULES.items() if rule.own_budgets),
     }
-
-
-def _output(spec: RunSpec) -> str:
-    return spec.model.decoder[-1].activation if spec.model.decoder else spec.model.output
-
-
-def _code(spec: RunSpec) -> str:
-    return spec.model.encoder[-1].activation if spec.model.encoder else spec.model.latent_activation
 
 
 def _target(spec: RunSpec) -> float:
@@ -218,8 +210,16 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         {"model.encoder": _LAYERS, "model.decoder": _LAYERS, "model.latent": 4},
     ),
     Contradiction(
+        "model.network",
+        lambda spec: spec.model.network == "conv" and bool(spec.model.encoder or spec.model.init),
+        "model.network = 'conv': chooses the layers, which model.encoder or model.init brings; leave it out",
+        {"model.network": "conv", "model.encoder": _LAYERS, "model.decoder": _LAYERS},
+    ),
+    Contradiction(
         "train.loss",
-        lambda spec: spec.train.loss in ("bce", "bce-then-l1") and _output(spec) not in ("auto", "sigmoid"),
+        lambda spec: (
+            spec.train.loss in ("bce", "bce-then-l1") and spec.model.last_activation not in ("auto", "sigmoid")
+        ),
         "train.loss = {train.loss!r}: cross-entropy needs model.output = 'sigmoid', not {output_activation!r}",
         {"train.loss": "bce", "model.output": "identity"},
     ),
@@ -360,7 +360,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "model.latent_activation",
-        lambda spec: spec.model.family == "variational" and _code(spec) not in ("auto", "identity"),
+        lambda spec: spec.model.family == "variational" and spec.model.code_activation not in ("auto", "identity"),
         "model.latent_activation = {code_activation!r}: the variational family samples its latent code, which needs "
         "'identity'",
         {"model.family": "variational", "model.latent_activation": "relu"},

@@ -143,6 +143,8 @@ def lacking(where: Path, log: Sequence[Event], status: Mapping[str, Any]) -> str
 def layer_activations(where: Path) -> tuple[dict[str, Floats], str]:
     """Return what every unit of the exported model gives on the rows kept beside it, by layer; or why there is none.
 
+    Of a unit with several values on a row, as a channel has, it is their mean.
+
     Raises:
         DataError: the model or its rows were changed.
     """
@@ -155,7 +157,8 @@ def layer_activations(where: Path) -> tuple[dict[str, Floats], str]:
     activations = {}
     for layer in (*model.encoder, *model.decoder):
         values = run_layers([layer], model.tensors, values)
-        activations[layer.name] = values
+        if layer.weighted:
+            activations[layer.name] = values.reshape(len(values), -1, layer.units).mean(1)
     return activations, ""
 
 

@@ -14,6 +14,7 @@ from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
 from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.prelu import Prelu
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.layers.reshape import Flatten, Permute, Reshape, Unflatten
 from aecompress.layers.scale import Scale
@@ -68,6 +69,23 @@ def series() -> Parts:
         Conv1d("decoder.1", 2, "sigmoid", (3,)),
     ]
     return encoder, decoder, (7, 2)
+
+
+def slopes() -> Parts:
+    """Rows (6, 2): a slope for each channel, and for each unit of the dense code."""
+    encoder: list[Layer] = [
+        Conv1d("encoder.0", 4, "identity", (3,)),
+        Prelu("encoder.1"),
+        Dense("encoder.2", 5, "identity"),
+        Prelu("encoder.3"),
+        Dense("encoder.4", 2, "identity"),
+    ]
+    decoder: list[Layer] = [
+        Dense("decoder.0", 4, "identity", (6,)),
+        Prelu("decoder.1"),
+        Conv1d("decoder.2", 2, "sigmoid", (3,), padding=(1,)),
+    ]
+    return encoder, decoder, (6, 2)
 
 
 def pooled() -> Parts:
@@ -149,6 +167,7 @@ NETS: dict[str, Callable[[], Parts]] = {
     "places code": places_code,
     "lstm": partial(steps, Lstm),
     "gru": partial(steps, Gru),
+    "slopes": slopes,
 }
 
 

@@ -55,7 +55,11 @@ def written(kind: str, place: str) -> Written:
 
 
 PLACES = ("first", "latent", "last")
-CASES = [*product(("dense", "gain", "maxout"), PLACES, FAMILIES), *product(["pointwise"], ["every"], FAMILIES)]
+CASES = [
+    *product(("dense", "gain", "maxout"), PLACES, FAMILIES),
+    *product(["prelu"], PLACES[1:], FAMILIES),
+    *product(["pointwise"], ["every"], FAMILIES),
+]
 TABLE = pytest.mark.parametrize(("kind", "place", "family"), CASES)
 
 

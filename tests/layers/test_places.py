@@ -131,7 +131,7 @@ def test_a_run_goes_from_shaped_rows_to_verified_files(tmp_path: Path) -> None:
     assert isinstance(events[-1], Finished) and any(isinstance(event, Preview) for event in events)
     model = load_model(tmp_path / "r" / "model")
     assert model.shape == (8, 8) and load_rows(tmp_path / "r" / "model" / "rows.safetensors").shape == (64, 8, 8)
-    assert "Autoencoder 64-96-32-96-64 for digits" in (tmp_path / "r" / "model" / "README.md").read_text()
+    assert "Autoencoder 8x8-8x12-8x4-8x12-8x8 for digits" in (tmp_path / "r" / "model" / "README.md").read_text()
 
 
 def test_a_network_is_given_rows_of_the_shape_that_its_first_layer_takes() -> None:
@@ -145,8 +145,8 @@ def test_a_network_is_given_rows_of_the_shape_that_its_first_layer_takes() -> No
 def test_a_decoder_that_gives_rows_of_another_shape_is_refused_with_both() -> None:
     with pytest.raises(SpecError, match=r"decoder.0 \(pointwise\), gives rows of shape \[8, 7\], .* takes \[8, 8\]"):
         prepare(resolve(fields(PLACES[0], [{"kind": "pointwise", "out": 7}])))
-    with pytest.raises(SpecError, match=r"decoder.0 \(dense\), gives rows of shape \[64\], .* takes \[8, 8\]"):
-        prepare(resolve(fields([*PLACES[0], {"out": 5}], [{"out": 64}])))
+    with pytest.raises(SpecError, match=r"decoder.0 \(dense\), gives rows of shape \[63\], .* takes \[8, 8\]"):
+        prepare(resolve(fields([*PLACES[0], {"out": 5}], [{"out": 63}])))
     with pytest.raises(SpecError, match="its last layer gives 63 values; the rows have 64 inputs, so set its out"):
         prepare(resolve(fields([{"out": 5}], [{"out": 63}])))
 

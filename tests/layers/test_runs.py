@@ -70,7 +70,7 @@ def test_a_run_begins_from_the_exported_folder_of_a_toy_kind(tmp_path: Path) -> 
     [
         ([{"kind": "swirl", "out": 3}], "encoder: layer 0: kind = 'swirl': choose one of dense, .*gain, maxout"),
         ([{"kind": "maxout", "out": 3, "turns": 2}], "a maxout layer has no 'turns'; leave it out"),
-        ([{"kind": "gain", "out": 3}], r"layer encoder.0 \(gain\) gives 30 units, not 3"),
+        ([{"kind": "gain", "out": 3}], "model.encoder: layer 0: a gain layer gives 30 units, not 3"),
     ],
 )
 def test_layers_that_cannot_be_are_refused_in_one_sentence(

@@ -27,6 +27,7 @@ from aecompress.layers.conv import Conv1d, Conv2d
 from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import Dense
 from aecompress.layers.pool import AvgPool, GlobalAvgPool, MaxPool, Upsample
+from aecompress.layers.prelu import Prelu
 from aecompress.layers.reshape import Permute, Reshape
 from aecompress.nets import layers as nets
 from aecompress.nets.autoencoder import gradient
@@ -42,6 +43,7 @@ ALONE: list[tuple[Any, tuple[int, ...], Any]] = [
     (Conv2d("a", 4, "identity", (3,), stride=(2,), groups=4), (5, 6, 4), lambda: nn.Conv2d(4, 4, 3, 2, groups=4)),
     (Conv2d("a", 8, "identity", (2,), groups=4), (5, 6, 4), lambda: nn.Conv2d(4, 8, 2, groups=4)),
     (Conv1d("a", 5, "identity", (3,), (2,), (2,), (2,)), (9, 3), lambda: nn.Conv1d(3, 5, 3, 2, 2, 2)),
+    (Prelu("a"), (5, 2, 3), lambda: nn.PReLU(3, 0.3)),
     (Dense("a", 3, "identity", (2, 5)), (4, 2, 3),
      lambda: nn.Sequential(nn.Flatten(), nn.Linear(24, 30), nn.Unflatten(1, (3, 2, 5)))),
     (ConvTranspose2d("a", 6, "identity", (3, 2), (2, 1), (1, 0), (1, 0), (1, 2)), (4, 5, 4),

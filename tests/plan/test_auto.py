@@ -31,6 +31,10 @@ from aecompress.spec.toml import flatten
 FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True), device=torch.device("cpu"))
 BINARY = RunFacts(data=Facts(rows=80, inputs=60, binary=True, unit=True), device=torch.device("cpu"))
 STANDARD = RunFacts(data=Facts(rows=5000, inputs=20, binary=False, unit=False), device=torch.device("cpu"))
+IMAGES = RunFacts(data=Facts(rows=60, inputs=784, shape=(28, 28), binary=False, unit=True), device=torch.device("cpu"))
+WINDOWS = RunFacts(
+    data=Facts(rows=60, inputs=320, shape=(32, 10), windows=True, binary=False, unit=True), device=torch.device("cpu")
+)
 LAYERS = RunFacts(
     data=Facts(rows=320, inputs=12, binary=False, unit=True),
     device=torch.device("cpu"),
@@ -100,6 +104,8 @@ CASES: dict[str, tuple[dict[str, Any], RunFacts, str | None]] = {
     "variational": ({"model.family": "variational"}, FACTS, None),
     "units": ({"prune.granularity": "unit"}, FACTS, None),
     "paper's network": ({"model.network": "paper-large"}, FACTS, None),
+    "images": ({"model.network": "conv"}, IMAGES, None),
+    "windows": ({"model.network": "conv", "prune.granularity": "unit"}, WINDOWS, None),
     "layers": ({"model.encoder": [{"out": 4}], "model.decoder": [{"out": 64}]}, FACTS, None),
     "probability": ({"prune.probability": 0.3, "prune.operator": "variance", "prune.schedule": "fixed"}, FACTS, None),
     "published": ({"prune.form": "published", "prune.operator": "random", "prune.schedule": "fixed"}, FACTS, None),
@@ -206,6 +212,11 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "model.initial": "torch", "prune.regrowth": 0.0, "train.betas": (0.9, 0.999),
     },
     "paper's network": {"model.hidden": (60, 30), "model.latent": 10, "model.latent_activation": "relu"},
+    "images": {"model.hidden": (16, 32, 64), "model.latent": 64, "train.epochs": 200},
+    "windows": {
+        "model.hidden": (16, 32), "model.latent": 32, "model.initial": "torch", "prune.regrowth": 0.0,
+        "train.betas": (0.9, 0.999), "train.epochs": 200,
+    },
     "layers": {"model.hidden": "auto", "model.latent": "auto"},
     "probability": BY_PROBABILITY | {"prune.probability": 0.3},
     "published": BY_PROBABILITY,
@@ -288,7 +299,7 @@ def test_all_faults_of_a_complete_spec_come_at_once() -> None:
 
 
 def test_the_networks_of_the_paper_are_those_of_the_spec() -> None:
-    assert set(NETWORKS) == set(get_args(NetworkName)) - {"default"}
+    assert set(NETWORKS) == set(get_args(NetworkName)) - {"default", "conv"}
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5, 64, 784, 1000, 100000])

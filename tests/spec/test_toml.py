@@ -47,6 +47,19 @@ def test_toml_reads_back_to_the_same_spec(tmp_path: Path) -> None:
     assert set(flatten(tomllib.loads(file.read_text()))) == set(FIELDS)
 
 
+def test_layers_without_out_and_with_numbers_of_their_own_read_back(tmp_path: Path) -> None:
+    written = [{"kind": "max-pool", "kernel": [2, 2]}, {"kind": "lstm", "out": 3, "sequences": False}, {"out": 8}]
+    flags = {"model.encoder": ("--set", written), "model.decoder": ("--set", [{"out": 64}])}
+    done = resolve(flags)
+    assert [layer.activation for layer in done.spec.model.encoder][::2] == ["identity", "relu"]
+    file = tmp_path / "spec.toml"
+    file.write_text(to_toml(done))
+    again = resolve(file=file)
+    assert again.spec == done.spec and again.spec.hash == done.spec.hash
+    pool = tomllib.loads(file.read_text())["model"]["encoder"][0]
+    assert pool == {"kind": "max-pool", "activation": "identity", "kernel": [2, 2]}
+
+
 def test_a_spec_with_control_characters_is_printed_without_them_and_reads_back(tmp_path: Path) -> None:
     name = "a\x1b]0;x\x07\x9b\u202eb\x7f.npy"
     done = complete(resolve({"data.source": ("--set", name)}), FACTS)

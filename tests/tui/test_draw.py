@@ -78,7 +78,17 @@ def test_where_an_individual_came_from() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "image"),
-    [((8, 8), (8, 8)), ((3, 4, 5), (4, 5)), ((4, 5, 3), (4, 5)), ((1, 4, 5), (4, 5)), ((64,), None), ((1, 9), None)],
+    [
+        ((8, 8), (8, 8)),
+        ((3, 4, 5), (4, 5)),
+        ((4, 5, 3), (4, 5)),
+        ((1, 4, 5), (4, 5)),
+        ((64,), None),
+        ((1, 9), None),
+        ((64, 6), None),
+        ((6, 24), None),
+        ((7, 24), (7, 24)),
+    ],
 )
 def test_which_rows_are_images(shape: tuple[int, ...], image: tuple[int, int] | None) -> None:
     assert draw.image_shape(shape) == image

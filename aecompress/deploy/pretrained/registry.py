@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aecompress.deploy.pretrained import onnx, safetensors, statedict
+from aecompress.deploy.pretrained import safetensors, statedict
 from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.onnx import reader as onnx
 from aecompress.digests import check_listed
 from aecompress.errors import DataError
 

@@ -13,6 +13,7 @@ from aecompress.deploy import reference
 from aecompress.deploy.checkpoint import Model
 from aecompress.deploy.pretrained import base
 from aecompress.deploy.pretrained.steps import Step
+from aecompress.layers.activations import activation_of
 from aecompress.layers.base import BoundLayer
 from aecompress.layers.dense import dense
 from tests.deploy.models import tiny_rows
@@ -100,27 +101,46 @@ OPS: dict[type[nn.Module], tuple[str, dict[str, str]]] = {
 def run_steps(steps: Sequence[Step], rows: torch.Tensor) -> np.ndarray:
     """Compute steps by torch's functions."""
     for step in steps:
-        tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in step.tensors.items()}
-        numbers = {**step.numbers}
+        tensors = {name: torch.from_numpy(np.array(tensor)).to(rows.dtype) for name, tensor in step.tensors.items()}
+        bias, numbers = tensors.get("bias"), {**step.numbers}
+        each = (-1,) if "axis" in numbers else (-1, *[1] * (rows.ndim - 2))
         match step.op:
             case "linear":
-                rows = F.linear(rows, tensors["weight"], tensors["bias"])
+                rows = F.linear(rows, tensors["weight"], bias)
             case "conv1d" | "conv2d" | "conv1d-transpose" | "conv2d-transpose":
                 name = step.op.replace("conv", "conv_transpose").removesuffix("-transpose")
                 call = getattr(F, name if step.op.endswith("-transpose") else step.op)
-                rows = call(rows, tensors["weight"], tensors["bias"], **numbers)
+                rows = call(rows, tensors["weight"], bias, **numbers)
             case "affine":
-                shape = (-1,) if "axis" in numbers else (-1, *[1] * (rows.ndim - 2))
-                rows = rows * tensors["weight"].reshape(shape) + tensors["bias"].reshape(shape)
+                rows = rows * tensors["weight"].reshape(each) + tensors["bias"].reshape(each)
+            case "activation" if numbers["name"] == "prelu":
+                rows = torch.where(rows > 0, rows, rows * tensors["weight"].reshape(each))
             case "activation":
-                rows = getattr(torch, numbers["name"])(rows)
-            case "max-pool":
-                call = F.max_pool1d if rows.ndim == 3 else F.max_pool2d
+                rows = torch.from_numpy(activation_of(numbers["name"]).value(rows.numpy())).to(rows.dtype)
+            case "max-pool" | "avg-pool":
+                call = getattr(F, f"{step.op[:3]}_pool{rows.ndim - 2}d")
                 rows = call(rows, numbers["kernel"], numbers["stride"], numbers["padding"])
             case "upsample":
-                rows = F.interpolate(rows, scale_factor=numbers["factor"], mode=numbers["mode"])
+                mode = numbers["mode"] if numbers["mode"] == "nearest" else ("linear", "bilinear")[rows.ndim - 3]
+                rows = F.interpolate(
+                    rows, size=np.multiply(rows.shape[2:], numbers["factor"]).astype(int).tolist(), mode=mode
+                )
             case "flatten":
                 rows = rows.flatten(1)
-            case "unflatten":
-                rows = rows.unflatten(1, numbers["shape"])
+            case "unflatten" | "reshape":
+                rows = rows.reshape(len(rows), *numbers["shape"])
+            case "permute":
+                rows = rows.permute(0, *(axis + 1 for axis in numbers["axes"]))
+            case "global-avg-pool":
+                rows = rows.flatten(2).mean(2)
+            case "repeat":
+                rows = rows[:, None].repeat(1, numbers["times"], 1)
+            case "lstm" | "gru":
+                kind = nn.LSTM if step.op == "lstm" else nn.GRU
+                module = kind(rows.shape[2], tensors["weight_hh_l0"].shape[1], batch_first=True)
+                module.load_state_dict(tensors)
+                rows = module(rows)[0].detach()
+                rows = rows if numbers["sequences"] else rows[:, -1]
+            case _:
+                raise AssertionError(step.op)
     return rows.detach().numpy()

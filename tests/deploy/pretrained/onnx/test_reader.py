@@ -15,11 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from aecompress.deploy import graph, reference
-from aecompress.deploy.pretrained import onnx as onnx_format
+from aecompress.deploy.pretrained.onnx import reader as onnx_format
 from aecompress.errors import DataError
 from aecompress.layers.activations import ACTIVATIONS
 from tests.deploy.models import build_all, tiny_model, tiny_rows, write_onnx
 from tests.deploy.pretrained.modules import Plain, filled, same_function, shapes
+from tests.deploy.pretrained.onnx import graphs
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -47,6 +48,7 @@ def test_activations_come_back_from_files_of_ours(tmp_path: Path, activation: st
     assert [layer.activation for layer in onnx_format.read(tmp_path / "a.onnx").encoder] == [activation, activation]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
 def test_what_torch_exports_comes_in(tmp_path: Path, activation: type[nn.Module]) -> None:
@@ -223,26 +225,124 @@ def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ([helper.make_node("Relu", ["x"], ["y"])], "without a linear layer before it"),
-        ([*gemms()[:1], helper.make_node("Softmax", ["h"], ["y"])], "'y' (Softmax) is not a linear layer"),
-        ([*gemms()[:1], helper.make_node("LeakyRelu", ["h"], ["y"], alpha=-0.3)], "slope -0.3; slopes from 0"),
-        ([*gemms()[:1], helper.make_node("Elu", ["h"], ["y"], alpha=0.5)], "alpha = 0.5, only 1 is known"),
-        ([*gemms()[:1], helper.make_node("Clip", ["h"], ["y"])], "other bounds than 0 and 6"),
-        ([*gemms()[:1], helper.make_node("Gemm", ["x", "w"], ["y"])], "does not follow"),
+        ([helper.make_node("Relu", ["x"], ["y"])], "holds no linear layer"),
+        ([*gemms()[:1], helper.make_node("Softmax", ["h"], ["y"])], "'y' (Softmax) no activation here is a softmax"),
+        ([*gemms()[:1], helper.make_node("Gemm", ["h", "w"], ["y"])], "multiplies 2 values with a matrix of 4 rows"),
+        ([*gemms()[:1], helper.make_node("Gemm", ["z", "w"], ["y"])], "reads 'z', which no node gives"),
+        ([*gemms()[:1], helper.make_node("LeakyRelu", ["h"], ["y"], alpha=-0.3)], "(LeakyRelu) is no known activation"),
+        ([*gemms()[:1], helper.make_node("Elu", ["h"], ["y"], alpha=0.5)], "(Elu) is no known activation"),
+        ([*gemms()[:1], helper.make_node("Clip", ["h"], ["y"])], "goes from 4 to 2 values in 1 layer"),
         ([*gemms(transA=1)], "not a product of rows"),
         ([*gemms()[:1], helper.make_node("Identity", ["h"], ["y"])], "goes from 4 to 2 values in 1 layer"),
-        ([*gemms(), helper.make_node("Relu", ["y"], ["z"])], "not the end"),
+        ([*gemms()[:1], helper.make_node("Relu", ["w"], ["y"])], "computes weights in a way"),
+        ([*gemms(), helper.make_node("Add", ["y", "x"], ["y2"]), helper.make_node("Relu", ["y2"], ["z"])], None),
     ],
 )
-def test_a_graph_that_is_not_a_chain_is_refused(tmp_path: Path, nodes: list[onnx.NodeProto], message: str) -> None:
-    onnx.save(chain_graph(nodes, {"w": DOWN, "u": UP}), tmp_path / "a.onnx")
+def test_a_graph_that_is_not_a_chain_is_refused(
+    tmp_path: Path, nodes: list[onnx.NodeProto], message: str | None
+) -> None:
+    last = "y" if message is not None else "z"
+    onnx.save(chain_graph(nodes, {"w": DOWN, "u": UP}, last), tmp_path / "a.onnx")
     with pytest.raises(DataError) as caught:
         onnx_format.read(tmp_path / "a.onnx")
-    assert message in str(caught.value)
+    assert (message or "node 'y2' (Add) takes two branches of the graph") in str(caught.value)
+
+
+def test_what_the_output_does_not_need_may_be_anything(tmp_path: Path) -> None:
+    nodes = [*gemms(), helper.make_node("Softmax", ["h"], ["z"])]
+    onnx.save(chain_graph(nodes, {"w": DOWN, "u": UP}), tmp_path / "a.onnx")
+    assert len(onnx_format.read(tmp_path / "a.onnx").encoder) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"not onnx at all", b"\x0a\xff\xff\xff\xff\x7f"])
 def test_what_is_not_onnx_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.onnx").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.onnx"):
+        onnx_format.read(tmp_path / "a.onnx")
+
+
+EXPECTED = {
+    "keras-bn": "linear affine affine affine affine relu",
+    "keras-normalization": "affine affine linear affine relu",
+    "keras-conv1d": "permute conv1d affine relu conv1d affine relu conv1d-transpose affine relu conv1d-transpose",
+    "keras-bilinear": "permute conv2d affine relu max-pool upsample conv2d affine permute",
+    "keras-flatten": "flatten linear",
+    "keras-global": "permute conv2d affine relu global-avg-pool linear",
+    "keras-depthwise": "permute conv2d affine conv2d affine relu conv2d conv2d affine conv2d affine permute",
+    "keras-upsampling": "permute conv1d affine relu max-pool conv1d affine relu upsample conv1d affine permute",
+    "tf2onnx-bn": "linear affine affine affine relu",
+    "tf2onnx-conv2d": "permute conv2d relu conv2d relu flatten linear affine linear affine relu reshape",
+    "tf2onnx-conv1d": "permute conv1d affine relu conv1d affine relu conv1d-transpose affine relu conv1d-transpose",
+    "tf2onnx-pools": "permute conv2d relu max-pool conv2d affine affine relu avg-pool upsample conv2d relu upsample",
+    "skl2onnx-scaler": "affine linear affine relu",
+    "skl2onnx-float64": "affine affine linear affine relu",
+    "torch-conv2d": "conv2d relu conv2d relu flatten linear linear relu reshape conv2d-transpose relu conv2d-transpose",
+    "torch-pools": "conv2d relu max-pool conv2d relu affine avg-pool upsample conv2d relu upsample conv2d",
+    "torch-lstm": "lstm repeat lstm linear affine",
+    "torch-gru": "gru repeat gru linear affine",
+    "dynamo-view": "flatten linear relu linear linear relu linear reshape",
+    "keras-prelu": "linear affine prelu linear affine leaky-relu:0.2 linear affine relu6 linear affine",
+    "torch-activations": "linear gelu linear silu linear softplus linear mish linear hard-swish linear elu linear selu",
+    "dynamo-bn": "linear relu linear relu affine linear tanh linear",
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_exporters_write_is_followed(name: str) -> None:
+    path = graphs.FILES / f"{name}.onnx"
+    steps = onnx_format.followed(path).steps
+    assert graphs.ops(steps).startswith(EXPECTED[name])
+    assert graphs.differences(path, steps) < 1e-5
+
+
+def test_of_several_outputs_the_reconstruction_is_taken_without_noise() -> None:
+    found = onnx_format.followed(graphs.FILES / "torch-vae.onnx")
+    assert graphs.ops(found.steps) == "linear relu linear linear relu linear"
+    assert found.notes == (
+        "of its 3 outputs 23 is the reconstruction",
+        "it draws noise, which is left out: the mean is taken",
+    )
+
+
+def test_a_residual_connection_is_named() -> None:
+    with pytest.raises(DataError, match=r"node '/Add' \(Add\) takes two branches of the graph; .* residual"):
+        onnx_format.followed(graphs.FILES / "torch-residual.onnx")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "message"),
+    [
+        ([("Expand", "x s", "y")], {"s": [1 << 30, 1, 1]}, "values, more than are read"),
+        ([("Tile", "x s", "y")], {"s": [1 << 20, 1 << 20]}, "values, more than are read"),
+        (
+            [("Shape", "x", "s"), ("Mul", "s k", "t"), ("ConstantOfShape", "t", "y")],
+            {"k": [1 << 30, 1 << 30]},
+            "values, more",
+        ),
+        ([("Pad", "x p", "y")], {"p": [0, 0, 0, 1 << 40]}, "values, more than are read"),
+        ([("Add", "x w", "y")], {"w": np.zeros((1 << 19, 1, 1)).tolist()}, "values, more than are read"),
+        ([("Gather", "x i", "y")], {"i": [99]}, "does not follow the ONNX format"),
+        ([("Reshape", "x s", "y")], {"s": [7, -1]}, "does not follow the ONNX format"),
+    ],
+)
+def test_a_graph_that_would_take_much_memory_is_refused_at_once(
+    tmp_path: Path, nodes: list[tuple[str, str, str]], weights: dict[str, list[int]], message: str
+) -> None:
+    made = graphs.graph(
+        [graphs.node(*each) for each in nodes], (64,), {name: np.array(value) for name, value in weights.items()}
+    )
+    (tmp_path / "a.onnx").write_bytes(made.SerializeToString())
+    began = time.perf_counter()
+    with pytest.raises(DataError, match=r"a\.onnx") as caught:
+        onnx_format.read(tmp_path / "a.onnx")
+    assert message in str(caught.value)
+    assert time.perf_counter() - began < 5
+
+
+def test_sizes_that_a_graph_leaves_open_are_those_of_the_rows(tmp_path: Path) -> None:
+    proto = chain_graph(gemms(), {"w": DOWN, "u": UP})
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "features"
+    (tmp_path / "a.onnx").write_bytes(proto.SerializeToString())
+    assert onnx_format.read(tmp_path / "a.onnx", (4,)).inputs == 4
+    with pytest.raises(DataError, match="x leaves the size of a row open"):
         onnx_format.read(tmp_path / "a.onnx")

@@ -43,7 +43,7 @@ def back(out: int, more: int) -> dict[str, Any]:
 
 def fields(data: Path, passes: int, **more: Any) -> dict[str, Any]:
     """The fields that all runs share."""
-    flat = {"kind": "unflatten", "to": [64, 4, 4]}
+    flat = {"kind": "unflatten", "to": [4, 4, 64]}
     return {
         "mode": "canonical",
         "data.source": f"{data}:train",

@@ -31,7 +31,7 @@ def test_dir_has_the_public_names_and_each_is_there() -> None:
     names = set(dir(aecompress))
     assert names == {*aecompress.__all__, "__version__"} and set(aecompress.__all__) == set(aecompress._HOMES)
     assert aecompress.__all__ == sorted(aecompress.__all__)
-    assert {"Autoencoder", "RunSpec", "run", "load", "Result", "Front", "History"} <= names
+    assert {"Autoencoder", "RunSpec", "compress", "run", "load", "Result", "Front", "History"} <= names
     assert all(getattr(aecompress, name).__doc__ for name in aecompress.__all__)
     with pytest.raises(AttributeError, match="no attribute 'prune'"):
         aecompress.prune  # noqa: B018
@@ -45,6 +45,7 @@ def test_help_shows_the_public_names_and_lines_to_start_from() -> None:
     assert ">>> import aecompress" in text and ".result()" in text
     assert (
         "    run(spec:" in text
+        and "    compress(module:" in text
         and "    load(folder:" in text
         and "class RunSpec(" in text
         and "class Autoencoder(" in text

@@ -44,7 +44,7 @@ class Parameters(TypedDict, total=False):
     verbose: int
 
 
-OF_NETWORK = ("hidden", "latent", "family")
+OF_NETWORK = ("network", "hidden", "latent", "family")
 """Parameters of the estimator that a module leaves no choice in."""
 
 
@@ -61,10 +61,11 @@ def compress(module: nn.Module, X: Any, *, validation: Any = None, **parameters:
             ``encoder`` and a ``decoder``.
         X: rows, as :meth:`aecompress.Autoencoder.fit` takes them; of images in the shape that the module takes.
         validation: rows to choose models by, as ``X``; None: a share of ``X``.
-        parameters: of :class:`aecompress.Autoencoder`, but for ``hidden``, ``latent`` and ``family``.
+        parameters: of :class:`aecompress.Autoencoder`, but for ``network``, ``hidden``, ``latent`` and
+            ``family``.
 
     Returns:
-        The estimator, fitted; its :attr:`report_` has the module's own loss beside that of the result.
+        The estimator, fitted; its ``report_["before"]`` has the module's own metrics, beside those of the result.
 
     Raises:
         InputError: a parameter or the rows cannot be used, or a node of the module's graph is no layer here; the

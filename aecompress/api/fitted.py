@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,8 @@ class Trained:
     """Of a raw row."""
     threshold: float | None
     """The largest error of a normal row; None: it is not known."""
+    before: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of the model that it was begun with, as that came; empty: it was drawn."""
     history: History | None = None
     dense_loss: float | None = None
     """The lowest validation loss of a model without zeros; None without any."""
@@ -172,10 +174,11 @@ def with_threshold(trained: Trained) -> Model:
 
 
 def report(trained: Trained) -> dict[str, Any]:
-    """Return metrics on each split, sparsity and sizes of a model."""
+    """Return metrics on each split, sparsity and sizes of a model, and metrics of the one that it was begun with."""
     model = trained.model
     return {
         "metrics": dict(model.about.get("metrics", {})),
+        "before": dict(trained.before),
         "metric": trained.metric,
         "sparsity": model.sparsity,
         "zeros": model.zeros,

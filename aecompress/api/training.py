@@ -32,7 +32,7 @@ from aecompress.runs.job import prepare_export, prepare_in_memory
 from aecompress.runs.lines import losses_of
 from aecompress.runs.memory import Found, carry_out
 from aecompress.runs.metrics import with_metrics
-from aecompress.runs.modules import Bring
+from aecompress.runs.modules import Bring, as_model
 from aecompress.runs.package import export_model
 from aecompress.spec.resolve import Resolved, override, resolve
 
@@ -61,7 +61,11 @@ def train(resolved: Resolved, raw: Raw[Any] | None, verbose: int, bring: Bring |
         events = printed(events) if draw is None else drawn(events, draw, time.monotonic)
     log = [event for event in events if isinstance(event, Started | Generation)]
     dataset, export = job.dataset, job.export
+    before = (
+        {} if job.brought is None else with_metrics(as_model(job.brought, dataset), export, dataset).about["metrics"]
+    )
     return Trained(
+        before=before,
         model=found[0].model,
         front=found[0].front,
         metric=export.metric,

@@ -17,7 +17,7 @@ LEAST_LOOKED_FOR = ("non-zeros", "smaller", "ms, 64", "ms, ", "faster, 1")
 GAP = "  "
 
 
-def emit_table(rows: Sequence[Sequence[object]], left: int = 1) -> None:
+def emit_table(rows: Sequence[Sequence[object]], left: int = 1, spare: Sequence[int] = ()) -> None:
     """Print rows to stdout: in columns on a terminal, tab-separated elsewhere.
 
     A table that is wider than the terminal is turned, so that rows become columns, where that is narrower; else its
@@ -25,6 +25,7 @@ def emit_table(rows: Sequence[Sequence[object]], left: int = 1) -> None:
 
     Args:
         left: number of columns that hold words, which are aligned to the left.
+        spare: columns that a terminal too narrow for all goes without, the first one first.
     """
     width = width_of(sys.stdout)
     if width is None:
@@ -32,7 +33,12 @@ def emit_table(rows: Sequence[Sequence[object]], left: int = 1) -> None:
             emit_row(*row)
         return
     cells = [tuple(map(str, row)) for row in rows]
+    kept = list(range(len(cells[0])))
     table = columns(cells, left=left)
+    for column in spare:
+        if longest(table) > width:
+            kept.remove(column)
+            table = columns(cells, kept, left)
     if longest(table) > width:
         turned = columns(list(zip(*cells, strict=True)))
         table = turned if longest(turned) < longest(table) else "\n".join(GAP.join(map(in_cell, row)) for row in cells)

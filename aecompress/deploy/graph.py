@@ -60,10 +60,12 @@ class Draft:
         if name in self.initializers:
             array = numpy_helper.to_array(self.initializers.pop(name))
             return self.keep(f"{name}.torch", array.reshape(whole).transpose(order).reshape(shape))
-        size = self.keep(f"{name}.whole", np.array(whole, np.int64))
-        source = self.add("Reshape", [name, size], f"{name}.places")
-        source = self.add("Transpose", [source], f"{name}.turned", perm=list(order))
-        return self.add("Reshape", [source, self.keep(f"{name}.shape", np.array(shape, np.int64))], f"{name}.torch")
+        short = f"{self.part[:1]}.t{len(self.nodes)}"  # of packed files, in which a byte counts
+        source = self.add("Reshape", [name, self.keep(f"{short}w", np.array(whole, np.int64))], f"{short}r")
+        source = self.add("Transpose", [source], f"{short}t", perm=list(order))
+        if tuple(whole[axis] for axis in order) == tuple(shape):
+            return source
+        return self.add("Reshape", [source, self.keep(f"{short}s", np.array(shape, np.int64))], f"{short}e")
 
     def split(self, name: str, rows: Sequence[int]) -> list[str]:
         """Return the names of the parts of a stored matrix that have so many ``rows``, one after another.

@@ -16,6 +16,8 @@ from aecompress.layers.units import fed, read
 def describe(model: Model) -> list[dict[str, Any]]:
     """Return one row per layer: ``in`` and ``out`` count the values that it is given and gives for one row.
 
+    ``shape`` is that of what it gives, units last.
+
     ``unfed`` counts output units without any incoming weight (constants), ``unread`` output units that no weight of
     the next layer reads.
     """
@@ -30,6 +32,8 @@ def describe(model: Model) -> list[dict[str, Any]]:
         table.append(
             {
                 "layer": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.gives),
                 "in": math.prod(layer.given),
                 "out": math.prod(layer.gives),
                 "activation": layer.activation,

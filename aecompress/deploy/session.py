@@ -89,7 +89,7 @@ def input_shape(path: Path, runner: onnxruntime.InferenceSession, purpose: str) 
     return shape
 
 
-def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: Floats) -> list[NDArray[Any]]:
+def outputs(path: Path, runner: onnxruntime.InferenceSession, rows: NDArray[Any]) -> list[NDArray[Any]]:
     """Return all outputs of one call with ``rows`` ``[N, in]``.
 
     Raises:

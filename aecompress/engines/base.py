@@ -38,6 +38,8 @@ class Workload:
     """Training steps of every cell in the whole run."""
     changes_partners: bool = False
     """Whether encoders and decoders change partners from step to step (:meth:`Engine.train_pairs`)."""
+    code_l1: float = 0.0
+    """Factor of the penalty on the code; 0: none."""
     sparse_rows: bool = False
     """Whether rows are kept as the places of their ones (:class:`aecompress.nets.rows.SparseTensor`)."""
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Collection, Sequence
 
 from aecompress.engines.base import Workload
+from aecompress.layers.activations import IDENTITY
+from aecompress.layers.base import BoundLayer
 from aecompress.layers.names import slope_of
 
 DEVICES = ("cpu",)
@@ -26,15 +29,20 @@ def numba_fault() -> str:
     return ""
 
 
-def unsuited(load: Workload) -> str:
-    """Return why compiled loops cannot do this work, whether or not numba is here; "" where they can."""
+def unsuited(load: Workload, kinds: Collection[str] = ("dense",)) -> str:
+    """Return why compiled loops for some kinds of layers cannot do this work, whether or not numba is here.
+
+    "" where they can.
+    """
     if load.device.type not in DEVICES:
         return f"compiled training is for CPUs, not {load.device}"
     if load.precision == "float64":
         return "compiled training is in float32"
-    other = sorted({layer.kind for layer in load.net.layers} - {"dense"})
+    other = sorted({layer.kind for layer in load.net.layers} - set(kinds))
     if other:
         return f"layers of kind {other[0]!r} train uncompiled"
+    if set(kinds) == {"dense"} and any(layer.units != layer.outputs for layer in load.net.layers):
+        return "dense layers with places train uncompiled"
     sloped = next((layer.activation for layer in load.net.layers if slope_of(layer.activation) is not None), "")
     if sloped:
         return f"activation {sloped!r} trains uncompiled: compiled loops have leaky-relu with its usual slope, 0.01"
@@ -51,3 +59,26 @@ def passes_fit(load: Workload) -> bool:
     if narrow <= 64 and load.net.layout.size <= 200_000:  # what a core's cache holds
         return True
     return load.batch <= (32 if narrow <= 128 else 16)
+
+
+CONVOLVED = ("conv1d", "conv2d", "conv1d-transpose", "conv2d-transpose")
+"""Kinds whose products are of patches."""
+RENAMED = ("reshape", "flatten", "unflatten")
+"""Kinds that only name the same values anew."""
+
+
+def unlinked(layers: Sequence[BoundLayer]) -> str:
+    """Return why layers of those kinds and dense ones cannot be links of a chain, as a clause; "" where they can.
+
+    What comes between two links is one activation, and none comes before the first.
+    """
+    activated = True
+    for layer in layers:
+        if layer.kind not in RENAMED:
+            if getattr(layer.layer, "groups", 1) != 1:
+                return "convolutions in groups train uncompiled"
+            activated = False
+        if activated and layer.activation != IDENTITY:
+            return "an activation after another, or of the rows themselves, trains uncompiled"
+        activated = activated or layer.activation != IDENTITY
+    return ""

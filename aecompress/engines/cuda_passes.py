@@ -36,6 +36,8 @@ class CudaPasses:
 
         if load.sparse_rows:
             return "sparse rows are not trained in whole passes on a GPU"
+        if load.code_l1:
+            return "whole passes on a GPU have no penalty on the code"
         if load.family != "plain":
             return f"whole passes are of the plain family, not {load.family!r}"
         return "whole passes are in float32" if load.precision != "float32" else unfit(load.net, load.batch)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
-from aecompress.engines.blocks import cache_blocks
+from aecompress.engines.blocks import cache_blocks, multiplied_again
 from aecompress.engines.cuda.costs import eager_seconds
 from aecompress.engines.training import (
     Training,
@@ -128,7 +128,9 @@ def train(
         work.poll()
         batch = batch_of(training, rows, order, step)  # [P, B, D]
         noise = draw_noise(net, training, generation, work.cells, step, batch)
-        trace = gradient(net, weights, gradients, batch, noise, training.noise_level, loss=loss)
+        trace = gradient(
+            net, weights, gradients, batch, noise, training.noise_level, loss=loss, code_l1=training.code_l1
+        )
         size, epsilon = step_size(training, generation * count + step, training.generations * count)
         update(block, own, kept, training, size, epsilon)
         if block.stats is not None:
@@ -148,7 +150,8 @@ def train_pairs(work: PairWork) -> Trace:
     kept = pair.masks.to(pair.weights.dtype) if training.persistent_masks else None
     generation = pair.generation
     noise = draw_noise(net, training, generation, work.keys, 2 * step.number + step.turn, work.batch)
-    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, loss=training.loss(generation))
+    loss, penalty = training.loss(generation), training.code_l1
+    trace = gradient(net, weights, gradients, work.batch, noise, training.noise_level, loss=loss, code_l1=penalty)
     size, epsilon = step_size(training, generation * step.of + step.number, training.generations * step.of)
     masked_update(pair, own, kept, training, size, epsilon)
     work.individuals.put_pair(work.encoders, work.decoders, pair, net)
@@ -181,16 +184,19 @@ UPDATE_SECONDS = {"adam": 2.5e-9, "fresh-adam": 1.2e-9}
 PRODUCT_FLOPS = 1e11
 """Floating-point operations per second of matrix products."""
 
+KERNEL_FLOPS, KERNEL_SECONDS = 4e10, 2e-4
+"""Operations per second of a layer whose weights meet a row several times, and the time that starting it takes."""
+
 
 def train_seconds(load: Workload) -> float:
     """Return, roughly, the seconds of the training steps: operations started, weights updated, products.
 
     Of one step at least, so that engines still differ where a run only prunes.
     """
-    values = load.cells * load.net.layout.size
-    return max(load.steps, 1) * (
-        STEP_SECONDS + values * (UPDATE_SECONDS[load.optimizer] + load.batch * 6 / PRODUCT_FLOPS)
-    )
+    values, again = load.net.layout.size, multiplied_again(load.net)
+    each = values * (UPDATE_SECONDS[load.optimizer] + load.batch * 6 / PRODUCT_FLOPS)
+    kernels = sum(again) * load.batch * 6 / KERNEL_FLOPS + KERNEL_SECONDS * len(again)
+    return max(load.steps, 1) * (STEP_SECONDS + load.cells * (each + kernels))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class NumbaPasses:
         return unsuited(load) or self._other(load) or numba_fault()
 
     def _other(self, load: Workload) -> str:
+        if load.code_l1:
+            return "whole passes are compiled without a penalty on the code"
         if load.family != "plain":
             return f"whole passes are compiled for the plain family, not {load.family!r}"
         return "whole passes are compiled in float32" if load.precision != "float32" else ""

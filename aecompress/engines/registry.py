@@ -6,6 +6,7 @@ from aecompress.engines.base import Engine
 from aecompress.engines.cuda_graphs import CudaGraphs
 from aecompress.engines.cuda_passes import CudaPasses
 from aecompress.engines.eager import Eager
+from aecompress.engines.numba_convolutions import NumbaConvolutions
 from aecompress.engines.numba_passes import NumbaPasses
 from aecompress.engines.numba_steps import NumbaSteps
 
@@ -13,6 +14,7 @@ ENGINES: dict[str, Engine] = {
     "eager": Eager(),
     "numba-passes": NumbaPasses(),
     "numba-steps": NumbaSteps(),
+    "numba-convolutions": NumbaConvolutions(),
     "cuda-graphs": CudaGraphs(),
     "cuda-passes": CudaPasses(),
 }

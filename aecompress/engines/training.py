@@ -46,6 +46,8 @@ class Training:
     noise: str
     """"none", "input" (denoising) or "latent" (variational)."""
     noise_level: float
+    code_l1: float = 0.0
+    """Factor of the penalty on the code; 0: none."""
     walk: float = 0.0
     """Standard deviation of a generation's step of each cell's learning rate; 0 leaves the rates alone."""
     products: torch.dtype | None = None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aecompress import rng
-from aecompress.nets.autoencoder import gradient
+from aecompress.nets.autoencoder import gradient, widest
 from aecompress.nets.layers import forward
 from aecompress.nets.rows import RowSet, gather
 from aecompress.nets.shapes import Autoencoder
@@ -112,7 +112,7 @@ class Evidence:
         found, net, cells = torch.zeros_like(weights), self.net, self.cells.shape[0]
         together = cells
         if weights.device.type == "cpu":
-            together = max(GRADIENT_VALUES // (GUIDING_ROWS * net.inputs), 1)
+            together = max(GRADIENT_VALUES // (GUIDING_ROWS * widest(net)), 1)
         for first in range(0, cells, together):
             batch, part = self.batch(first, first + together), slice(first, first + together)
             none = None if net.log_variance is None else batch.new_zeros((*batch.shape[:2], net.latent))

@@ -16,7 +16,7 @@ import numpy as np
 from aecompress.errors import SpecError
 from aecompress.layers.activations import check_activation
 from aecompress.layers.base import Draft, Matrix, Shape, Values
-from aecompress.layers.kernels import check_given, check_groups, in_words, kernel_matrix, per_axis
+from aecompress.layers.kernels import by_blocks, check_given, check_groups, in_words, kernel_matrix, per_axis
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,25 @@ class Conv:
         return replace(self, out=units, groups=units if self.groups == self.out else self.groups)
 
     def reference(self, x: Values, w: Values, b: Values) -> Values:
-        """Compute it place by place of the kernel: what each reads of the padded input, times its rows."""
-        gives = self.shape(x.shape[1:])
+        """Compute it as one product for each group: of what the kernel covers at each place, and its rows."""
+        covered = math.prod(self.shape(x.shape[1:])[:-1]) * math.prod(self.kernel) * x.shape[-1]
+        return by_blocks(lambda part: self.product_of(part, w, b), x, covered)
+
+    def product_of(self, x: Values, w: Values, b: Values) -> Values:
+        """Return :meth:`reference` of some rows."""
+        count, places, taps = len(x), self.shape(x.shape[1:])[:-1], math.prod(self.kernel)
         x = np.pad(x, ((0, 0), *((pad, pad) for pad in self.padding), (0, 0)))
-        total = np.zeros((len(x), *gives), np.result_type(x, w)) + b
+        seen = np.empty((count, *places, taps, x.shape[-1]), x.dtype)
+        for tap, place in enumerate(np.ndindex(*self.kernel)):
+            numbers = zip(place, self.dilation, self.stride, places, strict=True)
+            spots = tuple(slice(at * d, at * d + s * (size - 1) + 1, s) for at, d, s, size in numbers)
+            seen[..., tap, :] = x[(slice(None), *spots)]
+        if self.groups == 1:
+            return (seen.reshape(-1, len(w)) @ w).reshape(count, *places, self.out) + b
         own, each = x.shape[-1] // self.groups, self.out // self.groups
-        rows = w.reshape(*self.kernel, own, self.out)
-        for place in np.ndindex(*self.kernel):
-            numbers = zip(place, self.dilation, self.stride, gives, strict=False)
-            spots = tuple(
-                slice(at * step, at * step + stride * (size - 1) + 1, stride) for at, step, stride, size in numbers
-            )
-            seen = x[(slice(None), *spots)]
-            for group in range(self.groups):
-                columns = slice(group * each, (group + 1) * each)
-                total[..., columns] += seen[..., group * own : (group + 1) * own] @ rows[place][:, columns]
-        return total
+        rows = w.reshape(taps, own, self.groups, each).transpose(2, 0, 1, 3).reshape(self.groups, -1, each)
+        parts = seen.reshape(-1, taps, self.groups, own).transpose(2, 0, 1, 3).reshape(self.groups, -1, len(w)) @ rows
+        return parts.transpose(1, 0, 2).reshape(count, *places, self.out) + b
 
     def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
         """Return ``[out, channels of a group, *kernel]`` and ``[out]``, as ``nn.Conv2d`` has them."""

@@ -16,7 +16,7 @@ import numpy as np
 from aecompress.errors import SpecError
 from aecompress.layers.activations import check_activation
 from aecompress.layers.base import Draft, Matrix, Shape, Values
-from aecompress.layers.kernels import check_given, check_groups, in_words, kernel_matrix, per_axis
+from aecompress.layers.kernels import by_blocks, check_given, check_groups, in_words, kernel_matrix, per_axis
 
 
 @dataclass(frozen=True)
@@ -92,24 +92,27 @@ class ConvTranspose:
         return replace(self, out=units, groups=units if self.groups == self.out else self.groups)
 
     def reference(self, x: Values, w: Values, b: Values) -> Values:
-        """Add what each place of the kernel gives of all values to where it falls, then take the ends off."""
-        places, own, each = x.shape[1:-1], x.shape[-1] // self.groups, self.out // self.groups
+        """Compute what all values give as one product for each group, add it where it falls, take the ends off."""
+        given = math.prod(x.shape[1:-1]) * math.prod(self.kernel) * self.out
+        return by_blocks(lambda part: self.product_of(part, w, b), x, given)
+
+    def product_of(self, x: Values, w: Values, b: Values) -> Values:
+        """Return :meth:`reference` of some rows."""
+        places, taps = x.shape[1:-1], math.prod(self.kernel)
+        own, each = x.shape[-1] // self.groups, self.out // self.groups
         *gives, _ = self.shape(x.shape[1:])
-        size = [
-            pad + max(got + pad, whole) for pad, got, whole in zip(self.padding, gives, self.reach(places), strict=True)
-        ]
-        total = np.zeros((len(x), *size, self.out), np.result_type(x, w))
-        rows = w.reshape(*self.kernel, own, self.out)
-        for place in np.ndindex(*self.kernel):
+        ends = zip(self.padding, gives, self.reach(places), strict=True)
+        size = [pad + max(got + pad, reached) for pad, got, reached in ends]
+        rows = w.reshape(taps, own, self.groups, each).transpose(2, 1, 0, 3).reshape(self.groups, own, taps * each)
+        found = x.reshape(-1, self.groups, own).transpose(1, 0, 2) @ rows
+        parts = found.reshape(self.groups, len(x), *places, taps, each)
+        total = np.zeros((len(x), *size, self.groups, each), found.dtype)
+        for tap, place in enumerate(np.ndindex(*self.kernel)):
             numbers = zip(place, self.dilation, self.stride, places, strict=True)
             spots = tuple(slice(at * d, at * d + s * (count - 1) + 1, s) for at, d, s, count in numbers)
-            for group in range(self.groups):
-                columns = slice(group * each, (group + 1) * each)
-                total[(slice(None), *spots, columns)] += (
-                    x[..., group * own : (group + 1) * own] @ rows[place][:, columns]
-                )
+            total[(slice(None), *spots)] += np.moveaxis(parts[..., tap, :], 0, -2)
         kept = tuple(slice(pad, pad + got) for pad, got in zip(self.padding, gives, strict=True))
-        return total[(slice(None), *kept)] + b
+        return total[(slice(None), *kept)].reshape(len(x), *gives, self.out) + b
 
     def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
         """Return ``[channels below, out of a group, *kernel]`` and ``[out]``, as ``nn.ConvTranspose2d`` has them."""
@@ -123,8 +126,13 @@ class ConvTranspose:
         return np.ascontiguousarray(weight.reshape(-1, self.out)), tensors["bias"]
 
     def layout(self, of: Shape) -> tuple[Shape, Shape, Shape]:
-        """Return the axes ``(*kernel, channels, groups, out)`` of the matrix, torch's order of these, torch's shape."""
+        """Return the axes of the matrix, ``(*kernel, channels, out)`` or ``(*kernel, channels, groups, out)``.
+
+        Then torch's order of these, and the shape that torch's weight has.
+        """
         own, each, n = of[-1] // self.groups, self.out // self.groups, self.axes
+        if self.groups == 1:
+            return (*self.kernel, own, each), (n, n + 1, *range(n)), (own, each, *self.kernel)
         order = (n + 1, n, n + 2, *range(n))
         return (*self.kernel, own, self.groups, each), order, (of[-1], each, *self.kernel)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from aecompress.errors import SpecError
-from aecompress.layers.base import Index, Matrix, Shape
+from aecompress.layers.base import Index, Matrix, Shape, Values
+
+BLOCK_VALUES = 1 << 18
+"""Values that a product is made of at a time in NumPy, which a cache holds."""
 
 
 def per_axis(name: str, field: str, values: tuple[int, ...], axes: int, least: int) -> tuple[int, ...]:
@@ -69,3 +73,11 @@ def kernel_matrix(kernel: tuple[int, ...], below: int, out: int, groups: int) ->
 def in_words(numbers: tuple[int, ...]) -> str:
     """Return numbers per axis, as "3x3"."""
     return "x".join(map(str, numbers))
+
+
+def by_blocks(compute: Callable[[Values], Values], x: Values, width: int) -> Values:
+    """Return what ``compute`` gives of rows ``[N, ...]``, some at a time, each of which takes ``width`` values."""
+    rows = max(BLOCK_VALUES // max(width, 1), 1)
+    if len(x) <= rows:
+        return compute(x)
+    return np.concatenate([compute(x[first : first + rows]) for first in range(0, len(x), rows)])

@@ -12,10 +12,12 @@ from aecompress.nets.layers import (
     Trace,
     activation_of,
     backward,
+    backward_layer,
     dense_write_gradient,
     forward,
 )
 from aecompress.nets.losses import mean_loss, output_delta
+from aecompress.nets.penalty import add_reader_slope, code_slope
 from aecompress.nets.places import as_given, as_rows
 from aecompress.nets.rows import RowSet, chunks
 from aecompress.nets.shapes import Autoencoder
@@ -31,6 +33,7 @@ def gradient(
     noise_level: float,
     *,
     loss: str,
+    code_l1: float = 0.0,
 ) -> Trace:
     """Write the gradient of the training loss on one batch into ``gradients``.
 
@@ -42,6 +45,8 @@ def gradient(
         weights: ``[P, in, out]`` and ``[P, 1, out]`` by name.
         gradients: same names and shapes; overwritten.
         rows: ``[P, B, D]``, in float32 or double; products are in the weights' format, the loss in that of the rows.
+        code_l1: factor of the penalty on the code (:mod:`aecompress.nets.penalty`), beside the loss summed over inputs;
+            both are divided by the inputs. Not of the variational family.
 
     Returns:
         The forward pass of encoder and decoder.
@@ -54,7 +59,14 @@ def gradient(
     trace = forward(net.layers, weights, inputs, record=True)
     scale = 1.0 / (rows.shape[1] * rows.shape[2])
     delta = _loss_delta(net, loss, trace, rows, scale)
-    backward(net.layers, weights, gradients, inputs, trace, delta)
+    if not code_l1:
+        backward(net.layers, weights, gradients, inputs, trace, delta, needed=False)
+        return trace
+    end = len(net.encoder) - 1
+    code, factor = trace.out[end], code_l1 * scale
+    slope = code_slope(net, weights, code, factor)
+    backward(net.layers, weights, gradients, inputs, trace, delta, more=(end, slope), needed=False)
+    add_reader_slope(net, weights, gradients, code, factor)
     return trace
 
 
@@ -89,7 +101,7 @@ def _variational_gradient(
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
-    at_latent = torch.bmm(as_rows(first), weights[net.decoder[0].name + ".weight"].transpose(1, 2))
+    at_latent = slope_of_code(net, weights, gradients, mean + spread, first)
     at_mean = at_latent + mean * scale
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
@@ -103,8 +115,23 @@ def _variational_gradient(
         grad = from_mean.add_(from_head).view_as(encoded.pre[top])
         activation = activation_of(net.encoder[top].activation)
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
-        backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
+        backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta, needed=False)
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out, {})
+
+
+def slope_of_code(
+    net: Autoencoder, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], code: Tensor, delta: Tensor
+) -> Tensor:
+    """Return the gradient at the ``code`` from ``delta``, that before the activation of the decoder's first layer.
+
+    Where that layer is not dense, its own gradient is written again.
+    """
+    layer = net.decoder[0]
+    if layer.kind == "dense":
+        return torch.bmm(as_rows(delta), weights[layer.name + ".weight"].transpose(1, 2))
+    found = backward_layer(layer, weights, gradients, code, delta, True)
+    assert found is not None
+    return found
 
 
 def rows_together(population: int, width: int) -> int:

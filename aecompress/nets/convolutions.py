@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
+import numpy as np
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from aecompress.layers.base import BoundLayer
+from aecompress.layers.base import BoundLayer, Shape
 from aecompress.layers.conv import Conv
 from aecompress.layers.conv_transpose import ConvTranspose
 from aecompress.layers.reshape import Permute
 from aecompress.nets.places import ChannelsFirst
 
-CONVOLVE = {1: functional.conv1d, 2: functional.conv2d}
-TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d}
-"""By axes of places."""
+aten = torch.ops.aten
+
+
+class Kernels(NamedTuple):
+    """What torch's own convolutions take of a layer."""
+
+    shape: Shape
+    """``(*kernel, channels of a group, groups, out of a group)``: the matrix's rows and columns by their axes."""
+    order: Shape
+    """Torch's order of these."""
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+    transposed: bool
+    output_padding: Shape
+    groups: int
+
+
+def kernels_of(layer: BoundLayer) -> Kernels:
+    """Return the numbers of a layer's kernels."""
+    own = cast("Conv | ConvTranspose", layer.layer)
+    n, turned = own.axes, isinstance(own, ConvTranspose)
+    return Kernels(
+        shape=(*own.kernel, layer.given[-1] // own.groups, own.groups, layer.units // own.groups),
+        order=(n + 1, n, n + 2, *range(n)) if turned else (n + 1, n + 2, n, *range(n)),
+        stride=own.stride,
+        padding=own.padding,
+        dilation=own.dilation,
+        transposed=turned,
+        output_padding=own.output_padding if isinstance(own, ConvTranspose) else (0,) * n,
+        groups=own.groups,
+    )
 
 
 def together(values: Tensor) -> Tensor:
@@ -28,20 +60,72 @@ def apart(values: Tensor, cells: int) -> Tensor:
     return values.view(len(values), cells, -1, *values.shape[2:]).movedim(1, 0).movedim(2, -1)
 
 
+def in_torch(own: Kernels, weight: Tensor) -> Tensor:
+    """Return weights ``[P, fan_in, columns]`` as torch has those of one network with P times as many groups."""
+    whole = weight.view(len(weight), *own.shape).permute(0, *(1 + at for at in own.order))
+    return whole.flatten(0, 2).contiguous()  # torch's plain loops lay the gradient like the kernels, and then refuse it
+
+
+@contextmanager
+def rounded_as_products(device: torch.device) -> Iterator[None]:
+    """Let a CUDA device round what it convolves only where it may round what it multiplies, and always to equal bits.
+
+    Left alone, torch lets it round to TF32, and choose ways that add up in any order.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    library: Any = torch.backends.cudnn
+    products = torch.backends.cuda.matmul
+    before = library.conv.fp32_precision, library.deterministic
+    library.conv.fp32_precision = "tf32" if products.fp32_precision == "tf32" else "ieee"
+    library.deterministic = True
+    try:
+        yield
+    finally:
+        library.conv.fp32_precision, library.deterministic = before
+
+
+def parts_of(cells: int, device: torch.device) -> list[slice]:
+    """Return which cells are convolved together: on a CPU, whose library is slow in many groups, each by itself."""
+    return [slice(cell, cell + 1) for cell in range(cells)] if device.type == "cpu" else [slice(0, cells)]
+
+
 def conv_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
-    """Convolve every cell's values with its own kernels, ``[P, B, *places, out]``: one convolution in P x groups."""
-    conv, cells = cast(Conv, layer.layer), len(weight)
-    kernels = weight.view(cells, *conv.kernel, -1, layer.units).permute(0, *(1 + at for at in conv.order))
-    values = CONVOLVE[conv.axes](
-        together(below),
-        kernels.flatten(0, 1),
-        bias.flatten(),
-        conv.stride,
-        conv.padding,
-        conv.dilation,
-        conv.groups * cells,
-    )
-    return apart(values, cells)
+    """Convolve every cell's values with its own kernels, or transpose that: ``[P, B, *places, out]``."""
+    own, found = kernels_of(layer), []
+    with rounded_as_products(below.device):
+        for part in parts_of(len(weight), below.device):
+            cells = len(weight[part])
+            numbers = (own.stride, own.padding, own.dilation, own.transposed, own.output_padding, own.groups * cells)
+            kernels = in_torch(own, weight[part])
+            values = torch.convolution(together(below[part]), kernels, bias[part].flatten(), *numbers)
+            found.append(apart(values, cells))
+    return torch.cat(found) if len(found) > 1 else found[0]
+
+
+def conv_backward(
+    layer: BoundLayer, weight: Tensor, gradients: Mapping[str, Tensor], below: Tensor, delta: Tensor, needed: bool
+) -> Tensor | None:
+    """Go backward through a convolution, or one that is transposed."""
+    own, found = kernels_of(layer), []
+    slope, axes = gradients[layer.name + ".weight"], [1 + int(at) for at in np.argsort(own.order)]
+    torch.sum(delta.flatten(1, -2), 1, keepdim=True, out=gradients[layer.name + ".bias"])
+    with rounded_as_products(below.device):
+        for part in parts_of(len(weight), below.device):
+            cells = len(weight[part])
+            numbers = (own.stride, own.padding, own.dilation, own.transposed, own.output_padding, own.groups * cells)
+            kernels = in_torch(own, weight[part])
+            given, of_kernels, _ = aten.convolution_backward(
+                together(delta[part]), together(below[part]), kernels, None, *numbers, [needed, True, False]
+            )
+            moved = of_kernels.view(cells, *(own.shape[at] for at in own.order)).permute(0, *axes)
+            slope[part].view(cells, *own.shape).copy_(moved)
+            if needed:
+                found.append(apart(given, cells))
+    if not needed:
+        return None
+    return torch.cat(found) if len(found) > 1 else found[0]
 
 
 def conv_module(layer: BoundLayer) -> nn.Module:
@@ -50,24 +134,6 @@ def conv_module(layer: BoundLayer) -> nn.Module:
     made: Any = {1: nn.Conv1d, 2: nn.Conv2d}[conv.axes]
     numbers = (conv.kernel, conv.stride, conv.padding, conv.dilation, conv.groups)
     return ChannelsFirst(layer, made(layer.given[-1], layer.units, *numbers))
-
-
-def transpose_forward(layer: BoundLayer, weight: Tensor, bias: Tensor, below: Tensor) -> Tensor:
-    """Convolve backward, every cell's values with its own kernels, ``[P, B, *places, out]``."""
-    conv, cells = cast(ConvTranspose, layer.layer), len(weight)
-    whole, order, shape = conv.layout(layer.given)
-    kernels = weight.view(cells, *whole).permute(0, *(1 + at for at in order)).reshape(cells, *shape)
-    values = TRANSPOSE[conv.axes](
-        together(below),
-        kernels.flatten(0, 1),
-        bias.flatten(),
-        conv.stride,
-        conv.padding,
-        conv.output_padding,
-        conv.groups * cells,
-        conv.dilation,
-    )
-    return apart(values, cells)
 
 
 def transpose_module(layer: BoundLayer) -> nn.Module:

@@ -8,6 +8,7 @@ tests hold it equal to autograd.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ def initial(
     """Draw parameters ``[P, n]``: weights U(-gain/sqrt(in), gain/sqrt(in)), biases the same with a gain of 1.
 
     A gain of 1 is torch's default for ``nn.Linear``; with sqrt(3) the weights have the variance 1/in, which keeps that
-    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16).
+    of the values from layer to layer (LeCun et al. 1998, "Efficient BackProp", equation 16). ``in`` is :func:`summed`.
 
     Args:
         generation, step: key the draws with ``seed`` and ``cells``; 0 and 0 before the first generation.
@@ -109,9 +110,17 @@ def initial(
             tensors[f"{layer.name}.weight"].fill_(start)
             tensors[f"{layer.name}.bias"].zero_()
             continue
-        tensors[f"{layer.name}.weight"] *= gain / layer.inputs**0.5
-        tensors[f"{layer.name}.bias"] /= layer.inputs**0.5
+        tensors[f"{layer.name}.weight"] *= gain / summed(layer) ** 0.5
+        tensors[f"{layer.name}.bias"] /= summed(layer) ** 0.5
     return flat
+
+
+def summed(layer: BoundLayer) -> float:
+    """Return the weights that a value of a layer sums: the rows of its matrix, in the mean over all values.
+
+    In a transposed convolution with a stride there are fewer, as a value is reached from few places of the kernel.
+    """
+    return min(layer.inputs, layer.macs / math.prod(layer.gives))
 
 
 class Kind(NamedTuple):
@@ -163,10 +172,10 @@ def dense_module(layer: BoundLayer) -> nn.Module:
 
 KINDS: dict[str, Kind] = {
     "dense": Kind(dense_forward, dense_backward, dense_module),
-    "conv1d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "conv2d": Kind(convolutions.conv_forward, module=convolutions.conv_module),
-    "conv1d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
-    "conv2d-transpose": Kind(convolutions.transpose_forward, module=convolutions.transpose_module),
+    "conv1d": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.conv_module),
+    "conv2d": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.conv_module),
+    "conv1d-transpose": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.transpose_module),
+    "conv2d-transpose": Kind(convolutions.conv_forward, convolutions.conv_backward, convolutions.transpose_module),
     "max-pool": Kind(pools.pool_forward(pools.MAX)),
     "avg-pool": Kind(pools.pool_forward(pools.MEAN)),
     "global-avg-pool": Kind(pools.global_forward),
@@ -286,6 +295,9 @@ def backward(
     rows: Tensor,
     trace: Trace,
     delta: Tensor,
+    *,
+    more: tuple[int, Tensor] | None = None,
+    needed: bool = True,
 ) -> Tensor:
     """Back-propagate ``delta`` ``[P, B, *gives]``, the gradient at the last layer's value before its activation.
 
@@ -293,16 +305,21 @@ def backward(
 
     Args:
         rows: as :func:`forward` took them.
+        more: which layer, and a gradient that is added to that at its value after its activation.
+        needed: whether what is returned is used; else nothing below the first layer with weights is computed.
 
     Returns:
         The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
     """
-    for index in range(len(layers) - 1, -1, -1):
+    lowest = 0 if needed else next((index for index, layer in enumerate(layers) if layer.weighted), 0)
+    for index in range(len(layers) - 1, lowest - 1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else as_given(layer, rows)
         below = trace.recorded.get(layer.name, below)
-        grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
-        if grad is not None and index:
+        grad = backward_layer(layer, weights, gradients, below, delta, index > lowest)
+        if grad is not None and more is not None and index - 1 == more[0]:
+            grad = grad + more[1].view_as(grad)
+        if grad is not None and index > lowest:
             activation = activation_of(layers[index - 1].activation)
             delta = activation.backward(grad, trace.pre[index - 1], trace.out[index - 1])
     return delta

@@ -114,7 +114,7 @@ def _latent(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     linear = draft.model.network in ("default", "conv") or draft.model.family == "variational"
-    return "identity" if linear else "relu", FROM_DATA
+    return "identity" if linear and not draft.train.code_l1 else "relu", FROM_DATA
 
 
 def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -199,7 +199,7 @@ _EXPORT = ("train.bits", "export.opset", "export.variants", "export.values")
 """What decides the bytes of a file."""
 _ENGINE = (
     "precision", "mode", "data.source", "model.family", "evolve.rule", "evolve.cells", "budget.max_loss_increase",
-    "train.epochs", "train.batch", "train.optimizer",
+    "train.epochs", "train.batch", "train.optimizer", "train.code_l1",
 )  # fmt: skip
 """What the choice of an engine reads."""
 
@@ -213,7 +213,7 @@ RECIPE: tuple[Row, ...] = (
     Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("model.hidden", ("inputs", "shape", "windows", "model.encoder", "model.network"), _hidden),
     Row("model.latent", ("inputs", "model.encoder", "model.network", "model.hidden"), _latent),
-    Row("model.latent_activation", ("model.network", "model.family"), _latent_activation),
+    Row("model.latent_activation", ("model.network", "model.family", "train.code_l1"), _latent_activation),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
     Row("model.initial", ("prune.granularity", "train.loss"), _initial),
     Row("train.batch", ("rows",), lambda draft, facts, net: (default_batch(facts.data.rows), FROM_DATA)),

@@ -126,7 +126,7 @@ def values_alive(net: Autoencoder) -> int:
     what a convolution unfolds.
     """
     places = [layer for layer in net.layers if len(layer.gives) > 1]
-    unfolded = (math.prod(layer.gives[:-1]) * layer.inputs for layer in places)
+    unfolded = (layer.macs // layer.units for layer in places if len(layer.given) > 1)
     return ALIVE * net.inputs + 2 * sum(math.prod(layer.gives) for layer in places) + max(unfolded, default=0)
 
 

@@ -45,6 +45,7 @@ def workload_of(spec: RunSpec, net: Autoencoder, device: torch.device, rows: int
         cells=cells_of(spec),
         steps=int(spec.train.epochs) * -(-rows // int(spec.train.batch)),
         changes_partners=rule_facts(rule_of(spec)).changes_partners,
+        code_l1=spec.train.code_l1,
         sparse_rows=kind_of(spec.data.source).sparse,
     )
 

@@ -52,6 +52,8 @@ class First:
     """That a matrix will be rounded to; 0: weights stay exact."""
     tensors: Mapping[str, NDArray[np.float32]] | None = None
     """Of that model by our names, weights ``[in, out]``."""
+    pruned: bool = False
+    """Whether its weights that are 0 stay so."""
 
 
 def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = None) -> First:
@@ -110,7 +112,7 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         gain=3**0.5 if first.scaled else 1.0,
         values=first.values,
     )
-    views = net.layout.views(population.weights)
+    views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
     if first.scaled:
         begin_with_the_mean(net, views, dataset)
     for name, tensor in (first.tensors or {}).items():
@@ -121,4 +123,6 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
                 "give the model that the spec describes"
             )
         views[name].copy_(torch.from_numpy(given.copy()))
+        if first.pruned and name.endswith("weight"):
+            masks[name].copy_(torch.from_numpy(given != 0))
     return population

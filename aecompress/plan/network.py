@@ -46,13 +46,18 @@ def written_out(model: ModelSpec, row: Shape, windows: bool) -> Autoencoder:
     parts = (model.encoder, model.decoder) if model.encoder else conv_layers(model, row, windows)
     given, layers = as_brought(*parts, row) if model.init else completed(*parts, row, windows)
     encoder, decoder = ([one for one in layers if one.part == part] for part in ("encoder", "decoder"))
-    odd = next((one.kind for one in (encoder[-1], decoder[0]) if one.kind != Dense.kind), None)
-    if variational and odd is not None:
+    for part, own in (("encoder", encoder), ("decoder", decoder)):
+        if not own:
+            raise SpecError(f"model.{part}: no layer of it has weights; add one, such as a dense layer")
+    if variational and encoder[-1].kind != Dense.kind:
         raise SpecError(
-            f"model.family = 'variational': its latent layer and the one after it are dense, not {odd}; "
-            "write these as dense layers"
+            f"model.family = 'variational': its latent layer is dense, not {encoder[-1].kind}; write it as one"
         )
     net = build(numbered(encoder), numbered(decoder), given, variational)
+    if variational and len(net.encoder[-1].gives) > 1:
+        raise SpecError(
+            "model.family = 'variational': its latent layer gives a code without places; leave out its places"
+        )
     for one, bound in zip(layers, net.layers, strict=True):
         if one.layer.out is not None and bound.units != one.layer.out:
             raise SpecError(f"{one.where}: a {one.kind} layer gives {bound.units} units, not {one.layer.out}")

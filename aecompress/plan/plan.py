@@ -40,6 +40,7 @@ def plan_of(spec: RunSpec, load: Workload, engine: Engine) -> Plan:
         persistent_masks=pruning is not None and pruning.persistent,
         noise={"plain": "none", "denoising": "input", "variational": "latent"}[spec.model.family],
         noise_level=spec.model.noise,
+        code_l1=learn.code_l1,
         walk=learn.walk if learn.rate == "walk" else 0.0,
         products=torch.bfloat16 if spec.precision == "bf16" else None,
         tf32=spec.precision == "tf32",

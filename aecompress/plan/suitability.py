@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from aecompress.data.facts import Facts
 from aecompress.errors import DataError
+from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.spec.fields import LayerSpec, RunSpec
 from aecompress.spec.rules import sentence_of
@@ -30,6 +31,16 @@ def unsuitable(spec: RunSpec, facts: RunFacts) -> list[str]:
     return [sentence_of(row.sentence, spec, **_named(spec, facts)) for row in UNSUITABLE if row.broken(spec, facts)]
 
 
+def notes_of(spec: RunSpec, net: Autoencoder) -> tuple[str, ...]:
+    """Return notes on a network that a run can have, but that most have for a reason."""
+    if net.latent <= net.inputs:
+        return ()
+    note = f"the code has {net.latent} values, more than the {net.inputs} inputs, so a network can copy its rows"
+    if spec.train.code_l1 or spec.model.family != "plain":
+        return (note,)
+    return (f"{note}; train.code_l1 (a sparse code) or model.family = 'denoising' keeps it from that",)
+
+
 def check_pretrained(spec: RunSpec, facts: RunFacts) -> None:
     """Refuse a pretrained model of other inputs than the rows have.
 
@@ -48,7 +59,6 @@ def _named(spec: RunSpec, facts: RunFacts) -> dict[str, Any]:
     return {
         "inputs": facts.data.inputs,
         "steps": facts.steps(int(spec.train.batch)),
-        "latent": _latent(spec),
         "pretrained_encoder": _written(pretrained_encoder(spec.model, facts)),
         "pretrained_decoder": _written(pretrained_decoder(spec.model, facts)),
     }
@@ -66,10 +76,6 @@ def _written(layers: Sequence[LayerSpec]) -> str:
     )
 
 
-def _latent(spec: RunSpec) -> int:
-    return (spec.model.encoder[-1].out or 0) if spec.model.encoder else int(spec.model.latent)
-
-
 _ROWS = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True))
 _WIDE_ROWS = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=False))
 _NO_VALIDATION = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True), splits=frozenset({"train", "test"}))
@@ -85,7 +91,9 @@ _PRETRAINED = RunFacts(
 UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
         field="model.init",
-        broken=lambda spec, facts: facts.pretrained is not None and spec.model.family == "variational",
+        broken=lambda spec, facts: (
+            facts.pretrained is not None and not facts.pretrained.head and spec.model.family == "variational"
+        ),
         sentence="model.init: brings no variance head; choose model.family = 'plain' or 'denoising'",
         example={"model.init": "model.onnx", "model.family": "variational"},
         facts=_PRETRAINED,
@@ -124,13 +132,6 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
         sentence="model.hidden and model.latent: come from model.init; leave them out",
         example={"model.init": "model.onnx", "model.latent": 2},
         facts=_PRETRAINED,
-    ),
-    Unsuitable(
-        field="model.latent",
-        broken=lambda spec, facts: _latent(spec) > facts.data.inputs,
-        sentence="model.latent = {latent}: the rows have only {inputs} inputs; choose at most {inputs}",
-        example={"model.latent": 9},
-        facts=_ROWS,
     ),
     Unsuitable(
         field="prune.per_generation",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import sample
-from aecompress.deploy.checkpoint import Model, save_model
+from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.bound import bound
 from aecompress.deploy.pretrained.code import Code, load_module, read_code
@@ -81,18 +81,28 @@ def from_run(folder: Path, code: dict[str, str]) -> Bring:
     kept = standing(folder / FOLDER)
     if not kept.is_dir():
         raise DataError(f"{kept}: is gone, which has the model that the run began with; start the run again")
-    return Bring(read=lambda dataset: read_pretrained(kept / "model.safetensors"), code=code)
+
+    def read(dataset: Dataset) -> Pretrained:
+        about = load_model(kept).about
+        return dataclasses.replace(read_pretrained(kept / "model.safetensors"), pruned=bool(about.get("pruned")))
+
+    return Bring(read=read, code=code)
+
+
+def as_model(found: Pretrained, dataset: Dataset) -> Model:
+    """Return a model on the rows of a run, as it came."""
+    chain = bound(found, dataset.shape)
+    names = {f"{layer.name}.{tensor}" for layer in chain for tensor in ("weight", "bias")}
+    return Model(
+        encoder=chain[: len(found.encoder)],
+        decoder=chain[len(found.encoder) :],
+        tensors={name: tensor for name, tensor in found.tensors.items() if name in names},
+        scaling=dataclasses.asdict(dataset.scaling),
+        about={"name": dataset.name, "pruned": found.pruned},
+    )
 
 
 def save(folder: Path, found: Pretrained, dataset: Dataset) -> None:
     """Keep a model in a run folder, as it came."""
-    chain = bound(found, dataset.shape)
-    model = Model(
-        encoder=chain[: len(found.encoder)],
-        decoder=chain[len(found.encoder) :],
-        tensors=found.tensors,
-        scaling=dataclasses.asdict(dataset.scaling),
-        about={"name": dataset.name},
-    )
     with staged(folder / FOLDER) as place:
-        save_model(place, model)
+        save_model(place, as_model(found, dataset))

@@ -144,7 +144,8 @@ class ModelSpec(_Part):
     """The autoencoder."""
 
     init: str = Field(
-        "", description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict) or .onnx"
+        "",
+        description="FILE with a trained model to start from: .safetensors, .pt/.pth (a state dict), .onnx or .keras",
     )
     network: NetworkName = Field(
         "default",
@@ -161,7 +162,8 @@ class ModelSpec(_Part):
     latent: Auto | Count = Field("auto", description="size of the latent code")
     activation: HiddenActivationName = Field("relu", description="activation of the hidden layers")
     latent_activation: Auto | ActivationName = Field(
-        "auto", description="activation of the latent code; auto: relu in the paper's networks, else identity"
+        "auto",
+        description="activation of the latent code; auto: relu in the paper's networks and under code_l1",
     )
     output: Auto | ActivationName = Field(
         "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
@@ -219,6 +221,11 @@ class TrainSpec(_Part):
     )
     loss: Auto | LossName = Field("auto", description="auto: bce-then-l1 for 0/1 rows, else mse")
     bce_share: Share = Field(0.5, description="share of the run on bce, under bce-then-l1")
+    code_l1: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        0.0,
+        description="makes a sparse code: factor of the sum over its units of |value| x norm of the weights that read "
+        "it, beside the loss summed over inputs; 0: none",
+    )
     bits: Annotated[int, Field(ge=0, le=8)] = Field(
         0,
         description="bits of a weight: in the last fifth of the run, training rounds the weights of each layer to "

@@ -77,7 +77,6 @@ def _target(spec: RunSpec) -> float:
 
 
 def _budgets(spec: RunSpec) -> tuple[float, ...]:
-    """Return the cells' own budgets, where they have some."""
     return spec.evolve.budgets if isinstance(spec.evolve.budgets, tuple) else ()
 
 
@@ -90,7 +89,6 @@ def _published(spec: RunSpec) -> bool:
 
 
 def _needs_stats(spec: RunSpec) -> bool:
-    """Return whether the operator watches activations over training."""
     return spec.prune.operator in OPERATORS and OPERATORS[spec.prune.operator].needs == "stats"
 
 
@@ -364,6 +362,12 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
         "model.latent_activation = {code_activation!r}: the variational family samples its latent code, which needs "
         "'identity'",
         {"model.family": "variational", "model.latent_activation": "relu"},
+    ),
+    Contradiction(
+        "train.code_l1",
+        lambda spec: spec.model.family == "variational" and spec.train.code_l1 > 0,
+        "train.code_l1 = {train.code_l1}: the variational family has its own penalty on the code; leave it out",
+        {"model.family": "variational", "train.code_l1": 0.1},
     ),
     Contradiction(
         "train.loss",

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Module
 
 import aecompress
 from aecompress.api.front import FrontModel
@@ -49,6 +50,13 @@ def fitted(rows: NDArray[np.float64]) -> aecompress.Autoencoder:
     assert_type(ae.export("model"), dict[str, Path])
     assert_type(aecompress.Autoencoder.load("model"), aecompress.Autoencoder)
     return assert_type(ae.pick("knee"), aecompress.Autoencoder)
+
+
+def compressed(module: Module, rows: NDArray[np.float64]) -> dict[str, Any]:
+    ae = assert_type(
+        aecompress.compress(module, rows, validation=rows, epochs=3, target_sparsity=0.9), aecompress.Autoencoder
+    )
+    return assert_type(ae.report_, dict[str, Any])
 
 
 def reconstructed(folder: str, rows: Tensor) -> Tensor:

@@ -55,6 +55,14 @@ def test_a_table_wider_than_the_terminal_is_turned_where_that_is_narrower(monkey
     assert on_terminal(monkeypatch, rows, left=3) == [f"passed  name  {long}", f"passed  longer name  {long}"]
 
 
+def test_a_narrow_terminal_goes_without_spare_columns_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("layer", "kind", "a", "b"), ("one", "dense", "x" * 40, "y" * 40)]
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    emit_table(rows, 2, (3, 2))
+    assert stream.getvalue().splitlines()[0].split() == ["layer", "kind", "a"]
+
+
 def test_a_real_terminal_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as stream:

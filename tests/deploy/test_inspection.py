@@ -44,6 +44,8 @@ def test_zeros_unfed_and_unread_units_are_counted() -> None:
     assert describe(model) == [
         {
             "layer": "encoder.0",
+            "kind": "dense",
+            "shape": [3],
             "in": 2,
             "out": 3,
             "activation": "relu",
@@ -55,6 +57,8 @@ def test_zeros_unfed_and_unread_units_are_counted() -> None:
         },
         {
             "layer": "decoder.0",
+            "kind": "dense",
+            "shape": [2],
             "in": 3,
             "out": 2,
             "activation": "sigmoid",

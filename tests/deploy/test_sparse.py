@@ -50,6 +50,7 @@ def test_what_is_saved_is_loaded(
     random = np.random.default_rng(seed)
     weight = (random.normal(size=(out, into)) * (random.random((out, into)) < density)).astype(np.float32)
     tensors = {"encoder.0.weight": weight, "encoder.0.bias": random.normal(size=out).astype(np.float32)}
+    tensors["encoder.1.weight"] = weight.reshape(*weight.shape, 1, 1).repeat(2, 2).repeat(3, 3)  # of a convolution
     path = tmp_path_factory.mktemp("sparse") / "m.safetensors"
     sparse.save_sparse(path, tensors)
     loaded = sparse.load_sparse(path)

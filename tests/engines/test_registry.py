@@ -22,6 +22,7 @@ from aecompress.engines.registry import ENGINES
 from aecompress.engines.training import Step, Training, steps_per_generation
 from aecompress.nets.layers import Trace
 from aecompress.population.state import Population, new_population
+from tests.layers.nets import net_of
 from tests.modules import mirrored, small_net
 
 CPU = torch.device("cpu")
@@ -51,6 +52,8 @@ LOADS = [
         {"sparse_rows": True},
         {"steps": 0},
         {"net": small_net("leaky-relu:0.2")},
+        {"code_l1": 0.3},
+        {"net": net_of("images")},
     )
 ]
 
@@ -66,6 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
     "activation softplus": {"activation": "softplus", "batch": 7},
     "output selu": {"output": "selu"},
     "output identity": {"output": "identity"},
+    "sparse code": {"code_l1": 0.3},
     "family denoising": {"family": "denoising"},
     "family variational": {"family": "variational"},
     "a row a batch": {"batch": 1},
@@ -79,7 +83,7 @@ def workload(case: dict[str, Any]) -> Workload:
     net = small_net(case.get("activation", "relu"), case.get("output", "sigmoid"))
     family, batch = case.get("family", "plain"), case.get("batch", 6)
     net = mirrored((7,), 3, 12, variational=True) if family == "variational" else net
-    return dataclasses.replace(LOAD, net=net, family=family, batch=batch)
+    return dataclasses.replace(LOAD, net=net, family=family, batch=batch, code_l1=case.get("code_l1", 0.0))
 
 
 def can_on_a_cpu(name: str, case: str) -> bool:
@@ -147,7 +151,12 @@ def test_every_engine_trains_as_the_eager_one_and_twice_the_same_bits(name: str,
 def test_every_engine_trains_as_the_eager_one_whatever_it_trains(name: str, case: str) -> None:
     load, loss = workload(CASES[case]), CASES[case].get("loss", "mse")
     chosen = dataclasses.replace(
-        training(), batch=load.batch, loss=lambda generation: loss, noise=NOISE[load.family], noise_level=0.3
+        training(),
+        batch=load.batch,
+        loss=lambda generation: loss,
+        noise=NOISE[load.family],
+        noise_level=0.3,
+        code_l1=load.code_l1,
     )
     trained = []
     for engine in (ENGINES[name], ENGINES["eager"]):

@@ -110,7 +110,7 @@ def test_its_gradient_equals_autograd(source: Path, kind: str, place: str, famil
     encoder, decoder = written(kind, place)
     changes = {"model__encoder": encoder, "model__decoder": decoder, "model__family": family}
     if refused(kind, place, family):
-        with pytest.raises(SpecError, match=f"its latent layer and the one after it are dense, not {kind}"):
+        with pytest.raises(SpecError, match=f"its latent layer is dense, not {kind}; write it as one"):
             job_of(source, **changes)
         return
     net = job_of(source, **changes).net

@@ -228,7 +228,7 @@ def test_unit_scores_are_norms_in_times_norms_out(kind: str) -> None:
 @ALL
 @hypothesis.given(seed=st.integers(0, 2**31 - 1), density=st.sampled_from([0.02, 0.1, 0.3, 0.8]))
 @hypothesis.settings(
-    deadline=None, max_examples=120, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=40, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 def test_compaction_keeps_the_function_on_random_masks(kind: str, seed: int, density: float) -> None:
     net = net_of(kind, ends=True)

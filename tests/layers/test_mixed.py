@@ -1,4 +1,7 @@
-"""Random networks of mixed kinds with random masks: all that a model becomes computes one function."""
+"""Random networks of mixed kinds with random masks: all that a model becomes computes one function.
+
+Torch's own modules, the stacked layers, NumPy, and onnxruntime on plain, compacted, packed and unpacked files.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,19 @@ from aecompress.deploy import compact, graph, pack, reference
 from aecompress.deploy.checkpoint import Model, torch_tensors
 from aecompress.deploy.compact import Chain, chain_of
 from aecompress.deploy.plain import unpack
-from aecompress.evolve.select import keep_units, most_unit_zeros, removed_units
+from aecompress.evolve.select import hidden_layers, keep_units, most_unit_zeros, removed_units, split_hidden
 from aecompress.layers.kinds import KINDS
 from aecompress.nets.autoencoder import gradient
-from aecompress.nets.layers import forward, initial
+from aecompress.nets.layers import forward
+from aecompress.nets.module import AutoencoderModule
 from aecompress.nets.shapes import Autoencoder
+from tests.layers.nets import flat_of
 from tests.layers.networks import ELSEWHERE, LAYERS, masked_model, networks
 
 OURS = set(KINDS)
 """Without the toy kinds, which the tests of this folder add."""
 QUICK = hypothesis.settings(
-    deadline=None, max_examples=8, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
+    deadline=None, max_examples=6, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
 )
 MANY = hypothesis.settings(QUICK, max_examples=150, derandomize=False)
 CASES = hypothesis.given(
@@ -71,7 +76,9 @@ def check_model(net: Autoencoder, model: Model, seed: int) -> None:
     stacked = torch.stack([torch.zeros_like(flat), flat])
     out = forward(net.layers, net.layout.views(stacked), torch.from_numpy(rows).flatten(1).expand(2, -1, -1)).out[-1]
     close(out[1].numpy(), right)
-    close(run_file(graph.build(chain_of(net.layers, model.tensors), "autoencoder", 18, {}), rows), right)
+    close(run_file(graph.build(chain_of(net.layers, model.tensors), "autoencoder", 13, {}), rows), right)
+    module = AutoencoderModule(model.encoder, model.decoder, model.tensors, model.scaling)
+    close(module(torch.from_numpy(rows).flatten(1)).detach().numpy(), right)
     for part, layers, given, wanted in (
         ("encoder", net.encoder, rows, code),
         ("decoder", net.decoder, code.astype(np.float32), right),
@@ -115,18 +122,22 @@ def test_units_pruned_whole_leave_the_chain(net: Autoencoder, seed: int, share: 
         for name, tensor in model.tensors.items()
     }
     rows = np.random.default_rng(seed).normal(size=(4, *net.shape)).astype(np.float32)
-    small, right = compact.compact(chain_of(net.layers, tensors)), reference.run(net.layers, tensors, rows)
+    whole, right = chain_of(net.layers, tensors), reference.run(net.layers, tensors, rows)
+    small = compact.compact(whole)
     close(compact.run(small, rows), right)
-    if not any(one.matrix.grouped for one in net.layers):  # of whose groups none can go
-        gone = int(removed_units(net, kept)[0].sum())
-        left = sum(one.matrix.units for one in small.layers if one.bound.weighted)
-        assert sum(one.units for one in net.weighted) - left >= gone
+    can_go = {one.name for at, one in enumerate(whole.layers) if compact.can_drop(whole.layers, at)}
+    removed = split_hidden(net, removed_units(net, kept))
+    gone = [
+        int(mine[0].sum()) for (one, _), mine in zip(hidden_layers(net), removed, strict=True) if one.name in can_go
+    ]
+    left = sum(one.matrix.units for one in small.layers if one.bound.weighted)
+    assert sum(one.units for one in net.weighted) - left >= sum(gone)
 
 
 @hypothesis.given(net=networks(), seed=st.integers(0, 2**31 - 1))
 @QUICK
 def test_the_gradient_of_the_loss_is_that_of_finite_differences(net: Autoencoder, seed: int) -> None:
-    stacked = initial(net.layers, net.layout, seed, torch.arange(2), gain=2.0).double()
+    stacked = flat_of(net, seed, 2)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn((2, 3, net.inputs), generator=generator).double()
     grad = torch.full_like(stacked, torch.nan)

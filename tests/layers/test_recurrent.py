@@ -1,4 +1,4 @@
-"""LSTM, GRU and repeat beside torch's modules and onnxruntime, and an LSTM autoencoder from pruning to its files."""
+"""LSTM, GRU and repeat beside torch's modules and onnxruntime."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from aecompress.api.load import load
-from aecompress.deploy import compact, graph, reference, verify
+from aecompress.deploy import graph, reference
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
 from aecompress.errors import SpecError
-from aecompress.evolve.select import keep_units, most_unit_zeros
 from aecompress.layers import kinds
 from aecompress.layers.base import BoundLayer, bind
 from aecompress.layers.dense import Dense
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.nets.shapes import Autoencoder, build
-from tests.deploy.models import write_onnx
 
 STEPS, INPUTS, UNITS = 5, 3, 4
 MODULES: dict[str, tuple[Any, type[nn.Module]]] = {"lstm": (Lstm, nn.LSTM), "gru": (Gru, nn.GRU)}
@@ -107,34 +105,14 @@ def series_net(kind: str) -> Autoencoder:
     return build(encoder, decoder, (STEPS, INPUTS))
 
 
-def model_of(net: Autoencoder, masks: Any = None, seed: int = 0) -> Model:
-    random, tensors = np.random.default_rng(seed), {}
+def model_of(net: Autoencoder) -> Model:
+    random, tensors = np.random.default_rng(0), {}
     for layer in net.layers:
         for name, shape in (("weight", (layer.inputs, layer.outputs)), ("bias", (layer.biases,))):
             tensors[f"{layer.name}.{name}"] = random.normal(size=shape).astype(np.float32)
-            if masks is not None:
-                tensors[f"{layer.name}.{name}"] *= masks[f"{layer.name}.{name}"][0].numpy().reshape(shape)
     scaling = {"kind": "none", "offset": 0.0, "divisor": 1.0}
     about = {"metric": "mse", "metrics": {}}
     return Model(encoder=net.encoder, decoder=net.decoder, tensors=tensors, scaling=scaling, about=about)
-
-
-@RECURRENT
-def test_units_pruned_whole_leave_the_files_which_give_the_same(kind: str, tmp_path: Path) -> None:
-    net = series_net(kind)
-    scores = torch.rand((1, net.units), generator=torch.Generator().manual_seed(0))
-    ones = torch.ones((1, net.layout.size), dtype=torch.bool)
-    kept = keep_units(net, scores, ones, [most_unit_zeros(net) // 2])
-    model = model_of(net, net.layout.views(kept))
-    small = compact.compact(chain_of(net.layers, model.tensors))
-    right = reference.run(net.layers, model.tensors, rows_of())
-    np.testing.assert_allclose(compact.run(small, rows_of()), right, rtol=1e-4, atol=1e-5)
-    before, after = ({one.name: one.matrix.units for one in chain} for chain in (net.layers, small.layers))
-    assert sum(after.values()) < sum(before.values()) and after["decoder.2"] == INPUTS
-    save_model(tmp_path, model)
-    write_onnx(tmp_path, load_model(tmp_path))
-    verification = verify.verify_set(tmp_path, model, rows_of(40), 1e-5, {}, 1e-5)
-    assert verification.passed, verification.first_failure
 
 
 @RECURRENT

@@ -33,8 +33,15 @@ def fields(kind: str, **changes: Any) -> dict[str, tuple[str, Any]]:
     return {path: ("test", value) for path, value in (spec | changes).items()}
 
 
-@pytest.mark.parametrize("kind", TOYS)
-@pytest.mark.parametrize("granularity", ["weight", "unit"])
+@pytest.mark.parametrize(
+    ("kind", "granularity"),
+    [
+        ("gain", "weight"),
+        ("maxout", "unit"),
+        pytest.param("gain", "unit", marks=pytest.mark.slow),
+        pytest.param("maxout", "weight", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_prunes_exports_and_verifies_a_toy_kind(tmp_path: Path, kind: str, granularity: str) -> None:
     changes = {"prune.granularity": granularity}
     events = list(run(prepare(resolve(fields(kind, **changes)), tmp_path / "r")))

@@ -111,11 +111,11 @@ def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
         out = forward(net.layers, net.layout.views(weights), rows).out[-1].flatten(2)
         return (out - rows).square().mean((1, 2))
 
-    for at in range(0, net.layout.size, 37):
-        step = torch.zeros_like(flat)
-        step[:, at] = 1e-6
-        slope = (value(flat + step) - value(flat - step)) / 2e-6
-        torch.testing.assert_close(grad[:, at], slope, rtol=1e-3, atol=1e-7)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        way = torch.randn(flat.shape, generator=generator).double()
+        slope = (value(flat + 1e-6 * way) - value(flat - 1e-6 * way)) / 2e-6
+        torch.testing.assert_close((grad * way).sum(1), slope, rtol=1e-4, atol=1e-7)
 
 
 @ALL
@@ -143,7 +143,7 @@ def test_rows_of_torch_need_no_transpose_in_a_graph_and_others_one_at_each_end()
 @ALL
 @hypothesis.given(seed=st.integers(0, 2**31 - 1), density=st.sampled_from([0.05, 0.3, 0.8]))
 @hypothesis.settings(
-    deadline=None, max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=4, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 def test_compaction_keeps_the_function_on_random_masks(name: str, seed: int, density: float) -> None:
     net = net_of(name)

@@ -29,7 +29,7 @@ TOYS = {"gain", "maxout", "pointwise"}
 
 def quick(number: int) -> bool:
     """A part of the table in which every kind, operator, granularity and mode is: a step that divides none of them."""
-    return number % 13 == 0
+    return number % 25 == 0
 
 
 CASES = [

@@ -7,7 +7,7 @@ from torch.nn import functional
 from aecompress.nets.autoencoder import gradient, layer_zeros, reconstruction_loss, tensors_of
 from aecompress.nets.layers import initial
 from aecompress.nets.shapes import build
-from tests.modules import Plain, dense_layers, mirrored, row_of, small_net
+from tests.modules import MODULES, Plain, dense_layers, mirrored, row_of, small_net
 
 CELLS = torch.arange(3)
 
@@ -33,8 +33,9 @@ def test_gradient_equals_a_loop_over_torch_modules(loss: str) -> None:
         torch.testing.assert_close(grad[cell], row_of(module))
 
 
-def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones() -> None:
-    net = small_net("tanh")
+@pytest.mark.parametrize("activation", ["tanh", "hard-swish"])
+def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones(activation: str) -> None:
+    net = small_net(activation)
     flat = initial(net.layers, net.layout, 1, CELLS)
     rows, noise = torch.rand(3, 5, 12), torch.randn(3, 5, 12)
     grad = torch.empty_like(flat)
@@ -44,8 +45,9 @@ def test_denoising_reads_the_noisy_rows_and_is_scored_on_the_clean_ones() -> Non
     torch.testing.assert_close(net.layout.views(grad)["encoder.0.weight"][0], module.encoder[0].weight.grad.T)
 
 
-def test_variational_gradient_equals_autograd() -> None:
-    net = mirrored((7,), 3, 12, variational=True)
+@pytest.mark.parametrize("activation", ["relu", "elu", "mish", "leaky-relu:0.2"])
+def test_variational_gradient_equals_autograd(activation: str) -> None:
+    net, activate = mirrored((7,), 3, 12, hidden_activation=activation, variational=True), MODULES[activation]()
     flat = initial((*net.layers, net.log_variance), net.layout, 1, CELLS).double()  # type: ignore[arg-type]
     rows, noise = torch.rand(3, 5, 12).double(), torch.randn(3, 5, 3).double()
     grad = torch.full_like(flat, torch.nan)
@@ -53,12 +55,12 @@ def test_variational_gradient_equals_autograd() -> None:
 
     leaf = flat.clone().requires_grad_()
     w = net.layout.views(leaf)
-    hidden = torch.relu(rows @ w["encoder.0.weight"] + w["encoder.0.bias"])
+    hidden = activate(rows @ w["encoder.0.weight"] + w["encoder.0.bias"])
     mean = hidden @ w["encoder.1.weight"] + w["encoder.1.bias"]
     log_variance = hidden @ w["log_variance.weight"] + w["log_variance.bias"]
     code = mean + noise * torch.exp(log_variance / 2)
     out = torch.sigmoid(
-        torch.relu(code @ w["decoder.0.weight"] + w["decoder.0.bias"]) @ w["decoder.1.weight"] + w["decoder.1.bias"]
+        activate(code @ w["decoder.0.weight"] + w["decoder.0.bias"]) @ w["decoder.1.weight"] + w["decoder.1.bias"]
     )
     divergence = torch.distributions.kl_divergence(
         torch.distributions.Normal(mean, torch.exp(log_variance / 2)), torch.distributions.Normal(0.0, 1.0)

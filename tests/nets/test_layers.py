@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from aecompress.errors import SpecError
+from aecompress.layers.base import Layer, bind
+from aecompress.layers.conv import Conv2d
+from aecompress.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from aecompress.layers.dense import dense
 from aecompress.nets.layers import ACTIVATIONS, activation_of, backward, forward, initial
 from aecompress.nets.shapes import Layout
@@ -71,6 +74,24 @@ def test_initial_weights_have_the_range_of_torch_linear() -> None:
             assert values.abs().max() <= bound
             assert values.abs().max() > 0.9 * bound
             assert abs(float(values.mean())) < 0.15 * bound
+
+
+@pytest.mark.parametrize(
+    ("layer", "given"),
+    [
+        (Conv2d("a", 12, "identity", (3,), padding=(1,)), (12, 12, 24)),
+        (ConvTranspose2d("a", 12, "identity", (3,), (2,), (1,), (1,)), (12, 12, 24)),
+        (ConvTranspose1d("a", 12, "identity", (5,), (4,)), (20, 24)),
+    ],
+)
+def test_values_keep_their_variance_through_places(layer: Layer, given: tuple[int, ...]) -> None:
+    (bound,) = bind([layer], given)
+    layout = Layout([bound])
+    flat = initial([bound], layout, 3, torch.arange(4), gain=3**0.5)
+    flat[:, -12:] = 0  # biases
+    rows = torch.randn(4, 16, *given, generator=torch.Generator().manual_seed(1))
+    variance = float(forward([bound], layout.views(flat), rows).out[-1].var())
+    assert 0.75 < variance < 1.15  # less at the ends, where the kernel reaches over
 
 
 def test_initial_weights_of_a_cell_do_not_depend_on_the_others() -> None:

@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from aecompress.layers.base import BoundLayer
+from aecompress.layers.base import BoundLayer, bind
+from aecompress.layers.dense import Dense
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
 from aecompress.nets import recurrent
+from aecompress.nets.autoencoder import gradient
+from aecompress.nets.layers import backward, forward
+from aecompress.nets.shapes import Layout, build
 
 KINDS: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "lstm": (Lstm, nn.LSTM, recurrent.lstm_forward, recurrent.lstm_record, recurrent.lstm_backward),
@@ -51,6 +55,37 @@ def test_values_and_gradients_are_those_of_a_module_for_each_cell(
         theirs = {name: parameter.grad.numpy() for name, parameter in one.named_parameters()}
         for mine, right in zip(gradients.values(), layer.layer.from_torch(layer.given, theirs), strict=True):
             torch.testing.assert_close(mine[cell].view(right.shape), torch.from_numpy(right))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_backward_pass_without_a_record_computes_it_again(kind: str) -> None:
+    net = bind([KINDS[kind][0]("a", 3), KINDS[kind][0]("b", 2, sequences=False)], (4, 2))
+    layout = Layout(net)
+    weights, rows = torch.randn(2, layout.size), torch.randn(2, 5, 8)
+    found = []
+    for record in (True, False):
+        trace, gradient = forward(net, layout.views(weights), rows, record=record), torch.full_like(weights, torch.nan)
+        assert len(trace.recorded) == 2 * record
+        backward(net, layout.views(weights), layout.views(gradient), rows, trace, torch.ones(2, 5, 2))
+        found.append(gradient)
+    torch.testing.assert_close(*found)
+
+
+def test_the_variational_gradient_goes_through_a_repeated_code_as_by_autograd() -> None:
+    encoder = [Gru("encoder.0", 4, sequences=False), Dense("encoder.1", 2, "identity")]
+    net = build(encoder, [Repeat("decoder.0", 3), Gru("decoder.1", 2)], (3, 2), variational=True)
+    assert net.log_variance is not None
+    flat = torch.randn((2, net.layout.size), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows, noise = torch.rand(2, 4, 6, dtype=torch.float64), torch.randn(2, 4, net.latent, dtype=torch.float64)
+    leaf, grad = flat.clone().requires_grad_(), torch.full_like(flat, torch.nan)
+    views = net.layout.views(leaf)
+    gradient(net, net.layout.views(flat), net.layout.views(grad), rows, noise, 0.0, loss="mse")
+    *_, last, mean = forward(net.encoder, views, rows).out
+    spread = forward([net.log_variance], views, last).out[0]
+    divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(2)
+    out = forward(net.decoder, views, mean + noise * torch.exp(0.5 * spread)).out[-1].flatten(2)
+    ((out - rows).square().sum(2) + divergence).mean(1).sum().backward()
+    torch.testing.assert_close(grad, leaf.grad)
 
 
 def test_a_repeated_code_gets_the_gradient_of_all_its_steps() -> None:

@@ -294,7 +294,7 @@ def test_a_pretrained_model_of_other_inputs_is_refused() -> None:
 
 def test_all_faults_of_a_complete_spec_come_at_once() -> None:
     with pytest.raises(SpecError) as caught:
-        completed({"model.latent": 65, "prune.per_generation": 1000})
+        completed({"train.loss": "bce", "model.output": "sigmoid", "prune.per_generation": 1000}, STANDARD)
     assert len(caught.value.faults) == 2
 
 

@@ -24,6 +24,7 @@ from aecompress.plan.device import (
     devices_to_resume,
     find_device,
     moved,
+    values_alive,
 )
 from aecompress.runs.job import prepare
 from aecompress.spec.resolve import resolve
@@ -176,4 +177,17 @@ def test_the_cure_for_many_rows_is_to_leave_them_in_their_file(tmp_path: Path, m
     job = prepare(resolve({"data.source": ("--data", str(tmp_path / "rows.npy"))}), tmp_path / "run")
     monkeypatch.setattr(device_module, "memory_bytes", lambda: 20_000_000)
     with pytest.raises(SpecError, match=r"choose smaller layers, fewer cells or --in-memory no"):
+        check_memory(job.plan, job.resolved.spec, job.dataset, job.device)
+
+
+def test_channels_at_places_count_while_a_loss_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 60 x 60 images with 16 channels, they are many times the inputs."""
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((40, 60, 60), np.float32))
+    fields = {"data.source": str(tmp_path / "rows.npy"), "model.network": "conv", "model.hidden": [16], "device": "cpu"}
+    job = prepare(resolve({path: ("test", value) for path, value in fields.items()}), tmp_path / "run")
+    layers = 2 * 30 * 30 * 16 + 3 * 60 * 60  # two of 16 channels; the ends, and the last convolution before its end
+    assert values_alive(job.net) == 4 * 3600 + 2 * layers + 30 * 30 * 9 * 16
+    rows = 4 * job.first.cells * 64 * values_alive(job.net)
+    monkeypatch.setattr(device_module, "memory_bytes", lambda: rows - 1)
+    with pytest.raises(SpecError, match="choose smaller layers"):
         check_memory(job.plan, job.resolved.spec, job.dataset, job.device)

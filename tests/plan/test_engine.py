@@ -26,6 +26,7 @@ from aecompress.plan.plan import plan_of
 from aecompress.spec.resolve import Resolved, resolve
 from tests.commands import aecompress
 from tests.data.test_interactions import SMALL
+from tests.layers.nets import net_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -198,8 +199,9 @@ def test_the_gain_of_half_precision_is_measured() -> None:
 def test_the_expected_time_grows_with_every_size() -> None:
     for engine in ENGINES.values():
         device = CUDA if engine.name.startswith("cuda") else CPU
+        net = {"net": net_of("images")} if engine.name == "numba-convolutions" else {}
         one, longer, larger = (
-            engine.seconds(dataclasses.replace(load_of(**changes), device=device))
+            engine.seconds(dataclasses.replace(load_of(**changes), device=device, **net))
             for changes in ({}, {"rows": 2000}, {"evolve__cells": 200})
         )
         assert math.isfinite(one) and one < longer and one < larger

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from aecompress.errors import SpecError
 from aecompress.plan.network import network_of
 from aecompress.spec.fields import LayerSpec, ModelSpec
 
@@ -31,3 +36,17 @@ def test_the_variational_family_has_a_second_head() -> None:
     model = ModelSpec(family="variational", hidden=(7,), latent=3, latent_activation="identity", output="sigmoid")
     head = network_of(model, (12,)).log_variance
     assert head is not None and (head.inputs, head.outputs) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("latent", "message"),
+    [
+        ({"kind": "lstm", "out": 3}, "its latent layer is dense, not lstm; write it as one"),
+        ({"out": 3, "places": [2]}, "its latent layer gives a code without places; leave out its places"),
+    ],
+)
+def test_a_code_that_the_second_head_cannot_stand_beside_is_refused(latent: dict[str, Any], message: str) -> None:
+    decoder = (LayerSpec(kind="conv1d", out=3, kernel=[1]), LayerSpec(out=8))
+    model = ModelSpec(family="variational", encoder=(LayerSpec(**latent),), decoder=decoder)
+    with pytest.raises(SpecError, match=message):
+        network_of(model, (4, 2))

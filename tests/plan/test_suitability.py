@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from aecompress.data.facts import Facts
 from aecompress.errors import SpecError
 from aecompress.plan.auto import complete
-from aecompress.plan.suitability import UNSUITABLE, Unsuitable
+from aecompress.plan.facts import RunFacts
+from aecompress.plan.network import network_of
+from aecompress.plan.suitability import UNSUITABLE, Unsuitable, notes_of
 from aecompress.spec.fields import FIELDS
 from aecompress.spec.resolve import resolve
 
@@ -25,9 +30,29 @@ def test_numbers_of_rows_and_network_are_in_the_sentences() -> None:
     with pytest.raises(SpecError, match="a pass has 100 steps"):
         row = sentences["prune.per_generation"]
         complete(resolve({path: ("--set", value) for path, value in row.example.items()}), row.facts)
-    with pytest.raises(SpecError, match="the rows have only 8 inputs; choose at most 8"):
-        row = sentences["model.latent"]
-        complete(resolve({path: ("--set", value) for path, value in row.example.items()}), row.facts)
+
+
+def test_a_code_larger_than_the_rows_is_allowed_with_a_note() -> None:
+    facts = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True))
+
+    def notes(**changes: Any) -> tuple[str, ...]:
+        flags = {path.replace("__", "."): ("--set", value) for path, value in changes.items()}
+        spec = complete(resolve({"model.hidden": ("--set", [12])} | flags), facts).spec
+        return notes_of(spec, network_of(spec.model, (8,)))
+
+    assert notes(model__latent=8) == ()
+    told = "the code has 20 values, more than the 8 inputs, so a network can copy its rows"
+    assert notes(model__latent=20) == (
+        f"{told}; train.code_l1 (a sparse code) or model.family = 'denoising' keeps it from that",
+    )
+    assert notes(model__latent=20, train__code_l1=0.1) == notes(model__latent=20, model__family="denoising") == (told,)
+
+
+def test_a_sparse_code_has_relu_units_where_none_are_named() -> None:
+    facts = RunFacts(data=Facts(rows=1000, inputs=8, binary=False, unit=True))
+    for value, activation in ((0.0, "identity"), (0.1, "relu")):
+        done = complete(resolve({"train.code_l1": ("--set", value)}), facts)
+        assert done.spec.model.latent_activation == activation
 
 
 def test_layers_that_are_those_of_the_pretrained_model_may_be_written_out() -> None:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.deploy.pretrained.pointwise import LONGEST, Pointwise, Unknown, affine, composed, resolved
+from aecompress.deploy.pretrained.exported.residual import UnfitError, as_chain
+from aecompress.deploy.pretrained.pointwise import LONGEST, PROBES, Pointwise, Unknown, affine, composed, resolved
 from aecompress.deploy.pretrained.steps import Step
 from aecompress.deploy.pretrained.views import (
     LOWEST,
@@ -57,8 +58,10 @@ def function_of(values: Sequence[View | Array], name: str, what: str, function: 
     chains = [_functions(view.link) for view in views]
     alike = all(np.array_equal(view.index, views[0].index) for view in views[1:])
     shared = next((link for link in chains[0] if all(any(link is each for each in chain) for chain in chains)), None)
+    if (shared is None or not alike) and what in ("Add", "Sum") and len(views) == 2 == len(values):
+        return residual(views[0], views[1], name)
     if shared is None or not alike:
-        raise Refused("takes two branches of the graph; only a chain can be read, without residual connections")
+        raise Refused(f"joins branches of the graph by {what}; only a chain with residual additions can be read")
     if len(views) == 1:
         shared = views[0].link
     constants = [value for value in values if not isinstance(value, View)]
@@ -72,6 +75,40 @@ def function_of(values: Sequence[View | Array], name: str, what: str, function: 
         return function(*(next(own)(x) if isinstance(value, View) else next(others) for value in values))
 
     return pointwise(base, Pointwise(name, run, what=what))
+
+
+def residual(one: View, other: View, name: str) -> View:
+    """Return the sum of two branches that come of one value, of which one has no layer or a single one.
+
+    Raises:
+        Refused: the branches are of another form.
+    """
+    before = {id(link) for link in behind(other.link)}
+    shared = next((link for link in behind(one.link) if id(link) in before), None)
+    if shared is None or one.link.shape != other.link.shape or not np.array_equal(one.index, other.index):
+        raise Refused("adds branches of the graph that give their values in different orders; only a chain can be read")
+    body, skip = sorted((_steps_since(view.link, shared) for view in (one, other)), key=len, reverse=True)
+    try:
+        steps = as_chain(name, body, skip, _is_positive(shared))
+    except UnfitError as fault:
+        raise Refused(f"is a residual addition that {fault}; only a chain can be read") from None
+    return View(shared.then(tuple(steps), one.link.shape), one.index)
+
+
+def _steps_since(link: Link, shared: Link) -> list[Step]:
+    links = list[Link]()
+    for each in behind(link):
+        if each is shared:
+            break
+        links.append(each)
+    return _steps(links[::-1])
+
+
+def _is_positive(link: Link) -> bool:
+    """Return whether all that a link gives is known to be 0 or more."""
+    items = [each.item for each in _functions(link) if isinstance(each.item, Pointwise)]
+    values = composed(items[::-1])(PROBES.reshape(-1, *[1] * (len(link.shape) - 1)))
+    return bool(items) and bool((values >= 0).all())
 
 
 def _placed(view: View, constants: Sequence[Array], name: str) -> tuple[View, list[Array]]:
@@ -351,7 +388,11 @@ def steps_of(view: View, name: str) -> list[Step]:
     Raises:
         Refused: a function in it is none of our activations; the message names it.
     """
-    links = list(behind(realized(view, name)))[::-1][1:]
+    return _steps(list(behind(realized(view, name)))[::-1][1:])
+
+
+def _steps(links: Sequence[Link]) -> list[Step]:
+    """Return links, first to last, as steps."""
     steps, run = list[Step](), list[Pointwise]()
     for place, link in enumerate(links):
         if isinstance(link.item, Pointwise):
@@ -365,9 +406,10 @@ def steps_of(view: View, name: str) -> list[Step]:
         elif isinstance(link.item, Transposed):
             assert link.before is not None
             steps.append(_with_numbers(link.item, link.before.shape[2:]))
-        else:
-            assert link.item is not None
+        elif isinstance(link.item, Step):
             steps.append(link.item)
+        elif link.item is not None:
+            steps += link.item
     return steps
 
 

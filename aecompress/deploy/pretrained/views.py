@@ -47,7 +47,7 @@ class Link:
     """A step, and the link before it: a chain that can branch without being copied."""
 
     before: Link | None
-    item: Step | Pointwise | Transposed | None
+    item: Step | Pointwise | Transposed | tuple[Step, ...] | None
     """None: the input."""
     shape: Shape
     """Shape of what it gives, ``[N, ...]``."""
@@ -57,7 +57,7 @@ class Link:
         """Return how many values it gives."""
         return math.prod(self.shape)
 
-    def then(self, item: Step | Pointwise | Transposed, shape: Shape | None = None) -> Link:
+    def then(self, item: Step | Pointwise | Transposed | tuple[Step, ...], shape: Shape | None = None) -> Link:
         """Return the chain with one step more."""
         return Link(self, item, self.shape if shape is None else shape)
 
@@ -310,18 +310,18 @@ def _reordered_function(item: Pointwise, order: Index) -> Pointwise:
 
 
 def _permuted(link: Link, index: Index, name: str) -> Link:
-    """Return a link that gives ``index`` by one reshape and one permutation of axes.
+    """Return a link that gives ``index`` by one reshape and one permutation of axes, and perhaps another reshape.
 
     Raises:
         Refused: there are none.
     """
-    strides = [int(index[_unit(axis, index.ndim)]) if size > 1 else 0 for axis, size in enumerate(index.shape)]
-    expected = np.zeros(index.shape, np.int64)
-    for axis, stride in enumerate(strides):
-        line = np.arange(index.shape[axis]).reshape(-1, *[1] * (index.ndim - 1 - axis))
-        expected += stride * line
-    if not np.array_equal(expected, index):
-        raise Refused("moves values as no layer does; give the model without that")
+    strides = _strides(index)
+    if strides is None:
+        finer = (len(index), *_axes_of(index[0].reshape(-1)))
+        strides = _strides(index.reshape(finer))
+        if strides is None:
+            raise Refused("moves values as no layer does; give the model without that")
+        return _shaped(_permuted(link, index.reshape(finer), name), index.shape, name)
     for axis in reversed(range(1, index.ndim)):
         if not strides[axis]:
             strides[axis] = strides[axis + 1] if axis + 1 < index.ndim else 0
@@ -330,6 +330,27 @@ def _permuted(link: Link, index: Index, name: str) -> Link:
     axes = tuple(order.index(axis) for axis in range(1, index.ndim))
     link = _shaped(link, shape, name)
     return link.then(Step(name, "permute", numbers={"axes": axes}), index.shape)
+
+
+def _strides(index: Index) -> list[int] | None:
+    """Return by how much values differ along each axis, 0 along one of a single value; None: not always by the same."""
+    strides = [int(index[_unit(axis, index.ndim)]) if size > 1 else 0 for axis, size in enumerate(index.shape)]
+    expected = np.zeros(index.shape, np.int64)
+    for axis, stride in enumerate(strides):
+        expected += stride * np.arange(index.shape[axis]).reshape(-1, *[1] * (index.ndim - 1 - axis))
+    return strides if np.array_equal(expected, index) else None
+
+
+def _axes_of(order: Index) -> tuple[int, ...]:
+    """Return the shape in which values differ by one stride along each axis, if there is one: the longest runs."""
+    shape: tuple[int, ...] = ()
+    while len(order) > 1:
+        changed = np.flatnonzero(np.diff(order) != order[1] - order[0])
+        run = int(changed[0]) + 1 if len(changed) else len(order)
+        if len(order) % run:
+            return (len(order), *shape)
+        shape, order = (run, *shape), order[::run]
+    return shape
 
 
 def _unit(axis: int, count: int) -> tuple[int, ...]:

@@ -93,7 +93,8 @@ def pieces_for(work: Work) -> Pieces:
     from aecompress.engines.cuda.update_kernel import fused_update
 
     layers = work.net.layers
-    plain = work.net.log_variance is None and all(layer.kind == "dense" for layer in layers)
+    flat = all(layer.kind == "dense" and layer.units == layer.outputs for layer in layers)
+    plain = work.net.log_variance is None and not work.training.code_l1 and flat
     dense = isinstance(work.rows, Tensor)
     fused = plain and dense and all(layer.activation in ACTIVATIONS for layer in layers)
     return Pieces(fused_gradient if fused else torch_gradient, fused_update)

@@ -62,6 +62,8 @@ def not_narrow(net: Autoencoder, batch: int) -> str:
     kinds = sorted({layer.kind for layer in net.layers} - {"dense"})
     if kinds:
         return f"layers of kind {kinds[0]!r} are not trained in whole passes on a GPU"
+    if any(layer.units != layer.outputs for layer in net.layers):
+        return "dense layers with places are not trained in whole passes on a GPU"
     if hidden > WIDEST:
         return f"whole passes on a GPU have layers of at most {WIDEST} units between the ends, not {hidden}"
     if batch > LARGEST_BATCH:
@@ -165,7 +167,8 @@ def scratch_of(work: Work, form: Form) -> Scratch:
 def in_narrow_steps(work: Work) -> bool:
     """Return whether a step of this training is made in two launches."""
     training = work.training
-    plain = training.noise == "none" and training.products is None and isinstance(work.rows, Tensor)
+    plain = training.noise == "none" and training.products is None and not training.code_l1
+    plain = plain and isinstance(work.rows, Tensor)
     return plain and has_narrow_steps(work.net, min(training.batch, work.rows.shape[0]))
 
 

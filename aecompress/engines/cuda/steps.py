@@ -123,7 +123,9 @@ def torch_gradient(buffers: Buffers, loss: str, batch: int) -> Trace:
     columns = buffers.counter * buffers.training.batch + buffers.columns[:batch]
     rows = gather(buffers.rows, buffers.order.index_select(1, columns))  # [P, B, D]
     views = net.layout.views(own.weights), net.layout.views(own.gradient)
-    return gradient(net, *views, rows, noise_of(buffers, rows), buffers.training.noise_level, loss=loss)
+    training = buffers.training
+    noise = noise_of(buffers, rows)
+    return gradient(net, *views, rows, noise, training.noise_level, loss=loss, code_l1=training.code_l1)
 
 
 class Pieces(NamedTuple):

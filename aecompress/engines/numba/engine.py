@@ -30,6 +30,7 @@ from aecompress.engines.numba.steps import (
     rule_of,
     update_cells,
 )
+from aecompress.engines.numba.unfold import Axis, fold, patches_of, unfold
 from aecompress.engines.numba.updates import Rule, Slopes, Weights
 from aecompress.engines.training import step_size, steps_per_generation
 from aecompress.nets.rows import RowSet, SparseTensor, StoredTensor, chunks
@@ -226,6 +227,11 @@ def warm() -> None:
         add_bias_and_activate(RELU, coded, coded, coded)
         output_gradient(RELU, (MSE, one), (coded, rows, coded, coded, coded))
         hidden_gradient(RELU, coded, coded, coded, coded)
+    for units in (1, 8):
+        tables = patches_of([Axis(size=1, places=1, kernel=1, stride=1, padding=0, dilation=1)], units)
+        values = np.zeros((1, units), np.float32)
+        unfold(tables, values, values.copy())
+        fold(tables, values, values.copy())
 
 
 def prepare(poll: Poll) -> None:

@@ -184,15 +184,16 @@ def gradient(
     noise_level: float,
     *,
     loss: str,
+    code_l1: float = 0.0,
 ) -> Trace:
     """Compute what :func:`aecompress.nets.autoencoder.gradient` does, with all between two products in one loop.
 
     Returns:
-        The forward pass but for the last layer's output, which the loss alone sees; overwritten by the thread's next
-        call.
+        The forward pass, of whose last output, which the loss alone sees, only the values before the activation are
+        there; overwritten by the thread's next call.
     """
-    if net.log_variance is not None:
-        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss=loss)
+    if net.log_variance is not None or code_l1:
+        return autoencoder.gradient(net, weights, gradients, rows, noise, noise_level, loss=loss, code_l1=code_l1)
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
     inputs = inputs.to(weights[net.layers[0].name + ".weight"].dtype)
     trace = _forward(net, weights, inputs)
@@ -221,7 +222,7 @@ def _forward(net: Autoencoder, weights: Mapping[str, Tensor], inputs: Tensor) ->
             for_each_cell(
                 lambda *cell, kind=kind: add_bias_and_activate(kind, *cell), pre, out, weights[layer.name + ".bias"]
             )
-            trace.out.append(out)
+        trace.out.append(out if at < len(net.layers) - 1 else pre)
     return trace
 
 

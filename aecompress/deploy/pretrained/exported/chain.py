@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from aecompress.errors import DataError
 
 NAMES = ("recon", "x_hat", "xhat", "x_rec", "decoded", "output", "out", "y")
 """Beginnings of keys under which a module gives reconstructions, beside other values of the same size."""
+SUMS = frozenset({"add", "sub"})
 GATES = frozenset({"mul", "div"})
 JOINS = frozenset({"cat", "stack"})
 
@@ -66,8 +68,21 @@ def is_zero(program: Program, node: Node) -> bool:
     return isinstance(value, Tensor) and not bool(torch.any(value != 0))
 
 
-def chain_of(program: Program, end: Node) -> list[tuple[Node, Node]]:
-    """Return the nodes from the rows to ``end``, first to last, each with the node whose value it reads.
+class Link(NamedTuple):
+    """A node of a chain, with the node whose value it reads."""
+
+    node: Node
+    below: Node
+    sides: tuple[Node, ...] = ()
+    """Of a sum, the two nodes that are added, which are both made of ``below``."""
+
+
+Below = dict[Node, Link | DataError]
+"""What each node that depends on the rows reads; an error where there is none."""
+
+
+def chain_of(program: Program, end: Node) -> tuple[list[Link], Below]:
+    """Return the links from the rows to ``end``, first to last, and those of all nodes.
 
     Raises:
         DataError: naming a node that reads several values which depend on the rows, or that ``end`` does not.
@@ -75,33 +90,69 @@ def chain_of(program: Program, end: Node) -> list[tuple[Node, Node]]:
     moving = dynamic(program)
     if end not in moving:
         raise DataError(f"{program.name}: its output does not depend on the rows; give a module with layers")
-    found: list[tuple[Node, Node]] = []
-    while end is not program.source:
-        below = read_by(program, end, moving)
-        found.append((end, below))
-        end = below
+    links: Below = {}
+    for node in program.nodes:
+        if node in moving and node is not program.source:
+            try:
+                links[node] = link_of(program, node, moving, links)
+            except DataError as fault:
+                links[node] = fault
+    return between(links, program.source, end), links
+
+
+def between(links: Below, start: Node, end: Node) -> list[Link]:
+    """Return the links from ``start`` to ``end``, first to last.
+
+    Raises:
+        DataError: one of them has an error.
+    """
+    found: list[Link] = []
+    while end is not start:
+        link = links[end]
+        if isinstance(link, DataError):
+            raise link
+        found.append(link)
+        end = link.below
     return found[::-1]
 
 
-def read_by(program: Program, node: Node, moving: set[Node]) -> Node:
-    """Return the one node whose value a node of the chain reads.
+def link_of(program: Program, node: Node, moving: set[Node], links: Below) -> Link:
+    """Return what a node of the graph reads.
 
     Raises:
-        DataError: there are several.
+        DataError: it reads several values, and is no sum of two that are made of one.
     """
     if op_of(node) == "getitem" and op_of(node.all_input_nodes[0]) == "broadcast_tensors":
         item: Node = node.all_input_nodes[0].args[0][node.args[1]]  # type: ignore[index,assignment]
-        return item
+        return Link(node, item)
     if op_of(node) == "normal":
         mean: Node = node.args[0]  # type: ignore[assignment]
-        return mean
+        return Link(node, mean)
     inputs = [each for each in node.all_input_nodes if each in moving]
     if len(inputs) == 1:
-        return inputs[0]
+        return Link(node, inputs[0])
     spelled = spelled_out(node)
     if spelled is not None:
-        return spelled[1]
+        return Link(node, spelled[1])
+    if op_of(node) in SUMS and len(inputs) == 2:
+        fork = forked(links, program.source, inputs[0], inputs[1])
+        return Link(node, fork, (inputs[0], inputs[1]))
     raise several(program.name, node, inputs)
+
+
+def forked(links: Below, source: Node, one: Node, other: Node) -> Node:
+    """Return the last node that two nodes are both made of.
+
+    Raises:
+        DataError: one of the nodes before them has an error.
+    """
+    seen = {source, one, *(link.below for link in between(links, source, one))}
+    while other not in seen:
+        link = links[other]
+        if isinstance(link, DataError):
+            raise link
+        other = link.below
+    return other
 
 
 def spelled_out(node: Node) -> tuple[str, Node] | None:
@@ -126,10 +177,7 @@ def spelled_out(node: Node) -> tuple[str, Node] | None:
 def several(name: str, node: Node, inputs: Iterable[Node]) -> DataError:
     """Return the error for a node that reads several values."""
     op, ends = op_of(node), " and ".join(label_of(each) for each in inputs)
-    if op == "add":
-        why = f"adds {ends}: a residual connection, and layers here follow each other in one chain"
-        cure = "leave the addition out and train the module again"
-    elif op in JOINS:
+    if op in JOINS:
         why = f"joins {ends}: a skip connection, and layers here follow each other in one chain"
         cure = "let the layer read one of them alone and train the module again"
     elif "attention" in op or op in ("matmul", "bmm", "softmax"):

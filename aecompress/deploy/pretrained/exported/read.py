@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ from aecompress.errors import DataError
 
 ROWS = 3
 """Rows that a module is run on."""
+UNNAMED = ("activation", "batch-norm", "affine", "dropout", "reshape", "permute")
+"""Steps that may become a part of the layer before them."""
 NEAR = 1e-4
 """Largest difference from the module's own reconstruction, per unit of its largest value (at least 1)."""
 
@@ -53,7 +56,7 @@ def read_module(name: str, module: nn.Module, rows: Array) -> Pretrained:
     """
     given = torch.from_numpy(np.resize(np.asarray(rows, dtype=np.float32), (ROWS, *rows.shape[1:])))
     program, form = program_of(name, module, given)
-    return read_program(program, form, given)
+    return dataclasses.replace(read_program(program, form, given), pruned=is_pruned(module))
 
 
 def read_exported(name: str, exported: ExportedProgram, rows: Array | None = None) -> Pretrained:
@@ -78,15 +81,20 @@ def read_exported(name: str, exported: ExportedProgram, rows: Array | None = Non
 def read_program(program: Program, form: Form, rows: torch.Tensor) -> Pretrained:
     """Return the autoencoder of a graph, after its reconstructions of ``rows`` were compared."""
     end = reconstruction(program)
-    chain = chain_of(program, end)
-    walk = walked(program, chain)
+    chain, links = chain_of(program, end)
+    walk = walked(program, chain, links)
     shape = tuple(rows.shape[1:])
     code = code_of(program, walk, end)
     steps = [*entered(form), *neat(program, walk.steps), *left(form, shape, program, end)]
     found = assembled(Path(program.name), steps, rows=shape, own=shape if form.axes else program.given, code=code)
     check_equal(program.name, found, form, program, end, rows)
-    notes = notes_of(program, chain, end)
-    return Pretrained(found.inputs, found.encoder, found.decoder, found.tensors, (*found.notes, *notes), found.others)
+    return dataclasses.replace(found, notes=(*found.notes, *notes_of(program, end)))
+
+
+def is_pruned(module: nn.Module) -> bool:
+    """Return whether weights of a module have masks of ``torch.nn.utils.prune``."""
+    weights = {name for name, _ in module.named_parameters()}
+    return any(name.removesuffix("_mask") + "_orig" in weights for name, _ in module.named_buffers())
 
 
 def entered(form: Form) -> list[Step]:
@@ -112,13 +120,14 @@ def code_of(program: Program, walk: Walk, end: Node) -> str:
     if not codes:
         return ""
     narrowest = min(codes, key=lambda node: int(program.values[node].numel()))
-    return walk.steps[walk.ends[narrowest] - 1].name
+    layers = [step.name for step in walk.steps[: walk.ends[narrowest]] if step.op not in UNNAMED]
+    return layers[-1] if layers else ""
 
 
-def notes_of(program: Program, chain: list[tuple[Node, Node]], end: Node) -> tuple[str, ...]:
+def notes_of(program: Program, end: Node) -> tuple[str, ...]:
     """Return what was left out of a module, a sentence each."""
     found = []
-    if any(is_on(node) for node, _ in chain):
+    if any(map(is_on, program.nodes)):
         found.append("dropout that is on in evaluation mode too was left out")
     if any(op_of(node) in NOISE for node in program.nodes):
         found.append(

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch.fx import Node
 
 from aecompress.deploy.pretrained.exported.activations import named
-from aecompress.deploy.pretrained.exported.chain import is_zero, spelled_out
+from aecompress.deploy.pretrained.exported.chain import Below, Link, between, is_zero, spelled_out
 from aecompress.deploy.pretrained.exported.ops import OPS, no_row
-from aecompress.deploy.pretrained.exported.place import Place, Steps, step
+from aecompress.deploy.pretrained.exported.place import Place, Steps, label_of, step
 from aecompress.deploy.pretrained.exported.program import Program, op_of
+from aecompress.deploy.pretrained.exported.residual import UnfitError, as_chain
 from aecompress.deploy.pretrained.exported.shapes import PAD, reshaped
 from aecompress.deploy.pretrained.steps import Step
 from aecompress.errors import DataError
@@ -21,6 +23,10 @@ from aecompress.errors import DataError
 PERMUTES = frozenset({"permute", "transpose", "t", "movedim", "swapaxes", "mT"})
 VIEWS = frozenset({"view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"})
 RECURRENT = frozenset({"lstm", "gru"})
+NEVER_NEGATIVE = ("relu", "relu6", "sigmoid", "softplus")
+"""Activations without negative values."""
+WEIGHED = ("activation", "linear", "conv1d", "conv2d")
+"""Of the branches of a residual block, the one with more of the first of these has the other carried beside it."""
 PER_LAYER = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 LAST_AXIS = frozenset({"linear", "addmm", "matmul", "mm"})
 """Operators that work on the last axis alone."""
@@ -38,26 +44,82 @@ class Walk:
     """Layers of a recurrent network whose last states are the value, ``[layers, N, H]``; 0: it is something else."""
     merged: tuple[int, ...] = ()
     """Sizes of axes that were made one with the batch; empty: none."""
+    positive: bool = False
+    """Whether the value that it begins with is never negative."""
     ends: dict[Node, int] = field(default_factory=dict)
     """Node -> how many steps there were after it."""
 
 
-def walked(program: Program, chain: Sequence[tuple[Node, Node]]) -> Walk:
-    """Return the steps of a chain of nodes, each with the node below it.
+def walked(program: Program, chain: Sequence[Link], links: Below) -> Walk:
+    """Return the steps of a chain of nodes.
+
+    Args:
+        links: of all nodes, for the branches of sums.
 
     Raises:
         DataError: naming the first node that is no step.
     """
     walk = Walk(program)
-    for node, below in chain:
-        place = Place(program=program, node=node, below=below, batch=walk.batch)
-        take(walk, place)
-        walk.ends[node] = len(walk.steps)
+    follow(walk, chain, links)
     if walk.batch or walk.merged or walk.last:
-        node, below = chain[-1]
-        place = Place(program=program, node=node, below=below, batch=walk.batch)
-        raise place.refused("does not have the rows on its first axis", "give reconstructions as [N, ...]")
+        raise place_of(walk, chain[-1]).refused(
+            "does not have the rows on its first axis", "give reconstructions as [N, ...]"
+        )
     return walk
+
+
+def follow(walk: Walk, chain: Sequence[Link], links: Below) -> None:
+    """Add the steps of a chain."""
+    for link in chain:
+        place = place_of(walk, link)
+        if link.sides:
+            take_sum(walk, place, link, links)
+        else:
+            take(walk, place)
+        walk.ends[link.node] = len(walk.steps)
+
+
+def place_of(walk: Walk, link: Link) -> Place:
+    """Return a link as a place of the program."""
+    return Place(program=walk.program, node=link.node, below=link.below, batch=walk.batch)
+
+
+def take_sum(walk: Walk, place: Place, link: Link, links: Below) -> None:
+    """Read a sum of two values that are made of one, ``body(x) + skip(x)``: a residual block."""
+    cure = (
+        "such a block comes in where one branch has linear layers or convolutions that keep values at their places, "
+        "with ReLU or leaky ReLU, and the other at most one such layer of kernel 1; leave the addition out, or write "
+        "it so, and train the module again"
+    )
+    why = f"adds {' and '.join(map(label_of, link.sides))}, a residual connection"
+    if walk.merged or walk.last:
+        raise place.refused(why, cure)
+    branches = []
+    for side in link.sides:
+        branch = Walk(walk.program, batch=walk.batch, positive=is_positive(walk))
+        follow(branch, between(links, link.below, side), links)
+        if branch.batch != walk.batch or branch.merged or branch.last:
+            raise place.refused(why, cure)
+        branches.append(neat(walk.program, branch.steps))
+    sign = float(place.node.kwargs.get("alpha", 1)) * (-1 if place.op == "sub" else 1)  # type: ignore[arg-type]
+    if sign != 1:
+        tensors = {"weight": np.array([sign], np.float32), "bias": np.zeros(1, np.float32)}
+        branches[place.get(0) is link.sides[0]].append(Step(place.name, "affine", tensors))
+    body, skip = sorted(
+        branches, key=lambda steps: [sum(each.op == op for each in steps) for op in WEIGHED], reverse=True
+    )
+    try:
+        walk.steps += as_chain(place.program.name, body, skip, is_positive(walk))
+    except UnfitError as fault:
+        raise place.refused(f"{why}, and {fault}", cure) from fault
+
+
+def is_positive(walk: Walk) -> bool:
+    """Return whether the value so far is never negative."""
+    weighed = [each for each in walk.steps if each.op not in ("dropout", "identity", "reshape", "permute")]
+    if not weighed:
+        return walk.positive
+    return weighed[-1].op == "activation" and weighed[-1].numbers["name"] in NEVER_NEGATIVE
 
 
 def take(walk: Walk, place: Place) -> None:

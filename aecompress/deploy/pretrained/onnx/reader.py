@@ -17,6 +17,7 @@ from aecompress.deploy.graph import SCALING_KEY, SCALING_TENSORS
 from aecompress.deploy.pretrained.assembled import assembled
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.building import steps_of
+from aecompress.deploy.pretrained.onnx.equality import check_equal
 from aecompress.deploy.pretrained.onnx.folding import fold
 from aecompress.deploy.pretrained.onnx.functions import applied, is_function
 from aecompress.deploy.pretrained.onnx.moves import MOVES
@@ -34,8 +35,8 @@ ROWS = 3
 NOISE = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 DAMAGE = (ValueError, TypeError, LookupError, OverflowError, AttributeError, ArithmeticError, MemoryError)
 """What reading a damaged graph raises."""
-MOST_WORK = 1 << 31
-"""Values of all views that are made, one after the other."""
+MOST_WORK, MOST_ALIVE = 1 << 31, 1 << 28
+"""Values that are made one after the other, and that are there at once, weights among them."""
 UNROLLED = "; a layer seems to be written out step by step: give the .keras file instead, or export it from torch"
 NOISE_NOTE = "it draws noise, which is left out: the mean is taken"
 
@@ -50,13 +51,16 @@ class Chain(NamedTuple):
     """What a graph computes."""
 
     steps: list[Step]
-    own: Shape
-    """Shape of a row that it takes."""
+    shape: Shape
+    """Shape of a batch that it takes."""
+    output: int | None
+    """Which output the steps give; None: onnxruntime gives something else, for noise or a scaling inside."""
     notes: tuple[str, ...]
 
 
+@np.errstate(all="ignore")
 def read(path: Path, rows: Shape | None = None) -> Pretrained:
-    """Read the model of a graph that is one chain of layers.
+    """Read the model of a graph that is one chain of layers, after its reconstructions of a few rows were compared.
 
     Args:
         rows: shape of a row of the run; None: that of the graph.
@@ -64,55 +68,71 @@ def read(path: Path, rows: Shape | None = None) -> Pretrained:
     Raises:
         DataError: naming the first node that is something else.
     """
-    found = followed(path, rows)
-    result = assembled(path, found.steps, rows, found.own)
+    model = _model(path)
+    found = _chain(path, model, rows)
+    result = assembled(path, found.steps, rows, found.shape[1:])
+    if found.output is not None:
+        check_equal(path, model, result, found.shape, found.output)
     return replace(result, notes=(*result.notes, *found.notes)) if found.notes else result
 
 
+@np.errstate(all="ignore")
 def followed(path: Path, rows: Shape | None = None) -> Chain:
     """Return the chain of steps in a graph, as :func:`read` takes it.
 
     Raises:
         DataError: naming the first node that is something else.
     """
+    return _chain(path, _model(path), rows)
+
+
+def _model(path: Path) -> onnx.ModelProto:
     model = read_onnx(path, DOMAINS)
-    graph, inside = model.graph, any(entry.key == SCALING_KEY for entry in model.metadata_props)
-    if graph.sparse_initializer or not all(node.output for node in graph.node):
+    if model.graph.sparse_initializer or not all(node.output for node in model.graph.node):
         raise DataError(f"{path}: has sparse weights, or nodes without output; export it as a plain chain of layers")
+    return model
+
+
+def _chain(path: Path, model: onnx.ModelProto, rows: Shape | None) -> Chain:
+    """Return the steps of a graph; one of ours may have the scaling of its rows inside, which is skipped: a run has
+    its own."""
+    inside = any(entry.key == SCALING_KEY for entry in model.metadata_props)
     try:
-        return _chain(path, graph, inside, rows)
+        return _steps(path, model.graph, inside, rows)
     except DAMAGE as fault:
         raise DataError(f"{path}: does not follow the ONNX format ({fault!r:.120}); export it again") from fault
 
 
-def _chain(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None) -> Chain:
-    """Return the steps of a graph.
-
-    Args:
-        inside: whether it is one of ours with the scaling of its rows inside, which is skipped: a run has its own.
-    """
+def _steps(path: Path, graph: onnx.GraphProto, inside: bool, rows: Shape | None) -> Chain:
     values: dict[str, Value | Failure | None] = {"": None}
     values |= {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in values]
     if len(inputs) != 1 or not graph.output:
         raise DataError(f"{path}: has {len(inputs)} inputs and {len(graph.output)} outputs; one of each is needed")
     stored, shape = set(values), _shape_of(path, inputs[0], rows)
-    values[inputs[0].name], work, noise = start(shape), 0, False
-    for proto in graph.node:
+    values[inputs[0].name], work, known = start(shape), 0, not inside
+    last = {name: place for place, proto in enumerate(graph.node) for name in (*proto.input, *proto.output)}
+    last |= {value.name: len(graph.node) for value in graph.output} | {"": len(graph.node)}
+    for place, proto in enumerate(graph.node):
         gives = _outputs(path, proto, values, stored, inside)
         values |= dict(zip(proto.output, gives, strict=False))
-        noise |= proto.op_type in NOISE
+        known &= proto.op_type not in NOISE and not any(isinstance(value, Failure) for value in gives)
         work += sum(_count(value) for value in gives)
-        if work > MOST_WORK:
+        for name in (*proto.input, *proto.output):
+            if last[name] == place:
+                values.pop(name, None)
+        if work > MOST_WORK or sum(map(_count, values.values())) > MOST_ALIVE:
             raise DataError(f"{path}: is too large to be followed; export it with a smaller batch, or simplify it")
     end, note = _end(path, graph, values, shape, _advice(graph))
     try:
-        steps = steps_of(end, graph.output[0].name)
+        steps = steps_of(_as_rows(end, shape), graph.output[0].name)
     except Refused as refusal:
         name, _, what = str(refusal).partition("\n")
         raise DataError(_sentence(path, name, what, "is no known activation") if what else f"{path}: {name}") from None
+    noise = any(proto.op_type in NOISE for proto in graph.node)
     notes = (*([note] if note else []), *([NOISE_NOTE] if noise else []))
-    return Chain(steps, shape[1:], notes)
+    output = next(place for place, value in enumerate(graph.output) if values[value.name] is end)
+    return Chain(steps, shape, output if known else None, notes)
 
 
 def _count(value: Value | Failure | None) -> int:
@@ -233,7 +253,7 @@ def _end(
         names = ", ".join(output.name for output in graph.output)
         raise DataError(f"{path}: {names:.200} is not computed from its rows; export the reconstruction as its output")
     if len(found) == 1:
-        return _as_rows(chosen[0], shape), ""
+        return chosen[0], ""
     name = next(output.name for output in graph.output if values.get(output.name) is chosen[0])
     return chosen[0], f"of its {len(found)} outputs {name:.200} is the reconstruction"
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aecompress.deploy import reference
 from aecompress.deploy.pretrained.bound import bound
 from aecompress.deploy.pretrained.exported.read import read_module
 from aecompress.errors import DataError
-from aecompress.layers.kinds import KINDS
-from tests.deploy.pretrained.exported.zoo import REFUSED, TAKEN, rows_of
+from tests.deploy.pretrained.exported.zoo import REFUSED, TAKEN, WIDTH, Written, rows_of
 
 
 def own(module: nn.Module, rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
@@ -27,11 +28,13 @@ def own(module: nn.Module, rows: np.ndarray) -> np.ndarray:  # type: ignore[type
     return found.numpy()
 
 
-@pytest.mark.parametrize("name", TAKEN)
+SLOW = ("normal", "residual images", "images with the channel last", "flat images", "wrapped", "double")
+"""Modules whose graphs take longer, or that others are much like."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TAKEN])
 def test_a_module_comes_in_and_gives_what_it_gave(name: str) -> None:
     make, shape, kinds = TAKEN[name]
-    if not kinds and not {"conv2d-transpose", "lstm", "max-pool"} <= KINDS.keys():
-        pytest.skip("layers with places are not there yet")
     torch.manual_seed(1)
     module, rows = make(), rows_of(shape)
     state = {key: value.clone() for key, value in module.state_dict().items()} if name != "lazy" else {}
@@ -55,3 +58,21 @@ def test_what_cannot_be_taken_is_refused_by_its_node_with_what_would_help(name: 
         read_module("Net", make(), rows_of(shape))
     message = str(caught.value)
     assert message.startswith("Net: ") and "\n" not in message and all(word in message for word in words), message
+
+
+def test_the_code_that_a_module_gives_is_where_the_decoder_begins() -> None:
+    layers = {"a": nn.Linear(WIDTH, 3), "b": nn.Linear(3, 6), "c": nn.Linear(6, WIDTH)}
+
+    def forward(module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.tanh(module.b(torch.relu(module.a(x))))
+        return module.c(z), z
+
+    found = read_module("Net", Written(forward, **layers), rows_of((WIDTH,)))
+    assert [layer.outputs for layer in found.encoder] == [3, 6] and len(found.decoder) == 1
+    assert found.notes == ("of what forward gives, the reconstruction was taken, and not 1",)
+
+
+def test_a_network_without_a_narrow_layer_has_layers_with_weights_in_both_halves() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
+    found = read_module("Net", net, rows_of((1, 8, 8)))
+    assert [layer.kind for layer in found.encoder][-1] == "conv2d" and found.decoder[0].kind == "conv2d"

@@ -173,6 +173,43 @@ class Recurrent(nn.Module):
         return self.out(self.decoder(z)[0])  # type: ignore[no-any-return]
 
 
+class Residual(nn.Module):
+    """A block that adds its input, or a projection of it, to what its layers give."""
+
+    def __init__(self, *body: nn.Module, skip: nn.Module | None = None, last: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*(body or (nn.Linear(WIDTH, 6), nn.ReLU(), nn.Linear(6, WIDTH))))
+        self.skip, self.last = skip or nn.Identity(), last or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.body(x)
+        out += self.skip(x)
+        return self.last(out)  # type: ignore[no-any-return]
+
+
+def residual() -> nn.Module:
+    """Return blocks with a code between: of rows of any sign, of rows that are not negative, inside of each other."""
+    inner = Residual(nn.BatchNorm1d(4), nn.LeakyReLU(), nn.Linear(4, 4), last=nn.ReLU())
+    halved = Residual(nn.Linear(WIDTH, 9), nn.ReLU(), nn.Linear(9, 4), skip=nn.Linear(WIDTH, 4))
+    return used(nn.Sequential(Residual(), halved, inner, Residual(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, WIDTH)))
+
+
+def basic(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    """Return the basic block of a ResNet (He et al. 2016)."""
+    body = (
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs),
+    )  # fmt: skip
+    skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    return Residual(*body, skip=None if inputs == outputs and stride == 1 else skip, last=nn.ReLU())
+
+
+def residual_images() -> nn.Module:
+    """Return a small ResNet as encoder, and a dense decoder."""
+    blocks = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), basic(3, 3), basic(3, 4, 2), nn.Flatten())
+    return used(nn.Sequential(blocks, nn.Linear(64, 5), nn.Linear(5, 64)), (1, 8, 8))
+
+
 def normed() -> nn.Module:
     """Return a module with weight norm."""
     return nn.Sequential(parametrizations.weight_norm(nn.Linear(WIDTH, 3)), nn.Linear(3, WIDTH))
@@ -202,6 +239,8 @@ TAKEN = {
     "weight norm": Given(lambda: normed(), (WIDTH,), DENSE),
     "pruned": Given(pruned, (WIDTH,), DENSE),
     "wrapped": Given(lambda: nn.DataParallel(nn.Sequential(mlp(), nn.Identity())), (WIDTH,), DENSE),
+    "residual": Given(residual, (WIDTH,), ("dense",) * 9),
+    "residual images": Given(residual_images, (1, 8, 8), ()),
     "images": Given(lambda: used(Images(), (1, 8, 8)), (1, 8, 8), ()),
     "images without a channel": Given(Images, (8, 8), ()),
     "images with the channel last": Given(Images, (8, 8, 1), ()),
@@ -216,17 +255,6 @@ TAKEN = {
 def rows_of(shape: tuple[int, ...], count: int = 5) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return rows ``[N, *shape]`` in [0, 1]."""
     return np.random.default_rng(3).random((count, *shape), dtype=np.float32)
-
-
-class Residual(nn.Module):
-    """A block that adds its input."""
-
-    def __init__(self, width: int = WIDTH, activation: nn.Module | None = None) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(width, 6), activation or nn.ReLU(), nn.Linear(6, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)  # type: ignore[no-any-return]
 
 
 class Written(nn.Module):
@@ -266,6 +294,13 @@ REFUSED = {
         lambda: Written(lambda m, x: m.last(torch.cat([m.a(x), m.b(x)], 1)), a=half(), b=half()),
         ("node 'cat' (cat)", "skip connection", "read one of them alone"),
     ),
+    "tanh beside": Refused(
+        lambda: nn.Sequential(Residual(nn.Linear(WIDTH, 4), nn.Tanh(), nn.Linear(4, WIDTH)), nn.Linear(WIDTH, WIDTH)),
+        ("node 'add' (add) of 0 (Residual) in `out += self.skip(x)`", "a residual connection", "tanh inside"),
+    ),
+    "two branches": Refused(
+        lambda: nn.Sequential(Residual(skip=mlp(nn.Tanh()))), ("adds 0.body.2 and 0.skip.2, a residual", "two branches")
+    ),
     "gate": Refused(
         lambda: Written(lambda m, x: m.last(m.a(x) * torch.tanh(x)), a=nn.Linear(WIDTH, WIDTH)),
         ("node 'mul' (mul)", "combines a and tanh"),
@@ -286,7 +321,9 @@ REFUSED = {
         ("of r (GRU)", "one direction"),
         (6, 2),
     ),
-    "batch": Refused(lambda: Written(lambda m, x: m.last(x - x.mean(0))), ("'sub' (sub)", "combines rows and mean")),
+    "batch": Refused(
+        lambda: Written(lambda m, x: m.last(x - x.mean(0))), ("'mean' (mean)", "across the rows of a batch")
+    ),
     "unknown": Refused(lambda: Written(lambda m, x: m.last(x.sin())), ("node 'sin' (sin)", "layers of torch.nn")),
     "branch": Refused(lambda: Written(branches), ("torch.export makes no graph", "Sequential(encoder, decoder)")),
     "other shape": Refused(lambda: nn.Linear(5, 5), ("raises RuntimeError", "for rows of shape [12]")),

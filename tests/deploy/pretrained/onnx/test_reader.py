@@ -235,7 +235,7 @@ def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
         ([*gemms(transA=1)], "not a product of rows"),
         ([*gemms()[:1], helper.make_node("Identity", ["h"], ["y"])], "goes from 4 to 2 values in 1 layer"),
         ([*gemms()[:1], helper.make_node("Relu", ["w"], ["y"])], "computes weights in a way"),
-        ([*gemms(), helper.make_node("Add", ["y", "x"], ["y2"]), helper.make_node("Relu", ["y2"], ["z"])], None),
+        ([*gemms(), helper.make_node("Mul", ["y", "x"], ["y2"]), helper.make_node("Relu", ["y2"], ["z"])], None),
     ],
 )
 def test_a_graph_that_is_not_a_chain_is_refused(
@@ -245,7 +245,7 @@ def test_a_graph_that_is_not_a_chain_is_refused(
     onnx.save(chain_graph(nodes, {"w": DOWN, "u": UP}, last), tmp_path / "a.onnx")
     with pytest.raises(DataError) as caught:
         onnx_format.read(tmp_path / "a.onnx")
-    assert (message or "node 'y2' (Add) takes two branches of the graph") in str(caught.value)
+    assert (message or "node 'y2' (Mul) joins branches of the graph by Mul") in str(caught.value)
 
 
 def test_what_the_output_does_not_need_may_be_anything(tmp_path: Path) -> None:
@@ -304,9 +304,19 @@ def test_of_several_outputs_the_reconstruction_is_taken_without_noise() -> None:
     )
 
 
-def test_a_residual_connection_is_named() -> None:
-    with pytest.raises(DataError, match=r"node '/Add' \(Add\) takes two branches of the graph; .* residual"):
-        onnx_format.followed(graphs.FILES / "torch-residual.onnx")
+def test_a_residual_addition_is_a_chain_of_layers_that_carry_it() -> None:
+    path = graphs.FILES / "torch-residual.onnx"
+    steps = onnx_format.followed(path).steps
+    assert graphs.ops(steps) == "linear linear relu linear"
+    assert graphs.differences(path, steps) < 1e-5
+
+
+def test_a_residual_addition_that_no_layer_can_carry_is_named(tmp_path: Path) -> None:
+    nodes = [graphs.node("MatMul", "x w", "h"), graphs.node("Tanh", "h", "t"), graphs.node("Add", "x t", "y")]
+    made = graphs.graph(nodes, (4,), {"w": graphs.drawn(4, 4)})
+    (tmp_path / "a.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(DataError, match=r"node 'Add y' \(Add\) is a residual addition that has the activation tanh"):
+        onnx_format.followed(tmp_path / "a.onnx")
 
 
 @pytest.mark.parametrize(

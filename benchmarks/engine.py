@@ -3,6 +3,7 @@
     python benchmarks/engine.py [--json FILE] [--quick]        step times as a Markdown table
     python benchmarks/engine.py --memory CELLS RULE            peak memory per cell of a whole run, in parameter bytes
     python benchmarks/engine.py --half MNIST.npz               bfloat16 against float32, and their final losses
+    python benchmarks/engine.py --convolutions [MNIST.npz]     convolutional networks (benchmarks/convolutions.py)
 
 Contenders train the same cells on the same batches, interleaved in one process, each at its better of one and two
 threads, medians of the repeats; before a time counts, its weights must be those of the others.
@@ -28,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import convolutions
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
@@ -402,10 +404,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--half", metavar="MNIST.npz")
+    parser.add_argument("--convolutions", metavar="MNIST.npz", nargs="?", const="")
     parser.add_argument("--memory", nargs=2, metavar=("CELLS", "RULE"))
     chosen = parser.parse_args()
     if chosen.memory:
         memory(int(chosen.memory[0]), chosen.memory[1])
+        return
+    if chosen.convolutions is not None:
+        text, results = convolutions.table(chosen.convolutions, chosen.quick)
+        print(text)
+        if chosen.json:
+            chosen.json.write_text(json.dumps({"lines": results}, indent=1) + "\n")
         return
     if chosen.half:
         half(chosen.half)

@@ -14,15 +14,15 @@ ONE_THREAD_FLOP = 10_000_000
 """Floating-point operations of a training step below which a second thread costs more than it brings."""
 
 
-def multiplied(net: Autoencoder) -> int:
-    """Return the multiply-adds of one row, about: a weight counts as often as a row meets it, a bias once."""
-    again = (max(layer.macs - layer.inputs * layer.outputs, 0) for layer in net.weighted)
-    return net.layout.size + sum(again)
+def multiplied_again(net: Autoencoder) -> list[int]:
+    """Return the multiply-adds of one row beyond one per weight, of the layers whose weights meet it several times."""
+    again = (layer.macs - layer.inputs * layer.outputs for layer in net.weighted)
+    return [extra for extra in again if extra > 0]
 
 
 def step_flop(load: Workload, cells: int) -> int:
     """Return the floating-point operations of one training step of a block of ``cells`` cells."""
-    return 6 * multiplied(load.net) * load.batch * min(cells, load.cells)
+    return 6 * (load.net.layout.size + sum(multiplied_again(load.net))) * load.batch * min(cells, load.cells)
 
 
 def held_bytes(load: Workload) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aecompress.engines.base import Blocks, Evaluation, Function, PairWork, Work, Workload
-from aecompress.engines.blocks import cache_blocks, multiplied
+from aecompress.engines.blocks import cache_blocks, multiplied_again
 from aecompress.engines.cuda.costs import eager_seconds
 from aecompress.engines.training import (
     Training,
@@ -184,15 +184,19 @@ UPDATE_SECONDS = {"adam": 2.5e-9, "fresh-adam": 1.2e-9}
 PRODUCT_FLOPS = 1e11
 """Floating-point operations per second of matrix products."""
 
+KERNEL_FLOPS, KERNEL_SECONDS = 4e10, 2e-4
+"""Operations per second of a layer whose weights meet a row several times, and the time that starting it takes."""
+
 
 def train_seconds(load: Workload) -> float:
     """Return, roughly, the seconds of the training steps: operations started, weights updated, products.
 
     Of one step at least, so that engines still differ where a run only prunes.
     """
-    values, products = load.net.layout.size, load.batch * multiplied(load.net)
-    each = values * UPDATE_SECONDS[load.optimizer] + products * 6 / PRODUCT_FLOPS
-    return max(load.steps, 1) * (STEP_SECONDS + load.cells * each)
+    values, again = load.net.layout.size, multiplied_again(load.net)
+    each = values * (UPDATE_SECONDS[load.optimizer] + load.batch * 6 / PRODUCT_FLOPS)
+    kernels = sum(again) * load.batch * 6 / KERNEL_FLOPS + KERNEL_SECONDS * len(again)
+    return max(load.steps, 1) * (STEP_SECONDS + load.cells * (each + kernels))
 
 
 @dataclass(frozen=True)

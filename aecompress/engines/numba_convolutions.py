@@ -16,7 +16,7 @@ from aecompress.engines.compiling import (
     COMPILE_SECONDS,
     CONVOLVED,
     DEVICES,
-    LESSER_GAIN,
+    GAIN,
     RENAMED,
     numba_fault,
     unlinked,
@@ -53,7 +53,7 @@ class NumbaConvolutions:
 
     def seconds(self, load: Workload) -> float:
         """Return the expected seconds of training and of compiling, once on a machine."""
-        return math.inf if self._unfit(load) else COMPILE_SECONDS + eager.train_seconds(load) / LESSER_GAIN
+        return math.inf if self._unfit(load) else COMPILE_SECONDS + eager.train_seconds(load) / GAIN
 
     def layout(self, load: Workload) -> Blocks:
         """Return blocks of one cell, which fills a cache; where there are fewer than cores, these share its batches."""

@@ -123,7 +123,9 @@ def conv_backward(
             slope[part].view(cells, *own.shape).copy_(moved)
             if needed:
                 found.append(apart(given, cells))
-    return torch.cat(found) if found else None
+    if not needed:
+        return None
+    return torch.cat(found) if len(found) > 1 else found[0]
 
 
 def conv_module(layer: BoundLayer) -> nn.Module:

@@ -307,16 +307,17 @@ def backward(
         more: which layer, and a gradient that is added to that at its value after its activation.
 
     Returns:
-        The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
+        The gradient at the value before its activation of the first layer that has weights, ``[P, B, *gives]``.
     """
-    for index in range(len(layers) - 1, -1, -1):
+    lowest = next((index for index, layer in enumerate(layers) if layer.weighted), 0)
+    for index in range(len(layers) - 1, lowest - 1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else as_given(layer, rows)
         below = trace.recorded.get(layer.name, below)
-        grad = backward_layer(layer, weights, gradients, below, delta, index > 0)
+        grad = backward_layer(layer, weights, gradients, below, delta, index > lowest)
         if grad is not None and more is not None and index - 1 == more[0]:
             grad = grad + more[1].view_as(grad)
-        if grad is not None and index:
+        if grad is not None and index > lowest:
             activation = activation_of(layers[index - 1].activation)
             delta = activation.backward(grad, trace.pre[index - 1], trace.out[index - 1])
     return delta

@@ -34,6 +34,8 @@ class PretrainedFacts:
     """Values of a row."""
     encoder: tuple[LayerFacts, ...]
     decoder: tuple[LayerFacts, ...]
+    head: bool = False
+    """Whether it has a head that gives the log-variance of its code."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,9 @@ _PRETRAINED = RunFacts(
 UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
         field="model.init",
-        broken=lambda spec, facts: facts.pretrained is not None and spec.model.family == "variational",
+        broken=lambda spec, facts: (
+            facts.pretrained is not None and not facts.pretrained.head and spec.model.family == "variational"
+        ),
         sentence="model.init: brings no variance head; choose model.family = 'plain' or 'denoising'",
         example={"model.init": "model.onnx", "model.family": "variational"},
         facts=_PRETRAINED,

@@ -17,7 +17,7 @@ from aecompress.deploy.pretrained.code import check_trusted, code_in
 from aecompress.plan.data import request_of
 from aecompress.runs import folder
 from aecompress.spec.fields import RunSpec
-from aecompress.spec.resolve import Resolved
+from aecompress.spec.resolve import Resolved, override
 from aecompress.steering import new_folder
 
 
@@ -58,6 +58,7 @@ def read_inputs(
         from aecompress.plan.device import devices_for
 
         devices_for(resolved.spec.device)
+    resolved = unscaled(resolved)
     beside = output.parent if output is not None and output.parent.is_dir() else Path()
     dataset = load(replace(request_of(resolved.spec.data, resolved.spec.seed), scratch=beside, report=report))
     check_raw(dataset, resolved.spec)
@@ -65,6 +66,23 @@ def read_inputs(
         output = new_folder(dataset.name)
         folder.check_output(output, force)
     return Inputs(resolved, dataset, output, trusted)
+
+
+def unscaled(resolved: Resolved, brought: bool = False) -> Resolved:
+    """Return a spec whose rows a model from elsewhere is given as they are, where no scaling was requested.
+
+    A model of ours has its scaling beside it, and is given rows scaled as those of any run.
+
+    Args:
+        brought: whether a module in memory comes from elsewhere.
+    """
+    from aecompress.deploy.pretrained.safetensors import is_ours
+
+    init, data = resolved.spec.model.init, resolved.spec.data
+    requested = data.scaling != "auto" or resolved.sources.get("data.scaling", "default") != "default"
+    if not (init or brought) or requested or (init and is_ours(Path(init).parent)):
+        return resolved
+    return override(resolved, "data.scaling", "none", f"--init {init}" if init else "the model")
 
 
 def check_raw(dataset: Dataset, spec: RunSpec) -> None:

@@ -23,11 +23,12 @@ from aecompress.errors import DataError
 from aecompress.evolve.base import Plan
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
+from aecompress.plan.brought import Brought, bring_in, tensors_of
 from aecompress.plan.data import request_of
 from aecompress.plan.device import check_memory, devices_for, devices_reading, devices_to_resume, moved
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
-from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
+from aecompress.plan.facts import RunFacts
 from aecompress.plan.first import First, first_of
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
@@ -35,7 +36,7 @@ from aecompress.plan.plan import plan_of
 from aecompress.plan.rows import Sampling, sampling_of
 from aecompress.plan.suitability import notes_of
 from aecompress.runs import folder, modules
-from aecompress.runs.inputs import Inputs, check_raw, read_inputs
+from aecompress.runs.inputs import Inputs, check_raw, read_inputs, unscaled
 from aecompress.runs.modules import Bring
 from aecompress.spec.fields import RunSpec
 from aecompress.spec.resolve import Resolved, resolve
@@ -122,6 +123,7 @@ def prepare_in_memory(resolved: Resolved, given: Raw[Any] | None, bring: Bring |
     devices = devices_for(resolved.spec.device)
     if bring is None:
         check_trusted(resolved.spec.model.init, False)
+    resolved = unscaled(resolved, brought=bring is not None)
     dataset = load(request_of(resolved.spec.data, resolved.spec.seed), given)
     return dataclasses.replace(_job(resolved, dataset, devices, Path(), Path.cwd(), bring=bring), checkpoint_every=0)
 
@@ -209,10 +211,10 @@ def _job(
     bring: Bring | None = None,
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
-    tensors, pretrained, found = None, None, None
-    if bring is not None or resolved.spec.model.init:
-        found = bring.read(dataset) if bring is not None else read_pretrained(directory / resolved.spec.model.init)
-        tensors, pretrained = found.tensors, adopt(found)
+    brought = _brought(resolved, dataset, directory, bring)
+    if brought is not None and not resumed:
+        dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *brought.notes))
+    pretrained = None if brought is None else brought.facts
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
     if facts.data.stored:
         devices = devices_reading(resolved.spec.device, devices)
@@ -224,7 +226,7 @@ def _job(
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine
     plan = plan_of(resolved.spec, load, engine)
-    pruned = found is not None and found.pruned
+    pruned = brought is not None and brought.model.pruned
     if pruned and resolved.spec.prune.masks == "fixed":  # also where nothing more is pruned
         plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, persistent_masks=True))
     check_memory(plan, resolved.spec, dataset, device)
@@ -235,7 +237,10 @@ def _job(
         plan=plan,
         goal=goal_of(resolved.spec),
         export=export_of(resolved.spec),
-        first=dataclasses.replace(first_of(resolved.spec, tensors), pruned=pruned),
+        first=dataclasses.replace(
+            first_of(resolved.spec, None if brought is None else tensors_of(brought.model, resolved.spec)),
+            pruned=pruned,
+        ),
         sampling=sampling_of(resolved.spec),
         checkpoint_every=resolved.spec.checkpoint_every,
         device=device,
@@ -243,8 +248,22 @@ def _job(
         directory=directory,
         resumed=resumed,
         code={} if bring is None else bring.code,
-        brought=found,
+        brought=None if brought is None else brought.model,
     )
+
+
+def _brought(resolved: Resolved, dataset: Dataset, directory: Path, bring: Bring | None) -> Brought | None:
+    """Return the model that a run begins with, computed on its rows; None: it is drawn.
+
+    Raises:
+        DataError: it cannot be read, or is not a model of these rows.
+    """
+    path = directory / resolved.spec.model.init
+    if bring is not None:
+        return bring_in(path, bring.read(dataset), resolved, dataset, trained=False)
+    if not resolved.spec.model.init:
+        return None
+    return bring_in(path, read_pretrained(path, dataset.facts.row_shape), resolved, dataset)
 
 
 def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.device]) -> torch.device:
@@ -255,12 +274,3 @@ def choose_device(resolved: Resolved, facts: RunFacts, devices: list[torch.devic
     spec = filled(resolved, facts).spec
     net = network_of(spec.model, facts.data.row_shape, facts.data.windows)
     return cheapest_device([workload_of(spec, net, device, facts.data.rows) for device in devices], spec.compile)
-
-
-def adopt(found: Pretrained) -> PretrainedFacts:
-    """Return the layers of a pretrained model, as the plan reads them."""
-    encoder, decoder = (
-        tuple(LayerFacts(layer.outputs, layer.activation, layer.kind, layer.numbers) for layer in part)
-        for part in (found.encoder, found.decoder)
-    )
-    return PretrainedFacts(inputs=found.inputs, encoder=encoder, decoder=decoder)

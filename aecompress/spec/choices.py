@@ -40,7 +40,7 @@ class OneOf:
         return bool(self.pattern) and re.fullmatch(self.pattern, value) is not None
 
     def _choice(self) -> str:
-        more = [f"such as {self.example!r}"] if self.example else []
+        more = [f"a text such as {self.example!r}"] if self.example else []
         ours, theirs = listed([*map(repr, self.names()), *more]), self._installed()
         if not self.group:
             return ours

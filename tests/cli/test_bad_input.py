@@ -31,7 +31,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "rate not a number": ([CLUSTERS, "--lr", "nan"], "train.learning_rate"),
     "hidden in words": ([CLUSTERS, "--hidden", "a,b"], "model.hidden"),
     "empty layer": ([CLUSTERS, "--hidden", "8,0"], "model.hidden"),
-    "latent above inputs": ([CLUSTERS, "--latent", "31"], "the rows have only 30 inputs"),
+    "more prunes than steps": ([CLUSTERS, "--set", "prune.per_generation=1000"], "a pass has"),
     "unknown network": ([CLUSTERS, "--network", "huge"], "model.network"),
     "unknown family": ([CLUSTERS, "--family", "gan"], "model.family"),
     "unknown mode": ([CLUSTERS, "--mode", "solo"], "mode = "),

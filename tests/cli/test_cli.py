@@ -136,7 +136,7 @@ def test_spec_prints_sources_and_reads_back(tmp_path: Path) -> None:
         (["--set", "train.batch"], "write it as section.field=value"),
         (["--preset", "nope"], "no such preset"),
         (["--spec", "missing.toml"], "missing.toml: cannot be read"),
-        (["--latent", "31"], "the rows have only 30 inputs"),
+        (["--set", "prune.per_generation=1000"], "a pass has"),
         (["--test", "missing.npy"], "missing.npy: no such file"),
     ],
 )

@@ -35,7 +35,7 @@ def test_names_are_looked_up_at_each_check(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_text_of_a_pattern_is_taken_and_its_example_stands_in_the_message() -> None:
     assert Table.model_validate({"written": "first:20"}).written == "first:20"
     for value in ("first:", "first:x", "second:2", " first:2", "first:2\n"):
-        with pytest.raises(ValidationError, match="Input should be 'first', 'second' or such as 'first:2'"):
+        with pytest.raises(ValidationError, match="Input should be 'first', 'second' or a text such as 'first:2'"):
             Table.model_validate({"written": value})
     schema = Table.model_json_schema()["properties"]["written"]["anyOf"]
     assert schema[1]["pattern"] == "^first:[0-9]+$"

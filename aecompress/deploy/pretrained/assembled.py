@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aecompress.deploy.pretrained.base import LayerShape, Pretrained, as_float32
-from aecompress.deploy.pretrained.chain import TAKES, Chain, Made, Value, permuted, reshaped
+from aecompress.deploy.pretrained.chain import TAKES, Chain, Made, Value, channels_first, permuted, reshaped
 from aecompress.deploy.pretrained.steps import PRODUCTS, RECURRENT, SHAPING, Step, folded, inputs
 from aecompress.errors import DataError
 from aecompress.layers.base import Layer, Shape
@@ -38,21 +38,23 @@ def assembled(
     first = next((step for step in chain if step.op in (*PRODUCTS, *RECURRENT)), None)
     if first is None:
         raise DataError(f"{path}: holds no linear layer and no convolution; give the weights of an autoencoder")
-    own, rows = _shapes(path, first, rows, own)
+    own, rows = shapes_of(path, first, rows, own)
     flat = _is_flat(chain, own)
     if flat:
         own = rows = (math.prod(own),)
         start = next(index for index, step in enumerate(chain) if step.op not in SHAPING)
         chain = chain[start:]
     state = Chain(path, Value(rows, tuple(range(len(rows)))))
-    if rows != own:
+    if rows != own and len(rows) > 1 and rows[-1:] + rows[:-1] == own:
+        state = state._replace(value=Value(rows, channels_first(len(rows) - 1)))
+    elif rows != own:
         state = reshaped(state, "rows", own)
     for index, step in enumerate(chain):
         state = TAKES[step.op](state, step, chain[index + 1 :])
     return _parts(_ended(state, rows), rows, code)
 
 
-def _shapes(path: Path, first: Step, rows: Shape | None, own: Shape | None) -> tuple[Shape, Shape]:
+def shapes_of(path: Path, first: Step, rows: Shape | None, own: Shape | None) -> tuple[Shape, Shape]:
     """Return the shape that the first step is given, and that of a row.
 
     Raises:

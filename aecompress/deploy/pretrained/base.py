@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,8 +18,6 @@ from aecompress.layers.dense import Dense
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Number formats that weights may have."""
-LONGEST_NAME = 1000
-"""Characters of a tensor's name."""
 UNKNOWN = ""
 """The activation of a layer where the file has none: a file of weights holds no activations."""
 
@@ -68,52 +65,6 @@ class Pretrained:
     """Whether weights of it that are 0 are pruned, and stay so."""
     others: tuple[Pretrained, ...] = ()
     """Other models that the file may hold as well: which one is tried on rows."""
-
-
-def from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> Pretrained:
-    """Chain linear layers in the order of their names, encoder before decoder where the names say which is which.
-
-    Args:
-        path: for messages.
-        tensors: weights ``[out, in]`` named ``*weight`` and biases ``[out]`` named ``*bias``; a bias may be missing.
-
-    Raises:
-        DataError: naming the first tensor that does not belong to such a chain.
-    """
-    long = max(map(len, tensors), default=0)
-    if long > LONGEST_NAME:
-        raise DataError(f"{path}: names a tensor with {long} characters; give the weights of an autoencoder alone")
-    weights = sorted((name for name in tensors if name.endswith("weight")), key=_natural)
-    layers = []
-    for name in weights:
-        weight, bias = tensors[name], tensors.get(_bias_of(name))
-        if weight.ndim != 2 or not weight.size:
-            raise DataError(f"{path}: {name} has shape {weight.shape}; only linear layers [out, in] can be read")
-        if bias is None:
-            bias = np.zeros(len(weight), weight.dtype)
-        if bias.shape != weight.shape[:1]:
-            raise DataError(
-                f"{path}: the bias of {name} has shape {bias.shape}, not {weight.shape[:1]}; correct the file"
-            )
-        layers.append(Linear(name, weight.T, bias, UNKNOWN))
-    others = sorted(tensors.keys() - set(weights) - set(map(_bias_of, weights)))
-    if others or not layers:
-        fault = f"{others[0]} is not a weight or bias of a linear layer" if others else "holds no linear layer"
-        raise DataError(f"{path}: {fault}; give the weights and biases of an autoencoder alone")
-    return chained(path, layers)
-
-
-def _bias_of(weight: str) -> str:
-    return weight.removesuffix("weight") + "bias"
-
-
-def _natural(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
-    """Return a key that sorts numbers in names by value, and names of a decoder after all others."""
-    parts = re.split(r"([0-9]+)", name)
-    numbers = [part.lstrip("0") if part.isdecimal() else "" for part in parts]
-    return "decoder" in name.lower(), [
-        (part.isdecimal(), len(number), number or part) for part, number in zip(parts, numbers, strict=True)
-    ]
 
 
 def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:

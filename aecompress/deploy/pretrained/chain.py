@@ -118,7 +118,7 @@ def permuted(state: Chain, name: str, order: tuple[int, ...]) -> Chain:
     return state._replace(value=Value(tuple(value.ours[axis] for axis in axes), order), layers=(*state.layers, made))
 
 
-def _channels_first(places: int) -> tuple[int, ...]:
+def channels_first(places: int) -> tuple[int, ...]:
     """Return torch's order of our axes where it has the units first."""
     return (places, *range(places))
 
@@ -164,7 +164,7 @@ def _linear(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
 
 def _convolution(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
     places = 2 if step.op.startswith("conv2d") else 1
-    state = _ordered(state, step.name, _channels_first(places))
+    state = _ordered(state, step.name, channels_first(places))
     weight = step.tensors["weight"]
     if len(state.value.torchs) != places + 1 or state.value.torchs[0] != inputs(step):
         raise DataError(
@@ -196,7 +196,7 @@ def _scale(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
     """Add an affine map that no layer beside it could take."""
     value = state.value
     if len(value.torchs) > 1 and "axis" not in step.numbers:
-        state = _ordered(state, step.name, _channels_first(len(value.ours) - 1))
+        state = _ordered(state, step.name, channels_first(len(value.ours) - 1))
     units = state.value.ours[-1]
     both = np.stack(np.broadcast_arrays(step.tensors["weight"], step.tensors["bias"]))
     if both.shape[1] not in (1, units):
@@ -270,7 +270,7 @@ def _with_places(state: Chain, last: Made, shape: Shape, after: Sequence[Step]) 
     """Return the last dense layer as one that gives places, in the order of the layer after it."""
     first = next(later for later in after if later.op in (*PRODUCTS, *RECURRENT, "affine"))
     units_first = first.op in (*CONVOLUTIONS, "affine") and "axis" not in first.numbers
-    order = _channels_first(len(shape) - 1) if units_first else tuple(range(len(shape)))
+    order = channels_first(len(shape) - 1) if units_first else tuple(range(len(shape)))
     value = Value((*shape[1:], shape[0]) if units_first else shape, order)
     weight, bias = np.empty_like(last.weight), np.empty_like(last.bias)
     weight[:, value.places], bias[value.places] = last.weight, last.bias
@@ -293,7 +293,7 @@ def _permute(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
 def _per_unit(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
     """Add a pool, an upsampling or a repetition."""
     if step.op != "repeat":
-        state = _ordered(state, step.name, _channels_first(len(state.value.ours) - 1))
+        state = _ordered(state, step.name, channels_first(len(state.value.ours) - 1))
     places = len(state.value.ours) - 1
     numbers = {
         name: _each(number, places) if name in ("kernel", "stride", "padding", "factor") else number

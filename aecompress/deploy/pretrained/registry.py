@@ -11,12 +11,14 @@ from aecompress.deploy.pretrained.keras import reader as keras
 from aecompress.deploy.pretrained.onnx import reader as onnx
 from aecompress.digests import check_listed
 from aecompress.errors import DataError
+from aecompress.layers.base import Shape
 
-FORMATS: dict[str, Callable[[Path], Pretrained]] = {
+FORMATS: dict[str, Callable[[Path, Shape | None], Pretrained]] = {
     ".safetensors": safetensors.read,
     ".pt": statedict.read,
     ".pth": statedict.read,
     ".bin": statedict.read,
+    ".ckpt": statedict.read,
     ".onnx": onnx.read,
     ".keras": keras.read,
     ".h5": keras.read,
@@ -33,8 +35,11 @@ EXPORTS = {
 """Of formats that need code to be read, the line that exports a model in one of them as ONNX."""
 
 
-def read_pretrained(path: Path) -> Pretrained:
+def read_pretrained(path: Path, rows: Shape | None = None) -> Pretrained:
     """Read a model trained elsewhere; the ending of the file says how.
+
+    Args:
+        rows: shape of a row of the run; None: as the file's first layer takes it.
 
     Raises:
         DataError: the file does not exist, was changed, or is not a chain of layers that there are here.
@@ -49,4 +54,4 @@ def read_pretrained(path: Path) -> Pretrained:
         *others, last = FORMATS
         raise DataError(f"{path}: is not a model; model.init (--init) takes {', '.join(others)} and {last}")
     check_listed(path)
-    return FORMATS[path.suffix](path)
+    return FORMATS[path.suffix](path, rows)

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 
 from aecompress.deploy.checkpoint import load_model, unpack
-from aecompress.deploy.pretrained.base import LayerShape, Pretrained, from_tensors
+from aecompress.deploy.pretrained.base import LayerShape, Pretrained
+from aecompress.deploy.pretrained.readings import from_tensors
 from aecompress.digests import check_listed
 from aecompress.errors import DataError
 from aecompress.files import read_own
-from aecompress.layers.base import BoundLayer
+from aecompress.layers.base import BoundLayer, Shape
 from aecompress.layers.kinds import to_json
 from aecompress.machine import gib, memory_bytes
 from aecompress.parsing import parse_json
@@ -19,11 +20,11 @@ MOST_HEADER = 4 << 20
 """Bytes of the list of a file's tensors: those of thirty thousand."""
 
 
-def read(path: Path) -> Pretrained:
-    """Read a model, with its activations where the ``config.json`` beside it is one of ours.
+def read(path: Path, rows: Shape | None = None) -> Pretrained:
+    """Read a model for rows of a shape, with its activations where the ``config.json`` beside it is one of ours.
 
     Raises:
-        DataError: the file cannot be read, or is not a chain of linear layers where it is not ours.
+        DataError: the file cannot be read, or is not an autoencoder where it is not ours.
     """
     check_listed(path.parent / "config.json")
     if path.name == "model.safetensors" and is_ours(path.parent):
@@ -32,7 +33,7 @@ def read(path: Path) -> Pretrained:
         return Pretrained(inputs=model.inputs, encoder=encoder, decoder=decoder, tensors=model.tensors)
     if path.is_file():
         check_size(path)
-    return from_tensors(path, unpack(path))
+    return from_tensors(path, unpack(path), rows, defined=False)
 
 
 def check_size(path: Path) -> None:

@@ -96,6 +96,7 @@ WRITERS: dict[str, Callable[[nn.Module, Path], None]] = {
     ".pt": write_state_dict,
     ".pth": write_nested,
     ".bin": write_state_dict,
+    ".ckpt": write_nested,
     ".onnx": write_graph,
     ".keras": write_keras,
     ".h5": write_hdf5,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecompress.deploy.pretrained.base import from_tensors
+from aecompress.deploy.pretrained.readings import from_tensors
 from aecompress.errors import DataError
 
 DOWN, UP = np.ones((4, 2), np.float32), np.arange(8, dtype=np.float32).reshape(2, 4)
@@ -30,14 +30,17 @@ def test_names_are_sorted_by_number_and_split_at_the_narrowest(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"a.weight": np.ones((2, 4, 3, 3), np.float32)}, "a.weight has shape"),
-        ({"a.weight": DOWN.T, "b.weight": UP.T, "b.running_mean": BIAS}, "b.running_mean is not a weight"),
-        ({"a.weight": DOWN.T, "b.weight": np.ones((4, 3), np.float32)}, "a.weight has 2 outputs, b.weight 3 inputs"),
-        ({"a.weight": DOWN.T, "a.bias": BIAS}, "bias of a.weight"),
+        ({"a.weight": np.ones((2, 4, 3, 3), np.float32)}, "goes from 4 to 4 values in 1 layer"),
+        (
+            {"a.weight": DOWN.T, "b.weight": UP.T, "b.running_mean": BIAS},
+            "b.running_mean is not a weight or bias of a layer",
+        ),
+        ({"a.weight": DOWN.T, "b.weight": np.ones((4, 3), np.float32)}, "a has 2 outputs, b 3 inputs"),
+        ({"a.weight": DOWN.T, "a.bias": BIAS}, "bias of a has shape (4,)"),
         ({"a.weight": np.ones((4, 4), np.float32)}, "goes from 4 to 4 values in 1 layer"),
         ({"a.weight": DOWN.T, "b.weight": UP.T * np.nan}, "not finite"),
         ({"a.weight": DOWN.T.astype(np.int32), "b.weight": UP.T}, "holds int32"),
-        ({}, "holds no linear layer"),
+        ({}, "holds no linear layer and no convolution"),
     ],
 )
 def test_tensors_that_are_not_an_autoencoder_are_refused_by_name(

@@ -1,0 +1,168 @@
+"""A model from elsewhere on the rows of a run: what its file does not hold is found, and its loss is computed first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from aecompress.data.base import Floats
+from aecompress.data.dataset import Dataset
+from aecompress.data.sparse import Rows
+from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.safetensors import is_ours
+from aecompress.deploy.pretrained.tried import ROWS, Requested, Tried, tried, words
+from aecompress.errors import DataError
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
+from aecompress.plan.suitability import check_pretrained
+from aecompress.spec.fields import RunSpec
+from aecompress.spec.resolve import Resolved
+
+STRETCHES = 8
+"""Of rows, from the first to the last, that a loss is computed on."""
+CLEAR = 0.9
+"""Share of the constant predictor's loss from which on trials do not show which activations are right."""
+BETTER = 0.5
+"""A model that with another scaling has at most this share of the constant predictor's loss was trained with that."""
+
+
+class Brought(NamedTuple):
+    """A model from elsewhere of which nothing is unknown."""
+
+    model: Pretrained
+    notes: tuple[str, ...]
+    """What was assumed, and its losses, as clauses a person reads."""
+
+    @property
+    def facts(self) -> PretrainedFacts:
+        """Return its layers, as the plan reads them."""
+        encoder, decoder = (
+            tuple(LayerFacts(layer.outputs, layer.activation, layer.kind, layer.numbers) for layer in part)
+            for part in (self.model.encoder, self.model.decoder)
+        )
+        head = "log_variance.weight" in self.model.tensors
+        return PretrainedFacts(inputs=self.model.inputs, encoder=encoder, decoder=decoder, head=head)
+
+
+def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset, trained: bool = True) -> Brought:
+    """Return a model with what its file does not hold, and its loss beside that of the rows' mean.
+
+    Args:
+        path: its file, for messages.
+        trained: whether it must do better than the rows' mean; a module of the user's may have its first weights.
+
+    Raises:
+        DataError: it takes other rows, or reconstructs them worse than their mean does.
+    """
+    facts = PretrainedFacts(inputs=found.inputs, encoder=(), decoder=())
+    check_pretrained(resolved.spec, RunFacts(data=dataset.facts, pretrained=facts))
+    rows, requested = some_rows(dataset.train, ROWS[1]), requested_of(resolved, found)
+    outcome = tried(found, rows, dataset.facts.row_shape, requested)
+    if trained and outcome.loss >= outcome.constant and not is_ours(path.parent):
+        raise DataError(
+            f"{path}: as it is, it reconstructs these rows worse than their mean does (mse {outcome.loss:.4g}, the "
+            f"mean {outcome.constant:.4g}): {_reason(path, found, rows, dataset, requested, outcome)}"
+        )
+    if outcome.trials > 1:
+        _check_clear(path, outcome)
+    return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
+
+
+RESIDUAL = (
+    "its outputs are near 0, so it is hardly trained, or gives what is added to its input (a residual), which no layer "
+    "here does; train it further, or without that"
+)
+
+
+def _check_clear(path: Path, outcome: Tried) -> None:
+    """Refuse a model whose activations the rows do not show, or that no layer here has.
+
+    Raises:
+        DataError: with what fits best.
+    """
+    found = f"{words(outcome.model)}: {outcome.loss:.4g}"
+    cure = "write its layers with their activations as model.encoder and model.decoder"
+    if outcome.odd:
+        raise DataError(
+            f"{path}: fits the rows best with {outcome.odd} after a layer, which no layer here has; train it with "
+            f"another activation, or {cure}"
+        )
+    if outcome.rival or outcome.loss >= CLEAR * outcome.constant:
+        raise DataError(
+            f"{path}: its file holds no activations, and the rows do not show which it has (mse of the rows' mean "
+            f"{outcome.constant:.4g}, of {'; of '.join(filter(None, [found, outcome.rival]))}): it is hardly trained, "
+            f"or on other rows; {cure}, or train it further first"
+        )
+
+
+def some_rows(rows: Rows, count: int) -> Floats:
+    """Return about ``count`` rows ``[N, D]`` from all parts of a split."""
+    each = max(count // STRETCHES, 1)
+    if len(rows) <= count:
+        return np.asarray(rows[: len(rows)], np.float32)
+    starts = np.linspace(0, len(rows) - each, STRETCHES).astype(int).tolist()
+    return np.concatenate([np.asarray(rows[start : start + each], np.float32) for start in starts])
+
+
+def requested_of(resolved: Resolved, found: Pretrained) -> Requested:
+    """Return what a spec says of a pretrained model's activations: layer by layer where its layers are the same."""
+    model = resolved.spec.model
+    written, layers = (*model.encoder, *model.decoder), (*found.encoder, *found.decoder)
+    same = len(model.encoder) == len(found.encoder) and all(
+        spec.kind == layer.kind and spec.out in (None, layer.outputs) for spec, layer in zip(written, layers, strict=False)
+    )
+    if written and same and len(written) == len(layers):
+        return Requested(layers=tuple(layer.activation for layer in written))
+    hidden = model.activation if resolved.sources.get("model.activation", "default") != "default" else ""
+    latent, output = ("" if value == "auto" else str(value) for value in (model.latent_activation, model.output))
+    return Requested(hidden=hidden, latent=latent, output=output)
+
+
+def tensors_of(model: Pretrained, spec: RunSpec) -> dict[str, Floats]:
+    """Return the tensors that a run begins with: the head of the log-variance where its family has one."""
+    heads = spec.model.family == "variational"
+    return {name: tensor for name, tensor in model.tensors.items() if heads or not name.startswith("log_variance.")}
+
+
+def _unknown(found: Pretrained) -> list[str]:
+    return [layer.name for layer in (*found.encoder, *found.decoder) if not layer.activation]
+
+
+def _notes(found: Pretrained, outcome: Tried, dataset: Dataset) -> list[str]:
+    """Return what was assumed, and the losses that speak for it."""
+    losses = f"as it is, it has mse {outcome.loss:.4g} on training rows, their mean {outcome.constant:.4g}"
+    notes = [f"model.init: {losses}"]
+    if _unknown(found):
+        tests = f"of {outcome.trials} combinations the best" if outcome.trials > 1 else "as requested"
+        others = f"; the next best {outcome.next_best}" if outcome.next_best else ""
+        notes.append(f"its file holds no activations; {tests}: {words(outcome.model)}{others}")
+    if dataset.scaling.kind == "none" and not dataset.facts.unit:
+        notes.append("its rows are not rescaled; --scaling changes that")
+    return notes
+
+
+def _reason(path: Path, found: Pretrained, rows: Floats, dataset: Dataset, requested: Requested, outcome: Tried) -> str:
+    """Return the likely reason for which a model does not reconstruct its rows, with the cure."""
+    if outcome.residual < BETTER * outcome.constant:
+        return RESIDUAL
+    low, high, mean, deviation = rows.min(0), rows.max(0), rows.mean(0), rows.std(0)
+    scaled = {
+        "minmax": (rows - low) / np.where(high > low, high - low, 1),
+        "standard": (rows - mean) / np.where(deviation > 0, deviation, 1),
+    } | ({"auto": rows / 255} if rows.max() > 1 and rows.max() <= 255 and rows.min() >= 0 else {})
+    for name, values in scaled.items():
+        try:
+            other = tried(found, values.astype(np.float32), dataset.facts.row_shape, requested)
+        except DataError:
+            continue
+        if other.loss < BETTER * other.constant:
+            return (
+                f"it was probably trained on scaled rows (mse {other.loss:.4g}, the mean {other.constant:.4g}); "
+                f"give --scaling {name}"
+            )
+    names = "" if not _unknown(found) else " with any activations that were tried"
+    return (
+        f"no scaling of them helps{names}; give the rows that it was trained on, scaled as they were, or leave --init "
+        "out"
+    )

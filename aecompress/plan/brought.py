@@ -110,7 +110,8 @@ def requested_of(resolved: Resolved, found: Pretrained) -> Requested:
     model = resolved.spec.model
     written, layers = (*model.encoder, *model.decoder), (*found.encoder, *found.decoder)
     same = len(model.encoder) == len(found.encoder) and all(
-        spec.kind == layer.kind and spec.out in (None, layer.outputs) for spec, layer in zip(written, layers, strict=False)
+        spec.kind == layer.kind and spec.out in (None, layer.outputs)
+        for spec, layer in zip(written, layers, strict=False)
     )
     if written and same and len(written) == len(layers):
         return Requested(layers=tuple(layer.activation for layer in written))

@@ -189,6 +189,13 @@ def image_shape(row_shape: Sequence[int]) -> tuple[int, int] | None:
     return (shape[0], shape[1]) if len(shape) == 2 and max(shape) < SERIES * min(shape) else None
 
 
+def by_column(row: Sequence[float], row_shape: Sequence[int]) -> Sequence[float]:
+    """Return a row with the values of each column of a series one after another; any other row as it is."""
+    if len(row_shape) != 2 or row_shape[0] <= row_shape[1]:
+        return row
+    return [value for column in range(row_shape[1]) for value in row[column :: row_shape[1]]]
+
+
 def image(row: Sequence[float], row_shape: Sequence[int]) -> list[list[float]]:
     """Return a row as lines of grey values; colour channels are averaged."""
     shape = image_shape(row_shape)

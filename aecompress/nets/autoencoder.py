@@ -60,12 +60,12 @@ def gradient(
     scale = 1.0 / (rows.shape[1] * rows.shape[2])
     delta = _loss_delta(net, loss, trace, rows, scale)
     if not code_l1:
-        backward(net.layers, weights, gradients, inputs, trace, delta)
+        backward(net.layers, weights, gradients, inputs, trace, delta, needed=False)
         return trace
     end = len(net.encoder) - 1
     code, factor = trace.out[end], code_l1 * scale
     slope = code_slope(net, weights, code, factor)
-    backward(net.layers, weights, gradients, inputs, trace, delta, more=(end, slope))
+    backward(net.layers, weights, gradients, inputs, trace, delta, more=(end, slope), needed=False)
     add_reader_slope(net, weights, gradients, code, factor)
     return trace
 
@@ -115,7 +115,7 @@ def _variational_gradient(
         grad = from_mean.add_(from_head).view_as(encoded.pre[top])
         activation = activation_of(net.encoder[top].activation)
         delta = activation.backward(grad, encoded.pre[top], encoded.out[top])
-        backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta)
+        backward(net.encoder[:-1], weights, gradients, inputs, encoded, delta, needed=False)
     return Trace(encoded.pre + decoded.pre, encoded.out + decoded.out, {})
 
 

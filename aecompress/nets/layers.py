@@ -297,6 +297,7 @@ def backward(
     delta: Tensor,
     *,
     more: tuple[int, Tensor] | None = None,
+    needed: bool = True,
 ) -> Tensor:
     """Back-propagate ``delta`` ``[P, B, *gives]``, the gradient at the last layer's value before its activation.
 
@@ -305,11 +306,12 @@ def backward(
     Args:
         rows: as :func:`forward` took them.
         more: which layer, and a gradient that is added to that at its value after its activation.
+        needed: whether what is returned is used; else nothing below the first layer with weights is computed.
 
     Returns:
-        The gradient at the value before its activation of the first layer that has weights, ``[P, B, *gives]``.
+        The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
     """
-    lowest = next((index for index, layer in enumerate(layers) if layer.weighted), 0)
+    lowest = 0 if needed else next((index for index, layer in enumerate(layers) if layer.weighted), 0)
     for index in range(len(layers) - 1, lowest - 1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else as_given(layer, rows)

@@ -121,9 +121,11 @@ def conv_layers(model: ModelSpec, shape: Shape, windows: bool) -> tuple[tuple[La
         model: complete in its hidden, latent and activations.
 
     Raises:
-        SpecError: rows have no places.
+        SpecError: rows have no places, or there are no channels.
     """
     assert model.hidden != "auto" and model.latent != "auto"
+    if not model.hidden:
+        raise SpecError("model.hidden = []: are the channels under model.network = 'conv'; give some, such as 16,32")
     inside = chosen_arrangement(shape, windows)
     *places, channels = inside.shape
     axes = len(places)

@@ -46,6 +46,9 @@ def written_out(model: ModelSpec, row: Shape, windows: bool) -> Autoencoder:
     parts = (model.encoder, model.decoder) if model.encoder else conv_layers(model, row, windows)
     given, layers = as_brought(*parts, row) if model.init else completed(*parts, row, windows)
     encoder, decoder = ([one for one in layers if one.part == part] for part in ("encoder", "decoder"))
+    for part, own in (("encoder", encoder), ("decoder", decoder)):
+        if not own:
+            raise SpecError(f"model.{part}: no layer of it has weights; add one, such as a dense layer")
     if variational and encoder[-1].kind != Dense.kind:
         raise SpecError(
             f"model.family = 'variational': its latent layer is dense, not {encoder[-1].kind}; write it as one"

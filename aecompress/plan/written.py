@@ -61,7 +61,10 @@ def completed(
         SpecError: a layer cannot be given what comes to it, or changes shapes where no layer may.
     """
     given, layers = as_brought(encoder, decoder, row)
-    if skipped := leading(layers):
+    skipped = leading(layers)
+    for one in layers[:skipped]:
+        given = made(as_reshape(one, given)).shape(given)
+    if skipped:
         given, layers = (math.prod(row),), layers[skipped:]
     places = PLACES.get(layers[0].kind)
     if places is not None:
@@ -169,7 +172,7 @@ def with_output_last(layers: list[Written]) -> list[Written]:
 
     What is computed for each value alone can be computed before or behind that.
     """
-    last = max(at for at, one in enumerate(layers) if one.kind not in SHAPING)
+    last = max((at for at, one in enumerate(layers) if one.kind not in SHAPING), default=len(layers) - 1)
     if last == len(layers) - 1 or layers[-1].layer.activation != "identity":
         return layers
     activation = layers[last].layer.activation

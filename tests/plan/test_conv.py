@@ -69,6 +69,11 @@ def test_rows_without_places_are_refused_with_what_helps(shape: tuple[int, ...])
         conv_channels(shape, False)
 
 
+def test_no_channels_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"model.hidden = \[\]: are the channels .* give some, such as 16,32"):
+        network_of(model_of(()), (8, 8))
+
+
 @pytest.mark.parametrize(
     ("shape", "places", "windows", "inside"),
     [

@@ -98,6 +98,9 @@ def test_pools_have_no_activation_and_no_out_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("encoder", "decoder", "message"),
     [
+        ([{"kind": "reshape", "to": [8, 4]}, CODE], [WIDE, UP], r"encoder.0 .reshape. gives .* \[8, 4\], .* \[8, 8\]"),
+        ([{"kind": "reshape", "to": [64]}], [FLAT], r"model.encoder: no layer of it has weights"),
+        ([FLAT], [{"out": 64}], r"model.encoder: no layer of it has weights"),
         ([CONV, FLAT, CONV, CODE], [WIDE, UP], r"model.encoder: layer 1: a flatten layer here would mix the units"),
         ([CONV, {"kind": "permute", "axes": [2, 0, 1]}, CODE], [WIDE, UP], r"layer 1: a permute layer here would mix"),
         ([CONV, {**FLAT, "activation": "relu"}, CODE], [WIDE, UP], r"layer 1: a flatten layer has no activation"),

@@ -94,6 +94,12 @@ def test_which_rows_are_images(shape: tuple[int, ...], image: tuple[int, int] | 
     assert draw.image_shape(shape) == image
 
 
+def test_columns_of_a_series_are_drawn_one_after_another() -> None:
+    row = [10.0 * place + column for place in range(4) for column in range(2)]
+    assert draw.by_column(row, (4, 2)) == [0, 10, 20, 30, 1, 11, 21, 31]
+    assert draw.by_column(row, (2, 4)) == draw.by_column(row, (8,)) == row
+
+
 def test_colour_channels_are_averaged_wherever_they_are() -> None:
     # channel c of pixel (y, x) is 100 c + 10 y + x
     first = [100.0 * c + 10 * y + x for c in range(3) for y in range(2) for x in range(4)]

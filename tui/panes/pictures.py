@@ -59,7 +59,7 @@ class PicturesPane(Pane):
             for number, widget in enumerate(self.query(Rows)):
                 widget.display = number < len(preview.rows)  # a restarted run may show fewer
                 if widget.display:
-                    widget.draw(preview, number, story.metric)
+                    widget.draw(preview, number, shape, story.metric)
 
     @on(Frame.Resized)
     def fit(self) -> None:
@@ -122,9 +122,9 @@ def triples(preview: Preview, row_shape: Sequence[int]) -> list[tuple[Scaled, Sc
 
 
 class Rows(PlotextPlot):
-    """One row and its reconstruction as curves over the inputs."""
+    """One row and its reconstruction as curves over the inputs, of a series column after column."""
 
-    def draw(self, preview: Preview, number: int, metric: str) -> None:
+    def draw(self, preview: Preview, number: int, row_shape: Sequence[int], metric: str) -> None:
         """Draw row ``number`` of the preview."""
         plot = self.plt
         plot.clear_data()
@@ -133,6 +133,7 @@ class Rows(PlotextPlot):
         plot.title(f"row {number}: {metric} {error} (cell {preview.cell}, epoch {preview.generation})")
         curves = (("input", "dot", "cyan+", preview.rows), ("output", "braille", "orange+", preview.reconstructions))
         for label, marker, colour, rows in curves:
-            if shown := draw.drawable(range(len(rows[number])), rows[number]):
+            row = draw.by_column(rows[number], row_shape)
+            if shown := draw.drawable(range(len(row)), row):
                 plot.plot(*map(list, zip(*shown, strict=True)), label=label, marker=marker, color=colour)
         self.refresh()

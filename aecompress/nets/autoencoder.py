@@ -101,7 +101,7 @@ def _variational_gradient(
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
     first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
-    at_latent = slope_of_code(net, weights, gradients, mean + spread, decoded, first)
+    at_latent = slope_of_code(net, weights, gradients, mean + spread, first)
     at_mean = at_latent + mean * scale
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 
@@ -120,30 +120,18 @@ def _variational_gradient(
 
 
 def slope_of_code(
-    net: Autoencoder,
-    weights: Mapping[str, Tensor],
-    gradients: Mapping[str, Tensor],
-    code: Tensor,
-    decoded: Trace,
-    delta: Tensor,
+    net: Autoencoder, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], code: Tensor, delta: Tensor
 ) -> Tensor:
-    """Return the gradient at the ``code`` from ``delta``, which :func:`backward` returned of the decoder.
+    """Return the gradient at the ``code`` from ``delta``, that before the activation of the decoder's first layer.
 
-    Where the first of its layers with weights is not dense, the gradient of that one is written again.
+    Where that layer is not dense, its own gradient is written again.
     """
-    lowest = next(index for index, layer in enumerate(net.decoder) if layer.weighted)
-    if lowest == 0 and net.decoder[0].kind == "dense":
-        return torch.bmm(as_rows(delta), weights[net.decoder[0].name + ".weight"].transpose(1, 2))
-    for index in range(lowest, -1, -1):
-        layer = net.decoder[index]
-        below = decoded.recorded.get(layer.name, decoded.out[index - 1] if index else code)
-        found = backward_layer(layer, weights, gradients, below, delta, True)
-        assert found is not None
-        delta = found
-        if index:
-            activation = activation_of(net.decoder[index - 1].activation)
-            delta = activation.backward(delta, decoded.pre[index - 1], decoded.out[index - 1])
-    return delta
+    layer = net.decoder[0]
+    if layer.kind == "dense":
+        return torch.bmm(as_rows(delta), weights[layer.name + ".weight"].transpose(1, 2))
+    found = backward_layer(layer, weights, gradients, code, delta, True)
+    assert found is not None
+    return found
 
 
 def rows_together(population: int, width: int) -> int:

@@ -20,6 +20,7 @@ from aecompress.deploy.variants import scorer
 from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
+from aecompress.nets.layers import forward
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
@@ -49,8 +50,23 @@ def evaluated(job: Job, population: Population, rows: Rows, members: Population,
     metrics = split_metrics(job.net, job.dataset, job.export, row, poll)
     metrics |= cell_metrics(job, population, rows, members.pick(torch.tensor([chosen])), poll)
     metrics |= dense_metrics(job, population, metrics, poll)
+    metrics |= code_metrics(job, row) if job.plan.training.code_l1 else {}
     metrics |= detection_metrics(model, job.dataset, job.plan.metric)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
+
+
+def code_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:
+    """Return how many values of a row's code are not 0, in the mean, and how many are 0 on every row looked at.
+
+    Args:
+        row: the parameters ``[n]``.
+    """
+    split = verified_split(job.dataset)
+    rows = torch.from_numpy(sample(job.dataset.splits[split])).to(row)
+    code = forward(job.net.encoder, job.net.layout.views(row[None]), rows.flatten(1)[None]).out[-1][0].flatten(1)
+    active = code != 0
+    dead = int((~active.any(0)).sum())
+    return {f"{split}_code_active": float(active.sum(1, dtype=torch.float32).mean()), f"{split}_code_dead": float(dead)}
 
 
 def with_metrics(model: Model, export: Export, dataset: Dataset) -> Model:

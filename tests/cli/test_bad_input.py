@@ -31,7 +31,6 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "rate not a number": ([CLUSTERS, "--lr", "nan"], "train.learning_rate"),
     "hidden in words": ([CLUSTERS, "--hidden", "a,b"], "model.hidden"),
     "empty layer": ([CLUSTERS, "--hidden", "8,0"], "model.hidden"),
-    "more prunes than steps": ([CLUSTERS, "--set", "prune.per_generation=1000"], "a pass has"),
     "unknown network": ([CLUSTERS, "--network", "huge"], "model.network"),
     "unknown family": ([CLUSTERS, "--family", "gan"], "model.family"),
     "unknown mode": ([CLUSTERS, "--mode", "solo"], "mode = "),

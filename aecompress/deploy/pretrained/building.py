@@ -252,7 +252,7 @@ def _check_units(view: View, units: int, windows: Sequence[Window]) -> None:
 
 def _single(view: View, windows: Sequence[Window]) -> int | None:
     """Return the axis of places of which there is one, as in a series that is an image; None: there is none."""
-    if len(windows) != 2:
+    if len(windows) != 2 or len(stripped(view).link.shape) == len(view.shape):
         return None
     plain = [window.kernel == 1 and not window.before and not window.after for window in windows]
     return next((axis for axis in (0, 1) if view.shape[axis + 2] == 1 and plain[axis]), None)

@@ -15,6 +15,8 @@ from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import BoundLayer, Shape
 from aecompress.layers.kinds import from_json
 
+PLACED = ("max-pool", "avg-pool", "global-avg-pool", "upsample")
+"""Steps that take values with units first."""
 MONOTONE = ("relu", "relu6", "leaky-relu", "tanh", "sigmoid", "elu", "selu", "softplus", "softsign")
 """Activations that may stand on either side of a max-pool."""
 
@@ -231,7 +233,12 @@ def _activation(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
 
 
 def _prelu(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
+    if len(state.value.torchs) > 1 and "axis" not in step.numbers:
+        state = _ordered(state, step.name, channels_first(len(state.value.ours) - 1))
     units = state.value.ours[-1]
+    if step.tensors["weight"].size not in (1, units):
+        count = step.tensors["weight"].size
+        raise DataError(f"{state.path}: {step.name} has {count} slopes for {units} units; only one a unit can be read")
     slopes = np.broadcast_to(step.tensors["weight"].reshape(-1), (units,))
     made = _with_tensors(
         step.name, _bound(state, step.name, "prelu", {"out": units}), {"weight": slopes, "bias": np.zeros(0)}
@@ -266,10 +273,14 @@ def _unflatten(state: Chain, step: Step, after: Sequence[Step]) -> Chain:
     raise DataError(f"{state.path}: {step.name} changes the shape of values between two layers; it cannot be read")
 
 
+def _is_prelu(step: Step) -> bool:
+    return step.op == "activation" and step.numbers["name"] == "prelu"
+
+
 def _with_places(state: Chain, last: Made, shape: Shape, after: Sequence[Step]) -> Chain:
     """Return the last dense layer as one that gives places, in the order of the layer after it."""
-    first = next(later for later in after if later.op in (*PRODUCTS, *RECURRENT, "affine"))
-    units_first = first.op in (*CONVOLUTIONS, "affine") and "axis" not in first.numbers
+    first = next(later for later in after if later.op in (*PRODUCTS, *RECURRENT, "affine", *PLACED) or _is_prelu(later))
+    units_first = first.op not in ("linear", *RECURRENT) and "axis" not in first.numbers
     order = channels_first(len(shape) - 1) if units_first else tuple(range(len(shape)))
     value = Value((*shape[1:], shape[0]) if units_first else shape, order)
     weight, bias = np.empty_like(last.weight), np.empty_like(last.bias)

@@ -212,9 +212,13 @@ def _repeated(view: View, name: str) -> View:
     once = View(view.link, view.index[tuple(slice(None, None, run) for run in runs)])
     if runs[0] != 1 or max(runs) == 1 or not is_whole(once.index, once.link.size):
         raise Refused("repeats or drops values as no layer does; give the model without that")
-    if view.index.ndim == 3 and runs[1] == view.shape[1] and runs[2] == 1:
-        link = realized(once.moved(lambda index: index[:, 0]), name)
-        return whole(link.then(Step(name, "repeat", numbers={"times": runs[1]}), view.shape))
+    axis = 1 if runs[1] > 1 else 2
+    flat = view.index.ndim == 3 and len(once.link.shape) == 2
+    if flat and runs[axis] == view.shape[axis] and runs[3 - axis] == 1:
+        link = realized(View(once.link, np.take(once.index, 0, axis)), name)
+        count, *code = link.shape
+        rows = link.then(Step(name, "repeat", numbers={"times": runs[axis]}), (count, runs[axis], *code))
+        return View(rows, np.moveaxis(whole(rows).index, 1, axis))
     units = 1 if runs[1] == 1 else view.index.ndim - 1
     factor = tuple(run for axis, run in enumerate(runs) if axis not in (0, units))
     link = realized(once.moved(lambda index: np.moveaxis(index, units, 1)), name)

@@ -122,7 +122,7 @@ def applied(node: Node) -> Value:
 def _with_constant(node: Node, view: View, constant: Array, swapped: bool = False) -> Value | None:
     """Return an operator on a view and a constant as an affine map; None: it is none.
 
-    A product with zeros alone, as of noise that is left out, is a constant.
+    A product with zeros for each value of each row is noise that is left out, and a constant.
 
     Args:
         swapped: whether the constant comes first.
@@ -133,8 +133,8 @@ def _with_constant(node: Node, view: View, constant: Array, swapped: bool = Fals
     if node.op == "Sub":
         return affine_of(view, node.label, -1.0, constant) if swapped else affine_of(view, node.label, 1.0, -constant)
     if node.op == "Mul":
-        if not constant.any():
-            return np.broadcast_to(np.float32(0), np.broadcast_shapes(view.shape, constant.shape))
+        if constant.shape == view.shape and not constant.any():
+            return np.broadcast_to(np.float32(0), view.shape)
         return affine_of(view, node.label, constant, 0.0)
     if node.op == "Div" and not swapped:
         with np.errstate(divide="ignore"):

@@ -63,20 +63,18 @@ def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset
         reason = _other_scaling(found, rows, dataset, requested, outcome)
         if not reason and outcome.loss >= outcome.constant:
             reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
+        how = "worse than their mean does" if outcome.loss >= outcome.constant else "not much better than their mean"
         if reason:
             raise DataError(
-                f"{path}: as it is, it reconstructs these rows with mse {outcome.loss:.4g}, their mean with "
-                f"{outcome.constant:.4g}: {reason}"
+                f"{path}: as it is, it reconstructs these rows {how} (mse {outcome.loss:.4g}, the mean "
+                f"{outcome.constant:.4g}): {reason}"
             )
     if outcome.trials > 1:
         _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 
 
-NO_REASON = (
-    "that is no better than their mean, and no scaling of them helps; give the rows that it was trained on, scaled as "
-    "they were, or leave --init out"
-)
+NO_REASON = "no scaling of them helps; give the rows that it was trained on, scaled as they were, or leave --init out"
 RESIDUAL = (
     "its outputs are near 0, so it is hardly trained, or gives what is added to its input (a residual), which no layer "
     "here does; train it further, or without that"

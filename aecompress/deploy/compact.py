@@ -110,10 +110,21 @@ def compact(chain: Chain) -> Chain:
 
     A layer that loses every unit keeps one, with no weights.
     """
-    smaller = swept(chain)
+    smaller = swept(replace(chain, layers=tuple(map(with_one_bias, chain.layers))))
     while shapes(smaller) != shapes(chain):  # layers that became one may leave less between their neighbours
         chain, smaller = smaller, swept(smaller)
     return smaller
+
+
+def with_one_bias(layer: Weighted) -> Weighted:
+    """Return the layer with its second bias added to the first, where that is the same function."""
+    columns = layer.matrix.second
+    if not layer.weight[-1:, :columns].any():
+        return layer
+    weight, bias = layer.weight.copy(), layer.bias.copy()
+    bias[:columns] += weight[-1, :columns]
+    weight[-1, :columns] = 0
+    return replace(layer, weight=weight, bias=bias, folded=True)
 
 
 def shapes(chain: Chain) -> list[tuple[int, ...]]:

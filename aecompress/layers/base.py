@@ -47,6 +47,8 @@ class Matrix:
     """False: the layer has no bias."""
     passes: bool = False
     """Whether its units are those below, in their order, as those of a pool; weights, if any, are a slope for each."""
+    second: int = 0
+    """Columns, the first ones, to whose bias the last row adds, which reads no unit."""
     reads_of: Callable[[], Index] | None = None
     """Makes :attr:`reads`; None: row i reads unit i."""
     writes_of: Callable[[], Index] | None = None

@@ -82,19 +82,24 @@ class Conv:
 
     def product_of(self, x: Values, w: Values, b: Values) -> Values:
         """Return :meth:`reference` of some rows."""
-        count, places, taps = len(x), self.shape(x.shape[1:])[:-1], math.prod(self.kernel)
+        gives, seen = self.shape(x.shape[1:]), self.covered(x)
+        if self.groups == 1:
+            return (seen.reshape(-1, len(w)) @ w).reshape(len(x), *gives) + b
+        taps, own, each = math.prod(self.kernel), x.shape[-1] // self.groups, self.out // self.groups
+        rows = w.reshape(taps, own, self.groups, each).transpose(2, 0, 1, 3).reshape(self.groups, -1, each)
+        parts = seen.reshape(-1, taps, self.groups, own).transpose(2, 0, 1, 3).reshape(self.groups, -1, len(w)) @ rows
+        return parts.transpose(1, 0, 2).reshape(len(x), *gives) + b
+
+    def covered(self, x: Values) -> Values:
+        """Return what the kernel covers at each place of ``[N, *given]``: ``[N, *places, kernel places, channels]``."""
+        places = self.shape(x.shape[1:])[:-1]
         x = np.pad(x, ((0, 0), *((pad, pad) for pad in self.padding), (0, 0)))
-        seen = np.empty((count, *places, taps, x.shape[-1]), x.dtype)
+        seen = np.empty((len(x), *places, math.prod(self.kernel), x.shape[-1]), x.dtype)
         for tap, place in enumerate(np.ndindex(*self.kernel)):
             numbers = zip(place, self.dilation, self.stride, places, strict=True)
             spots = tuple(slice(at * d, at * d + s * (size - 1) + 1, s) for at, d, s, size in numbers)
             seen[..., tap, :] = x[(slice(None), *spots)]
-        if self.groups == 1:
-            return (seen.reshape(-1, len(w)) @ w).reshape(count, *places, self.out) + b
-        own, each = x.shape[-1] // self.groups, self.out // self.groups
-        rows = w.reshape(taps, own, self.groups, each).transpose(2, 0, 1, 3).reshape(self.groups, -1, each)
-        parts = seen.reshape(-1, taps, self.groups, own).transpose(2, 0, 1, 3).reshape(self.groups, -1, len(w)) @ rows
-        return parts.transpose(1, 0, 2).reshape(count, *places, self.out) + b
+        return seen
 
     def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
         """Return ``[out, channels of a group, *kernel]`` and ``[out]``, as ``nn.Conv2d`` has them."""

@@ -39,13 +39,18 @@ def steps_and_units(name: str, kind: str, of: Shape) -> tuple[int, int]:
     return of[0], of[1]
 
 
-def matrix_of(below: int, units: int, gates: int) -> Matrix:
-    """Return the matrix of a layer with so many ``gates`` for each of its ``units``."""
+def matrix_of(below: int, units: int, gates: int, second: int) -> Matrix:
+    """Return the matrix of a layer with so many ``gates`` for each of its ``units``.
+
+    Args:
+        second: the gates, of the first ones, to whose bias the second one is added.
+    """
     return Matrix(
         fan_in=below + units + 1,
         columns=gates * units,
         below=below,
         units=units,
+        second=second * units,
         reads_of=lambda: np.arange(below + units + 1, dtype=np.int64)[:, None],
         writes_of=lambda: np.arange(gates * units, dtype=np.int64) % units,
     )
@@ -122,7 +127,7 @@ class Lstm:
 
     def matrix(self, of: Shape) -> Matrix:
         """Return four columns for each unit."""
-        return matrix_of(of[-1], self.out, 4)
+        return matrix_of(of[-1], self.out, 4, 4)
 
     def macs(self, of: Shape) -> int:
         """Return the products of all steps."""
@@ -182,7 +187,7 @@ class Gru:
 
     def matrix(self, of: Shape) -> Matrix:
         """Return three columns for each unit."""
-        return matrix_of(of[-1], self.out, 3)
+        return matrix_of(of[-1], self.out, 3, 2)
 
     def macs(self, of: Shape) -> int:
         """Return the products of all steps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -152,16 +153,22 @@ def written_by_runs(folder: Path) -> list[Path]:
     return [*found, folder / "data.npy"] if rows else found
 
 
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions of what a run depends on; known from its start on, because at the end of Python none is."""
+    packages = ("aecompress", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
+    return {package: metadata.version(package) for package in packages}
+
+
 def write_status(folder: Path, status: str, about: dict[str, Any]) -> None:
     """Replace ``run.json``."""
-    packages = ("aecompress", "torch", "numpy", "onnx", "onnxruntime", "safetensors")
     values = {
         "status": status,
         **about,
         "host": platform.node(),
         "pid": os.getpid(),
         "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in packages},
+        "versions": versions(),
     }
     write_text(folder / "run.json", json.dumps(values, indent=1) + "\n")
 

@@ -260,7 +260,8 @@ def _brought(resolved: Resolved, dataset: Dataset, directory: Path, bring: Bring
     """
     path = directory / resolved.spec.model.init
     if bring is not None:
-        return bring_in(path, bring.read(dataset), resolved, dataset, trained=False)
+        trained = resolved.spec.train.epochs == 0  # a class gives first weights, which are trained here
+        return bring_in(path, bring.read(dataset), resolved, dataset, trained=trained)
     if not resolved.spec.model.init:
         return None
     return bring_in(path, read_pretrained(path, dataset.facts.row_shape), resolved, dataset)

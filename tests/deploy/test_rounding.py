@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from aecompress.deploy import pack, rounding
-from aecompress.deploy.compact import Chain, run
+from aecompress.deploy.checkpoint import shapes_of
+from aecompress.deploy.compact import Chain, chain_of, run
+from aecompress.layers.base import bind
+from aecompress.layers.conv import Conv2d
 from tests.deploy.models import weighted
 
 
@@ -43,6 +46,21 @@ def test_outputs_stay_nearer_than_by_rounding_each_weight(values: str, density: 
         kept = trained.weight != 0
         assert not one.weight[~kept].any()
         assert np.array_equal(np.where(kept, grid.value(grid.codes(one.weight)), 0), one.weight)
+
+
+def test_convolutions_stay_nearer_than_by_rounding_each_weight() -> None:
+    layers = bind([Conv2d("a", 16, "relu", (3,), padding=(1,)), Conv2d("b", 4, "identity", (3,))], (6, 5, 6))
+    random, tensors = np.random.default_rng(1), {}
+    for one in layers:
+        shapes = shapes_of(one)
+        tensors[f"{one.name}.weight"] = (random.normal(size=shapes[0]) * (random.random(shapes[0]) < 0.6)).astype("f4")
+        tensors[f"{one.name}.bias"] = random.normal(size=shapes[1]).astype("f4")
+    chain, both = chain_of(layers, tensors), correlated(400, 180).reshape(-1, 6, 5, 6)
+    near, _ = rounding.compensated(chain, both[:200], "int4")
+    right, each = run(chain, both[200:]), pack.restored(chain, pack.pack_all(chain, "int4"))
+    assert np.square(run(near, both[200:]) - right).mean() < 0.7 * np.square(run(each, both[200:]) - right).mean()
+    for one, trained in zip(near.layers, chain.layers, strict=True):
+        assert not one.weight[trained.weight == 0].any()
 
 
 @pytest.mark.parametrize("values", ["int8", "int4"])

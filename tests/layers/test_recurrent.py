@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from aecompress.api.load import load
-from aecompress.deploy import graph, reference
+from aecompress.deploy import compact, graph, reference
 from aecompress.deploy.checkpoint import Model, load_model, save_model
 from aecompress.deploy.compact import chain_of
 from aecompress.errors import SpecError
@@ -113,6 +113,15 @@ def model_of(net: Autoencoder) -> Model:
     scaling = {"kind": "none", "offset": 0.0, "divisor": 1.0}
     about = {"metric": "mse", "metrics": {}}
     return Model(encoder=net.encoder, decoder=net.decoder, tensors=tensors, scaling=scaling, about=about)
+
+
+@pytest.mark.parametrize(("kind", "left"), [("lstm", 0), ("gru", UNITS)])
+def test_compaction_adds_the_second_bias_to_the_first_where_a_gate_does_so(kind: str, left: int) -> None:
+    layer = layer_of(kind)
+    weight, bias = tensors_of(layer)
+    (small,) = compact.compact(chain_of([layer], {"a.weight": weight, "a.bias": bias})).layers
+    assert np.count_nonzero(small.weight[-1]) == left
+    np.testing.assert_allclose(small.before(rows_of()), layer.layer.reference(rows_of(), weight, bias), atol=1e-5)
 
 
 @RECURRENT

@@ -136,7 +136,7 @@ def notes_of(program: Program, end: Node) -> tuple[str, ...]:
     others = [key for key, node in zip(program.keys, program.outputs, strict=True) if node is not end]
     if others:
         found.append(f"of what forward gives, the reconstruction was taken, and not {', '.join(others)}")
-    return tuple(found)
+    return tuple(f"model.init: {note}" for note in found)
 
 
 def check_equal(name: str, found: Pretrained, form: Form, program: Program, end: Node, rows: torch.Tensor) -> None:

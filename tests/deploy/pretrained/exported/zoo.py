@@ -271,6 +271,99 @@ class Written(nn.Module):
         return self.of(self, x)
 
 
+def by_steps(module: Any, x: Tensor) -> Tensor:
+    """Apply linear layers to each step, in one batch of all steps."""
+    count, steps, size = x.shape
+    return module.b(module.a(x.reshape(count * steps, size)).relu()).view(count, steps, size)  # type: ignore[no-any-return]
+
+
+def averaged(module: Any, x: Tensor) -> Tensor:
+    """Make a code of averaged channels."""
+    return module.c(module.b(module.a(x).relu().mean((2, 3)))).view(-1, 1, 8, 8)  # type: ignore[no-any-return]
+
+
+def sequence(of: Callable[[Any, Tensor], Tensor], encoder: nn.Module) -> Written:
+    """Return a recurrent autoencoder of 6 steps; ``of`` gives what the decoder reads."""
+
+    def forward(module: Any, x: Tensor) -> Tensor:
+        return module.out(module.decoder(of(module, x))[0])  # type: ignore[no-any-return]
+
+    return Written(forward, encoder=encoder, decoder=nn.GRU(5, 4, batch_first=True), out=nn.Linear(4, 2))
+
+
+def two(of: Callable[[Any, Tensor], Any]) -> Written:
+    """Return two linear layers ``a`` and ``b`` in a forward of the user's."""
+    return Written(of, a=nn.Linear(WIDTH, 4), b=nn.Linear(4, WIDTH))
+
+
+MORE = {
+    "linear by steps": Given(lambda: Written(by_steps, a=nn.Linear(3, 2), b=nn.Linear(2, 3)), (5, 3), ("conv1d",) * 2),
+    "two recurrent layers": Given(
+        lambda: sequence(
+            lambda m, x: m.encoder(x)[1][0][-1].unsqueeze(1).expand(-1, 6, -1), nn.LSTM(2, 5, 2, batch_first=True)
+        ),
+        (6, 2),
+        ("lstm", "lstm", "repeat", "gru", "conv1d"),
+    ),
+    "last output": Given(
+        lambda: sequence(lambda m, x: torch.stack([m.encoder(x)[0][:, -1, :]] * 6, 1), nn.GRU(2, 5, batch_first=True)),
+        (6, 2),
+        ("gru", "repeat", "gru", "conv1d"),
+    ),
+    "state repeated first": Given(
+        lambda: sequence(lambda m, x: m.encoder(x)[1].repeat(6, 1, 1).permute(1, 0, 2), nn.GRU(2, 5, batch_first=True)),
+        (6, 2),
+        ("gru", "repeat", "gru", "conv1d"),
+    ),
+    "steps first inside": Given(
+        lambda: sequence(lambda m, x: m.encoder(x.transpose(0, 1))[0].transpose(0, 1), nn.GRU(2, 5)),
+        (6, 2),
+        ("gru", "gru", "conv1d"),
+    ),
+    "averaged": Given(
+        lambda: Written(averaged, a=nn.Conv2d(1, 6, 3), b=nn.Linear(6, 4), c=nn.Linear(4, 64)), (1, 8, 8), ()
+    ),
+    "padded": Given(
+        lambda: Written(
+            lambda m, x: m.b(m.a(F.pad(x, (1, 1, 1, 1))).relu().flatten(1)), a=nn.Conv2d(1, 2, 3), b=nn.Linear(128, 64)
+        ),
+        (1, 8, 8),
+        (),
+    ),
+    "depthwise": Given(
+        lambda: nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 2, 1)),
+        (2, 4, 4),
+        (),
+    ),
+    "spelled out": Given(
+        lambda: two(lambda m, x: m.b((lambda h: F.softsign(h * torch.sigmoid(h)))(m.a(x)))), (WIDTH,), ()
+    ),
+    "prelu": Given(lambda: mlp(nn.PReLU(5)), (WIDTH,), ("dense", "prelu", "dense")),
+    "batch norm everywhere": Given(
+        lambda: used(nn.Sequential(nn.BatchNorm1d(WIDTH), *mlp(nn.Tanh(), nn.BatchNorm1d(WIDTH)))), (WIDTH,), DENSE
+    ),
+    "batch norm of images": Given(
+        lambda: used(
+            nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 1, 1)), (1, 8, 8)
+        ),
+        (1, 8, 8),
+        (),
+    ),
+    "colours last": Given(
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1)), (8, 8, 3), ()
+    ),
+    "bilinear": Given(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 3, 3, 2, 1), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(3, 1, 3, padding=1)
+        ),
+        (1, 8, 8),
+        (),
+    ),
+    "compiled": Given(lambda: torch.compile(mlp(), backend="eager"), (WIDTH,), DENSE),
+}
+"""Further modules, which slow tests read."""
+
+
 def half() -> nn.Module:
     """Return a layer that gives half as many values."""
     return nn.Linear(WIDTH, WIDTH // 2)

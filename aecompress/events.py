@@ -205,7 +205,8 @@ class Compared:
     bytes: tuple[int, ...]
     nonzeros: tuple[int, ...]
     losses: tuple[float, ...]
-    """The reported metric on test rows where there are any; infinite for the dense model, which is not trained."""
+    """The reported metric on test rows where there are any; for the dense model that of the one brought in,
+    infinite where there is none."""
     batches: tuple[int, ...]
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]
@@ -232,7 +233,7 @@ class Compared:
             cells = [cell for pair in zip(times, gains, strict=True) for cell in pair]
             smaller, error = (
                 f"{self.bytes[0] / max(size, 1):.1f}x",
-                f"{loss:.6f}" if math.isfinite(loss) else "not trained",
+                f"{loss:.6f}" if math.isfinite(loss) else "",
             )
             rows.append((name, f"{size:,}", smaller, *cells, error, f"{nonzeros:,}"))
         return rows

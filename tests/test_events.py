@@ -271,7 +271,7 @@ def test_the_before_and_after_table_shows_intervals_and_no_order_where_none_is_k
     head, dense, other = compared.table()
     calls = ("ms, 1 row", "faster, 1 row", "ms, 64 rows", "faster, 64 rows")
     assert head == ("file", "bytes", "smaller", *calls, "loss", "non-zeros")
-    assert dense == ("dense", "100", "1.0x", "2.0000", "1.00x", "4.0000", "1.00x", "not trained", "9")
+    assert dense == ("dense", "100", "1.0x", "2.0000", "1.00x", "4.0000", "1.00x", "", "9")
     busy = ("1.0000-4.5000", "machine busy, not measured")
     assert other == ("a.onnx", "25", "4.0x", "1.0000", "1.80-2.20x", *busy, "0.500000", "3")
     alike = replace(compared, ratios=(compared.ratios[0], ((0.9, 1.0, 1.1),) * 2))

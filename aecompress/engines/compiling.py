@@ -65,6 +65,8 @@ CONVOLVED = ("conv1d", "conv2d", "conv1d-transpose", "conv2d-transpose")
 """Kinds whose products are of patches."""
 RENAMED = ("reshape", "flatten", "unflatten")
 """Kinds that only name the same values anew."""
+PERMUTED = "permute"
+"""The kind that moves the axes of a row: a chain's rows and targets are moved before it and after it."""
 
 
 def unlinked(layers: Sequence[BoundLayer]) -> str:
@@ -72,9 +74,11 @@ def unlinked(layers: Sequence[BoundLayer]) -> str:
 
     What comes between two links is one activation, and none comes before the first.
     """
-    activated = True
+    activated, places = True, [place for place, layer in enumerate(layers) if layer.weighted]
+    if any(layer.kind == PERMUTED for layer in layers[places[0] : places[-1]]):
+        return "axes that move between layers train uncompiled"
     for layer in layers:
-        if layer.kind not in RENAMED:
+        if layer.weighted:
             if getattr(layer.layer, "groups", 1) != 1:
                 return "convolutions in groups train uncompiled"
             activated = False

@@ -17,6 +17,7 @@ from aecompress.engines.compiling import (
     CONVOLVED,
     DEVICES,
     GAIN,
+    PERMUTED,
     RENAMED,
     numba_fault,
     unlinked,
@@ -43,7 +44,7 @@ class NumbaConvolutions:
     def _unfit(self, load: Workload) -> str:
         if not any(layer.kind in CONVOLVED for layer in load.net.layers):
             return "networks without convolutions have engines of their own"
-        if why := unsuited(load, ("dense", *CONVOLVED, *RENAMED)) or unlinked(load.net.layers):
+        if why := unsuited(load, ("dense", *CONVOLVED, *RENAMED, PERMUTED)) or unlinked(load.net.layers):
             return why
         if load.code_l1:
             return "convolutions with a penalty on the code train uncompiled"

@@ -59,16 +59,24 @@ def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset
     check_pretrained(resolved.spec, RunFacts(data=dataset.facts, pretrained=facts))
     rows, requested = some_rows(dataset.train, ROWS[1]), requested_of(resolved, found)
     outcome = tried(found, rows, dataset.facts.row_shape, requested)
-    if trained and outcome.loss >= outcome.constant and not is_ours(path.parent):
-        raise DataError(
-            f"{path}: as it is, it reconstructs these rows worse than their mean does (mse {outcome.loss:.4g}, the "
-            f"mean {outcome.constant:.4g}): {_reason(path, found, rows, dataset, requested, outcome)}"
-        )
+    if trained and not is_ours(path.parent) and outcome.loss > BETTER * outcome.constant:
+        reason = _other_scaling(found, rows, dataset, requested, outcome)
+        if not reason and outcome.loss >= outcome.constant:
+            reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
+        if reason:
+            raise DataError(
+                f"{path}: as it is, it reconstructs these rows with mse {outcome.loss:.4g}, their mean with "
+                f"{outcome.constant:.4g}: {reason}"
+            )
     if outcome.trials > 1:
         _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 
 
+NO_REASON = (
+    "that is no better than their mean, and no scaling of them helps; give the rows that it was trained on, scaled as "
+    "they were, or leave --init out"
+)
 RESIDUAL = (
     "its outputs are near 0, so it is hardly trained, or gives what is added to its input (a residual), which no layer "
     "here does; train it further, or without that"
@@ -143,27 +151,18 @@ def _notes(found: Pretrained, outcome: Tried, dataset: Dataset) -> list[str]:
     return notes
 
 
-def _reason(path: Path, found: Pretrained, rows: Floats, dataset: Dataset, requested: Requested, outcome: Tried) -> str:
-    """Return the likely reason for which a model does not reconstruct its rows, with the cure."""
-    if outcome.residual < BETTER * outcome.constant:
-        return RESIDUAL
+def _other_scaling(found: Pretrained, rows: Floats, dataset: Dataset, requested: Requested, outcome: Tried) -> str:
+    """Return the scaling of the rows with which a model does far better, with the cure; empty: there is none."""
     low, high, mean, deviation = rows.min(0), rows.max(0), rows.mean(0), rows.std(0)
     scaled = {
         "minmax": (rows - low) / np.where(high > low, high - low, 1),
         "standard": (rows - mean) / np.where(deviation > 0, deviation, 1),
     } | ({"auto": rows / 255} if rows.max() > 1 and rows.max() <= 255 and rows.min() >= 0 else {})
     for name, values in scaled.items():
-        try:
-            other = tried(found, values.astype(np.float32), dataset.facts.row_shape, requested)
-        except DataError:
-            continue
-        if other.loss < BETTER * other.constant:
+        other = tried(found, values.astype(np.float32), dataset.facts.row_shape, requested)
+        if other.loss / other.constant < BETTER * min(outcome.loss / outcome.constant, 1):
             return (
                 f"it was probably trained on scaled rows (mse {other.loss:.4g}, the mean {other.constant:.4g}); "
                 f"give --scaling {name}"
             )
-    names = "" if not _unknown(found) else " with any activations that were tried"
-    return (
-        f"no scaling of them helps{names}; give the rows that it was trained on, scaled as they were, or leave --init "
-        "out"
-    )
+    return ""

@@ -21,6 +21,7 @@ from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
 from aecompress.nets.layers import forward
+from aecompress.nets.losses import LOSSES
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
@@ -30,6 +31,8 @@ from aecompress.registry import RULES
 from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
 
+BROUGHT = "brought"
+"""Ending of the metric of a model from elsewhere, as it was brought in."""
 VERIFIED = "verified"
 """Prefix of the loss on the few rows that stand for a set when files are verified and compared, where not all do."""
 
@@ -52,7 +55,23 @@ def evaluated(job: Job, population: Population, rows: Rows, members: Population,
     metrics |= dense_metrics(job, population, metrics, poll)
     metrics |= code_metrics(job, row) if job.plan.training.code_l1 else {}
     metrics |= detection_metrics(model, job.dataset, job.plan.metric)
+    metrics |= brought_metrics(job, poll)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
+
+
+def brought_metrics(job: Job, poll: Poll) -> dict[str, float]:
+    """Return the loss of the model that a run began with, as it was brought in, and that of the mean training row."""
+    if job.brought is None:
+        return {}
+    split, metric = verified_split(job.dataset), job.plan.metric
+    rows = torch.from_numpy(sample(job.dataset.splits[split]))
+    flat = [torch.from_numpy(job.brought.tensors[name].reshape(-1)) for name in job.net.model_layout.slots]
+    weights = job.net.model_layout.views(torch.cat(flat)[None])
+    mean = torch.from_numpy(sample(job.dataset.train)).mean(0).expand_as(rows)
+    return {
+        f"{split}_{metric}_{BROUGHT}": float(reconstruction_loss(job.net, weights, rows, metric, poll)[0]),
+        f"{split}_{metric}_constant": float(LOSSES[metric].value(mean, rows).mean()),
+    }
 
 
 def code_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:

@@ -33,7 +33,7 @@ from aecompress.polling import Poll
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.ended import MODEL_FILES, REPORT_FILES
 from aecompress.runs.folder import staged
-from aecompress.runs.metrics import VERIFIED, detection, verified_split, with_scorers
+from aecompress.runs.metrics import BROUGHT, VERIFIED, detection, verified_split, with_scorers
 
 BATCHES = (1, 64)
 """Rows of a call in the before/after table."""
@@ -274,13 +274,19 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
         files=(DENSE, *names),
         bytes=tuple(one.bytes for one in benched),
         nonzeros=(model.parameters, *[model.parameters - model.zeros] * len(names)),
-        losses=(math.inf, source.loss, *losses),
+        losses=(_brought_loss(model), source.loss, *losses),
         batches=BATCHES,
         milliseconds=tuple(tuple(timing.milliseconds for timing in own) for own in timings),
         quartiles=tuple(tuple(timing.quartiles for timing in own) for own in timings),
         ratios=tuple(tuple(astuple(timing.faster) for timing in own) for own in timings),
         notes=tuple(outcome.notes),
     )
+
+
+def _brought_loss(model: Model) -> float:
+    """Return the loss of the dense model that a run began with, as it was brought in; infinite where it began anew."""
+    metrics = model.about.get("metrics", {})
+    return next((float(loss) for name, loss in metrics.items() if name.endswith(f"_{BROUGHT}")), math.inf)
 
 
 def dense_model(model: Model, scaling: graph.Affine | None = None) -> bytes:

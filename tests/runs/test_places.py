@@ -91,7 +91,7 @@ def test_a_run_keeps_the_shape_of_its_rows_up_to_the_files(
 
 
 STOPPED = [
-    (IMAGES, {}),
+    pytest.param(IMAGES, {}, marks=pytest.mark.slow),
     pytest.param(
         SERIES, {"mode": "canonical", "prune.granularity": "unit", "prune.operator": "variance"}, marks=pytest.mark.slow
     ),

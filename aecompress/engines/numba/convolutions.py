@@ -7,9 +7,10 @@ it.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aecompress.engines import workers
+from aecompress.engines.compiling import PERMUTED
 from aecompress.engines.numba.activations import BY_INPUT, LOSSES
 from aecompress.engines.numba.links import Chain, Link, chain_of
 from aecompress.engines.numba.steps import WORKSPACE, add_bias_and_activate, hidden_gradient, output_gradient
 from aecompress.engines.numba.unfold import fold, unfold
+from aecompress.layers.base import Shape
+from aecompress.layers.reshape import Permute
 from aecompress.nets.layers import Trace
 from aecompress.nets.shapes import Autoencoder
 
@@ -290,6 +294,7 @@ def gradient(
     assert not code_l1
     chain, (cells, batch, width) = chain_of(net), rows.shape
     inputs = rows if noise is None else torch.add(rows, noise, alpha=noise_level)
+    inputs, targets = laid(net, inputs), goals(net, rows)
     kept = [
         WORKSPACE.take(f"level {at}", (2, cells, batch, link.gives), rows)
         for at, link in enumerate(chain.links)
@@ -317,7 +322,7 @@ def gradient(
                 if traced
                 else None
             )
-            run(Pass(chain, numbers, factor), inputs[cell, here], rows[cell, here], levels, piece)
+            run(Pass(chain, numbers, factor), inputs[cell, here], targets[cell, here], levels, piece)
         for (link, weight, bias), own in zip(names, numbers, strict=True):
             put_slopes(link, own, slopes[weight][cell], slopes[bias][cell])
 
@@ -325,6 +330,28 @@ def gradient(
     for name, slope in others.items():
         gradients[name].add_(slope)
     return trace_of(net, chain, inputs, kept) if traced else Trace([], [], {})
+
+
+def laid(net: Autoencoder, rows: Tensor) -> Tensor:
+    """Return rows ``[P, B, D]`` in the order in which the first layer with weights is given their values."""
+    for layer in itertools.takewhile(lambda layer: not layer.weighted, net.layers):
+        if layer.kind == PERMUTED:
+            rows = moved(rows, layer.given, cast(Permute, layer.layer).axes)
+    return rows
+
+
+def goals(net: Autoencoder, rows: Tensor) -> Tensor:
+    """Return rows ``[P, B, D]`` in the order in which the last layer with weights gives their values."""
+    for layer in itertools.takewhile(lambda layer: not layer.weighted, reversed(net.layers)):
+        if layer.kind == PERMUTED:
+            rows = moved(rows, layer.gives, np.argsort(cast(Permute, layer.layer).axes))
+    return rows
+
+
+def moved(rows: Tensor, shape: Shape, axes: Iterable[int]) -> Tensor:
+    """Return rows ``[P, B, D]``, values of ``shape``, with its axes in another order, ``[P, B, D]``."""
+    values = rows.view(*rows.shape[:2], *shape)
+    return values.permute(0, 1, *(2 + int(axis) for axis in axes)).flatten(2)
 
 
 def trace_of(net: Autoencoder, chain: Chain, inputs: Tensor, kept: Sequence[Tensor]) -> Trace:

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aecompress.engines.compiling import RENAMED
 from aecompress.engines.numba.activations import ACTIVATIONS
 from aecompress.engines.numba.unfold import Axis, Patches, patches_of
 from aecompress.layers.base import BoundLayer
@@ -62,7 +61,7 @@ def chain_of(net: Autoencoder) -> Chain:
     found: list[tuple[BoundLayer, str]] = []
     makers = []
     for layer in net.layers:
-        if layer.kind not in RENAMED:
+        if layer.weighted:
             found.append((layer, layer.activation))
         elif found and found[-1][1] == "identity":
             found[-1] = (found[-1][0], layer.activation)

@@ -16,7 +16,7 @@ from aecompress.engines.numba_convolutions import NumbaConvolutions
 from aecompress.layers.conv import Conv2d
 from aecompress.layers.conv_transpose import ConvTranspose2d
 from aecompress.layers.dense import Dense
-from aecompress.layers.reshape import Reshape
+from aecompress.layers.reshape import Permute, Reshape
 from aecompress.nets.layers import forward
 from aecompress.nets.losses import mean_loss
 from aecompress.nets.places import as_rows
@@ -47,7 +47,19 @@ def pictures() -> Autoencoder:
     return build(encoder, decoder, (5, 6))
 
 
-COMPILED = {"images": nets.net_of("images"), "series": nets.net_of("series"), "pictures": pictures()}
+def colours() -> Autoencoder:
+    """Rows (2, 3, 4), channels first: the axes are moved at both ends."""
+    encoder = [Permute("encoder.0", (1, 2, 0)), Conv2d("encoder.1", 3, "relu", (2,))]
+    decoder = [ConvTranspose2d("decoder.0", 2, "identity", (2,)), Permute("decoder.1", (2, 0, 1), "sigmoid")]
+    return build(encoder, decoder, (2, 3, 4))
+
+
+COMPILED = {
+    "colours": colours(),
+    "images": nets.net_of("images"),
+    "series": nets.net_of("series"),
+    "pictures": pictures(),
+}
 
 
 def load_of(net: Autoencoder, **changes: Any) -> Workload:
@@ -78,7 +90,13 @@ def some(net: Autoencoder, batch: int, cells: int = 2) -> tuple[torch.Tensor, to
 
 @pytest.mark.parametrize(
     ("name", "batch", "loss"),
-    [("pictures", 70, "mse"), ("images", 1, "l1"), ("series", 33, "bce"), ("pictures", 7, "huber")],
+    [
+        ("pictures", 70, "mse"),
+        ("colours", 5, "mse"),
+        ("images", 1, "l1"),
+        ("series", 33, "bce"),
+        ("pictures", 7, "huber"),
+    ],
 )
 def test_a_compiled_gradient_is_that_of_autograd(name: str, batch: int, loss: str) -> None:
     net = COMPILED[name]
@@ -137,7 +155,10 @@ def test_a_pass_is_that_of_the_eager_engine_whole_and_in_parts(noise: str) -> No
 def test_what_cannot_be_compiled_is_said() -> None:
     for net in COMPILED.values():
         assert ENGINE.why_not(load_of(net)) == ""
-    assert "permute" in ENGINE.why_not(load_of(nets.net_of("colours")))
+    assert "pool" in ENGINE.why_not(load_of(nets.net_of("pooled")))
+    inside = [Permute("decoder.0", (1, 0, 2)), Conv2d("decoder.1", 2, "identity", (1,))]
+    within = build([Conv2d("encoder.0", 2, "relu", (1,))], inside, (3, 3, 2))
+    assert "between layers" in ENGINE.why_not(load_of(within))
     series = nets.net_of("series")
     assert "float32" in ENGINE.why_not(load_of(series, precision="bf16"))
     assert "variational" in ENGINE.why_not(load_of(series, family="variational"))

@@ -1,0 +1,74 @@
+"""A model from elsewhere on the rows of a run, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.commands import aecompress
+
+QUICK = ["--epochs", "0", "--operator", "none", "--mode", "canonical", "--json"]
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with rows that are not in [0, 1], a tanh autoencoder of them, and one of the same rows standardised."""
+    folder = tmp_path_factory.mktemp("brought")
+    torch.manual_seed(0)
+    rows = torch.tanh(torch.randn(300, 3) @ torch.randn(3, 8)) * 2 + 1
+    np.save(folder / "rows.npy", rows.numpy())
+    np.save(folder / "large.npy", rows.numpy() * 50 + 100)
+    for name, given in (("raw", rows), ("standard", (rows - rows.mean(0)) / rows.std(0, unbiased=False))):
+        module = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3), nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 8))
+        optimizer = torch.optim.Adam(module.parameters(), 0.01, fused=True)
+        for _ in range(200):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(module(given), given).backward()
+            optimizer.step()
+        torch.save(module.state_dict(), folder / f"{name}.pt")
+        (folder / f"{name}.txt").write_text(str(nn.functional.mse_loss(module(given), given).item()))
+    return folder
+
+
+def test_a_model_keeps_its_function_and_its_loss_stands_beside_that_of_the_mean(where: Path, tmp_path: Path) -> None:
+    done = aecompress(
+        "prune", str(where / "rows.npy"), "--init", str(where / "raw.pt"), *QUICK, "-o", str(tmp_path / "run")
+    )
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "run/model/config.json").read_text())
+    metrics = config["metrics"]
+    assert metrics["train_mse"] == pytest.approx(float((where / "raw.txt").read_text()), rel=0.2)
+    assert metrics["test_mse_brought"] == pytest.approx(metrics["test_mse"])
+    assert metrics["test_mse"] < 0.5 * metrics["test_mse_constant"]
+    assert config["scaling"]["kind"] == "none"
+    assert [layer["activation"] for layer in config["encoder"]] == ["tanh", "identity"]
+    assert "tanh, identity | tanh, identity" in done.stderr
+    assert "are not rescaled" in done.stderr
+
+
+def test_layers_that_a_spec_writes_out_give_the_activations(where: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        "[model]\nencoder = [{out=6,activation='tanh'},{out=3,activation='identity'}]\n"
+        "decoder = [{out=6,activation='elu'},{out=8,activation='identity'}]\n"
+    )
+    given = ["--spec", str(tmp_path / "s.toml"), "--init", str(where / "raw.pt"), *QUICK, "-o", str(tmp_path / "run")]
+    done = aecompress("prune", str(where / "rows.npy"), *given)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "run/model/config.json").read_text())
+    assert [layer["activation"] for layer in config["decoder"]] == ["elu", "identity"]
+
+
+def test_a_model_worse_than_the_mean_is_refused_with_the_likely_reason(where: Path, tmp_path: Path) -> None:
+    given = ["prune", str(where / "large.npy"), *QUICK, "-o", str(tmp_path / "run"), "--init"]
+    done = aecompress(*given, str(where / "standard.pt"))
+    assert done.returncode == 2
+    assert "reconstructs these rows with mse" in done.stderr
+    assert "give --scaling standard" in done.stderr
+    assert not (tmp_path / "run").exists()
+    done = aecompress(*given, str(where / "standard.pt"), "--scaling", "standard")
+    assert done.returncode == 0, done.stderr

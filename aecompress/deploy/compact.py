@@ -196,6 +196,8 @@ def fold_constants(layers: list[Weighted], here: int) -> None:
         constant &= values == 0
     if layer.matrix.recurs:  # what it reads of itself is not changed by its activation
         constant &= zero_unfed(layer) | ~read_by_itself(layer, np.ones_like(constant))
+    if layer.matrix.tied:
+        constant = ~with_needed(layers, here, ~constant)
     if not constant.any():
         return
     which = rows_of(after.matrix, constant, none=False)
@@ -261,13 +263,27 @@ def drop_unread(layers: list[Weighted], here: int) -> None:
     at = reader(layers, here)
     if at is None:
         return
-    found = read(layers[at].matrix, layers[at].weight)
-    while layers[here].matrix.recurs:  # units are needed that feed needed ones
-        more = found | read_by_itself(layers[here], found)
+    found = with_needed(layers, here, read(layers[at].matrix, layers[at].weight))
+    drop(layers, here, found)
+
+
+def with_needed(layers: Sequence[Weighted], here: int, kept: Mask) -> Mask:
+    """Return the ``kept`` units of layer ``here``, bool ``[units]``, with those that kept ones need of the same layer.
+
+    Units of a tied layer are needed where those below them are.
+    """
+    layer, below = layers[here], source(layers, here)
+    matrix, found = layer.matrix, kept.copy()
+    if matrix.tied and below is not None:
+        under = np.zeros(matrix.below, np.bool_)
+        under[matrix.reads[0, columns_of(matrix, kept)]] = True
+        found[matrix.writes[with_needed(layers, below, under)[matrix.reads[0]]]] = True
+    while matrix.recurs:
+        more = found | read_by_itself(layer, found)
         if (more == found).all():
             break
         found = more
-    drop(layers, here, found)
+    return found
 
 
 def read_by_itself(layer: Weighted, units: Mask) -> Mask:

@@ -22,6 +22,7 @@ from aecompress.layers import kinds
 from aecompress.layers.base import BoundLayer, bind
 from aecompress.layers.dense import Dense
 from aecompress.layers.recurrent import Gru, Lstm, Repeat
+from aecompress.layers.scale import Scale
 from aecompress.nets.shapes import Autoencoder, build
 
 STEPS, INPUTS, UNITS = 5, 3, 4
@@ -122,6 +123,18 @@ def test_compaction_adds_the_second_bias_to_the_first_where_a_gate_does_so(kind:
     (small,) = compact.compact(chain_of([layer], {"a.weight": weight, "a.bias": bias})).layers
     assert np.count_nonzero(small.weight[-1]) == left
     np.testing.assert_allclose(small.before(rows_of()), layer.layer.reference(rows_of(), weight, bias), atol=1e-5)
+
+
+@RECURRENT
+def test_a_unit_that_others_of_its_layer_read_stays_where_a_tied_layer_drops_it(kind: str) -> None:
+    first = MODULES[kind][0]("a", UNITS, sequences=False)
+    net = bind([first, Scale("b", "relu"), Dense("c", 3, "identity")], (STEPS, INPUTS))
+    random = np.random.default_rng(0)
+    tensors = {f"{one.name}.weight": random.normal(size=(one.inputs, one.outputs)).astype(np.float32) for one in net}
+    tensors |= {f"{one.name}.bias": random.normal(size=one.biases).astype(np.float32) for one in net}
+    tensors["b.weight"][0, 1] = 0
+    small = compact.compact(chain_of(net, tensors))
+    np.testing.assert_allclose(compact.run(small, rows_of()), reference.run(net, tensors, rows_of()), atol=1e-5)
 
 
 @RECURRENT

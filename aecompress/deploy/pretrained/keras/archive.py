@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,24 +92,40 @@ def _zipped(path: Path) -> Archive:
             return Archive(model, _arrays(path, content), None)
 
 
+TEXTS = """
+import h5py, json, sys
+def text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
+with h5py.File(sys.argv[1], "r") as content:
+    config = content.attrs.get("model_config")
+    groups = content["model_weights"] if config is not None else {}
+    names = {name: [text(each) for each in groups[name].attrs.get("weight_names", [])] for name in groups}
+    print(json.dumps([None if config is None else text(config), names]))
+"""
+"""Prints the texts of an HDF5 file: the library never ends on some damaged ones, so it has a process of its own."""
+MOST_SECONDS = 20
+"""That process may take."""
+
+
 def _hdf5(path: Path) -> Archive:
     import h5py
 
+    try:
+        command = [sys.executable, "-c", TEXTS, str(path.resolve())]
+        made = subprocess.run(command, capture_output=True, timeout=MOST_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{path}: is damaged, its texts have no end; save the model again") from None
+    text, names = json.loads(made.stdout) if made.returncode == 0 else (None, {})
+    if made.returncode:
+        reason = made.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise DataError(f"{path}: cannot be read as a model of Keras ({quoted(reason)}); save it again")
+    if text is None:
+        raise DataError(f"{path}: holds weights without layers; save the whole model, model.save('model.keras')")
+    model = _model(path, text.encode())
     with h5py.File(path, "r") as content:
-        text = content.attrs.get("model_config")
-        if text is None:
-            raise DataError(f"{path}: holds weights without layers; save the whole model, model.save('model.keras')")
-        model = _model(path, text if isinstance(text, bytes) else str(text).encode())
         arrays = _arrays(path, content["model_weights"])
-        named = {
-            name: [f"{name}/{_text(each)}" for each in content["model_weights"][name].attrs.get("weight_names", [])]
-            for name in content["model_weights"]
-        }
-        return Archive(model, arrays, {name: places for name, places in named.items() if places})
-
-
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
+    named = {name: [f"{name}/{each}" for each in places] for name, places in names.items()}
+    return Archive(model, arrays, {name: places for name, places in named.items() if places})
 
 
 def _model(path: Path, text: bytes) -> Config:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from aecompress.deploy.pretrained.keras import reader
+from aecompress.deploy.pretrained.keras import archive, reader
 from aecompress.errors import DataError
 from tests.deploy.pretrained.modules import run_steps
 from tests.deploy.pretrained.onnx.graphs import ops
@@ -85,12 +85,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, message: str) -
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], None], weights: bytes | None = None) -> Path:
     """Return ``bn.keras`` with another configuration, or other weights."""
-    with zipfile.ZipFile(FILES / "bn.keras") as archive:
-        config, own = json.loads(archive.read("config.json")), archive.read("model.weights.h5")
+    with zipfile.ZipFile(FILES / "bn.keras") as saved_model:
+        config, own = json.loads(saved_model.read("config.json")), saved_model.read("model.weights.h5")
     change(config)
-    with zipfile.ZipFile(folder / "a.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps(config))
-        archive.writestr("model.weights.h5", own if weights is None else weights)
+    with zipfile.ZipFile(folder / "a.keras", "w") as made:
+        made.writestr("config.json", json.dumps(config))
+        made.writestr("model.weights.h5", own if weights is None else weights)
     return folder / "a.keras"
 
 
@@ -158,3 +158,10 @@ def test_weights_that_are_not_in_the_file_are_refused(
     with pytest.raises(DataError, match=r"a\.keras: ") as caught:
         reader.read(path)
     assert message in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_file_on_which_the_library_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_SECONDS", 3)
+    with pytest.raises(DataError, match=r"endless\.h5: is damaged, its texts have no end"):
+        reader.read(saved(tmp_path, "endless.h5"))

@@ -9,8 +9,8 @@ NAMES = (
     "mish", "hard-swish",
 )  # fmt: skip
 """The rows of :data:`aecompress.layers.activations.ACTIVATIONS`."""
-HIDDEN_NAMES = tuple(name for name in NAMES if name not in ("identity", "sigmoid"))
-"""Those that a hidden layer of the default recipe can have."""
+HIDDEN_NAMES = tuple(name for name in NAMES if name != "identity")
+"""Those that hidden layers can have."""
 SHAPING = ("flatten", "unflatten", "reshape", "permute")
 """Kinds that only change the shape or the order of their values."""
 WITHOUT_ACTIVATION = (

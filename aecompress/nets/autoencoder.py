@@ -97,11 +97,12 @@ def _variational_gradient(
     mean = encoded.out[-1]  # [P, B, latent]
     log_variance = forward([head], weights, below).out[0]  # [P, B, latent]
     spread = noise.to(mean.dtype) * torch.exp(0.5 * log_variance)
-    decoded = forward(net.decoder, weights, mean + spread, record=True)
+    code = mean + spread
+    decoded = forward(net.decoder, weights, code, record=True)
 
     delta = _loss_delta(net, loss, decoded, rows, scale)
-    first = backward(net.decoder, weights, gradients, mean + spread, decoded, delta)
-    at_latent = slope_of_code(net, weights, gradients, mean + spread, first)
+    first = backward(net.decoder, weights, gradients, code, decoded, delta)
+    at_latent = slope_of_code(net, weights, gradients, code, first)
     at_mean = at_latent + mean * scale
     at_head = 0.5 * (at_latent * spread + (torch.exp(log_variance) - 1) * scale)
 

@@ -311,7 +311,7 @@ def backward(
     Returns:
         The gradient at the first layer's value before its activation, ``[P, B, *gives of the first layer]``.
     """
-    lowest = 0 if needed else next((index for index, layer in enumerate(layers) if layer.weighted), 0)
+    lowest = 0 if needed else [layer.weighted for layer in layers].index(True)
     for index in range(len(layers) - 1, lowest - 1, -1):
         layer = layers[index]
         below = trace.out[index - 1] if index else as_given(layer, rows)

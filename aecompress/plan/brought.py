@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ STRETCHES = 8
 """Of rows, from the first to the last, that a loss is computed on."""
 CLEAR = 0.9
 """Share of the constant predictor's loss from which on trials do not show which activations are right."""
+HARDLY = 1.05
+"""Times the constant predictor's loss that a model has which was hardly trained."""
 BETTER = 0.5
 """A model that with another scaling has at most this share of the constant predictor's loss was trained with that."""
 
@@ -45,15 +48,19 @@ class Brought(NamedTuple):
         return PretrainedFacts(inputs=self.model.inputs, encoder=encoder, decoder=decoder, head=head)
 
 
-def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset, trained: bool = True) -> Brought:
+def bring_in(
+    path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset, *, trained: bool = True, strict: bool = False
+) -> Brought:
     """Return a model with what its file does not hold, and its loss beside that of the rows' mean.
 
     Args:
         path: its file, for messages.
-        trained: whether it must do better than the rows' mean; a module of the user's may have its first weights.
+        trained: whether its loss counts; a module of the user's may have its first weights.
+        strict: whether it must do better than the rows' mean, however sure its reading is.
 
     Raises:
-        DataError: it takes other rows, or reconstructs them worse than their mean does.
+        DataError: it takes other rows, or reconstructs them worse than their mean does, where that may come from how
+            its file was read, or from how the rows are scaled.
     """
     facts = PretrainedFacts(inputs=found.inputs, encoder=(), decoder=())
     check_pretrained(resolved.spec, RunFacts(data=dataset.facts, pretrained=facts))
@@ -61,7 +68,7 @@ def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset
     outcome = tried(found, rows, dataset.facts.row_shape, requested)
     if trained and not is_ours(path.parent) and outcome.loss > BETTER * outcome.constant:
         reason = _other_scaling(found, rows, dataset, requested, outcome)
-        if not reason and outcome.loss >= outcome.constant:
+        if not reason and outcome.loss >= (1.0 if strict else _most(found, outcome)) * outcome.constant:
             reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
         how = "worse than their mean does" if outcome.loss >= outcome.constant else "not much better than their mean"
         if reason:
@@ -69,7 +76,7 @@ def bring_in(path: Path, found: Pretrained, resolved: Resolved, dataset: Dataset
                 f"{path}: as it is, it reconstructs these rows {how} (mse {outcome.loss:.4g}, the mean "
                 f"{outcome.constant:.4g}): {reason}"
             )
-    if outcome.trials > 1:
+    if outcome.trials > 1 and not outcome.decided:
         _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 
@@ -136,10 +143,22 @@ def _unknown(found: Pretrained) -> list[str]:
     return [layer.name for layer in (*found.encoder, *found.decoder) if not layer.activation]
 
 
+def _most(found: Pretrained, outcome: Tried) -> float:
+    """Return how many times the loss of the rows' mean a model may have.
+
+    One whose file says all, as an ONNX graph does, is what it is; one of which only the activation of its outputs is
+    unknown may be hardly trained, and gives about the mean.
+    """
+    if not (_unknown(found) or found.others):
+        return math.inf
+    return HARDLY if outcome.decided else 1.0
+
+
 def _notes(found: Pretrained, outcome: Tried, dataset: Dataset) -> list[str]:
     """Return what was assumed, and the losses that speak for it."""
     losses = f"as it is, it has mse {outcome.loss:.4g} on training rows, their mean {outcome.constant:.4g}"
-    notes = [f"model.init: {losses}"]
+    worse = ": hardly trained, or on other rows" if outcome.loss >= outcome.constant else ""
+    notes = [f"model.init: {losses}{worse}"]
     if _unknown(found):
         tests = f"of {outcome.trials} combinations the best" if outcome.trials > 1 else "as requested"
         others = f"; the next best {outcome.next_best}" if outcome.next_best else ""

@@ -261,7 +261,7 @@ def _brought(resolved: Resolved, dataset: Dataset, directory: Path, bring: Bring
     path = directory / resolved.spec.model.init
     if bring is not None:
         trained = resolved.spec.train.epochs == 0  # a class gives first weights, which are trained here
-        return bring_in(path, bring.read(dataset), resolved, dataset, trained=trained)
+        return bring_in(path, bring.read(dataset), resolved, dataset, trained=trained, strict=True)
     if not resolved.spec.model.init:
         return None
     return bring_in(path, read_pretrained(path, dataset.facts.row_shape), resolved, dataset)

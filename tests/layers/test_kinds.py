@@ -306,7 +306,7 @@ def test_a_model_folder_comes_back_and_its_files_verify(kind: str, tmp_path: Pat
 
 def test_every_table_of_activations_has_the_same_names() -> None:
     assert tuple(activations.ACTIVATIONS) == tuple(nets.ACTIVATIONS) == compiled.ACTIVATIONS == NAMES
-    assert set(HIDDEN_NAMES) == {*NAMES} - {"identity", "sigmoid"}
+    assert set(HIDDEN_NAMES) == {*NAMES} - {"identity"}
 
 
 def test_the_kernels_have_a_branch_both_ways_for_each_activation_of_their_list() -> None:

@@ -72,3 +72,17 @@ def test_a_model_worse_than_the_mean_is_refused_with_the_likely_reason(where: Pa
     assert not (tmp_path / "run").exists()
     done = aecompress(*given, str(where / "standard.pt"), "--scaling", "standard")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own exporter
+def test_a_file_that_says_all_comes_in_hardly_trained_and_the_run_says_so(where: Path, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 8))
+    torch.onnx.export(module, (torch.zeros(2, 8),), tmp_path / "first.onnx", dynamo=False, input_names=["x"])
+    given = ["--init", str(tmp_path / "first.onnx"), *QUICK, "-o", str(tmp_path / "run")]
+    done = aecompress("prune", str(where / "rows.npy"), *given)
+    assert done.returncode == 0, done.stderr
+    assert ": hardly trained, or on other rows" in done.stderr
+    torch.save(module.state_dict(), tmp_path / "first.pt")
+    given = ["--init", str(tmp_path / "first.pt"), *QUICK, "-o", str(tmp_path / "other")]
+    done = aecompress("prune", str(where / "rows.npy"), *given)
+    assert done.returncode == 2 and "worse than their mean does" in done.stderr

@@ -22,8 +22,8 @@ def test_a_long_run_takes_the_gpu_and_a_short_one_the_cpu(epochs: int, device: t
 
 
 def test_a_device_is_chosen_before_the_complete_spec_is_checked() -> None:
-    facts = RunFacts(data=Facts(rows=100, inputs=1000, binary=True, unit=True))
-    resolved = resolve({"model.latent": ("test", 1001), "train.epochs": ("test", 1)})
+    facts = RunFacts(data=Facts(rows=100, inputs=1000, binary=False, unit=False))
+    resolved = resolve({"train.loss": ("test", "bce"), "train.epochs": ("test", 1)})
     assert choose_device(resolved, facts, [CUDA, CPU]) == CPU
-    with pytest.raises(SpecError, match="the rows have only 1000 inputs"):
+    with pytest.raises(SpecError, match="bce"):
         complete(resolved, facts)

@@ -87,6 +87,8 @@ class Tried(NamedTuple):
     """An activation of it that no layer here has."""
     next_best: str = ""
     """The best of the others that gives something else, in words."""
+    decided: bool = False
+    """Whether only the activation of the outputs was unknown, given what the file and the user say."""
 
 
 class Trial(NamedTuple):
@@ -135,6 +137,7 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         rival=_rival(winner, names),
         odd=next((name for name in names if name in ELSEWHERE), ""),
         next_best=_next_best(readings, winner, names),
+        decided=_decided(winner) and not found.others,
     )
 
 
@@ -359,6 +362,12 @@ def _rival(reading: Trial, names: tuple[str, ...]) -> str:
         score = _score(reading, names)
         found = [each for each in near if _score(reading, each) < CLEAR_SCORE * score]
     return f"{words(_filled(reading.model, found[0]))}: {reading.losses[found[0]][0]:.4g}" if found else ""
+
+
+def _decided(reading: Trial) -> bool:
+    """Return whether all choices of a reading, of one activation for all hidden layers, have the same inside."""
+    _, last = ends_of(reading.model)
+    return len({each[:last] for each in reading.losses if _is_uniform(reading.model, each)}) <= 1
 
 
 def _same(reading: Trial, first: tuple[str, ...], second: tuple[str, ...]) -> bool:

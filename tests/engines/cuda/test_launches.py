@@ -149,7 +149,7 @@ def test_a_replayed_step_starts_nothing_and_allocates_nothing(monkeypatch: pytes
         ({"optimizer": "adam", "masked": True}, 39, 16),
         ({"stats": True}, 60, 21),
         ({"noise": "input"}, 81, 38),
-        ({"noise": "latent"}, 97, 51),
+        ({"noise": "latent"}, 96, 50),
     ],
     ids=str,
 )

@@ -12,7 +12,9 @@ from aecompress.children import isolated
 CODE = "from aecompress.pictures import import_matplotlib; import_matplotlib(); "
 
 
-@pytest.mark.parametrize("code", [CODE, f"{CODE}import torchmetrics.functional.retrieval; "])
+@pytest.mark.parametrize(
+    "code", [CODE, pytest.param(f"{CODE}import torchmetrics.functional.retrieval; ", marks=pytest.mark.slow)]
+)
 def test_a_matplotlibrc_of_the_working_folder_is_not_read(tmp_path: Path, code: str) -> None:
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: module://stranger\nlines.linewidth: 7\n")
     read = "from matplotlib import rcParams; print(rcParams['text.usetex'], rcParams['lines.linewidth'])"

@@ -40,6 +40,7 @@ def layers_of(model: Model) -> dict[str, tuple[BoundLayer, ...]]:
     return {"encoder": model.encoder, "decoder": model.decoder, "autoencoder": model.layers}
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(), st.sampled_from(list(graph.PARTS)))
 def test_original_compacted_packed_and_unpacked_agree(model: Model, part: str) -> None:

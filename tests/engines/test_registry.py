@@ -173,7 +173,9 @@ def test_the_cases_of_a_cpu_reach_every_engine_that_compiles_there() -> None:
         assert sum(can_on_a_cpu(name, case) for case in CASES) >= 9
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cuda-passes" else name for name in ENGINES]
+)
 def test_a_cell_does_not_depend_on_its_block(name: str) -> None:
     whole = passed(trains_here(name), start())
     for places in ([2], [1, 0]):

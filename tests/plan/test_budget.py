@@ -50,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["m.safetensors", "m.pt", "m.onnx"])
-@pytest.mark.parametrize("mode", ["canonical", "coevo"])
+@pytest.mark.parametrize("mode", ["canonical", pytest.param("coevo", marks=pytest.mark.slow)])
 def test_a_model_trained_elsewhere_goes_out_pruned_and_verified(
     trained: tuple[Path, nn.Module, Path], tmp_path: Path, name: str, mode: str
 ) -> None:

@@ -52,7 +52,7 @@ def written(folder: Path) -> Path:
     return folder / "rows.npy"
 
 
-@pytest.mark.parametrize("compile", ["on", "off"])
+@pytest.mark.parametrize("compile", ["on", pytest.param("off", marks=pytest.mark.slow)])
 def test_rows_in_their_file_give_the_bits_of_rows_in_memory(tmp_path: Path, compile: str) -> None:
     assert_same(tmp_path, written(tmp_path), *SMALL, *RING, "--epochs", "2", "--compile", compile, "--batch", "16")
 

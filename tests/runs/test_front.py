@@ -137,7 +137,7 @@ def test_a_run_without_a_front_is_refused(tmp_path: Path) -> None:
     assert aecompress("front", tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("mode", ["coevo", "canonical"])
+@pytest.mark.parametrize("mode", ["coevo", pytest.param("canonical", marks=pytest.mark.slow)])
 def test_a_largest_loss_increase_is_met_on_validation_rows_and_reported_on_test_rows(tmp_path: Path, mode: str) -> None:
     flags = [*SMALL[:7], "--quiet", "--mode", mode, "--target-sparsity", "0.5"]
     done = aecompress("prune", *flags, "--max-loss-increase", "60%", "-o", tmp_path / "r")
@@ -165,6 +165,7 @@ def test_without_a_target_the_sparsest_within_the_limit_is_taken(tmp_path: Path)
     assert again.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_dense_cell_stays_a_dense_model(tmp_path: Path) -> None:
     for seed in ("0", "2", "3"):
         done = aecompress("prune", *SMALL, "--target-sparsity", "0.8", "--seed", seed, "-o", tmp_path / seed)
@@ -173,6 +174,7 @@ def test_the_dense_cell_stays_a_dense_model(tmp_path: Path) -> None:
         assert {event.sparsity[0] for event in log if isinstance(event, Generation)} == {0.0}
 
 
+@pytest.mark.slow
 def test_after_a_missed_limit_the_front_is_there_all_the_same(tmp_path: Path) -> None:
     done = aecompress(
         "prune", *SMALL, "--max-loss-increase", "0.0001%", "--target-sparsity", "0.8", "-o", tmp_path / "r"

@@ -289,6 +289,7 @@ def killed_and_resumed(tmp_path: Path, times: int) -> None:
         assert model_bytes(folder) == whole, trial
 
 
+@pytest.mark.slow
 def test_killed_with_sigkill_and_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     killed_and_resumed(tmp_path, 1)
 

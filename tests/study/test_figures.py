@@ -18,6 +18,7 @@ def found(finished: Path) -> tuple[Outcome, ...]:
     return read_outcomes(copied(finished), finished)
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_study_is_drawn_in_both_formats_the_same_every_time(found: tuple[Outcome, ...]) -> None:
     drawn = figures.study_figures(found)
     assert list(drawn) == [

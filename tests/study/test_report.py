@@ -39,7 +39,7 @@ def shown(page: Page, path: Path) -> tuple[list[str], list[str], list[dict[str, 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
 @pytest.mark.parametrize("size", [pytest.param((1280, 900), marks=pytest.mark.slow), (390, 844)], ids=["desk", "phone"])
-@pytest.mark.parametrize("of", ["study", "run"])
+@pytest.mark.parametrize("of", ["study", pytest.param("run", marks=pytest.mark.slow)])
 def test_a_browser_shows_every_figure_and_asks_for_nothing(study: Path, of: str, size: tuple[int, int]) -> None:
     where = study if of == "study" else study / "ring-random-seed-1"
     files = write(where)

@@ -99,6 +99,7 @@ def test_a_run_that_cannot_learn_fails_with_its_own_sentence(tmp_path: Path) -> 
     assert all("learning_rate" in fault for fault in progress.failed.values())
 
 
+@pytest.mark.slow
 def test_whatever_befalls_one_run_the_others_are_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = module.run
 

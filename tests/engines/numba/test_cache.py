@@ -53,6 +53,7 @@ print(len(stats.cache_hits), len(stats.cache_misses), len(others.cache_hits), we
 """
 
 
+@pytest.mark.slow
 def test_a_change_of_one_file_empties_the_cache_of_all(tmp_path: Path) -> None:
     """`fresh_adam` is called by `update_row` two calls deep; `release` does not call it, nor lies it in its file."""
     copy, kept = tmp_path / "copy", tmp_path / "kept"

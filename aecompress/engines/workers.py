@@ -41,8 +41,14 @@ def no_denormals() -> Iterator[None]:
 
 @functools.cache
 def pool() -> ThreadPoolExecutor:
-    """Return the other cores' threads, started on first use."""
-    return ThreadPoolExecutor(max(cores() - 1, 1), thread_name_prefix="aecompress")
+    """Return the other cores' threads, started on first use.
+
+    A product in one of them takes that thread alone, as in the thread that calls: torch's setting is of each thread,
+    and the last bits of a product depend on how many share it.
+    """
+    return ThreadPoolExecutor(
+        max(cores() - 1, 1), thread_name_prefix="aecompress", initializer=torch.set_num_threads, initargs=(1,)
+    )
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -45,3 +45,16 @@ def test_denormals_are_flushed_at_work_and_as_before_afterwards() -> None:
         assert tiny(0) == 0
     finally:
         torch.set_flush_denormal(False)
+
+
+def test_a_product_in_a_thread_of_the_pool_takes_that_thread_alone() -> None:
+    """Its last bits depend on how many threads share it, and with them on which core took it."""
+    before = torch.get_num_threads()
+    workers.pool.cache_clear()
+    torch.set_num_threads(before + 1)
+    try:
+        assert workers.pool().submit(torch.get_num_threads).result() == 1
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+        workers.pool.cache_clear()

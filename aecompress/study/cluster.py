@@ -52,12 +52,8 @@ def carrier(workers: int) -> Carrier:
             with guarded(str(context["session_dir"])):
                 try:
                     yield from _carried(ray, workers, here, tasks, started, stop)
-                except Interrupted:  # the guard ends Ray's processes at once, Ray takes a second and more for it
-                    raise
-                except BaseException:
+                finally:
                     ray.shutdown()
-                    raise
-                ray.shutdown()
 
     return carried
 

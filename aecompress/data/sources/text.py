@@ -94,28 +94,34 @@ class Text:
         Raises:
             DataError: it is no text, a line is too long, or a quote is never closed.
         """
-        held, number, most = bytearray(), 1, BLOCK
+        held: list[bytes] = []  # put together once, when they are a block: a copy costs as much as the rest of reading
+        size, number, most, quoted = 0, 1, BLOCK, False
         for piece in self.pieces():
-            held += piece
-            if len(held) < most:
+            held.append(piece)
+            size += len(piece)
+            quoted = quoted or b'"' in piece
+            if size < most:
                 continue
-            cut = whole_lines(held)
+            if quoted or b"\n" not in piece:
+                held = [b"".join(held)]
+            last = held.pop()
+            cut = whole_lines(last)
             if not cut:
-                check_line(self.where, len(held))
-                most = 2 * len(held)
+                check_line(self.where, size)
+                held, most = [last], 2 * size
                 continue
-            block = bytes(memoryview(held)[:cut])
-            del held[:cut]
-            most = BLOCK
+            block = b"".join((*held, memoryview(last)[:cut]))
+            held, size, most = [last[cut:]], len(last) - cut, BLOCK
+            quoted = quoted and b'"' in held[0]
             yield number, block
             number += newlines(block)
-        if held:
-            if not whole_lines(held):
-                check_line(self.where, len(held))
-            if held.count(b'"') % 2:
-                line = number + held.count(b"\n", 0, held.rfind(b'"'))
+        if rest := b"".join(held):
+            if not whole_lines(rest):
+                check_line(self.where, len(rest))
+            if rest.count(b'"') % 2:
+                line = number + rest.count(b"\n", 0, rest.rfind(b'"'))
                 raise DataError(f"{self.where}: a quote is opened in line {line} or before, and never closed; close it")
-            yield number, bytes(held)
+            yield number, rest
 
 
 def newlines(block: bytes) -> int:
@@ -123,7 +129,7 @@ def newlines(block: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(block, np.uint8) == 10))
 
 
-def whole_lines(text: bytearray) -> int:
+def whole_lines(text: bytes) -> int:
     """Return where the last line of a text ends that does not end within quotes; 0 where none does."""
     if b'"' not in text:
         return text.rfind(b"\n") + 1

@@ -61,9 +61,14 @@ class Line(NamedTuple):
         return Member(self.sparsity, self.rate, self.option, self.seed)
 
 
-def task_of(name: str, rows: np.ndarray[Any, Any]) -> Task:
-    """Return the task of a set's rows ``[N, D]``, with the splits and all that the default command resolves."""
-    resolved = resolve({"mode": ("benchmark", "canonical")})
+def task_of(name: str, rows: np.ndarray[Any, Any], network: dict[str, Any]) -> Task:
+    """Return the task of a set's rows ``[N, D]``, with the splits and all that the default command resolves.
+
+    Args:
+        network: flags that say how large it is.
+    """
+    flags = network | {"mode": "canonical", "model.initial": "torch"}
+    resolved = resolve({path: ("benchmark", value) for path, value in flags.items()})
     parts = draw(len(rows), cuts_of(resolved.spec.data.split, len(rows)), 0)
     given = Raw(name=name, train=rows[parts == 0], validation=rows[parts == 1], test=rows[parts == 2])
     job = prepare_in_memory(resolved, given)
@@ -72,6 +77,7 @@ def task_of(name: str, rows: np.ndarray[Any, Any]) -> Task:
     return Task(
         name=name,
         given=given,
+        network=network,
         dataset=job.dataset,
         net=job.net,
         passes=training.generations,
@@ -101,7 +107,7 @@ class Results:
         self.lines += lines
         if self.path is not None:
             with self.path.open("a") as file:
-                file.writelines(json.dumps(line._asdict()) + "\n" for line in lines)
+                file.write("".join(json.dumps(line._asdict()) + "\n" for line in lines))
 
 
 def carried_out(task: Task, name: str, members: Sequence[Member], found: Results) -> None:
@@ -152,7 +158,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="results as JSON lines; those that are there are not made again")
     parser.add_argument("--figure", type=Path, help=".svg or .png")
     requested = parser.parse_args()
-    names = [name for name, half in suite_sets.halves().items() if half == requested.half]
+    names = [row.name for row in suite_sets.SETS if row.half == requested.half]
     if requested.sets:
         names = [name for name in requested.sets.split(",") if name in names]
     methods, sparsities = requested.methods.split(","), [float(one) for one in requested.sparsities.split(",")]
@@ -162,8 +168,10 @@ def main() -> None:
     torch.set_num_threads(1)
     found, tasks = Results(requested.out), list[Task]()
     for name in names:
-        task = task_of(name, suite_sets.rows_of(name, requested.folder))
-        print(f"{name}: {task.given.train.shape} {task.net.inputs} inputs, {task.passes} passes", flush=True)
+        row = suite_sets.row_of(name)
+        network = {"model.hidden": list(row.hidden), "model.latent": row.latent}
+        task = task_of(name, suite_sets.rows_of(name, requested.folder), network)
+        print(f"{name}: {row.rows} x {row.inputs}, {task.passes} passes, {task.net.model_size} weights", flush=True)
         for method in methods:
             compare(task, method, sparsities, requested.seeds, found)
         tasks.append(task)

@@ -16,8 +16,8 @@ from aecompress.runs.job import prepare_in_memory
 from aecompress.runs.memory import carry_out
 from aecompress.spec.resolve import resolve
 
-RATES = (2e-3, 5e-3, 1.2e-2, 3e-2)
-ENDS = (0.4, 0.75)
+RATES = (2e-3, 6e-3, 1.5e-2, 3.2e-2)
+ENDS = (0.3, 0.75)
 """Progress of the run at which pruning by magnitude ends."""
 PRUNES = 100
 """Of a run."""
@@ -94,7 +94,7 @@ def ours(task: Task, members: Sequence[Member]) -> list[Result]:
     """Carry out the default command, one autoencoder, for each member; a rate of 0 leaves the default's."""
     found = []
     for one in members:
-        flags: dict[str, Any] = {"mode": "canonical", "prune.target_sparsity": one.sparsity, "seed": one.seed}
+        flags = task.network | {"mode": "canonical", "prune.target_sparsity": one.sparsity, "seed": one.seed}
         if not one.sparsity:
             flags["prune.operator"] = "none"
         if one.rate:
@@ -107,7 +107,7 @@ def ours(task: Task, members: Sequence[Member]) -> list[Result]:
             found.append(Result(INFINITE, INFINITE, 0))
             continue
         losses = [model.about["metrics"][f"{split}_{task.metric}"] for split in ("validation", "test")]
-        found.append(Result(*losses, sum(np.count_nonzero(tensor) for tensor in model.tensors.values())))
+        found.append(Result(*losses, sum(int(np.count_nonzero(tensor)) for tensor in model.tensors.values())))
     return found
 
 

@@ -39,6 +39,8 @@ class Task:
     name: str
     given: Raw[Any]
     """The rows as they are, in three splits."""
+    network: dict[str, Any]
+    """The flags that say how large it is."""
     dataset: Dataset
     """The same rows, scaled."""
     net: Autoencoder

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NETWORK = {"model.hidden": [5], "model.latent": 2}
 
 
 class Suite:
@@ -42,7 +43,7 @@ def task(suite: Any) -> Any:
     """Few passes over a hundred rows of twelve inputs."""
     from dataclasses import replace
 
-    return replace(suite.command.task_of("drawn", rows()), passes=6)
+    return replace(suite.command.task_of("drawn", rows(), NETWORK), passes=6)
 
 
 def test_a_task_has_the_rows_and_the_splits_of_the_default_command(suite: Any, tmp_path: Path) -> None:
@@ -50,11 +51,13 @@ def test_a_task_has_the_rows_and_the_splits_of_the_default_command(suite: Any, t
     from aecompress.spec.resolve import resolve
 
     np.save(tmp_path / "rows.npy", rows())
-    job = prepare(resolve({"data.source": ("test", str(tmp_path / "rows.npy"))}), tmp_path / "run")
-    task = suite.command.task_of("drawn", rows())
+    flags = NETWORK | {"data.source": str(tmp_path / "rows.npy"), "mode": "canonical"}
+    job = prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "run")
+    task = suite.command.task_of("drawn", rows(), NETWORK)
     for split in ("train", "validation", "test"):
         np.testing.assert_array_equal(task.dataset.splits[split], job.dataset.splits[split])
-    assert task.net.layers == job.net.layers
+    assert [layer.outputs for layer in task.net.layers] == [layer.outputs for layer in job.net.layers]
+    assert (task.passes, task.batch) == (job.plan.training.generations, job.plan.training.batch)
 
 
 def test_pca_has_the_error_of_a_singular_value_decomposition(suite: Any, task: Any) -> None:
@@ -81,6 +84,7 @@ def modules_of(task: Any, weights: torch.Tensor) -> torch.nn.Sequential:
     return torch.nn.Sequential(*parts)
 
 
+@pytest.mark.slow
 def test_a_stack_trains_as_modules_with_adam_of_torch_do(suite: Any, task: Any) -> None:
     from aecompress.plan.training import warmup_cosine
 
@@ -153,6 +157,7 @@ def test_settings_are_chosen_on_validation_rows_and_a_broken_off_run_resumes(
     suite.command.compare(task, "magnitude", [0.0, 0.8], 2, found)  # nothing is left to do
 
 
+@pytest.mark.slow
 def test_the_table_has_ratios_and_their_worst(suite: Any, tmp_path: Path) -> None:
     errors = {"pca": [0.4], "magnitude": [0.2, 0.3], "set": [0.3, 0.3], "ours": [0.1, 0.15], "tuned": []}
     found = [suite.report.Row("a", 0.8, errors), suite.report.Row("b", 0.8, errors | {"ours": [0.5, 0.5]})]
@@ -163,10 +168,11 @@ def test_the_table_has_ratios_and_their_worst(suite: Any, tmp_path: Path) -> Non
     assert "magnitude" in (tmp_path / "f.svg").read_text()
 
 
+@pytest.mark.slow
 def test_ours_is_the_default_command(suite: Any, task: Any) -> None:
     """At its own number of passes; the sparsity is reached."""
     member = suite.stack.Member(0.8, 0.0, "", 0)
     (found,) = suite.rivals.ours(task, [member])
-    assert found.nonzeros <= task.net.model_size - round(0.8 * task.net.model_size)
+    assert type(found.nonzeros) is int and found.nonzeros <= task.net.model_size - round(0.8 * task.net.model_size)
     (constant,) = suite.rivals.constant(task, [])
     assert 0 < found.test < constant.test

@@ -110,6 +110,43 @@ def due(done: int, steps: int, times: int) -> bool:
     return done * times // steps > (done - 1) * times // steps
 
 
+def kept_of(task: Task, member: Member) -> int:
+    """Return how many weights and biases a member's sparsity leaves."""
+    return task.net.model_size - round(member.sparsity * task.net.model_size)
+
+
+def per_layer(net: Autoencoder, kept: int, biases: bool = True) -> list[int]:
+    """Return how many of ``kept`` weights each layer has, in proportion to inputs plus outputs, at least one.
+
+    That is the density of Erdos and Renyi (Mocanu et al. 2018, equation 3); full layers leave theirs to the others
+    (Evci et al. 2020, section 3).
+
+    Args:
+        biases: whether they count, as weights of one more input.
+    """
+    sizes = [layer.inputs * layer.outputs + biases * layer.outputs for layer in net.layers]
+    parts = [layer.inputs + biases + layer.outputs for layer in net.layers]
+    full: set[int] = set()
+    while True:
+        left = kept - sum(sizes[place] for place in full)
+        scale = left / max(1, sum(part for place, part in enumerate(parts) if place not in full))
+        over = {place for place, part in enumerate(parts) if scale * part >= sizes[place]} - full
+        if not over:
+            break
+        full |= over
+    wanted = [sizes[place] if place in full else scale * part for place, part in enumerate(parts)]
+    counts = [max(1, int(value)) for value in wanted]
+    by_rest = sorted(range(len(counts)), key=lambda place: counts[place] - wanted[place])
+    while sum(counts) != kept:  # by the largest remainder; where layers of none got one, from the largest
+        if sum(counts) < kept:
+            place = next(place for place in by_rest if counts[place] < sizes[place])
+            by_rest.append(by_rest.pop(by_rest.index(place)))
+            counts[place] += 1
+        else:
+            counts[counts.index(max(counts))] -= 1
+    return counts
+
+
 def begin(task: Task, members: Sequence[Member], weights: Tensor | None = None) -> Stack:
     """Return a stack before its first step: with torch's first weights, which the seed draws, or with ``weights``."""
     if weights is None:
@@ -183,12 +220,12 @@ def results(task: Task, stack: Stack) -> list[Result]:
     Raises:
         RuntimeError: one has another number of zeros than its sparsity says.
     """
-    views, size = task.net.layout.views(stack.weights), task.net.model_size
+    views = task.net.layout.views(stack.weights)
     losses = [
         finite_or_inf(reconstruction_loss(task.net, views, task.rows(split), task.metric)).tolist()
         for split in ("validation", "test")
     ]
     kept = stack.masks.sum(1).tolist()
-    if kept != [size - round(one.sparsity * size) for one in stack.members]:
-        raise RuntimeError(f"{task.name}: {kept} of {size} weights are kept for {stack.members}")
+    if kept != [kept_of(task, one) for one in stack.members]:
+        raise RuntimeError(f"{task.name}: {kept} weights are kept for {stack.members}")
     return [Result(*found) for found in zip(*losses, kept, strict=True)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from suite_stack import Member, Result, Task, begin, chunks, kept_of, per_layer, results, train
+from suite_stack import Member, Result, Task, begin, kept_of, per_layer, results, train
 from torch import Tensor
 
 from aecompress.nets.layers import activation_of
@@ -25,6 +25,8 @@ SHARE = 0.8
 """Of the weights that are left, which a round leaves at least."""
 TOGETHER = 16
 """Output units whose matrices are inverted at once."""
+DENSE: dict[tuple[str, float, int], Tensor] = {}
+"""Networks after the dense half, by task, rate and seed: several members prune the same one."""
 
 
 def refit(hessian: Tensor, target: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,22 +114,27 @@ def counts_of(task: Task, member: Member, weights: Tensor) -> list[int]:
     return counts
 
 
+def dense_half(task: Task, members: Sequence[Member]) -> Tensor:
+    """Return the weights of each member after the dense half of its run, ``[P, n]``; those that are there are kept."""
+    keys = [(task.digest, one.rate, one.seed) for one in members]
+    missing = [
+        Member(0.0, rate, "", seed) for _, rate, seed in dict.fromkeys(keys) if (task.digest, rate, seed) not in DENSE
+    ]
+    if missing:
+        stack = begin(task, missing)
+        train(task, stack, range(task.passes // 2))
+        DENSE.update({(task.digest, one.rate, one.seed): own for one, own in zip(missing, stack.weights, strict=True)})
+    return torch.stack([DENSE[key] for key in keys])
+
+
 def obs(task: Task, members: Sequence[Member]) -> list[Result]:
     """Train dense for half of the passes, prune, and fine-tune for the other half, with a warm-up and cosine each."""
-    half = task.passes // 2
-    dense = list(dict.fromkeys(Member(0.0, one.rate, "", one.seed) for one in members))
-    trained: dict[Member, Tensor] = {}
-    for part in chunks(task, dense):
-        stack = begin(task, part)
-        train(task, stack, range(half))
-        trained |= dict(zip(part, stack.weights, strict=True))
-    found: list[Result] = []
-    for part in chunks(task, members):
-        first = [trained[Member(0.0, one.rate, "", one.seed)] for one in part]
-        cut = [surgeon(task, own, counts_of(task, one, own)) for one, own in zip(part, first, strict=True)]
-        stack = begin(task, part, torch.stack([weights for _, weights in cut]))
-        stack.masks = torch.stack([mask for mask, _ in cut])
-        stack.cut()
-        train(task, stack, range(half, task.passes))
-        found += results(task, stack)
-    return found
+    cut = [
+        surgeon(task, own, counts_of(task, one, own))
+        for one, own in zip(members, dense_half(task, members), strict=True)
+    ]
+    stack = begin(task, members, torch.stack([weights for _, weights in cut]))
+    stack.masks = torch.stack([mask for mask, _ in cut])
+    stack.cut()
+    train(task, stack, range(task.passes // 2, task.passes))
+    return results(task, stack)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from quality import pca
 from suite_obs import obs
-from suite_stack import BETAS, Member, Result, Rule, Stack, Task, begin, chunks, due, kept_of, per_layer, results, train
+from suite_stack import Member, Result, Rule, Stack, Task, begin, due, kept_of, per_layer, results, train
 from torch import Tensor
 
 from aecompress import rng
@@ -26,11 +26,9 @@ ENDS = (0.3, 0.75)
 """Progress of the run at which pruning by magnitude ends."""
 PRUNES = 100
 """Of a run."""
-THREE_RATES = (3e-3, 1e-2, 3e-2)
+THREE_RATES = (4e-3, 1.2e-2, 3.6e-2)
 MOVED, MOVED_UNTIL = 0.3, 0.75
 """Share of a layer's weights that is exchanged at first, and the progress of the run at which it is 0."""
-QUICK = (0.9, 0.99)
-"""Adam's betas of what grows weights, whose second moments begin at 0: lower errors than torch's."""
 ALL_BIASES = "all biases"
 OUR_RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
 INFINITE = float("inf")
@@ -48,6 +46,8 @@ class Method(NamedTuple):
     pruned: bool = True
     seeded: bool = True
     """Whether a seed makes a difference."""
+    stacked: bool = True
+    """Whether several models are trained at once."""
 
 
 def constant(task: Task, members: Sequence[Member]) -> list[Result]:
@@ -169,20 +169,15 @@ def sparse_evolutionary(task: Task, stack: Stack, done: int, steps: int) -> bool
     return True
 
 
-def stacked(
-    rule: Rule, sparse: bool = False, betas: tuple[float, float] = BETAS
-) -> Callable[[Task, Sequence[Member]], list[Result]]:
+def stacked(rule: Rule, sparse: bool = False) -> Callable[[Task, Sequence[Member]], list[Result]]:
     """Return how a method is carried out that trains from dense or ``sparse`` first weights under a rule."""
 
     def carried_out(task: Task, members: Sequence[Member]) -> list[Result]:
-        found: list[Result] = []
-        for part in chunks(task, members):
-            stack = begin(task, part)
-            if sparse:
-                begin_sparse(task, stack)
-            train(task, stack, range(task.passes), rule, betas)
-            found += results(task, stack)
-        return found
+        stack = begin(task, members)
+        if sparse:
+            begin_sparse(task, stack)
+        train(task, stack, range(task.passes), rule)
+        return results(task, stack)
 
     return carried_out
 
@@ -237,15 +232,15 @@ METHODS: dict[str, Method] = {
         lambda task, sparsity: [(rate, end) for rate in RATES for end in (ENDS if sparsity else ENDS[:1])],
         stacked(magnitude),
     ),
-    "rigl": Method(sparse_settings, stacked(rigl, sparse=True, betas=QUICK), dense=False),
-    "set": Method(sparse_settings, stacked(sparse_evolutionary, sparse=True, betas=QUICK), dense=False),
+    "rigl": Method(sparse_settings, stacked(rigl, sparse=True), dense=False),
+    "set": Method(sparse_settings, stacked(sparse_evolutionary, sparse=True), dense=False),
     "ac/dc": Method(lambda task, sparsity: [(rate, "") for rate in THREE_RATES], stacked(ac_dc), dense=False),
     "obs": Method(
         lambda task, sparsity: [(rate, option) for rate in THREE_RATES for option in ("by size", "by magnitude")],
         obs,
         dense=False,
     ),
-    "ours": Method(fixed, ours),
-    "tuned": Method(lambda task, sparsity: [(rate, "") for rate in OUR_RATES], ours),
+    "ours": Method(fixed, ours, stacked=False),
+    "tuned": Method(lambda task, sparsity: [(rate, "") for rate in OUR_RATES], ours, stacked=False),
 }
 """By name, in the order of the table's columns."""

@@ -158,7 +158,7 @@ def begin(task: Task, members: Sequence[Member], weights: Tensor | None = None) 
     return Stack(members, weights.clone(), torch.ones_like(weights, dtype=torch.bool), blank, moments)
 
 
-def adam(stack: Stack, rates: Tensor, step: int, betas: tuple[float, float]) -> None:
+def adam(stack: Stack, rates: Tensor, step: int) -> None:
     """Update the kept weights (Kingma and Ba 2015, algorithm 1, with the corrections in rate and epsilon); in place.
 
     Args:
@@ -167,11 +167,11 @@ def adam(stack: Stack, rates: Tensor, step: int, betas: tuple[float, float]) -> 
     """
     first, second = stack.moments
     own = stack.gradients * stack.masks
-    first.lerp_(own, 1 - betas[0])
-    second.mul_(betas[1]).addcmul_(own, own, value=1 - betas[1])
-    correction = math.sqrt(1 - betas[1] ** step)
+    first.lerp_(own, 1 - BETAS[0])
+    second.mul_(BETAS[1]).addcmul_(own, own, value=1 - BETAS[1])
+    correction = math.sqrt(1 - BETAS[1] ** step)
     torch.sqrt(second, out=own).add_(EPSILON * correction)
-    torch.div(first, own, out=own).mul_(rates * (correction / (1 - betas[0] ** step)))
+    torch.div(first, own, out=own).mul_(rates * (correction / (1 - BETAS[0] ** step)))
     stack.weights.sub_(own)
 
 
@@ -183,7 +183,7 @@ def batches(task: Task, seeds: Sequence[int], number: int) -> Iterator[Tensor]:
         yield rows[order[:, start : start + task.batch]]
 
 
-def train(task: Task, stack: Stack, passes: range, rule: Rule = never, betas: tuple[float, float] = BETAS) -> None:
+def train(task: Task, stack: Stack, passes: range, rule: Rule = never) -> None:
     """Train a stack by Adam with warm-up and cosine, over the whole of ``passes``; in place.
 
     Args:
@@ -201,7 +201,7 @@ def train(task: Task, stack: Stack, passes: range, rule: Rule = never, betas: tu
             for rows in batches(task, seeds, number):
                 each = rows.expand(len(which), -1, -1) if len(seeds) == 1 else rows[which]
                 gradient(task.net, views, slopes, each, None, 0.0, loss=task.loss(number))
-                adam(stack, rates * share(done / steps), done + 1, betas)
+                adam(stack, rates * share(done / steps), done + 1)
                 done += 1
                 if rule(task, stack, done, steps):
                     stack.cut()

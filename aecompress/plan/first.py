@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
+from aecompress.data.pca import Components, why_no_components
 from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
@@ -46,6 +47,8 @@ class First:
     """Rows per step that activation statistics are kept for; 0: the operator needs none."""
     scaled: bool
     """Whether a drawn model begins by giving the mean training row, as far as biases can."""
+    pca: bool
+    """Whether a drawn model is given the principal components of the training rows."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
     values: int
@@ -67,6 +70,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         dtype=DTYPES[spec.precision],
         stats_batch=int(spec.train.batch) if needs_stats else 0,
         scaled=spec.model.initial == "scaled",
+        pca=spec.model.network == "pca",
         init=spec.model.init,
         values=values_of(spec.train.bits),
         tensors=tensors,
@@ -94,6 +98,34 @@ def begin_with_the_mean(net: Autoencoder, views: Mapping[str, torch.Tensor], dat
     views[last.name + ".bias"].copy_(MEAN_BIAS[end.activation](torch.from_numpy(mean)))
 
 
+def check_components(spec: RunSpec, net: Autoencoder, dataset: Dataset) -> None:
+    """Refuse a network of principal components that would take too long to compute.
+
+    Raises:
+        DataError: it would.
+    """
+    if spec.model.network == "pca" and (why := why_no_components(dataset.train, net.latent)):
+        raise DataError(f"model.network = 'pca': {why}; choose another network")
+
+
+def begin_with_pca(net: Autoencoder, views: Mapping[str, torch.Tensor], components: Components) -> None:
+    """Give a linear network without hidden layers the components: code = (row - mean) directions; in place.
+
+    Values of the code beyond the directions that rows vary in are 0.
+    """
+    (encoder,), (decoder,) = net.encoder, net.decoder
+    count = components.directions.shape[1]
+    directions = np.zeros((net.inputs, net.latent))
+    directions[:, :count] = components.directions
+    for name, values in (
+        (f"{encoder.name}.weight", directions),
+        (f"{encoder.name}.bias", -components.mean @ directions),
+        (f"{decoder.name}.weight", directions.T),
+        (f"{decoder.name}.bias", components.mean),
+    ):
+        views[name].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+
+
 def first_population(first: First, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
     """Return the individuals before generation 0: drawn, or copies of a pretrained model.
 
@@ -115,6 +147,8 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
     if first.scaled:
         begin_with_the_mean(net, views, dataset)
+    if first.pca:
+        begin_with_pca(net, views, dataset.components(net.latent))
     for name, tensor in (first.tensors or {}).items():
         given = np.atleast_2d(tensor)
         if given.shape != views[name].shape[1:]:

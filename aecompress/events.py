@@ -20,7 +20,7 @@ VERSION = 1
 """Version of the event log; raised when a reader of the old form would go wrong."""
 SPLITS = ("train", "validation", "test")
 OTHERS = ("_cells", "_cells_median", "_constant", "_pca", "_dense")
-"""Endings of metrics that are not of the exported model: of the ring's cells, of baselines, of the unpruned model."""
+"""Endings of metrics that are not of the exported model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,8 +207,8 @@ class Compared:
     bytes: tuple[int, ...]
     nonzeros: tuple[int, ...]
     losses: tuple[float, ...]
-    """The reported metric on test rows where there are any; for the dense model that of the one brought in, or of the
-    run's best one without a zero, infinite where there is none."""
+    """The reported metric on test rows where there are any; the dense model's is that of the one brought in, or of the
+    run's best one without a zero; infinite where there is none."""
     batches: tuple[int, ...]
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]
@@ -220,8 +220,7 @@ class Compared:
     notes: tuple[str, ...]
     """Which variants were kept, and why; and that PCA is better, where it is."""
     baselines: tuple[str, ...] = ()
-    """What needs no training, on the same rows: the mean training row, and PCA with a code of the same size; older logs
-    have none."""
+    """What needs no training: the mean training row, and PCA; older logs have none."""
     baseline_losses: tuple[float, ...] = ()
     baseline_nonzeros: tuple[int, ...] = ()
 
@@ -238,15 +237,11 @@ class Compared:
             gains = [Ratio(low=low, middle=middle, high=high).text for low, middle, high in ratios]
             gains = gains if len(rows) > 1 else ["1.00x"] * len(gains)  # the dense model itself
             cells = [cell for pair in zip(times, gains, strict=True) for cell in pair]
-            smaller, error = (
-                f"{self.bytes[0] / max(size, 1):.1f}x",
-                f"{loss:.6f}" if math.isfinite(loss) else "",
-            )
+            error, smaller = f"{loss:.6f}" if math.isfinite(loss) else "", f"{self.bytes[0] / max(size, 1):.1f}x"
             rows.append((name, f"{size:,}", smaller, *cells, error, f"{nonzeros:,}"))
+        below = zip(self.baselines, self.baseline_losses, self.baseline_nonzeros, strict=True)
         empty = [""] * (2 + len(columns))
-        for name, loss, nonzeros in zip(self.baselines, self.baseline_losses, self.baseline_nonzeros, strict=True):
-            rows.append((name, *empty, f"{loss:.6f}", f"{nonzeros:,}"))
-        return rows
+        return rows + [(name, *empty, f"{loss:.6f}", f"{nonzeros:,}") for name, loss, nonzeros in below]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,13 +394,11 @@ def fits(event: Event, start: Started) -> bool:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     if isinstance(value, dict):
         return {key: _encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(item) for item in value]
-    return value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
-from aecompress.data.pca import Components, why_no_components
+from aecompress.data.pca import why_no_components
 from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
+from aecompress.plan.linear_start import as_they_are, begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec
@@ -45,10 +46,10 @@ class First:
     """Number format of the weights."""
     stats_batch: int
     """Rows per step that activation statistics are kept for; 0: the operator needs none."""
-    scaled: bool
-    """Whether a drawn model begins by giving the mean training row, as far as biases can."""
-    pca: bool
-    """Whether a drawn model is given the principal components of the training rows."""
+    initial: str
+    """First weights: those of torch; scaled, which begin by giving the mean training row; pca."""
+    turned: bool
+    """Whether components are turned, for training and pruning; else they are exported as they are."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
     values: int
@@ -69,8 +70,8 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         has_moments=spec.train.optimizer == "adam",
         dtype=DTYPES[spec.precision],
         stats_batch=int(spec.train.batch) if needs_stats else 0,
-        scaled=spec.model.initial == "scaled",
-        pca=spec.model.network == "pca",
+        initial=str(spec.model.initial),
+        turned=bool(spec.train.epochs or spec.prune.target_sparsity),
         init=spec.model.init,
         values=values_of(spec.train.bits),
         tensors=tensors,
@@ -108,24 +109,6 @@ def check_components(spec: RunSpec, net: Autoencoder, dataset: Dataset) -> None:
         raise DataError(f"model.network = 'pca': {why}; choose another network")
 
 
-def begin_with_pca(net: Autoencoder, views: Mapping[str, torch.Tensor], components: Components) -> None:
-    """Give a linear network without hidden layers the components: code = (row - mean) directions; in place.
-
-    Values of the code beyond the directions that rows vary in are 0.
-    """
-    (encoder,), (decoder,) = net.encoder, net.decoder
-    count = components.directions.shape[1]
-    directions = np.zeros((net.inputs, net.latent))
-    directions[:, :count] = components.directions
-    for name, values in (
-        (f"{encoder.name}.weight", directions),
-        (f"{encoder.name}.bias", -components.mean @ directions),
-        (f"{decoder.name}.weight", directions.T),
-        (f"{decoder.name}.bias", components.mean),
-    ):
-        views[name].copy_(torch.from_numpy(np.ascontiguousarray(values)))
-
-
 def first_population(first: First, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
     """Return the individuals before generation 0: drawn, or copies of a pretrained model.
 
@@ -141,14 +124,15 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         device,
         dtype=first.dtype,
         stats_batch=min(first.stats_batch, len(dataset.train)),
-        gain=3**0.5 if first.scaled else 1.0,
+        gain=1.0 if first.initial == "torch" else 3**0.5,
         values=first.values,
     )
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
-    if first.scaled:
+    if first.initial == "pca" and not first.tensors and not why_no_components(dataset.train, net.latent):
+        found = dataset.components(net.latent)
+        begin_linear(net, views, linear_start(dataset.train, found) if first.turned else as_they_are(found))
+    elif first.initial != "torch":
         begin_with_the_mean(net, views, dataset)
-    if first.pca:
-        begin_with_pca(net, views, dataset.components(net.latent))
     for name, tensor in (first.tensors or {}).items():
         given = np.atleast_2d(tensor)
         if given.shape != views[name].shape[1:]:

@@ -140,11 +140,11 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
             and (
                 spec.model.family == "variational"
                 or spec.model.hidden != ()
-                or {spec.model.latent_activation, spec.model.output} != {"identity"}
+                or {spec.model.latent_activation, spec.model.output, spec.model.initial} != {"identity", "pca"}
             )
         ),
-        sentence="model.network = 'pca': is linear, without hidden layers, of the plain or denoising family; leave out "
-        "model.hidden, model.output and model.latent_activation, or choose another network",
+        sentence="model.network = 'pca': is the principal components, without hidden layers, in the plain or "
+        "denoising family; leave out model.hidden, model.output, model.latent_activation and model.initial",
         example={"model.network": "pca", "model.hidden": [4]},
         facts=_ROWS,
     ),

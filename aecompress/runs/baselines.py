@@ -1,4 +1,4 @@
-"""What needs no training, as the measure of a model: the mean training row, and the principal components."""
+"""What a model is held against, for it needs no training: the mean training row, and the principal components."""
 
 from __future__ import annotations
 

@@ -71,11 +71,15 @@ def brought_metrics(job: Job, poll: Poll) -> dict[str, float]:
 
 
 def unpruned_metrics(job: Job, population: Population, poll: Poll) -> dict[str, float]:
-    """Return the loss of the best cell without a zero, on the rows that files are compared on; none: there is no such.
+    """Return the loss of the best cell that nothing was pruned of, on the rows that files are compared on; or none.
 
-    The best is that with the least loss on validation rows.
+    The best is that with the least loss on validation rows. Masks show what was pruned where they are fixed: weights of
+    first components are 0 where an input is constant.
     """
-    pruned = layer_zeros(job.net, population.weights).sum(1) > 0
+    if job.plan.training.persistent_masks:
+        pruned = ~population.masks.all(1)
+    else:
+        pruned = layer_zeros(job.net, population.weights).sum(1) > 0
     best = int(population.fitness.masked_fill(pruned, torch.inf).argmin())
     if bool(pruned[best]):
         return {}

@@ -18,7 +18,7 @@ from aecompress.plan.counts import cells_of
 from aecompress.plan.linear_start import begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
-from aecompress.spec.fields import RunSpec
+from aecompress.spec.fields import RunSpec, keeps_best
 
 RAREST = 1e-3
 """A mean of rows in [0, 1] nearer to either end counts as this, so that its bias stays small enough to unlearn."""
@@ -49,6 +49,8 @@ class First:
     """First weights: those of torch; scaled, which begin by giving the mean training row; pca."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
+    keeps_best: bool
+    """Whether each cell ends as its best generation."""
     values: int
     """That a matrix will be rounded to; 0: weights stay exact."""
     tensors: Mapping[str, NDArray[np.float32]] | None = None
@@ -69,6 +71,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         stats_batch=int(spec.train.batch) if needs_stats else 0,
         initial=str(spec.model.initial),
         init=spec.model.init,
+        keeps_best=keeps_best(spec),
         values=values_of(spec.train.bits),
         tensors=tensors,
     )
@@ -112,6 +115,7 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         stats_batch=min(first.stats_batch, len(dataset.train)),
         gain=1.0 if first.initial == "torch" else 3**0.5,
         values=first.values,
+        keeps_best=first.keeps_best,
     )
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
     start = linear_start(dataset.train, net.latent) if first.initial == "pca" and not first.tensors else None

@@ -207,7 +207,7 @@ def digest_of(splits: Splits[Blocks]) -> str:
     return digest.hexdigest()
 
 
-SPREAD = 500
+SPREAD = 200
 """At most as many rows, evenly spread, are looked at for how often values are 0 or 1."""
 
 

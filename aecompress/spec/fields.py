@@ -406,6 +406,11 @@ def regrowth_possible(spec: RunSpec) -> bool:
     return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
 
 
+def keeps_best(spec: RunSpec) -> bool:
+    """Return whether each cell ends as the best of its first and its late generations, not as its last one."""
+    return spec.model.initial == "pca" and drive_of(spec.prune) == "target" and not spec.train.bits
+
+
 def rule_of(spec: RunSpec) -> str:
     """Return the evolution rule of a spec, a name in :data:`aecompress.registry.RULES`; "auto" where it is open."""
     return spec.evolve.rule if spec.mode == "coevo" else rules_of(spec.mode)[0]

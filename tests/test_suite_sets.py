@@ -107,3 +107,10 @@ def test_files_inside_packages_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(packed("a/inner.tar.gz", packed("rows.csv", b"1,2\n")))
     assert read.in_wheel(tmp_path / "a.whl", "a/rows.csv") == b"1,2\n"
     assert read.in_nested_tar(tmp_path / "a.tar.gz", "a/inner.tar.gz", "rows.csv") == b"1,2\n"
+
+
+def test_the_page_has_every_set() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "suite.md").read_text()
+    for row in sets.SETS:
+        size = f"{row.rows:,} x {row.inputs:,} | {row.hidden[0]}, {row.latent}"
+        assert f"| {row.name} | {row.kind} | {row.half} | {size} | {row.source} | {row.note} |" in page

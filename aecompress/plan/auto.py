@@ -15,7 +15,7 @@ from aecompress.errors import SpecError
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
-from aecompress.plan.linear_start import LINEAR, linear_by_default, linear_requested, why_not_linear
+from aecompress.plan.linear_start import LINEAR, LINKS, few_values, linear_by_default, linear_requested, why_not_linear
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
 from aecompress.registry import probability_of
@@ -89,7 +89,7 @@ def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> Loss
 
 
 def _output(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    linear = linear_requested(draft, facts) or linear_by_default(draft, facts)
+    linear = linear_requested(draft, facts) or (linear_by_default(draft, facts) and few_values(draft, facts))
     return "identity" if linear else facts.unit_output, FROM_DATA
 
 
@@ -142,7 +142,7 @@ def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _initial(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    if draft.model.network == "pca" or (draft.model.output == "identity" and linear_by_default(draft, facts)):
+    if draft.model.network == "pca" or (draft.model.output in LINKS and linear_by_default(draft, facts)):
         return "pca", FROM_DATA
     drawn_as_torch = draft.prune.granularity == "unit" or draft.train.loss == "bce-then-l1"
     return "torch" if drawn_as_torch else "scaled", FROM_DATA
@@ -169,10 +169,10 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    """Return what ranks a kernel's weight by all of its places: gradients, whose mean squares Adam keeps."""
+    """Return what ranks weights of unlike sizes, as of kernels and of components, by gradients too: Adam keeps them."""
     weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
-    kernels = weights and any(layer.kind.startswith("conv") for layer in net().layers)
-    return "obd" if kernels else "magnitude", FROM_DATA
+    unlike = weights and (draft.model.initial == "pca" or any(layer.kind.startswith("conv") for layer in net().layers))
+    return "obd" if unlike else "magnitude", FROM_DATA
 
 
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -255,7 +255,7 @@ RECIPE: tuple[Row, ...] = (
         ("requested", "model.network", "model.family", "train.code_l1", "model.initial"),
         _latent_activation,
     ),
-    Row("model.output", ("unit", "model.initial", "train.loss", *LINEAR), _output),
+    Row("model.output", ("unit", "rows", "model.initial", "train.loss", *LINEAR), _output),
     Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
     Row("model.initial", ("model.output", "train.loss", *LINEAR), _initial),
@@ -264,7 +264,10 @@ RECIPE: tuple[Row, ...] = (
     Row("prune.drive", ("requested", "prune.form"), _drive),
     Row(
         "prune.operator",
-        ("net", "train.epochs", "train.optimizer", "prune.drive", "prune.masks", "prune.granularity"),
+        (
+            *("net", "model.initial", "train.epochs", "train.optimizer"),
+            *("prune.drive", "prune.masks", "prune.granularity"),
+        ),
         _operator,
     ),
     Row(

@@ -33,10 +33,8 @@ MARGIN = 1.0
 """Share of a component's range over the training rows that other rows may lie beyond it, and still be passed on."""
 DRAWN = 0.1
 """Share of their size that the first weights of other hidden units keep: what nothing reads yet is pruned first."""
-SATURATED = 0.25
-"""Share of values at 0 or 1 from which on a sigmoid, which tends to them, is a better output than a linear one."""
-MANY_VALUES = 8
-"""Of the training rows for each weight, which learning that takes."""
+FEW_VALUES = 12
+"""Of the training rows for each weight: below, a linear output, under which components are exact, is the better one."""
 TURNS = 100
 """Most turns of the search for the rotation."""
 TURN_PRODUCTS = 1 << 33
@@ -48,7 +46,7 @@ BLOCK_VALUES = 1 << 20
 
 
 LINEAR = (
-    "requested", "pretrained", "binary", "sparse", "saturated", "rows", "inputs", "model.network",
+    "requested", "pretrained", "binary", "sparse", "inputs", "model.network",
     "model.family", "model.encoder", "model.hidden", "model.latent", "model.activation", "model.latent_activation",
     "prune.granularity",
 )  # fmt: skip
@@ -63,7 +61,7 @@ def linear_requested(draft: RunSpec, facts: RunFacts) -> bool:
 def linear_by_default(draft: RunSpec, facts: RunFacts) -> bool:
     """Return whether a model begins as principal components where that is left open.
 
-    Not where many values are 0 or 1 and there are enough of them to learn that, nor where whole units are pruned.
+    Not where all values are 0 or 1, nor where whole units are pruned.
     """
     model, data = draft.model, facts.data
     if facts.requested & OTHERS or facts.pretrained or data.binary or data.sparse or model.encoder:
@@ -74,11 +72,18 @@ def linear_by_default(draft: RunSpec, facts: RunFacts) -> bool:
         return False
     if model.latent_activation != "identity" or not keeps_positive(str(model.activation)):
         return False
-    sizes = [data.inputs, *cast(tuple[int, ...], model.hidden), cast(int, model.latent)]
-    if min(sizes) < sizes[-1]:
-        return False
-    weights = 2 * sum(one * other for one, other in pairwise(sizes))
-    return data.saturated < SATURATED or data.rows * data.inputs < MANY_VALUES * weights
+    return min(sizes_of(draft, facts)) == model.latent
+
+
+def few_values(draft: RunSpec, facts: RunFacts) -> bool:
+    """Return whether the training rows have few values for each weight of a network given by its sizes."""
+    weights = 2 * sum(one * other for one, other in pairwise(sizes_of(draft, facts)))
+    return facts.data.rows * facts.data.inputs < FEW_VALUES * weights
+
+
+def sizes_of(draft: RunSpec, facts: RunFacts) -> list[int]:
+    """Return the sizes of the encoder's layers, from the inputs to the code."""
+    return [facts.data.inputs, *cast(tuple[int, ...], draft.model.hidden), cast(int, draft.model.latent)]
 
 
 OTHERS = {"model.initial", "prune.drive", "prune.form", "prune.probability"}

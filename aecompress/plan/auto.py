@@ -15,7 +15,14 @@ from aecompress.errors import SpecError
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
-from aecompress.plan.linear_start import LINEAR, LINKS, few_values, linear_by_default, linear_requested, why_not_linear
+from aecompress.plan.linear_start import (
+    LINEAR,
+    LINKS,
+    linear_by_default,
+    linear_requested,
+    output_is_linear,
+    why_not_linear,
+)
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
 from aecompress.registry import probability_of
@@ -89,7 +96,7 @@ def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> Loss
 
 
 def _output(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    linear = linear_requested(draft, facts) or (linear_by_default(draft, facts) and few_values(draft, facts))
+    linear = linear_requested(draft, facts) or (linear_by_default(draft, facts) and output_is_linear(draft, facts))
     return "identity" if linear else facts.unit_output, FROM_DATA
 
 
@@ -255,7 +262,7 @@ RECIPE: tuple[Row, ...] = (
         ("requested", "model.network", "model.family", "train.code_l1", "model.initial"),
         _latent_activation,
     ),
-    Row("model.output", ("unit", "rows", "model.initial", "train.loss", *LINEAR), _output),
+    Row("model.output", ("unit", "rows", "saturated", "model.initial", "train.loss", *LINEAR), _output),
     Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
     Row("model.initial", ("model.output", "train.loss", *LINEAR), _initial),

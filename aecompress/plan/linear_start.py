@@ -33,8 +33,10 @@ MARGIN = 1.0
 """Share of a component's range over the training rows that other rows may lie beyond it, and still be passed on."""
 DRAWN = 0.1
 """Share of their size that the first weights of other hidden units keep: what nothing reads yet is pruned first."""
+SATURATED = 0.25
+"""Share of values at 0 or 1 from which on a sigmoid is the better output."""
 FEW_VALUES = 12
-"""Of the training rows for each weight: below, a linear output, under which components are exact, is the better one."""
+"""Of the training rows for each weight, below which a linear output is the better one all the same."""
 TURNS = 100
 """Most turns of the search for the rotation."""
 TURN_PRODUCTS = 1 << 33
@@ -75,10 +77,13 @@ def linear_by_default(draft: RunSpec, facts: RunFacts) -> bool:
     return min(sizes_of(draft, facts)) == model.latent
 
 
-def few_values(draft: RunSpec, facts: RunFacts) -> bool:
-    """Return whether the training rows have few values for each weight of a network given by its sizes."""
+def output_is_linear(draft: RunSpec, facts: RunFacts) -> bool:
+    """Return whether a model that begins as components has a linear output, under which they are exact.
+
+    A sigmoid is better where many values are 0 or 1, which it tends to, and there are enough to learn that.
+    """
     weights = 2 * sum(one * other for one, other in pairwise(sizes_of(draft, facts)))
-    return facts.data.rows * facts.data.inputs < FEW_VALUES * weights
+    return facts.data.saturated < SATURATED or facts.data.rows * facts.data.inputs < FEW_VALUES * weights
 
 
 def sizes_of(draft: RunSpec, facts: RunFacts) -> list[int]:

@@ -29,7 +29,7 @@ from aecompress.spec.fields import FIELDS, NetworkName, RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import flatten
 
-FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True), device=torch.device("cpu"))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True, saturated=0.58), device=torch.device("cpu"))
 BINARY = RunFacts(data=Facts(rows=80, inputs=60, binary=True, unit=True), device=torch.device("cpu"))
 UNIT = RunFacts(data=Facts(rows=5000, inputs=20, binary=False, unit=True), device=torch.device("cpu"))
 STANDARD = RunFacts(data=Facts(rows=5000, inputs=20, binary=False, unit=False), device=torch.device("cpu"))
@@ -104,9 +104,9 @@ CASES: dict[str, tuple[dict[str, Any], RunFacts, str | None]] = {
         BINARY, data=Facts(rows=60, inputs=40, binary=True, unit=True, sparse=True)), None),
     "canonical": ({"mode": "canonical"}, FACTS, None),
     "variational": ({"model.family": "variational"}, FACTS, None),
-    "rows in [0, 1]": ({}, UNIT, None),
+    "few values at the ends": ({}, UNIT, None),
     "few rows": ({"model.activation": "leaky-relu:0.1"}, dataclasses.replace(
-        UNIT, data=dataclasses.replace(UNIT.data, rows=60)), None),
+        UNIT, data=dataclasses.replace(UNIT.data, rows=60, saturated=0.9)), None),
     "loss requested": ({"train.loss": "bce"}, UNIT, None),
     "principal components": ({"model.initial": "pca", "model.network": "paper"}, FACTS, None),
     "units": ({"prune.granularity": "unit"}, FACTS, None),
@@ -216,7 +216,9 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "rows beyond [0, 1]": {
         "model.output": "identity", "model.hidden": (8,), "model.latent": 2, "train.batch": 64, "train.epochs": 76,
     },
-    "rows in [0, 1]": {"model.hidden": (8,), "model.latent": 2, "train.batch": 64, "train.epochs": 76},
+    "few values at the ends": {
+        "model.output": "identity", "model.hidden": (8,), "model.latent": 2, "train.batch": 64, "train.epochs": 76,
+    },
     "few rows": {
         "model.output": "identity", "model.hidden": (8,), "model.latent": 2, "train.epochs": 200,
         "train.learning_rate": 8e-3 * 60 * 20 / (390 * (1 - 0.8)) / 32,

@@ -178,7 +178,7 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     """Return what ranks weights of unlike sizes, as of kernels and of components, by gradients too: Adam keeps them."""
     weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
-    unlike = weights and (draft.model.initial == "pca" or any(layer.kind.startswith("conv") for layer in net().layers))
+    unlike = weights and (draft.model.initial == "pca" or draft.model.convolves)
     return "obd" if unlike else "magnitude", FROM_DATA
 
 
@@ -272,7 +272,7 @@ RECIPE: tuple[Row, ...] = (
     Row(
         "prune.operator",
         (
-            *("net", "model.initial", "train.epochs", "train.optimizer"),
+            *("model.network", "model.encoder", "model.decoder", "model.initial", "train.epochs", "train.optimizer"),
             *("prune.drive", "prune.masks", "prune.granularity"),
         ),
         _operator,
@@ -423,7 +423,7 @@ def pruning_end(spec: RunSpec, target: float) -> float:
         return spec.prune.end
     if spec.prune.granularity == "unit":
         share = 0.5
-    elif spec.prune.regrowth == 0:
+    elif spec.prune.regrowth == 0 or (spec.model.convolves and spec.prune.operator == "obd"):
         share = 0.75
     elif spec.train.loss == "bce-then-l1":
         share = 0.2

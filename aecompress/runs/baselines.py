@@ -110,7 +110,7 @@ def against_pca(model: Model, dataset: Dataset, split: str, export: Export, loss
 
 def remedies(model: Model, export: Export, code: int, *, loss: float, dense: float, pca: float) -> list[str]:
     """Return what may make a model better than PCA: less pruning where that made it worse, else more to learn from."""
-    if export.is_pca or dense < pca:
+    if export.is_pca or dense < pca * (1 + EQUAL):
         return ["a lower sparsity"]
     worse = loss > MUCH * dense or math.isinf(dense)
     less = ["a lower sparsity"] if model.sparsity > 0 and worse else []

@@ -26,7 +26,7 @@ from aecompress.spec.toml import flatten
 Auto = Literal["auto"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Annotated[str, OneOf(lambda: ["none", *OPERATORS], plugins.OPERATORS)]
+OperatorName = Annotated[str, OneOf(lambda: ["auto", "none", *OPERATORS], plugins.OPERATORS)]
 ScheduleName = Annotated[str, OneOf(lambda: list(SCHEDULES), plugins.SCHEDULES)]
 ModeName = Literal["canonical", "coevo"]
 RuleName = Annotated[str, OneOf(lambda: rules_of("coevo"))]
@@ -188,6 +188,11 @@ class ModelSpec(_Part):
         return _behind(self.decoder) if self.decoder else self.output
 
     @property
+    def convolves(self) -> bool:
+        """Return whether a layer is a convolution, as far as layers are known."""
+        return self.network == "conv" or any(layer.kind.startswith("conv") for layer in (*self.encoder, *self.decoder))
+
+    @property
     def code_activation(self) -> str:
         """Return the activation of the latent code, as far as it is known."""
         return _behind(self.encoder) if self.encoder else self.latent_activation
@@ -268,7 +273,11 @@ class EvolveSpec(_Part):
 class PruneSpec(_Part):
     """What is pruned, and when."""
 
-    operator: OperatorName = Field("magnitude", description="which weights are pruned first")
+    operator: OperatorName = Field(
+        "auto",
+        description="which weights are pruned first; auto: obd on the way to a target where the network has "
+        "convolutions, else magnitude",
+    )
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )

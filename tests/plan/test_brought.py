@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from aecompress import load
 from tests.commands import aecompress
 
 QUICK = ["--epochs", "0", "--operator", "none", "--mode", "canonical", "--json"]
@@ -51,6 +52,20 @@ def test_a_model_keeps_its_function_and_its_loss_stands_beside_that_of_the_mean(
     assert "are not rescaled" in done.stderr
 
 
+def test_layers_that_a_spec_writes_out_say_where_the_encoder_ends(where: Path, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 8))
+    torch.save(module.state_dict(), tmp_path / "equal.pt")
+    (tmp_path / "s.toml").write_text(
+        "[model]\nencoder = [{out=8}, {out=8,activation='identity'}]\ndecoder = [{out=8,activation='identity'}]\n"
+    )
+    given = ["--spec", str(tmp_path / "s.toml"), "--init", str(tmp_path / "equal.pt"), *QUICK]
+    done = aecompress("prune", str(where / "rows.npy"), *given, "-o", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    brought = dict(load(tmp_path / "run/model").state_dict())
+    assert torch.equal(brought["encoder.1.weight"], module[2].weight)
+    assert torch.equal(brought["decoder.0.weight"], module[3].weight)
+
+
 def test_layers_that_a_spec_writes_out_give_the_activations(where: Path, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(
         "[model]\nencoder = [{out=6,activation='tanh'},{out=3,activation='identity'}]\n"
@@ -86,3 +101,10 @@ def test_a_file_that_says_all_comes_in_hardly_trained_and_the_run_says_so(where:
     given = ["--init", str(tmp_path / "first.pt"), *QUICK, "-o", str(tmp_path / "other")]
     done = aecompress("prune", str(where / "rows.npy"), *given)
     assert done.returncode == 2 and "worse than their mean does" in done.stderr
+    assert "or write its layers with their activations as model.encoder and model.decoder" in done.stderr
+    (tmp_path / "s.toml").write_text(
+        "[model]\nencoder = [{out=3,activation='celu'}]\ndecoder = [{out=8,activation='identity'}]\n"
+    )
+    done = aecompress("prune", str(where / "rows.npy"), *given, "--spec", str(tmp_path / "s.toml"))
+    assert done.returncode == 0, done.stderr
+    assert ": hardly trained, or on other rows" in done.stderr and "as requested: elu | identity" in done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +65,19 @@ class Pretrained:
     """Whether weights of it that are 0 are pruned, and stay so."""
     others: tuple[Pretrained, ...] = ()
     """Other models that the file may hold as well: which one is tried on rows."""
+
+
+def divided(model: Pretrained, count: int) -> Pretrained:
+    """Return a model whose encoder is its first ``count`` layers; names of layers and tensors follow."""
+    layers = (*model.encoder, *model.decoder)
+    new = [f"encoder.{index}" if index < count else f"decoder.{index - count}" for index in range(len(layers))]
+    names = {layer.name: name for layer, name in zip(layers, new, strict=True)}
+    renamed = [layer._replace(name=names[layer.name]) for layer in layers]
+    tensors = dict[str, Floats]()
+    for name, tensor in model.tensors.items():
+        layer, _, end = name.rpartition(".")
+        tensors[f"{names.get(layer, layer)}.{end}"] = tensor
+    return replace(model, encoder=tuple(renamed[:count]), decoder=tuple(renamed[count:]), tensors=tensors)
 
 
 def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:

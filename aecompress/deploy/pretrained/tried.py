@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -23,9 +23,9 @@ from aecompress.layers.names import NAMES
 from aecompress.nets.layers import activation_of, kind_of
 from aecompress.nets.places import as_given, as_rows
 
-ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardtanh}
-"""Activations that models have and layers here do not: a file that fits one of them best is refused."""
 SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
+KNOWN = (*NAMES, *SLOPES)
+"""What is tried after hidden layers."""
 COMMON = ("relu", "tanh")
 """Of hidden layers: by which readings of a file are compared at first."""
 OUTPUTS = (IDENTITY, "sigmoid", "tanh", "relu")
@@ -51,8 +51,9 @@ RARE_RIVAL = 0.98
 """The same where these are not relu."""
 CLEAR_SCORE = 1.1
 """How many times the score of the chosen ones, where these are not relu, all others must have."""
+RARE_NAMES = (*SLOPES, "hard-tanh")
 RARE = 0.9
-"""Rare activations need at most this share of the score of others."""
+"""These need at most this share of the score of others."""
 MIXED_NAMES = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", IDENTITY)
 """What is tried of such layers: of more names, some fit by accident."""
 NEAR_RELU = ("leaky-relu", "relu6")
@@ -83,8 +84,6 @@ class Tried(NamedTuple):
     """Combinations of activations that were tried; 1: none was unknown."""
     rival: str = ""
     """Others with a clearly smaller loss, but a larger gradient, in words."""
-    odd: str = ""
-    """An activation of it that no layer here has."""
     next_best: str = ""
     """The best of the others that gives something else, in words."""
     decided: bool = False
@@ -135,7 +134,6 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         residual=min(added, default=math.inf),
         trials=sum(len(reading.losses) for reading in readings),
         rival=_rival(winner, names),
-        odd=next((name for name in names if name in ELSEWHERE), ""),
         next_best=_next_best(readings, winner, names),
         decided=_decided(winner) and not found.others,
     )
@@ -166,17 +164,11 @@ def evaluate(reading: Trial, choices: Iterable[tuple[str, ...]]) -> None:
                 layer, (weight, bias) = reading.layers[index], reading.weights[index]
                 below = values[-1] if values else as_given(layer, reading.rows)
                 pre = kind_of(layer).forward(layer, weight, bias, below)
-                values.append(_activated(names[index], pre))
+                values.append(activation_of(names[index]).apply(pre.clone()))
             out, last = as_rows(values[-1])[0], names
             reading.losses[names] = tuple(  # type: ignore[assignment]
                 float(functional.mse_loss(given, target)) for given in (out, out + target)
             )
-
-
-def _activated(name: str, pre: Tensor) -> Tensor:
-    if name in ELSEWHERE:
-        return ELSEWHERE[name](pre)
-    return activation_of(name).apply(pre.clone())
 
 
 def _values(model: Pretrained) -> int:
@@ -185,11 +177,6 @@ def _values(model: Pretrained) -> int:
 
 def _finite(loss: float) -> float:
     return loss if math.isfinite(loss) else math.inf
-
-
-def known_names() -> list[str]:
-    """Return the activations that are tried after hidden layers, those of others' included."""
-    return [*NAMES, *SLOPES, *ELSEWHERE]
 
 
 def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
@@ -203,8 +190,8 @@ def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
             yield [requested.layers[index]]
         else:
             wanted = ends.get(index, requested.hidden)
-            family = [name for name in known_names() if name.partition(":")[0] == wanted]
-            yield family or ([wanted] if wanted else known_names())
+            family = [name for name in KNOWN if name.partition(":")[0] == wanted]
+            yield family or ([wanted] if wanted else list(KNOWN))
 
 
 def _screened(reading: Trial, choices: Sequence[Sequence[str]]) -> float:
@@ -274,7 +261,7 @@ def _likeliest(reading: Trial, uniform: set[tuple[str, ...]]) -> tuple[str, ...]
     if not near:
         return ranked[0]
     scores = {each: _score(reading, each) for each in near}
-    likeliest = min(near, key=lambda each: scores[each] / (1 if {*each}.isdisjoint((*ELSEWHERE, *SLOPES)) else RARE))
+    likeliest = min(near, key=lambda each: scores[each] / (1 if {*each}.isdisjoint(RARE_NAMES) else RARE))
     plain = [
         each
         for each in near
@@ -311,7 +298,7 @@ def _score(reading: Trial, names: tuple[str, ...]) -> float:
     weights = [[tensor.clone().requires_grad_() for tensor in pair] for pair in reading.weights]
     value = as_given(reading.layers[0], reading.rows)
     for layer, (weight, bias), name in zip(reading.layers, weights, names, strict=True):
-        value = _activated(name, kind_of(layer).forward(layer, weight, bias, value))
+        value = activation_of(name).apply(kind_of(layer).forward(layer, weight, bias, value).clone())
     torch.autograd.backward(functional.mse_loss(as_rows(value), reading.rows))
     found = [tensor.grad for pair in weights for tensor in pair if tensor.grad is not None]
     return loss * float(torch.stack([each.square().sum() for each in found]).sum().sqrt())

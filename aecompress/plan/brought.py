@@ -14,7 +14,8 @@ from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import Rows
 from aecompress.deploy.pretrained.base import Pretrained, divided
 from aecompress.deploy.pretrained.safetensors import is_ours
-from aecompress.deploy.pretrained.tried import ROWS, Requested, Tried, tried, words
+from aecompress.deploy.pretrained.trial import words
+from aecompress.deploy.pretrained.tried import ROWS, Requested, Tried, tried
 from aecompress.errors import DataError
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.plan.suitability import check_pretrained
@@ -68,19 +69,10 @@ def bring_in(
     found = _as_written(resolved.spec.model, found)
     rows, requested = some_rows(dataset.train, ROWS[1]), requested_of(resolved, found)
     outcome = tried(found, rows, dataset.facts.row_shape, requested)
-    if trained and not is_ours(path.parent) and outcome.loss > BETTER * outcome.constant:
+    if trained and not (is_ours(path.parent) or outcome.sure) and outcome.loss > BETTER * outcome.constant:
         reason = _other_scaling(found, rows, dataset, requested, outcome)
-        if not reason and outcome.loss >= (1.0 if strict else _most(outcome)) * outcome.constant:
-            reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
-        how = "worse than their mean does" if outcome.loss >= outcome.constant else "not much better than their mean"
-        if reason and outcome.trials > 1:
-            reason += f"; or {WRITE}"
-        if reason:
-            raise DataError(
-                f"{path}: as it is, it reconstructs these rows {how} (mse {outcome.loss:.4g}, the mean "
-                f"{outcome.constant:.4g}): {reason}"
-            )
-    if outcome.trials > 1 and not outcome.decided:
+        _check_loss(path, outcome, reason, 1.0 if strict else _most(outcome))
+    if outcome.trials > 1 and not (outcome.decided or outcome.sure):
         _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 
@@ -91,6 +83,23 @@ RESIDUAL = (
     "its outputs are near 0, so it is hardly trained, or gives what is added to its input (a residual), which no layer "
     "here does; train it further, or without that"
 )
+
+
+def _check_loss(path: Path, outcome: Tried, reason: str, most: float) -> None:
+    """Refuse a model that reconstructs the rows badly, for a reason, or worse than ``most`` times what their mean does.
+
+    Raises:
+        DataError: with both losses, and what helps.
+    """
+    if not reason and outcome.loss >= most * outcome.constant:
+        reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
+    if reason:
+        how = "worse than their mean does" if outcome.loss >= outcome.constant else "not much better than their mean"
+        written = f"; or {WRITE}" if outcome.trials > 1 else ""
+        raise DataError(
+            f"{path}: as it is, it reconstructs these rows {how} (mse {outcome.loss:.4g}, the mean "
+            f"{outcome.constant:.4g}): {reason}{written}"
+        )
 
 
 def _check_clear(path: Path, outcome: Tried) -> None:
@@ -173,6 +182,7 @@ def _notes(found: Pretrained, outcome: Tried, dataset: Dataset) -> list[str]:
     notes = [f"model.init: {losses}{worse}"]
     if _unknown(found):
         tests = f"of {outcome.trials} combinations the best" if outcome.trials > 1 else "as requested"
+        tests = "known by what its batch norms are given on these rows" if outcome.sure else tests
         others = f"; the next best {outcome.next_best}" if outcome.next_best else ""
         notes.append(f"its file holds no activations; {tests}: {words(outcome.model)}{others}")
     if dataset.scaling.kind == "none" and not dataset.facts.unit:
@@ -189,7 +199,9 @@ def _other_scaling(found: Pretrained, rows: Floats, dataset: Dataset, requested:
     } | ({"auto": rows / 255} if rows.max() > 1 and rows.max() <= 255 and rows.min() >= 0 else {})
     for name, values in scaled.items():
         other = tried(found, values.astype(np.float32), dataset.facts.row_shape, requested)
-        if other.loss / other.constant < BETTER * min(outcome.loss / outcome.constant, 1):
+        if (other.sure and not outcome.sure) or other.loss / other.constant < BETTER * min(
+            outcome.loss / outcome.constant, 1
+        ):
             return (
                 f"it was probably trained on scaled rows (mse {other.loss:.4g}, the mean {other.constant:.4g}); "
                 f"give --scaling {name}"

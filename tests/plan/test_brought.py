@@ -89,6 +89,26 @@ def test_a_model_worse_than_the_mean_is_refused_with_the_likely_reason(where: Pa
     assert done.returncode == 0, done.stderr
 
 
+def test_batch_norms_say_how_rows_were_scaled_and_let_a_hardly_trained_model_in(where: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    rows = torch.from_numpy(np.load(where / "rows.npy"))
+    rows, parts = (rows - rows.mean(0)) / rows.std(0, correction=0), [nn.BatchNorm1d(width) for width in (20, 4, 20)]
+    module = nn.Sequential(
+        nn.Linear(8, 20), parts[0], nn.ReLU(), nn.Linear(20, 4), parts[1], nn.ReLU(),
+        nn.Linear(4, 20), parts[2], nn.ReLU(), nn.Linear(20, 8),
+    )  # fmt: skip
+    for _ in range(30):
+        module(rows)  # only its norms change
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    given = ["prune", str(where / "rows.npy"), "--init", str(tmp_path / "a.pt"), *QUICK, "-o", str(tmp_path / "run")]
+    done = aecompress(*given)
+    assert done.returncode == 2 and "; give --scaling standard" in done.stderr
+    done = aecompress(*given, "--scaling", "standard")
+    assert done.returncode == 0, done.stderr
+    assert "known by what its batch norms are given on these rows: relu, relu | relu, identity" in done.stderr
+    assert "hardly trained" in done.stderr
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own exporter
 def test_a_file_that_says_all_comes_in_hardly_trained_and_the_run_says_so(where: Path, tmp_path: Path) -> None:
     module = nn.Sequential(nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 8))

@@ -49,6 +49,22 @@ class LayerShape(NamedTuple):
     """What else ``config.json`` says of a layer of its kind."""
 
 
+class Norm(NamedTuple):
+    """What a batch norm, which was folded into the layers, says of the values that it was given in training."""
+
+    layer: int
+    """Of all layers of the chain, the one whose values they are."""
+    early: bool
+    """Whether they are those before the layer's activation."""
+    mean: NDArray[Any]
+    """``[units]``; the running mean and variance, then the gain and shift that follow."""
+    variance: NDArray[Any]
+    gain: NDArray[Any]
+    shift: NDArray[Any]
+    batches: float
+    """Over which the averages run; inf: over many."""
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """An autoencoder trained elsewhere: layers and tensors named as ours, activations where the file has them."""
@@ -63,6 +79,10 @@ class Pretrained:
     """What was assumed, or left out, a sentence each."""
     pruned: bool = False
     """Whether weights of it that are 0 are pruned, and stay so."""
+    norms: tuple[Norm, ...] = ()
+    """The batch norms that were folded into its layers, where these have the values that they were given."""
+    usual: tuple[str, ...] = ()
+    """Activations that the library has whose names its tensors have; (): it is not known."""
     others: tuple[Pretrained, ...] = ()
     """Other models that the file may hold as well: which one is tried on rows."""
 

@@ -10,7 +10,6 @@ from aecompress.deploy.pretrained.steps import Step
 from aecompress.errors import SpecError
 from aecompress.layers.activations import check_activation
 
-
 CLIPS: dict[tuple[float | None, float | None], str] = {(0, None): "relu", (0, 6): "relu6", (-1, 1): "hard-tanh"}
 """Activations by the bounds that they keep values between."""
 

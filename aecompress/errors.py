@@ -107,8 +107,12 @@ class InputError(AecompressError, ValueError):
 
 
 class Interrupted(AecompressError):
-    """The run was stopped; ``signal`` is the number of the signal that exit codes are made of."""
+    """The run was stopped; ``signal`` is the number of the signal that exit codes are made of.
 
-    def __init__(self, message: str, signal: int) -> None:
+    ``at_once``: the command line leaves without what libraries have registered for the end of the process.
+    """
+
+    def __init__(self, message: str, signal: int, *, at_once: bool = False) -> None:
         self.signal = signal
+        self.at_once = at_once
         super().__init__(message)

@@ -38,6 +38,8 @@ class Leaving:
             command()
         except SystemExit as fault:
             self.status = fault.code if isinstance(fault.code, int) else int(fault.code is not None)
+            if getattr(fault.__cause__, "at_once", False):  # of errors.Interrupted
+                self.leave()
             raise
         self.status = 0
 

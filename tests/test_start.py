@@ -62,6 +62,20 @@ def test_libraries_are_not_taken_apart_at_the_end() -> None:
         assert done.returncode == status and "apart" not in done.stderr and "waited for" in done.stdout
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_stopped_sweep_over_ray_leaves_without_what_was_registered_for_the_end(at_once: bool) -> None:
+    code = (
+        "import atexit\nfrom aecompress import start\nfrom aecompress.cli import main\n"
+        "from aecompress.cli.exits import reported\nfrom aecompress.errors import Interrupted\n"
+        "def stopped():\n  atexit.register(print, 'taken down')\n"
+        f"  with reported():\n    raise Interrupted('stopped', 15, at_once={at_once})\n"
+        "main.main = stopped\nstart.main()"
+    )
+    done = subprocess.run(isolated(code), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (143, "aecompress: stopped\n")
+    assert ("taken down" in done.stdout) is not at_once
+
+
 def test_names_are_utf8_also_where_the_locale_is_ascii(tmp_path: Path) -> None:
     np.save(tmp_path / "dät€.npy", np.random.default_rng(0).random((20, 6)))
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -15,6 +15,7 @@ from aecompress.errors import SpecError
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.plan.linear_start import why_not_linear
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
 from aecompress.registry import probability_of
@@ -81,6 +82,15 @@ def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> Loss
     return "bce-then-l1" if binary else "mse"
 
 
+def _begins_linear(draft: RunSpec, facts: RunFacts) -> bool:
+    """Return whether it is requested that a model begins as principal components, which are linear."""
+    return "model.initial" in facts.requested and draft.model.initial == "pca"
+
+
+def _output(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    return "identity" if _begins_linear(draft, facts) else facts.unit_output, FROM_DATA
+
+
 def _encoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     layers = pretrained_encoder(draft.model, facts)
     return (layers, f"--init {draft.model.init}") if layers else None
@@ -114,6 +124,7 @@ def _latent(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     linear = draft.model.network in ("default", "conv") or draft.model.family == "variational"
+    linear = linear or _begins_linear(draft, facts)
     return "identity" if linear and not draft.train.code_l1 else "relu", FROM_DATA
 
 
@@ -204,7 +215,7 @@ _ENGINE = (
 """What the choice of an engine reads."""
 
 RECIPE: tuple[Row, ...] = (
-    Row("model.output", ("unit",), lambda draft, facts, net: (facts.unit_output, FROM_DATA)),
+    Row("model.output", ("unit", "requested", "model.initial"), _output),
     Row(
         "model.encoder",
         ("pretrained", "requested", "model.init", "model.activation", "model.latent_activation"),
@@ -213,7 +224,11 @@ RECIPE: tuple[Row, ...] = (
     Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("model.hidden", ("inputs", "shape", "windows", "model.encoder", "model.network"), _hidden),
     Row("model.latent", ("inputs", "model.encoder", "model.network", "model.hidden"), _latent),
-    Row("model.latent_activation", ("model.network", "model.family", "train.code_l1"), _latent_activation),
+    Row(
+        "model.latent_activation",
+        ("requested", "model.network", "model.family", "train.code_l1", "model.initial"),
+        _latent_activation,
+    ),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
     Row("model.initial", ("prune.granularity", "train.loss"), _initial),
     Row("train.batch", ("rows",), lambda draft, facts, net: (default_batch(facts.data.rows), FROM_DATA)),
@@ -321,7 +336,11 @@ def checked(draft: Resolved, facts: RunFacts) -> Resolved:
     faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
-    network_of(spec.model, facts.data.row_shape, facts.data.windows)
+    net = network_of(spec.model, facts.data.row_shape, facts.data.windows)
+    if spec.model.initial == "pca" and (why := why_not_linear(net)):
+        raise SpecError(
+            f"model.initial = 'pca': no weights of this network are principal components: {why}; leave it out"
+        )
     return Resolved(spec, draft.sources)
 
 

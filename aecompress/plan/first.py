@@ -15,6 +15,7 @@ from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
+from aecompress.plan.linear_start import begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec
@@ -44,8 +45,8 @@ class First:
     """Number format of the weights."""
     stats_batch: int
     """Rows per step that activation statistics are kept for; 0: the operator needs none."""
-    scaled: bool
-    """Whether a drawn model begins by giving the mean training row, as far as biases can."""
+    initial: str
+    """First weights: those of torch; scaled, which begin by giving the mean training row; pca."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
     values: int
@@ -66,7 +67,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         has_moments=spec.train.optimizer == "adam",
         dtype=DTYPES[spec.precision],
         stats_batch=int(spec.train.batch) if needs_stats else 0,
-        scaled=spec.model.initial == "scaled",
+        initial=str(spec.model.initial),
         init=spec.model.init,
         values=values_of(spec.train.bits),
         tensors=tensors,
@@ -109,11 +110,14 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         device,
         dtype=first.dtype,
         stats_batch=min(first.stats_batch, len(dataset.train)),
-        gain=3**0.5 if first.scaled else 1.0,
+        gain=1.0 if first.initial == "torch" else 3**0.5,
         values=first.values,
     )
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
-    if first.scaled:
+    start = linear_start(dataset.train, net.latent) if first.initial == "pca" and not first.tensors else None
+    if start is not None:
+        begin_linear(net, views, start)
+    elif first.initial != "torch":
         begin_with_the_mean(net, views, dataset)
     for name, tensor in (first.tensors or {}).items():
         given = np.atleast_2d(tensor)

@@ -170,10 +170,11 @@ class ModelSpec(_Part):
     output: Auto | ActivationName = Field(
         "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
     )
-    initial: Auto | Literal["scaled", "torch"] = Field(
+    initial: Auto | Literal["scaled", "torch", "pca"] = Field(
         "auto",
-        description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; "
-        "auto: scaled, torch where whole units are pruned",
+        description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; pca: "
+        "those of the principal components of the training rows, the best linear model; auto: scaled, torch where "
+        "whole units are pruned",
     )
     encoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
         (), description="the encoder layer by layer, instead of hidden and latent"

@@ -50,10 +50,15 @@ def carrier(workers: int) -> Carrier:
             for number, handler in handlers.items():  # Ray put its own in their place
                 signal.signal(number, handler)
             with guarded(str(context["session_dir"])):
+                stopped = False
                 try:
                     yield from _carried(ray, workers, here, tasks, started, stop)
+                except Interrupted:
+                    stopped = True
+                    raise
                 finally:
-                    ray.shutdown()
+                    if not stopped:  # Ray's own end takes seconds; the guard ends its processes when this one has ended
+                        ray.shutdown()
 
     return carried
 
@@ -78,7 +83,7 @@ def _carried(ray: Any, workers: int, here: Path, tasks: Iterator[Task], started:
                 stop_all([task.folder for task in running.values()])  # again, for those that had not started
                 for reference in ray.wait(list(running), timeout=LOOK_SECONDS)[0]:
                     running.pop(reference)
-            raise Interrupted("the sweep was stopped; the same command resumes it", number)
+            raise Interrupted("the sweep was stopped; the same command resumes it", number, at_once=True)
 
 
 def _in_worker(task: Task, here: Path) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aecompress.children import isolated
+from aecompress.errors import Interrupted
 
 PROC = Path("/proc")
 
@@ -20,15 +21,24 @@ PROC = Path("/proc")
 def guarded(session: str) -> Iterator[None]:
     """Have the processes killed that hold files in the folder ``session`` open when this one ends, however it ends.
 
-    A process of its own waits for that; where there is no ``/proc`` to find them in, nothing is done.
+    A process of its own waits for that, or for the end of what is guarded; after a stop it is this process's end, which
+    follows. Where there is no ``/proc`` to find them in, nothing is done.
     """
     if not PROC.is_dir():
         yield
         return
     command = isolated(f"from {__name__} import main; main()", session, str(os.getpid()))
     # Its standard input ends when this process does: no other process inherits the writing end.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    stopped = False
+    try:
         yield
+    except Interrupted:
+        stopped = True
+        raise
+    finally:
+        if not stopped:
+            guard.communicate()
 
 
 def main() -> None:

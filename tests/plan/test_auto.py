@@ -102,6 +102,7 @@ CASES: dict[str, tuple[dict[str, Any], RunFacts, str | None]] = {
         BINARY, data=Facts(rows=60, inputs=40, binary=True, unit=True, sparse=True)), None),
     "canonical": ({"mode": "canonical"}, FACTS, None),
     "variational": ({"model.family": "variational"}, FACTS, None),
+    "principal components": ({"model.initial": "pca", "model.network": "paper"}, FACTS, None),
     "units": ({"prune.granularity": "unit"}, FACTS, None),
     "paper's network": ({"model.network": "paper-large"}, FACTS, None),
     "images": ({"model.network": "conv"}, IMAGES, None),

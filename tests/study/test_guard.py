@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_a_killed_sweep_takes_the_processes_with_it_that_it_started(tmp_path: Pa
         finally:
             if running(child):
                 os.kill(child, signal.SIGKILL)
+
+
+def test_after_a_stop_nothing_waits_for_the_guard(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    code = f"""
+from aecompress.errors import Interrupted
+try:
+{textwrap.indent(DRIVER.replace("time.sleep(60)", "raise Interrupted('stopped', 15)"), "  ")}
+except Interrupted:
+  print(child.poll(), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
+    child, left = done.stdout.split()
+    assert left == "None"  # it was still there; it ends after the process that was stopped
+    end = time.monotonic() + 10
+    while running(int(child)) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not running(int(child))
 
 
 def test_only_what_holds_a_file_of_the_session_is_ended(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_sweeps_runs_take_one_core_each(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from aecompress.cli.main import main; main()", *words]
+    return [sys.executable, "-c", "from aecompress.start import main; main()", *words]
 
 
 @pytest.mark.slow

@@ -1,0 +1,145 @@
+"""First weights that give the principal components: the best that a linear network of the same code can do.
+
+A relu leaves what is above 0 as it is. So a hidden unit that reads one component, with an offset that keeps it above 0,
+passes it on, and a chain of such units computes code = (row - mean) directions and the row from it exactly (Baldi and
+Hornik 1989). The other hidden units are drawn, and nothing reads them yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecompress.data.pca import principal_components, why_no_components
+from aecompress.data.sparse import Rows
+from aecompress.layers.dense import Dense
+from aecompress.layers.names import slope_of
+from aecompress.nets.shapes import Autoencoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Doubles = NDArray[np.float64]
+
+ABOVE_ZERO = ("identity", "relu", "elu")
+"""Activations that leave what is above 0 as it is, beside those of a slope."""
+MARGIN = 1.0
+"""Share of a component's range over the training rows that other rows may lie beyond it, and still be passed on."""
+TURNS = 100
+"""Most turns of the search for the rotation."""
+TURN_PRODUCTS = 1 << 33
+"""Products that they may cost together: about a second on one core."""
+SETTLED = 1e-6
+"""A turn that gains a smaller share than this is the last one."""
+BLOCK_VALUES = 1 << 20
+"""Of rows that are looked at together."""
+
+
+def why_not_linear(net: Autoencoder) -> str:
+    """Return why no first weights of a network give principal components, as a clause; empty: there are such."""
+    layers = net.layers
+    if any(layer.kind != Dense.kind or len(layer.given) > 1 for layer in layers):
+        return "its layers are not all dense, on flat rows"
+    if net.log_variance is not None:
+        return "its family is variational"
+    if {net.encoder[-1].activation, net.decoder[-1].activation} != {"identity"}:
+        return "the activations of its code and its output are not identity"
+    if not all(layer.activation in ABOVE_ZERO or slope_of(layer.activation) is not None for layer in layers):
+        return "an activation changes what is above 0"
+    if min(layer.outputs for layer in layers) < net.latent:
+        return "a layer has fewer units than the code has values"
+    return ""
+
+
+class LinearStart(NamedTuple):
+    """What first weights are made of."""
+
+    mean: Doubles
+    """``[D]``"""
+    directions: Doubles
+    """``[D, K]``, orthonormal columns."""
+    offsets: Doubles
+    """``[K]``: with them the components are above 0 on the training rows, and some way beyond."""
+
+
+def linear_start(rows: Rows, count: int) -> LinearStart | None:
+    """Return the mean and ``count`` principal components of rows ``[N, D]``, turned so that few inputs matter to each.
+
+    Turned ones span the same, and can lose more weights (varimax; Kaiser 1958). The same bits on any number of threads.
+    None where they would take too long.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if why_no_components(rows, count):
+        return None
+    found = principal_components(rows, count)
+    with threadpool_limits(1, "blas"):
+        directions = found.directions @ varimax(found.directions)
+        low, high = ranges(rows, found.mean, directions)
+    signs = np.where(-low > high, -1.0, 1.0)  # the longer side is the one that needs no offset
+    short = np.minimum(-low, high)
+    return LinearStart(found.mean, directions * signs, short + MARGIN * (high - low))
+
+
+def varimax(directions: Doubles) -> Doubles:
+    """Return the rotation ``[K, K]`` after which the squares of ``directions`` ``[D, K]`` vary most in each column."""
+    inputs, count = directions.shape
+    turns = min(TURNS, TURN_PRODUCTS // max(2 * inputs * count * count, 1))
+    rotation, last = np.eye(count), 0.0
+    for _ in range(turns if count > 1 else 0):
+        turned = directions @ rotation
+        slope = directions.T @ (turned**3 - turned * (turned**2).mean(0))
+        left, values, right = np.linalg.svd(slope)
+        rotation = left @ right
+        if values.sum() <= last * (1 + SETTLED):
+            break
+        last = float(values.sum())
+    return rotation
+
+
+def ranges(rows: Rows, mean: Doubles, directions: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the least and the greatest value of each component over rows ``[N, D]``: ``[K]`` each."""
+    low, high = np.zeros(directions.shape[1]), np.zeros(directions.shape[1])
+    step = max(1, BLOCK_VALUES // rows.shape[1])
+    narrow, shift = directions.astype(np.float32), mean @ directions
+    for start in range(0, len(rows), step):
+        code = np.asarray(rows[start : start + step], np.float32) @ narrow - shift
+        low, high = np.minimum(low, code.min(0)), np.maximum(high, code.max(0))
+    return low, high
+
+
+def begin_linear(net: Autoencoder, views: Mapping[str, Tensor], start: LinearStart) -> None:
+    """Give individuals first weights that reconstruct rows by their principal components; in place.
+
+    Of a network that :func:`why_not_linear` has nothing against. The weights of units that pass on no component stay as
+    they are, and what would read them is 0.
+
+    Args:
+        views: the parameters of the individuals by name, ``[P, in, out]`` and ``[P, 1, out]``.
+    """
+    import torch
+
+    def written(values: Doubles) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values))
+
+    count, last = start.directions.shape[1], len(net.layers) - 1
+    below = start.mean @ start.directions  # what is subtracted from what a layer reads, so that components are left
+    for at, layer in enumerate(net.layers):
+        weight, bias = views[f"{layer.name}.weight"], views[f"{layer.name}.bias"]
+        linear = layer.activation == "identity"
+        if at == last:
+            weight.zero_()
+            weight[:, :count] = written(start.directions.T).to(weight)
+            bias[:] = written(start.mean - below @ start.directions.T).to(bias)
+            continue
+        offsets = np.zeros(count) if linear else start.offsets
+        if at == 0:
+            weight[:, :, :count] = written(start.directions).to(weight)
+        else:
+            weight[:, :, : layer.outputs if layer is net.encoder[-1] else count] = 0
+            weight[:, :count, :count] = torch.eye(count, dtype=weight.dtype, device=weight.device)
+        bias[:, :, :count] = written(offsets - below).to(bias)
+        below = offsets

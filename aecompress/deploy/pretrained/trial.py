@@ -114,18 +114,18 @@ def uniform(
 
 def words(model: Pretrained) -> str:
     """Return the activations of a model in words: ``relu, identity | relu, sigmoid``, encoder before decoder."""
-    return " | ".join(", ".join(layer.activation for layer in telling(part)) for part in (model.encoder, model.decoder))
+    return " | ".join(", ".join(layer.activation for layer in activated(part)) for part in (model.encoder, model.decoder))
 
 
 def ends_of(model: Pretrained) -> tuple[int, int]:
     """Return the places, of all layers, of the one that gives the code and of the one that gives the outputs."""
     layers = [*model.encoder, *model.decoder]
-    code = max((index for index, layer in enumerate(model.encoder) if layer in telling(model.encoder)), default=0)
-    last = [index for index, layer in enumerate(layers) if layer in telling(layers)] or [len(layers) - 1]
+    code = max((index for index, layer in enumerate(model.encoder) if layer in activated(model.encoder)), default=0)
+    last = [index for index, layer in enumerate(layers) if layer in activated(layers)] or [len(layers) - 1]
     return code, last[-1]
 
 
-def telling(layers: Sequence[LayerShape]) -> list[LayerShape]:
+def activated(layers: Sequence[LayerShape]) -> list[LayerShape]:
     """Return the layers that can have an activation."""
     return [
         layer for layer in layers if layer.kind in ("dense", "lstm", "gru", "scale") or layer.kind.startswith("conv")

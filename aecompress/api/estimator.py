@@ -49,8 +49,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Args:
         mode: "coevo", a ring of encoders and decoders, or "canonical", one autoencoder.
-        network: "default", dense layers; "conv", convolutions over images or series, by the shape of a row; or one of
-            the paper.
+        network: "default", dense layers; "conv", convolutions over images or series, by the shape of a row; "pca", the
+            principal components, of which nothing is trained unless ``epochs`` says so; or one of the paper.
         hidden: sizes of the encoder's hidden layers, which the decoder mirrors; "auto": by the number of inputs.
         latent: size of the code; "auto": by that of the layer before it.
         family: "plain", "denoising" or "variational".

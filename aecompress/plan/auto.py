@@ -84,7 +84,7 @@ def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> Loss
 
 def _begins_linear(draft: RunSpec, facts: RunFacts) -> bool:
     """Return whether it is requested that a model begins as principal components, which are linear."""
-    return "model.initial" in facts.requested and draft.model.initial == "pca"
+    return draft.model.network == "pca" or ("model.initial" in facts.requested and draft.model.initial == "pca")
 
 
 def _output(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -104,6 +104,8 @@ def _decoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _hidden(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.encoder:  # written out layer by layer
         return None
+    if draft.model.network == "pca":
+        return (), FROM_DATA
     if draft.model.network == "conv":
         return conv_channels(facts.data.row_shape, facts.data.windows), FROM_DATA
     paper = NETWORKS.get(draft.model.network)
@@ -116,13 +118,15 @@ def _latent(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.network in NETWORKS:
         return NETWORKS[draft.model.network][1], FROM_DATA
     inputs = facts.data.inputs
-    if draft.model.network == "conv":  # its hidden layers are channels; the code is that of dense layers
+    if draft.model.network in ("conv", "pca"):  # without hidden layers of their own sizes: that of dense layers
         return min(default_hidden(inputs) // 4, inputs), FROM_DATA
     sizes = draft.model.hidden if isinstance(draft.model.hidden, tuple) else ()
     return min(max(1, (sizes or (inputs,))[-1] // 4), inputs), FROM_DATA
 
 
 def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.network == "pca":
+        return "identity", FROM_DATA
     linear = draft.model.network in ("default", "conv") or draft.model.family == "variational"
     linear = linear or _begins_linear(draft, facts)
     return "identity" if linear and not draft.train.code_l1 else "relu", FROM_DATA
@@ -136,11 +140,15 @@ def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _initial(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.network == "pca":
+        return "pca", FROM_DATA
     drawn_as_torch = draft.prune.granularity == "unit" or draft.train.loss == "bce-then-l1"
     return "torch" if drawn_as_torch else "scaled", FROM_DATA
 
 
 def _epochs(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.network == "pca":
+        return 0, "the components as they are"
     return min(max(round(STEPS / facts.steps(int(draft.train.batch))), PASSES[0]), PASSES[1]), FROM_DATA
 
 
@@ -154,6 +162,8 @@ def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
         from aecompress.plan.budget import sparsity_within
 
         return sparsity_within(draft, net(), facts.data.described), "from the budget"
+    if draft.model.network == "pca" and not draft.train.epochs:
+        return 0.0, "the components as they are"
     return 0.8 if draft.prune.drive == "target" and draft.prune.operator != "none" else 0.0, FROM_DATA
 
 
@@ -215,7 +225,7 @@ _ENGINE = (
 """What the choice of an engine reads."""
 
 RECIPE: tuple[Row, ...] = (
-    Row("model.output", ("unit", "requested", "model.initial"), _output),
+    Row("model.output", ("unit", "requested", "model.network", "model.initial"), _output),
     Row(
         "model.encoder",
         ("pretrained", "requested", "model.init", "model.activation", "model.latent_activation"),
@@ -230,9 +240,9 @@ RECIPE: tuple[Row, ...] = (
         _latent_activation,
     ),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
-    Row("model.initial", ("prune.granularity", "train.loss"), _initial),
+    Row("model.initial", ("model.network", "prune.granularity", "train.loss"), _initial),
     Row("train.batch", ("rows",), lambda draft, facts, net: (default_batch(facts.data.rows), FROM_DATA)),
-    Row("train.epochs", ("rows", "train.batch"), _epochs),
+    Row("train.epochs", ("rows", "model.network", "train.batch"), _epochs),
     Row("train.learning_rate", (), lambda draft, facts, net: (8e-3, FROM_DATA)),
     Row("prune.drive", ("requested", "prune.form"), _drive),
     Row(
@@ -254,7 +264,10 @@ RECIPE: tuple[Row, ...] = (
     ),
     Row(
         "prune.target_sparsity",
-        ("net", "described", "prune.drive", "prune.operator", "prune.granularity", *_LIMITS, *_EXPORT),
+        (
+            *("net", "described", "model.network", "train.epochs", "prune.drive", "prune.operator"),
+            *("prune.granularity", *_LIMITS, *_EXPORT),
+        ),
         _target_sparsity,
     ),
     Row(

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
+from aecompress.data.pca import why_no_components
 from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
-from aecompress.plan.linear_start import begin_linear, linear_start
+from aecompress.plan.linear_start import as_they_are, begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec
@@ -47,6 +48,8 @@ class First:
     """Rows per step that activation statistics are kept for; 0: the operator needs none."""
     initial: str
     """First weights: those of torch; scaled, which begin by giving the mean training row; pca."""
+    turned: bool
+    """Whether components are turned, for training and pruning; else they are exported as they are."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
     values: int
@@ -68,6 +71,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         dtype=DTYPES[spec.precision],
         stats_batch=int(spec.train.batch) if needs_stats else 0,
         initial=str(spec.model.initial),
+        turned=bool(spec.train.epochs or spec.prune.target_sparsity),
         init=spec.model.init,
         values=values_of(spec.train.bits),
         tensors=tensors,
@@ -95,6 +99,16 @@ def begin_with_the_mean(net: Autoencoder, views: Mapping[str, torch.Tensor], dat
     views[last.name + ".bias"].copy_(MEAN_BIAS[end.activation](torch.from_numpy(mean)))
 
 
+def check_components(spec: RunSpec, net: Autoencoder, dataset: Dataset) -> None:
+    """Refuse a network of principal components that would take too long to compute.
+
+    Raises:
+        DataError: it would.
+    """
+    if spec.model.network == "pca" and (why := why_no_components(dataset.train, net.latent)):
+        raise DataError(f"model.network = 'pca': {why}; choose another network")
+
+
 def first_population(first: First, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
     """Return the individuals before generation 0: drawn, or copies of a pretrained model.
 
@@ -114,9 +128,9 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         values=first.values,
     )
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
-    start = linear_start(dataset.train, net.latent) if first.initial == "pca" and not first.tensors else None
-    if start is not None:
-        begin_linear(net, views, start)
+    if first.initial == "pca" and not first.tensors and not why_no_components(dataset.train, net.latent):
+        found = dataset.components(net.latent)
+        begin_linear(net, views, linear_start(dataset.train, found) if first.turned else as_they_are(found))
     elif first.initial != "torch":
         begin_with_the_mean(net, views, dataset)
     for name, tensor in (first.tensors or {}).items():

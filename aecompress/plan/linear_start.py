@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aecompress.data.pca import principal_components, why_no_components
+from aecompress.data.pca import Components
 from aecompress.data.sparse import Rows
 from aecompress.layers.dense import Dense
 from aecompress.layers.names import slope_of
@@ -65,23 +65,24 @@ class LinearStart(NamedTuple):
     """``[K]``: with them the components are above 0 on the training rows, and some way beyond."""
 
 
-def linear_start(rows: Rows, count: int) -> LinearStart | None:
-    """Return the mean and ``count`` principal components of rows ``[N, D]``, turned so that few inputs matter to each.
+def linear_start(rows: Rows, found: Components) -> LinearStart:
+    """Return the principal components of rows ``[N, D]``, turned so that few inputs matter to each.
 
     Turned ones span the same, and can lose more weights (varimax; Kaiser 1958). The same bits on any number of threads.
-    None where they would take too long.
     """
     from threadpoolctl import threadpool_limits
 
-    if why_no_components(rows, count):
-        return None
-    found = principal_components(rows, count)
     with threadpool_limits(1, "blas"):
         directions = found.directions @ varimax(found.directions)
         low, high = ranges(rows, found.mean, directions)
     signs = np.where(-low > high, -1.0, 1.0)  # the longer side is the one that needs no offset
     short = np.minimum(-low, high)
     return LinearStart(found.mean, directions * signs, short + MARGIN * (high - low))
+
+
+def as_they_are(found: Components) -> LinearStart:
+    """Return principal components for a network without hidden layers, which needs no offsets."""
+    return LinearStart(found.mean, found.directions, np.zeros(len(found.variances)))
 
 
 def varimax(directions: Doubles) -> Doubles:
@@ -137,6 +138,9 @@ def begin_linear(net: Autoencoder, views: Mapping[str, Tensor], start: LinearSta
             continue
         offsets = np.zeros(count) if linear else start.offsets
         if at == 0:
+            if layer is net.encoder[-1]:
+                weight.zero_()
+                bias.zero_()
             weight[:, :, :count] = written(start.directions).to(weight)
         else:
             weight[:, :, : layer.outputs if layer is net.encoder[-1] else count] = 0

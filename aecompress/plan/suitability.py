@@ -134,6 +134,21 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
         facts=_PRETRAINED,
     ),
     Unsuitable(
+        field="model.network",
+        broken=lambda spec, facts: (
+            spec.model.network == "pca"
+            and (
+                spec.model.family == "variational"
+                or spec.model.hidden != ()
+                or {spec.model.latent_activation, spec.model.output, spec.model.initial} != {"identity", "pca"}
+            )
+        ),
+        sentence="model.network = 'pca': is the principal components, without hidden layers, in the plain or "
+        "denoising family; leave out model.hidden, model.output, model.latent_activation and model.initial",
+        example={"model.network": "pca", "model.hidden": [4]},
+        facts=_ROWS,
+    ),
+    Unsuitable(
         field="prune.per_generation",
         broken=lambda spec, facts: int(spec.prune.per_generation) > facts.steps(int(spec.train.batch)),
         sentence="prune.per_generation = {prune.per_generation}: a pass has {steps} steps; choose at most as many",

@@ -31,7 +31,7 @@ from aecompress.plan.device import check_memory, devices_for, devices_reading, d
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import RunFacts
-from aecompress.plan.first import First, first_of
+from aecompress.plan.first import First, check_components, first_of
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -238,6 +238,7 @@ def _job(
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape, facts.data.windows)
     dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *notes_of(resolved.spec, net)))
+    check_components(resolved.spec, net, dataset)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine

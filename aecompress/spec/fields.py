@@ -34,7 +34,7 @@ TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
-NetworkName = Literal["default", "conv", "paper", "paper-small", "paper-large"]
+NetworkName = Literal["default", "conv", "pca", "paper", "paper-small", "paper-large"]
 VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
 ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE, spellings=SPELLINGS)]
@@ -152,7 +152,8 @@ class ModelSpec(_Part):
     network: NetworkName = Field(
         "default",
         description="source of the sizes left out: the recipe; conv: convolutions by the shape of a row, of images or "
-        "series, with hidden as their channels; or a network of the paper (ALGORITHMS A2)",
+        "series, with hidden as their channels; pca: the principal components, as they are unless train.epochs or "
+        "prune.target_sparsity is given; or a network of the paper (ALGORITHMS A2)",
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
     noise: Annotated[float, Field(ge=0, le=1000)] = Field(
@@ -204,7 +205,7 @@ class TrainSpec(_Part):
     """How the autoencoder learns."""
 
     epochs: Auto | Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        "auto", description="passes over the training rows; 0: prune model.init as it is"
+        "auto", description="passes over the training rows; 0: prune model.init, or network pca, as it is"
     )
     batch: Auto | Count = Field("auto", description="rows per step")
     learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")

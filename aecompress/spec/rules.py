@@ -133,7 +133,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "train.epochs",
-        lambda spec: spec.train.epochs == 0 and not spec.model.init,
+        lambda spec: spec.train.epochs == 0 and not spec.model.init and spec.model.network != "pca",
         "train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)",
         {"train.epochs": 0},
     ),
@@ -209,8 +209,8 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "model.network",
-        lambda spec: spec.model.network == "conv" and bool(spec.model.encoder or spec.model.init),
-        "model.network = 'conv': chooses the layers, which model.encoder or model.init brings; leave it out",
+        lambda spec: spec.model.network in ("conv", "pca") and bool(spec.model.encoder or spec.model.init),
+        "model.network = {model.network!r}: chooses the layers, which model.encoder or model.init brings; leave it out",
         {"model.network": "conv", "model.encoder": _LAYERS, "model.decoder": _LAYERS},
     ),
     Contradiction(

@@ -106,6 +106,7 @@ CASES: dict[str, tuple[dict[str, Any], RunFacts, str | None]] = {
     "units": ({"prune.granularity": "unit"}, FACTS, None),
     "paper's network": ({"model.network": "paper-large"}, FACTS, None),
     "images": ({"model.network": "conv"}, IMAGES, None),
+    "components": ({"model.network": "pca"}, FACTS, None),
     "windows": ({"model.network": "conv", "prune.granularity": "unit"}, WINDOWS, None),
     "layers": ({"model.encoder": [{"out": 4}], "model.decoder": [{"out": 64}]}, FACTS, None),
     "probability": ({"prune.probability": 0.3, "prune.operator": "variance", "prune.schedule": "fixed"}, FACTS, None),
@@ -300,7 +301,7 @@ def test_all_faults_of_a_complete_spec_come_at_once() -> None:
 
 
 def test_the_networks_of_the_paper_are_those_of_the_spec() -> None:
-    assert set(NETWORKS) == set(get_args(NetworkName)) - {"default", "conv"}
+    assert set(NETWORKS) == set(get_args(NetworkName)) - {"default", "conv", "pca"}
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5, 64, 784, 1000, 100000])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from aecompress.data.pca import principal_components
 from aecompress.errors import SpecError
 from aecompress.nets.layers import forward
 from aecompress.plan.first import first_population
@@ -69,8 +70,7 @@ def test_components_are_turned_so_that_few_inputs_matter_to_each() -> None:
 
 def test_offsets_keep_components_above_zero_a_range_beyond_the_training_rows() -> None:
     rows = (np.random.default_rng(1).gumbel(size=(300, 6)) ** 3).astype(np.float32)
-    start = linear_start(rows, 2)
-    assert start is not None
+    start = linear_start(rows, principal_components(rows, 2))
     code = (rows - start.mean) @ start.directions
     np.testing.assert_allclose((code + start.offsets).min(0), MARGIN * np.ptp(code, axis=0), rtol=1e-3)
     assert (-code.min(0) <= code.max(0)).all()

@@ -114,7 +114,9 @@ def uniform(
 
 def words(model: Pretrained) -> str:
     """Return the activations of a model in words: ``relu, identity | relu, sigmoid``, encoder before decoder."""
-    return " | ".join(", ".join(layer.activation for layer in activated(part)) for part in (model.encoder, model.decoder))
+    return " | ".join(
+        ", ".join(layer.activation for layer in activated(part)) for part in (model.encoder, model.decoder)
+    )
 
 
 def ends_of(model: Pretrained) -> tuple[int, int]:

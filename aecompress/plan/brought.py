@@ -72,7 +72,7 @@ def bring_in(
     if trained and not (is_ours(path.parent) or outcome.sure) and outcome.loss > BETTER * outcome.constant:
         reason = _other_scaling(found, rows, dataset, requested, outcome)
         _check_loss(path, outcome, reason, 1.0 if strict else _most(outcome))
-    if outcome.trials > 1 and not (outcome.decided or outcome.sure):
+    if outcome.rival or (outcome.trials > 1 and not (outcome.decided or outcome.sure)):
         _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 

@@ -29,8 +29,9 @@ def norms_of(steps: Sequence[Step], model: Pretrained) -> tuple[Norm, ...]:
             host, early, plain = host + 1, True, step.op in PRODUCTS
         elif step.op == "activation":
             early, plain = False, plain and early and not step.tensors
-        elif step.op == "batch-norm" and plain and step.numbers.get("batches", FEWEST) >= FEWEST:
-            found.append(_norm(step, hosts[host], early))
+        elif step.op == "batch-norm" and plain:
+            norm = _norm(step, hosts[host], early)
+            found += [norm] if norm.batches >= FEWEST and len(norm.mean) == layers[norm.layer].outputs else []
         elif step.op not in ("dropout", "identity"):
             plain = False
     return tuple(found)

@@ -16,12 +16,21 @@ from torch.nn import functional
 from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.pretrained.base import LayerShape, Pretrained
 from aecompress.deploy.pretrained.bound import bound
+from aecompress.deploy.pretrained.steps import UNKNOWN
 from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import BoundLayer, Shape
+from aecompress.layers.names import NAMES
 from aecompress.nets.layers import activation_of, kind_of
 from aecompress.nets.places import as_given, as_rows
 
 OUTPUTS = (IDENTITY, "sigmoid", "tanh", "relu")
+SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
+KNOWN = (*NAMES, *SLOPES)
+"""What is tried after hidden layers."""
+NEAR = 1.25
+"""Up to this many times the least loss, the gradient decides as well: it is least where a model was trained."""
+MIXED = 0.85
+"""Activations that differ from hidden layer to hidden layer need at most this share of the loss of any that do not."""
 NEAR_RELU = ("leaky-relu", "relu6")
 """What rows hardly show to be other than relu."""
 
@@ -110,6 +119,14 @@ def uniform(
                 each if (each := wanted.get(index, hidden)) in options else options[0]
                 for index, options in enumerate(choices)
             )
+
+
+def is_uniform(model: Pretrained, names: Sequence[str]) -> bool:
+    """Return whether all hidden layers whose activations are unknown have one, and the code that or none."""
+    layers, (code, last) = (*model.encoder, *model.decoder), ends_of(model)
+    unknown = [index for index, layer in enumerate(layers) if layer.activation == UNKNOWN and index != last]
+    hidden = {names[index] for index in unknown if index != code}
+    return len(hidden | ({names[code]} - {IDENTITY} if code in unknown else set())) <= 1
 
 
 def words(model: Pretrained) -> str:

@@ -11,26 +11,27 @@ from aecompress.deploy.checkpoint import Floats
 from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.steps import UNKNOWN
 from aecompress.deploy.pretrained.trial import (
+    KNOWN,
+    MIXED,
+    NEAR,
     NEAR_RELU,
     OUTPUTS,
+    SLOPES,
     Trial,
     ends_of,
     evaluate,
     filled,
     finite,
+    is_uniform,
     score,
     trial,
     uniform,
     words,
 )
-from aecompress.deploy.pretrained.witness import narrowed
+from aecompress.deploy.pretrained.witness import contrary, narrowed
 from aecompress.layers.activations import IDENTITY
 from aecompress.layers.base import Shape
-from aecompress.layers.names import NAMES
 
-SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
-KNOWN = (*NAMES, *SLOPES)
-"""What is tried after hidden layers."""
 COMMON = ("relu", "tanh")
 """Of hidden layers: by which readings of a file are compared at first."""
 MOST_VALUES = 1 << 21
@@ -41,12 +42,8 @@ KEPT_READINGS = 4
 STARTS = 3
 """Best guesses that are refined layer by layer."""
 SWEEPS = 4
-NEAR = 1.25
-"""Up to this many times the least loss, the gradient decides as well: it is least where a model was trained."""
 PRIOR = 1.03
 """Relu, by far the commonest, is taken up to this many times the least score."""
-MIXED = 0.85
-"""Activations that differ from hidden layer to hidden layer need at most this share of the loss of any that do not."""
 OUTPUT_PRIOR = {IDENTITY: 1.0, "sigmoid": PRIOR}
 """By how much a loss with other outputs must be less."""
 RIVAL = 0.9
@@ -109,8 +106,9 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         ranked = sorted(range(len(readings)), key=lambda index: _screened(readings[index], choices[index]))
         readings = [readings[index] for index in ranked[:KEPT_READINGS]]
         choices = [choices[index] for index in ranked[:KEPT_READINGS]]
-    readings, choices, clear = narrowed(readings, choices)
-    if clear:
+    witness = narrowed(readings, choices)
+    readings, choices = witness.readings, witness.choices
+    if witness.clear:
         last = ends_of(readings[0].model)[1]
         choices[0][last] = _reaching(choices[0][last], rows)
     best = [_best(reading, options) for reading, options in zip(readings, choices, strict=True)]
@@ -129,10 +127,10 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         constant=float(winner.rows[0].var(0, unbiased=False).mean()),
         residual=min(added, default=math.inf),
         trials=sum(len(reading.losses) for reading in readings),
-        rival=_rival(winner, names),
+        rival=_rival(winner, names) or contrary(witness, winner, names),
         next_best=_next_best(readings, winner, names),
         decided=_decided(winner) and not found.others,
-        sure=clear and len(choices[0][ends_of(winner.model)[1]]) == 1,
+        sure=witness.clear and len(choices[0][ends_of(winner.model)[1]]) == 1,
     )
 
 
@@ -175,7 +173,7 @@ def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     names = sorted({name for options in choices for name in options})
     alike = set(uniform(reading.model, choices, names))
     evaluate(reading, alike)
-    alike = {each for each in alike if _is_uniform(reading.model, each)} or alike
+    alike = {each for each in alike if is_uniform(reading.model, each)} or alike
     found = _likeliest(reading, alike)
     mixed = _refined(reading, _common(reading.model, choices))
     plain = tuple("relu" if name in NEAR_RELU else name for name in mixed)
@@ -184,14 +182,6 @@ def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
         mixed = plain if reading.losses[plain][0] <= PRIOR * reading.losses[mixed][0] else mixed
     is_mixed = mixed not in alike and reading.losses[mixed][0] < MIXED * reading.losses[found][0]
     return mixed if is_mixed else found
-
-
-def _is_uniform(model: Pretrained, names: Sequence[str]) -> bool:
-    """Return whether all hidden layers whose activations are unknown have one, and the code that or none."""
-    layers, (code, last) = (*model.encoder, *model.decoder), ends_of(model)
-    unknown = [index for index, layer in enumerate(layers) if layer.activation == UNKNOWN and index != last]
-    hidden = {names[index] for index in unknown if index != code}
-    return len(hidden | ({names[code]} - {IDENTITY} if code in unknown else set())) <= 1
 
 
 def _common(model: Pretrained, choices: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -272,9 +262,9 @@ def _rival(reading: Trial, names: tuple[str, ...]) -> str:
     others = [
         each
         for each in _ranked(reading)
-        if each != names and each[last] == names[last] and _is_uniform(reading.model, each)
+        if each != names and each[last] == names[last] and is_uniform(reading.model, each)
     ]
-    if not others or not _is_uniform(reading.model, names):
+    if not others or not is_uniform(reading.model, names):
         return ""
     found = [each for each in others[:1] if reading.losses[each][0] < (RIVAL if usual else RARE_RIVAL) * loss]
     if not found and not usual:
@@ -287,7 +277,7 @@ def _rival(reading: Trial, names: tuple[str, ...]) -> str:
 def _decided(reading: Trial) -> bool:
     """Return whether all choices of a reading, of one activation for all hidden layers, have the same inside."""
     _, last = ends_of(reading.model)
-    return len({each[:last] for each in reading.losses if _is_uniform(reading.model, each)}) <= 1
+    return len({each[:last] for each in reading.losses if is_uniform(reading.model, each)}) <= 1
 
 
 def _same(reading: Trial, first: tuple[str, ...], second: tuple[str, ...]) -> bool:

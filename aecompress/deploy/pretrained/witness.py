@@ -11,8 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aecompress.deploy.pretrained.base import Norm
-from aecompress.deploy.pretrained.steps import BATCH_NORM_EPS
-from aecompress.deploy.pretrained.trial import NEAR_RELU, Trial, uniform
+from aecompress.deploy.pretrained.steps import BATCH_NORM_EPS, UNKNOWN
+from aecompress.deploy.pretrained.trial import (
+    KNOWN,
+    MIXED,
+    NEAR,
+    NEAR_RELU,
+    Trial,
+    ends_of,
+    evaluate,
+    filled,
+    finite,
+    is_uniform,
+    uniform,
+    words,
+)
 from aecompress.layers.activations import IDENTITY
 from aecompress.nets.layers import activation_of, kind_of
 from aecompress.nets.places import as_given
@@ -36,14 +49,17 @@ class Witness(NamedTuple):
     readings: list[Trial]
     choices: list[Options]
     clear: bool = False
-    """Whether one reading is left, with one activation of each layer before a norm."""
+    """Whether one reading is left, with one activation of each layer but the last."""
+    best: tuple[Trial, tuple[str, ...]] | None = None
+    """The reading with the least gaps, with its activations; None: norms say nothing."""
 
 
 def narrowed(readings: list[Trial], choices: list[Options]) -> Witness:
     """Return the readings, and their layers' activations, with which batch norms are given what they were in training.
 
     All, where there are no norms, or none of the readings gives such values: then rows are others. Where names are
-    those of a library, and an activation of it fits best, others that fit about as well are left out.
+    those of a library, and an activation of it fits best, others that fit about as well are left out. All hidden layers
+    have one activation.
     """
     if not all(reading.model.norms for reading in readings):
         return Witness(readings, choices)
@@ -54,7 +70,7 @@ def narrowed(readings: list[Trial], choices: list[Options]) -> Witness:
             uniform(reading.model, options, sorted({name for each in options for name in each}), [IDENTITY])
         )
     ]
-    least, _, best = min(found)
+    least, at, best = min(found)
     if not least <= AGREES:
         return Witness(readings, choices)
     usual = {*readings[0].model.usual}
@@ -65,24 +81,53 @@ def narrowed(readings: list[Trial], choices: list[Options]) -> Witness:
     ]
     places = sorted({place for place, _ in left})
     kept = [
-        _seen(readings[place], choices[place], [names for each, names in left if each == place]) for place in places
+        _left(readings[place], choices[place], [names for each, names in left if each == place]) for place in places
     ]
-    clear = len(places) == 1 and all(len(options) == 1 for options in kept[0][: _last_seen(readings[places[0]])])
-    return Witness([readings[place] for place in places], kept, clear)
+    last = ends_of(readings[places[0]].model)[1]
+    clear = len(places) == 1 and all(len(options) == 1 for index, options in enumerate(kept[0]) if index != last)
+    return Witness([readings[place] for place in places], kept, clear, (readings[at], best))
 
 
-def _last_seen(reading: Trial) -> int:
-    """Return how many layers' activations change what some norm is given."""
-    return max(norm.layer + (not norm.early) for norm in reading.model.norms)
-
-
-def _seen(reading: Trial, options: Options, left: Sequence[tuple[str, ...]]) -> Options:
-    """Return the activations that each layer may have: of those that norms see, the ones that are left."""
+def _left(reading: Trial, options: Options, left: Sequence[tuple[str, ...]]) -> Options:
+    """Return the activations that each layer may have: of all but the output, those that are left."""
+    _, last = ends_of(reading.model)
     found = list[list[str]]()
     for index, own in enumerate(options):
-        names = [name for name in own if index >= _last_seen(reading) or any(each[index] == name for each in left)]
+        names = [name for name in own if index == last or any(each[index] == name for each in left)]
         found.append(["relu"] if {*names} <= {"relu", *NEAR_RELU} and "relu" in names else names)
     return found
+
+
+def contrary(witness: Witness, winner: Trial, names: tuple[str, ...]) -> str:
+    """Return what speaks against the activations with the least loss, in words with its loss; empty: nothing.
+
+    That is the reading with the least gaps, where it has about the same loss, or where hidden layers would have
+    different activations; or another activation of a layer that no norm sees, where it has a far smaller loss.
+    """
+    if witness.best is None:
+        return ""
+    (reading, inside), (_, last) = witness.best, ends_of(winner.model)
+    best = (*inside[:last], names[last], *inside[last + 1 :])
+    if reading is not winner or _plain(best) != _plain(names):
+        evaluate(reading, [best])
+        if not is_uniform(winner.model, names) or finite(reading.losses[best][0]) < NEAR * winner.losses[names][0]:
+            return f"{words(filled(reading.model, best))}: {reading.losses[best][0]:.4g}"
+    seen = max(norm.layer + (not norm.early) for norm in winner.model.norms)
+    layers = (*winner.model.encoder, *winner.model.decoder)
+    others = [
+        (*names[:index], name, *names[index + 1 :])
+        for index in range(seen, last)
+        if layers[index].activation == UNKNOWN
+        for name in KNOWN
+    ]
+    evaluate(winner, others)
+    least = min([names, *others], key=lambda each: finite(winner.losses[each][0]))
+    far = winner.losses[least][0] < MIXED * winner.losses[names][0]
+    return f"{words(filled(winner.model, least))}: {winner.losses[least][0]:.4g}" if far else ""
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    return ["relu" if name in NEAR_RELU else name for name in names]
 
 
 def gaps(reading: Trial, names: Sequence[str]) -> NDArray[Any]:

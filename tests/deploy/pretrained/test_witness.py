@@ -109,3 +109,8 @@ def test_norms_are_kept_where_layers_have_what_they_were_given() -> None:
     kept = norms_of(steps, model)
     assert [(each.layer, each.early, each.batches) for each in kept] == [(0, True, 7.0), (1, False, float("inf"))]
     assert norms_of(steps[:3], model) == ()
+    wide = {name: np.ones(6) for name in norm}  # of values that become units at two places
+    assert (
+        len(norms_of([Step(step.name, step.op, wide if step.op == "batch-norm" else weight) for step in steps], model))
+        == 0
+    )

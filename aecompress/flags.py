@@ -68,7 +68,7 @@ FLAGS = (
     Flag(
         "--operator",
         "prune.operator",
-        listed(["none", *OPERATORS, "a plug-in's"]) + ".",
+        listed(["auto", "none", *OPERATORS, "a plug-in's"]) + ".",
         panel="Pruning",
     ),
     Flag(

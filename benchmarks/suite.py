@@ -29,7 +29,7 @@ import suite_sets
 import torch
 from suite_report import chosen, figure, rows_of, table
 from suite_rivals import METHODS, Method
-from suite_stack import Member, Task
+from suite_stack import Member, Task, chunks
 
 from aecompress.data.base import Raw
 from aecompress.data.split import cuts_of, draw
@@ -116,18 +116,17 @@ def carried_out(task: Task, name: str, members: Sequence[Member], found: Results
         line.member for line in found.lines if (line.task, line.set, line.method) == (task.digest, task.name, name)
     }
     missing = [one for one in members if one not in known]
-    if not missing:
-        return
     began = time.perf_counter()
-    done = METHODS[name].carry_out(task, missing)
-    seconds = time.perf_counter() - began
-    found.add(
-        [
-            Line(task.name, name, *one, *result, seconds / len(missing), task.digest)
-            for one, result in zip(missing, done, strict=True)
-        ]
-    )
-    print(f"  {task.name} {name}: {len(missing)} models in {seconds / 60:.2f} minutes", flush=True)
+    for part in chunks(task, missing) if METHODS[name].stacked else [[one] for one in missing]:
+        start = time.perf_counter()
+        done = METHODS[name].carry_out(task, part)
+        each = (time.perf_counter() - start) / len(part)
+        found.add(
+            [Line(task.name, name, *one, *result, each, task.digest) for one, result in zip(part, done, strict=True)]
+        )
+    if missing:
+        minutes = (time.perf_counter() - began) / 60
+        print(f"  {task.name} {name}: {len(missing)} models in {minutes:.2f} minutes", flush=True)
 
 
 def sparsities_of(method: Method, requested: Sequence[float]) -> list[float]:

@@ -14,6 +14,8 @@ BASELINE = "magnitude"
 FLOORS = ("constant", "pca")
 """What has no sparsity: the error is that of every row."""
 OURS = ("ours", "tuned")
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
+"""Of the figure's axis, which ends with them; what lies beyond is not shown."""
 
 
 class Trained(Protocol):
@@ -144,6 +146,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
 def figure(rows: Sequence[Row], methods: Sequence[str], path: Path) -> None:
     """Draw each method's error as a share of tuned magnitude's, per set and sparsity."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     sparsities = list(dict.fromkeys(row.sparsity for row in rows))
     names = list(dict.fromkeys(row.set for row in rows))[::-1]
@@ -164,6 +167,10 @@ def figure(rows: Sequence[Row], methods: Sequence[str], path: Path) -> None:
                 chart.plot(*zip(*points, strict=True), style, markersize=5, label=method)
         chart.set(xscale="log", title=f"{sparsity:.0%} zeros", xlabel="test error / tuned magnitude's")
         chart.set_yticks(range(len(names)), names)
+        low, high = chart.get_xlim()
+        chart.set_xlim(max(low, TICKS[0]) / 1.1, min(high, TICKS[-1]) * 1.1)
+        chart.set_xticks(TICKS, map(str, TICKS))
+        chart.xaxis.set_minor_locator(NullLocator())
         chart.grid(alpha=0.3, which="both")
     handles = {
         label: handle for chart in charts for handle, label in zip(*chart.get_legend_handles_labels(), strict=True)

@@ -110,6 +110,43 @@ def due(done: int, steps: int, times: int) -> bool:
     return done * times // steps > (done - 1) * times // steps
 
 
+def kept_of(task: Task, member: Member) -> int:
+    """Return how many weights and biases a member's sparsity leaves."""
+    return task.net.model_size - round(member.sparsity * task.net.model_size)
+
+
+def per_layer(net: Autoencoder, kept: int, biases: bool = True) -> list[int]:
+    """Return how many of ``kept`` weights each layer has, in proportion to inputs plus outputs, at least one.
+
+    That is the density of Erdos and Renyi (Mocanu et al. 2018, equation 3); full layers leave theirs to the others
+    (Evci et al. 2020, section 3).
+
+    Args:
+        biases: whether they count, as weights of one more input.
+    """
+    sizes = [layer.inputs * layer.outputs + biases * layer.outputs for layer in net.layers]
+    parts = [layer.inputs + biases + layer.outputs for layer in net.layers]
+    full: set[int] = set()
+    while True:
+        left = kept - sum(sizes[place] for place in full)
+        scale = left / max(1, sum(part for place, part in enumerate(parts) if place not in full))
+        over = {place for place, part in enumerate(parts) if scale * part >= sizes[place]} - full
+        if not over:
+            break
+        full |= over
+    wanted = [sizes[place] if place in full else scale * part for place, part in enumerate(parts)]
+    counts = [max(1, int(value)) for value in wanted]
+    by_rest = sorted(range(len(counts)), key=lambda place: counts[place] - wanted[place])
+    while sum(counts) != kept:  # by the largest remainder; where layers of none got one, from the largest
+        if sum(counts) < kept:
+            place = next(place for place in by_rest if counts[place] < sizes[place])
+            by_rest.append(by_rest.pop(by_rest.index(place)))
+            counts[place] += 1
+        else:
+            counts[counts.index(max(counts))] -= 1
+    return counts
+
+
 def begin(task: Task, members: Sequence[Member], weights: Tensor | None = None) -> Stack:
     """Return a stack before its first step: with torch's first weights, which the seed draws, or with ``weights``."""
     if weights is None:
@@ -121,7 +158,7 @@ def begin(task: Task, members: Sequence[Member], weights: Tensor | None = None) 
     return Stack(members, weights.clone(), torch.ones_like(weights, dtype=torch.bool), blank, moments)
 
 
-def adam(stack: Stack, rates: Tensor, step: int, betas: tuple[float, float]) -> None:
+def adam(stack: Stack, rates: Tensor, step: int) -> None:
     """Update the kept weights (Kingma and Ba 2015, algorithm 1, with the corrections in rate and epsilon); in place.
 
     Args:
@@ -130,11 +167,11 @@ def adam(stack: Stack, rates: Tensor, step: int, betas: tuple[float, float]) -> 
     """
     first, second = stack.moments
     own = stack.gradients * stack.masks
-    first.lerp_(own, 1 - betas[0])
-    second.mul_(betas[1]).addcmul_(own, own, value=1 - betas[1])
-    correction = math.sqrt(1 - betas[1] ** step)
+    first.lerp_(own, 1 - BETAS[0])
+    second.mul_(BETAS[1]).addcmul_(own, own, value=1 - BETAS[1])
+    correction = math.sqrt(1 - BETAS[1] ** step)
     torch.sqrt(second, out=own).add_(EPSILON * correction)
-    torch.div(first, own, out=own).mul_(rates * (correction / (1 - betas[0] ** step)))
+    torch.div(first, own, out=own).mul_(rates * (correction / (1 - BETAS[0] ** step)))
     stack.weights.sub_(own)
 
 
@@ -146,7 +183,7 @@ def batches(task: Task, seeds: Sequence[int], number: int) -> Iterator[Tensor]:
         yield rows[order[:, start : start + task.batch]]
 
 
-def train(task: Task, stack: Stack, passes: range, rule: Rule = never, betas: tuple[float, float] = BETAS) -> None:
+def train(task: Task, stack: Stack, passes: range, rule: Rule = never) -> None:
     """Train a stack by Adam with warm-up and cosine, over the whole of ``passes``; in place.
 
     Args:
@@ -164,7 +201,7 @@ def train(task: Task, stack: Stack, passes: range, rule: Rule = never, betas: tu
             for rows in batches(task, seeds, number):
                 each = rows.expand(len(which), -1, -1) if len(seeds) == 1 else rows[which]
                 gradient(task.net, views, slopes, each, None, 0.0, loss=task.loss(number))
-                adam(stack, rates * share(done / steps), done + 1, betas)
+                adam(stack, rates * share(done / steps), done + 1)
                 done += 1
                 if rule(task, stack, done, steps):
                     stack.cut()
@@ -183,12 +220,12 @@ def results(task: Task, stack: Stack) -> list[Result]:
     Raises:
         RuntimeError: one has another number of zeros than its sparsity says.
     """
-    views, size = task.net.layout.views(stack.weights), task.net.model_size
+    views = task.net.layout.views(stack.weights)
     losses = [
         finite_or_inf(reconstruction_loss(task.net, views, task.rows(split), task.metric)).tolist()
         for split in ("validation", "test")
     ]
     kept = stack.masks.sum(1).tolist()
-    if kept != [size - round(one.sparsity * size) for one in stack.members]:
-        raise RuntimeError(f"{task.name}: {kept} of {size} weights are kept for {stack.members}")
+    if kept != [kept_of(task, one) for one in stack.members]:
+        raise RuntimeError(f"{task.name}: {kept} weights are kept for {stack.members}")
     return [Result(*found) for found in zip(*losses, kept, strict=True)]

@@ -22,8 +22,8 @@ class Suite:
     """The modules of the benchmark, which are no package."""
 
     def __init__(self) -> None:
-        names = ("suite", "suite_rivals", "suite_stack", "suite_report")
-        self.command, self.rivals, self.stack, self.report = (importlib.import_module(name) for name in names)
+        names = ("suite", "suite_rivals", "suite_stack", "suite_report", "suite_obs")
+        self.command, self.rivals, self.stack, self.report, self.obs = map(importlib.import_module, names)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_stack_trains_as_modules_with_adam_of_torch_do(suite: Any, task: Any) 
 
 
 def members_of(suite: Any, task: Any, name: str) -> list[Any]:
-    """Two settings of a method with two seeds each."""
+    """Two settings of a method with two sparsities and two seeds each."""
     settings = suite.rivals.METHODS[name].settings(task, 0.8)
     return [
         suite.stack.Member(sparsity, *setting, seed)
@@ -118,7 +118,7 @@ def members_of(suite: Any, task: Any, name: str) -> list[Any]:
     ]
 
 
-SPARSE = ("magnitude",)
+SPARSE = ("magnitude", "rigl", "set", "ac/dc", "obs")
 
 
 @pytest.mark.parametrize("name", SPARSE)
@@ -126,12 +126,86 @@ def test_a_member_of_a_stack_is_the_model_that_is_trained_alone(suite: Any, task
     """And has the non-zeros of its sparsity, or its result is refused."""
     members, method = members_of(suite, task, name), suite.rivals.METHODS[name]
     together = method.carry_out(task, members)
-    assert len(set(together)) == len(members)
+    assert len(set(together)) >= len(members) - 1  # two may have lost every path
     for place in (0, len(members) - 1):
         (alone,) = method.carry_out(task, [members[place]])
         assert together[place].test == pytest.approx(alone.test, rel=1e-5)
         assert together[place].nonzeros == alone.nonzeros
         assert alone.nonzeros == task.net.model_size - round(members[place].sparsity * task.net.model_size)
+
+
+def refits(inputs: NDArray[Any], outputs: NDArray[Any], kept: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """The least-squares weights on the inputs ``kept``, and the mean squared error of one output with them."""
+    weights = np.zeros(inputs.shape[1])
+    weights[kept] = np.linalg.lstsq(inputs[:, kept], outputs, rcond=None)[0]
+    return weights, float(np.square(inputs @ weights - outputs).mean())
+
+
+def test_the_surgeon_removes_what_costs_least_and_refits_the_rest(suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against least squares with every single weight left out, one after the other."""
+    monkeypatch.setattr(suite.obs, "DAMPING", 0.0)
+    monkeypatch.setattr(suite.obs, "SHARE", 0.999)  # one weight a round
+    draws = np.random.default_rng(2)
+    inputs = draws.normal(size=(40, 4)) @ draws.normal(size=(4, 4))
+    dense = draws.normal(size=(4, 3))
+    left = {(place, unit) for place in range(4) for unit in range(3)}
+    errors = [0.0] * 3
+    for _ in range(7):
+        costs = {}
+        for place, unit in left:
+            kept = np.array([one for one in range(4) if (one, unit) in left - {(place, unit)}], int)
+            costs[place, unit] = refits(inputs, inputs @ dense[:, unit], kept)[1]
+        gone = min(costs, key=lambda one: costs[one] - errors[one[1]])
+        errors[gone[1]] = costs[gone]
+        left.remove(gone)
+    own = [torch.from_numpy(array) for array in (inputs, inputs @ dense, dense)]
+    masks, weights = suite.obs.pruned_layer(*own, 5)
+    assert set(zip(*np.nonzero(masks.numpy()), strict=True)) == left
+    for unit in range(3):
+        wanted, _ = refits(inputs, inputs @ dense[:, unit], np.flatnonzero(masks[:, unit].numpy()))
+        np.testing.assert_allclose(weights[:, unit], wanted, atol=1e-8)
+
+
+def test_ac_dc_has_the_phases_of_the_paper(suite: Any) -> None:
+    """10 of 100 epochs dense, then 5 and 5 in turn, 10 dense ones, and 15 sparse ones."""
+    phases = [suite.rivals.compressed(done, 100) for done in range(101)]
+    turns = ([True] * 5 + [False] * 5) * 6 + [True] * 5
+    assert phases == [False] * 10 + turns + [False] * 10 + [True] * 16
+
+
+def test_layers_keep_weights_by_their_size_and_no_more_than_they_have(suite: Any, task: Any) -> None:
+    for kept in (6, 20, 60, 100, task.net.model_size):
+        counts = suite.stack.per_layer(task.net, kept)
+        sizes = task.net.layer_sizes
+        assert sum(counts) == kept and all(1 <= count <= size for count, size in zip(counts, sizes, strict=True))
+        shares = [
+            count / (layer.inputs + 1 + layer.outputs) for count, layer in zip(counts, task.net.layers, strict=True)
+        ]
+        for count, size, own in zip(counts, sizes, shares, strict=True):
+            assert count == size or kept < 20 or own == pytest.approx(max(shares), abs=0.12)
+
+
+def test_an_exchange_drops_the_smallest_and_grows_the_steepest(suite: Any, task: Any) -> None:
+    """In each layer as many; those that are grown begin at 0, all biases stay where they are to."""
+    members = [suite.stack.Member(0.6, 1e-2, option, 0) for option in ("", suite.rivals.ALL_BIASES)]
+    stack = suite.stack.begin(task, members)
+    suite.rivals.begin_sparse(task, stack)
+    stack.gradients.normal_(generator=torch.Generator().manual_seed(0))
+    before, weights = stack.masks.clone(), stack.weights.clone()
+    suite.rivals.exchange(task, stack, 1, 1000, stack.gradients.abs())
+    views = task.net.layout.views(stack.masks)
+    assert all(bool(view[1].all()) for name, view in views.items() if name.endswith("bias"))
+    place = 0
+    for size in task.net.layer_sizes:
+        part = slice(place, place + size)
+        place += size
+        was, now = before[0, part], stack.masks[0, part]
+        dropped, grown = was & ~now, now & ~was
+        assert was.sum() == now.sum()
+        assert not stack.weights[0, part][grown].any()
+        if dropped.any():
+            assert weights[0, part][dropped].abs().max() < weights[0, part][was & now].abs().max()
+            assert stack.gradients[0, part][grown].abs().min() >= stack.gradients[0, part][~was & ~now].abs().max()
 
 
 def test_wrong_zeros_are_refused(suite: Any, task: Any) -> None:

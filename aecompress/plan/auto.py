@@ -157,6 +157,13 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     return "probability" if published or "prune.probability" in facts.requested else "target", FROM_DATA
 
 
+def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    """Return what ranks a kernel's weight by all of its places: gradients, whose mean squares Adam keeps."""
+    weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
+    kernels = weights and any(layer.kind.startswith("conv") for layer in net().layers)
+    return "obd" if kernels else "magnitude", FROM_DATA
+
+
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.budget.max_params or draft.budget.max_bytes:
         from aecompress.plan.budget import sparsity_within
@@ -245,6 +252,11 @@ RECIPE: tuple[Row, ...] = (
     Row("train.epochs", ("rows", "model.network", "train.batch"), _epochs),
     Row("train.learning_rate", (), lambda draft, facts, net: (8e-3, FROM_DATA)),
     Row("prune.drive", ("requested", "prune.form"), _drive),
+    Row(
+        "prune.operator",
+        ("net", "train.epochs", "train.optimizer", "prune.drive", "prune.masks", "prune.granularity"),
+        _operator,
+    ),
     Row(
         "prune.form",
         ("prune.drive",),

@@ -16,14 +16,10 @@ from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
-from aecompress.plan.linear_start import as_they_are, begin_linear, linear_start
+from aecompress.plan.linear_start import RAREST, as_they_are, begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec
-
-RAREST = 1e-3
-"""A mean of rows in [0, 1] nearer to either end counts as this, so that its bias stays small enough to unlearn."""
-
 
 MEAN_BIAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "identity": lambda mean: mean,

@@ -7,7 +7,7 @@ Hornik 1989). The other hidden units are drawn, and nothing reads them yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -45,13 +45,41 @@ def why_not_linear(net: Autoencoder) -> str:
         return "its layers are not all dense, on flat rows"
     if net.log_variance is not None:
         return "its family is variational"
-    if {net.encoder[-1].activation, net.decoder[-1].activation} != {"identity"}:
-        return "the activations of its code and its output are not identity"
-    if not all(layer.activation in ABOVE_ZERO or slope_of(layer.activation) is not None for layer in layers):
+    if net.encoder[-1].activation != "identity" or net.decoder[-1].activation not in LINKS:
+        return "the activation of its code is not identity, or that of its output neither that nor sigmoid"
+    if not all(layer.activation in ABOVE_ZERO or slope_of(layer.activation) is not None for layer in layers[:-1]):
         return "an activation changes what is above 0"
     if min(layer.outputs for layer in layers) < net.latent:
         return "a layer has fewer units than the code has values"
     return ""
+
+
+class Link(NamedTuple):
+    """An output's activation as a straight line about the mean row."""
+
+    before: Callable[[Doubles], Doubles]
+    """From the mean row ``[D]`` to the values under it before the activation."""
+    slope: Callable[[Doubles], Doubles]
+    """From the mean row to the slope of the activation there."""
+
+
+RAREST = 1e-3
+"""A mean nearer to 0 or 1 counts as this, so that what a sigmoid is given for it stays small enough to unlearn."""
+FLATTEST = 0.1
+"""The least slope of a sigmoid that weights are divided by; where it is flatter they would grow too large."""
+
+
+def logit(mean: Doubles) -> Doubles:
+    """Return what a sigmoid is given for ``mean``."""
+    inside = np.clip(mean, RAREST, 1 - RAREST)
+    return np.log(inside / (1 - inside))
+
+
+LINKS: dict[str, Link] = {
+    "identity": Link(lambda mean: mean, np.ones_like),
+    "sigmoid": Link(logit, lambda mean: np.maximum(mean * (1 - mean), FLATTEST)),
+}
+"""Activations of the output under which a network can begin as principal components."""
 
 
 class LinearStart(NamedTuple):
@@ -115,8 +143,8 @@ def ranges(rows: Rows, mean: Doubles, directions: Doubles) -> tuple[Doubles, Dou
 def begin_linear(net: Autoencoder, views: Mapping[str, Tensor], start: LinearStart) -> None:
     """Give individuals first weights that reconstruct rows by their principal components; in place.
 
-    Of a network that :func:`why_not_linear` has nothing against. The weights of units that pass on no component stay as
-    they are, and what would read them is 0.
+    Under a sigmoid as near as its tangent at the mean row comes. Of a network that :func:`why_not_linear` has nothing
+    against. The weights of units that pass on no component stay as they are, and what would read them is 0.
 
     Args:
         views: the parameters of the individuals by name, ``[P, in, out]`` and ``[P, 1, out]``.
@@ -132,9 +160,11 @@ def begin_linear(net: Autoencoder, views: Mapping[str, Tensor], start: LinearSta
         weight, bias = views[f"{layer.name}.weight"], views[f"{layer.name}.bias"]
         linear = layer.activation == "identity"
         if at == last:
+            link = LINKS[layer.activation]
+            reading = start.directions.T / link.slope(start.mean)
             weight.zero_()
-            weight[:, :count] = written(start.directions.T).to(weight)
-            bias[:] = written(start.mean - below @ start.directions.T).to(bias)
+            weight[:, :count] = written(reading).to(weight)
+            bias[:] = written(link.before(start.mean) - below @ reading).to(bias)
             continue
         offsets = np.zeros(count) if linear else start.offsets
         if at == 0:

@@ -26,7 +26,7 @@ from aecompress.spec.toml import flatten
 Auto = Literal["auto"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Annotated[str, OneOf(lambda: ["none", *OPERATORS], plugins.OPERATORS)]
+OperatorName = Annotated[str, OneOf(lambda: ["auto", "none", *OPERATORS], plugins.OPERATORS)]
 ScheduleName = Annotated[str, OneOf(lambda: list(SCHEDULES), plugins.SCHEDULES)]
 ModeName = Literal["canonical", "coevo"]
 RuleName = Annotated[str, OneOf(lambda: rules_of("coevo"))]
@@ -270,7 +270,11 @@ class EvolveSpec(_Part):
 class PruneSpec(_Part):
     """What is pruned, and when."""
 
-    operator: OperatorName = Field("magnitude", description="which weights are pruned first")
+    operator: OperatorName = Field(
+        "auto",
+        description="which weights are pruned first; auto: obd on the way to a target where the network has "
+        "convolutions, else magnitude",
+    )
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )

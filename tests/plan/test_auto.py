@@ -23,6 +23,7 @@ from aecompress.plan.auto import (
     pruning_end,
     with_value,
 )
+from aecompress.plan.auto import filled as fill_in
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.spec.fields import FIELDS, NetworkName, RunSpec
 from aecompress.spec.resolve import Resolved, resolve
@@ -186,7 +187,8 @@ def test_a_complete_spec_has_no_auto_field_but_those_decided_elsewhere() -> None
 RECIPE_OF_DIGITS = {
     "model.output": "sigmoid", "model.hidden": (32,), "model.latent": 8, "model.latent_activation": "identity",
     "train.loss": "mse", "model.initial": "scaled", "train.batch": 16, "train.epochs": 67, "train.learning_rate": 8e-3,
-    "train.betas": (0.9, 0.99), "prune.drive": "target", "prune.form": "score", "prune.probability": 0.5,
+    "train.betas": (0.9, 0.99), "prune.operator": "magnitude", "prune.drive": "target", "prune.form": "score",
+    "prune.probability": 0.5,
     "prune.regrowth": 0.5, "prune.regrowth_end": 0.75, "prune.target_sparsity": 0.8, "prune.per_generation": 1,
     "evolve.rule": "dominance", "evolve.budgets": (0.0, 0.552786, 0.8, 0.9), "budget.min_sparsity": 0.0,
     "compile": "off", "model.encoder": (), "model.decoder": (),
@@ -214,14 +216,14 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "model.initial": "torch", "prune.regrowth": 0.0, "train.betas": (0.9, 0.999),
     },
     "paper's network": {"model.hidden": (60, 30), "model.latent": 10, "model.latent_activation": "relu"},
-    "images": {"model.hidden": (16, 32, 64), "model.latent": 64, "train.epochs": 200},
+    "images": {"model.hidden": (16, 32, 64), "model.latent": 64, "train.epochs": 200, "prune.operator": "obd"},
     "windows": {
         "model.hidden": (16, 32), "model.latent": 32, "model.initial": "torch", "prune.regrowth": 0.0,
         "train.betas": (0.9, 0.999), "train.epochs": 200,
     },
     "layers": {"model.hidden": "auto", "model.latent": "auto"},
-    "probability": BY_PROBABILITY | {"prune.probability": 0.3},
-    "published": BY_PROBABILITY,
+    "probability": BY_PROBABILITY | {"prune.probability": 0.3, "prune.operator": "variance"},
+    "published": BY_PROBABILITY | {"prune.operator": "random"},
     "panmictic": {"evolve.rule": "panmictic", "evolve.budgets": "same", "prune.per_generation": 1},
     "same budgets": {"evolve.rule": "pair", "evolve.budgets": "same"},
     "two cells": {"evolve.rule": "pair", "evolve.budgets": "same"},
@@ -229,6 +231,23 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "pretrained, one shot": ONE_SHOT | {"model.hidden": "auto", "model.latent": "auto"},
     "compiled": {"compile": "on", "train.epochs": 4000},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "operator"),
+    [
+        ("seed", 0, "obd"),
+        ("prune.granularity", "unit", "magnitude"),
+        ("prune.masks", "free", "magnitude"),
+        ("train.optimizer", "fresh-adam", "magnitude"),
+        ("train.epochs", 0, "magnitude"),
+    ],
+)
+def test_kernels_are_ranked_by_obd_where_weights_are_pruned_beside_adam(path: str, value: Any, operator: str) -> None:
+    kernels = [{"kind": "conv2d", "out": 2, "kernel": [3, 3]}, {"out": 4}]
+    draft = resolved_of({"model.encoder": kernels, "model.decoder": [{"out": 784}]}, None)
+    draft = Resolved(with_value(draft.spec, path, value), draft.sources)
+    assert fill_in(draft, IMAGES).spec.prune.operator == operator
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)

@@ -12,7 +12,7 @@ from aecompress.data.pca import principal_components
 from aecompress.errors import SpecError
 from aecompress.nets.layers import forward
 from aecompress.plan.first import first_population
-from aecompress.plan.linear_start import MARGIN, linear_start, varimax
+from aecompress.plan.linear_start import FLATTEST, MARGIN, RAREST, linear_start, varimax
 from aecompress.runs.job import Job, prepare
 from aecompress.spec.resolve import resolve
 
@@ -60,6 +60,25 @@ def test_a_network_begins_as_the_principal_components_of_its_training_rows(
         assert not torch.equal(population.weights[0], population.weights[1])  # the other units are drawn
 
 
+def test_under_a_sigmoid_it_begins_as_its_tangent_at_the_mean_row(few_rows: str, tmp_path: Path) -> None:
+    job = job_of(tmp_path, **{"data.source": few_rows, "model.output": "sigmoid"})
+    population = first_population(job.first, job.net, job.dataset, job.device)
+    mean = job.dataset.train.mean(0, dtype=np.float64)
+    theirs = PCA(job.net.latent, svd_solver="full").fit(job.dataset.train.astype(float))
+    small = 1e-2 * (job.dataset.train - mean) + mean  # where a tangent is the curve
+    expected = theirs.inverse_transform(theirs.transform(small))
+    steep = mean * (1 - mean) > FLATTEST
+    assert 0 < steep.sum() < len(mean)  # the column that does not vary is 0 everywhere
+    views = job.net.layout.views(population.weights)
+    found = forward(job.net.layers, views, torch.from_numpy(small).float().expand(len(population), -1, -1)).out[-1]
+    assert np.abs(expected - mean)[:, steep].max() > 1e-3
+    for each in found.double().numpy():
+        np.testing.assert_allclose(each[:, steep], expected[:, steep], atol=5e-5)
+        np.testing.assert_allclose(
+            each[:, ~steep], np.clip(mean[~steep], RAREST, 1)[None].repeat(len(small), 0), atol=5e-3
+        )
+
+
 def test_components_are_turned_so_that_few_inputs_matter_to_each() -> None:
     blocks = np.kron(np.eye(3), np.ones((4, 1))) / 2  # 12 inputs in three groups
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
@@ -81,8 +100,8 @@ def test_offsets_keep_components_above_zero_a_range_beyond_the_training_rows() -
     [
         ({"model.hidden": [6], "model.latent": 8}, "fewer units"),
         ({"model.family": "variational"}, "variational"),
-        ({"model.latent_activation": "relu"}, "code and its output"),
-        ({"model.output": "sigmoid"}, "code and its output"),
+        ({"model.latent_activation": "relu"}, "code is not identity"),
+        ({"model.output": "tanh"}, "neither that nor sigmoid"),
         ({"model.activation": "tanh"}, "above 0"),
         ({"model.network": "conv"}, "not all dense"),
     ],

@@ -107,6 +107,12 @@ def test_batch_norms_say_how_rows_were_scaled_and_let_a_hardly_trained_model_in(
     assert done.returncode == 0, done.stderr
     assert "known by what its batch norms are given on these rows: relu, relu | relu, identity" in done.stderr
     assert "hardly trained" in done.stderr
+    (tmp_path / "s.toml").write_text(
+        "[model]\nencoder = [{out=20}, {out=4}]\n"
+        "decoder = [{out=20,activation='tanh'}, {out=8,activation='identity'}]\n"
+    )  # which no norm sees
+    done = aecompress(*given[:-1], str(tmp_path / "other"), "--scaling", "standard", "--spec", str(tmp_path / "s.toml"))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own exporter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aecompress.deploy.pretrained.base import Norm
-from aecompress.deploy.pretrained.steps import BATCH_NORM_EPS, UNKNOWN
+from aecompress.deploy.pretrained.steps import BATCH_NORM_EPS
 from aecompress.deploy.pretrained.trial import (
-    KNOWN,
     MIXED,
     NEAR,
     NEAR_RELU,
@@ -52,6 +52,10 @@ class Witness(NamedTuple):
     """Whether one reading is left, with one activation of each layer but the last."""
     best: tuple[Trial, tuple[str, ...]] | None = None
     """The reading with the least gaps, with its activations; None: norms say nothing."""
+    left: tuple[tuple[Trial, tuple[str, ...]], ...] = ()
+    """All that have gaps about as small."""
+    options: tuple[Options, ...] = ()
+    """What the layers of each reading that is left might have before."""
 
 
 def narrowed(readings: list[Trial], choices: list[Options]) -> Witness:
@@ -85,7 +89,9 @@ def narrowed(readings: list[Trial], choices: list[Options]) -> Witness:
     ]
     last = ends_of(readings[places[0]].model)[1]
     clear = len(places) == 1 and all(len(options) == 1 for index, options in enumerate(kept[0]) if index != last)
-    return Witness([readings[place] for place in places], kept, clear, (readings[at], best))
+    before = tuple(choices[place] for place in places)
+    alike = tuple((readings[place], names) for place, names in left)
+    return Witness([readings[place] for place in places], kept, clear, (readings[at], best), alike, before)
 
 
 def _left(reading: Trial, options: Options, left: Sequence[tuple[str, ...]]) -> Options:
@@ -102,27 +108,26 @@ def contrary(witness: Witness, winner: Trial, names: tuple[str, ...]) -> str:
     """Return what speaks against the activations with the least loss, in words with its loss; empty: nothing.
 
     That is the reading with the least gaps, where it has about the same loss, or where hidden layers would have
-    different activations; or another activation of a layer that no norm sees, where it has a far smaller loss.
+    different activations; where norms leave several that are not relu, another of these with about the same loss; or
+    another activation of a layer that no norm sees, where it has a far smaller loss.
     """
     if witness.best is None:
         return ""
-    (reading, inside), (_, last) = witness.best, ends_of(winner.model)
-    best = (*inside[:last], names[last], *inside[last + 1 :])
-    if reading is not winner or _plain(best) != _plain(names):
-        evaluate(reading, [best])
-        if not is_uniform(winner.model, names) or finite(reading.losses[best][0]) < NEAR * winner.losses[names][0]:
-            return f"{words(filled(reading.model, best))}: {reading.losses[best][0]:.4g}"
+    last, own = ends_of(winner.model)[1], winner.losses[names][0]
+    usual = witness.clear or {*names[:last]} <= {"relu", IDENTITY}
+    for reading, inside in (witness.best, *(() if usual else witness.left)):
+        other = (*inside[:last], names[last], *inside[last + 1 :])
+        evaluate(reading, [other])
+        loss = finite(reading.losses[other][0])
+        near = loss < NEAR * own and not math.isclose(loss, own, rel_tol=1e-5)
+        if _plain(other) != _plain(names) and (near or not is_uniform(winner.model, names)):
+            return f"{words(filled(reading.model, other))}: {loss:.4g}"
     seen = max(norm.layer + (not norm.early) for norm in winner.model.norms)
-    layers = (*winner.model.encoder, *winner.model.decoder)
-    others = [
-        (*names[:index], name, *names[index + 1 :])
-        for index in range(seen, last)
-        if layers[index].activation == UNKNOWN
-        for name in KNOWN
-    ]
+    options = next(own for own, reading in zip(witness.options, witness.readings, strict=True) if reading is winner)
+    others = [(*names[:index], name, *names[index + 1 :]) for index in range(seen, last) for name in options[index]]
     evaluate(winner, others)
     least = min([names, *others], key=lambda each: finite(winner.losses[each][0]))
-    far = winner.losses[least][0] < MIXED * winner.losses[names][0]
+    far = winner.losses[least][0] < MIXED * own
     return f"{words(filled(winner.model, least))}: {winner.losses[least][0]:.4g}" if far else ""
 
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from aecompress.deploy import bench
 
-RATE, BATCH = 4e-3, 128
+RATE, BATCH = 8e-3, 128
 UNITS = (0.3, 0.45, 0.6, 0.7)
 OTHERS, THEIR_RATES = (0.2, 0.35, 0.5), (2e-3, 4e-3)
 LOSS_LIMIT, SPEED_LIMIT, FLOAT_LIMIT, INT8_LIMIT = 1.15, 1.6, 1 / 7, 1 / 20

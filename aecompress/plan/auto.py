@@ -160,8 +160,7 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     """Return what ranks a kernel's weight by all of its places: gradients, whose mean squares Adam keeps."""
     weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
-    kernels = weights and any(layer.kind.startswith("conv") for layer in net().layers)
-    return "obd" if kernels else "magnitude", FROM_DATA
+    return "obd" if weights and draft.model.convolves else "magnitude", FROM_DATA
 
 
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -254,7 +253,10 @@ RECIPE: tuple[Row, ...] = (
     Row("prune.drive", ("requested", "prune.form"), _drive),
     Row(
         "prune.operator",
-        ("net", "train.epochs", "train.optimizer", "prune.drive", "prune.masks", "prune.granularity"),
+        (
+            *("model.network", "model.encoder", "model.decoder", "train.epochs", "train.optimizer"),
+            *("prune.drive", "prune.masks", "prune.granularity"),
+        ),
         _operator,
     ),
     Row(
@@ -402,7 +404,7 @@ def pruning_end(spec: RunSpec, target: float) -> float:
         return spec.prune.end
     if spec.prune.granularity == "unit":
         share = 0.5
-    elif spec.prune.regrowth == 0:
+    elif spec.prune.regrowth == 0 or (spec.model.convolves and spec.prune.operator == "obd"):
         share = 0.75
     elif spec.train.loss == "bce-then-l1":
         share = 0.2

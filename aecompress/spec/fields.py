@@ -190,6 +190,11 @@ class ModelSpec(_Part):
         return _behind(self.decoder) if self.decoder else self.output
 
     @property
+    def convolves(self) -> bool:
+        """Return whether a layer is a convolution, as far as layers are known."""
+        return self.network == "conv" or any(layer.kind.startswith("conv") for layer in (*self.encoder, *self.decoder))
+
+    @property
     def code_activation(self) -> str:
         """Return the activation of the latent code, as far as it is known."""
         return _behind(self.encoder) if self.encoder else self.latent_activation

@@ -348,3 +348,13 @@ def test_the_default_network_fits_any_width(inputs: int) -> None:
 )
 def test_the_end_of_pruning_follows_loss_and_target(fields: dict[str, Any], target: float, end: float) -> None:
     assert pruning_end(completed(fields).spec, target) == pytest.approx(end, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("network", "operator", "end"),
+    [("conv", "auto", 0.75), ("conv", "magnitude", 0.5995), ("default", "obd", 0.5995)],
+)
+def test_pruning_by_obd_ends_late_in_networks_with_convolutions(network: str, operator: str, end: float) -> None:
+    fields = {"model.network": network, "prune.operator": operator}
+    spec = completed(fields, IMAGES if network == "conv" else FACTS).spec
+    assert pruning_end(spec, 0.9) == pytest.approx(end, abs=1e-3)

@@ -40,13 +40,13 @@ def keep_best(plan: Plan, last: Population, new: Population, figures: Report, ro
         return figures
     if last.generation == 0 and any(counted := counts(plan, len(new), 0)):
         first = evaluate_blocks(plan, last.weights, [rows.validation_sample], poll).losses[-1]
-        best = better(best, last, finite_or_inf(first.clone()), counted)
+        best = lower_of(best, last, finite_or_inf(first.clone()), counted)
     if new.generation == plan.training.generations:
         figures = dataclasses.replace(figures, **{name: getattr(figures, name).clone() for name in FIGURES})
         new.best = best
         return _give(plan, best, new, figures, rows, poll)
     counted = counts(plan, len(new), new.generation)
-    new.best = better(best, new, new.fitness, counted) if any(counted) else best
+    new.best = lower_of(best, new, new.fitness, counted) if any(counted) else best
     return figures
 
 
@@ -66,7 +66,7 @@ def counts(plan: Plan, size: int, generation: int) -> list[bool]:
     return [one == other for one, other in zip(now, end, strict=True)]
 
 
-def better(best: Best, population: Population, fitness: Tensor, counted: list[bool]) -> Best:
+def lower_of(best: Best, population: Population, fitness: Tensor, counted: list[bool]) -> Best:
     """Return the better of two states for each cell, the earlier one where they are equal.
 
     Args:

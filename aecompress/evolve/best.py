@@ -1,7 +1,7 @@
 """The best generation of each cell, which it is given in the end: where rows are few, the last may know them by heart.
 
 Only generations that the cell's zeros are complete in count, and only late ones: of many losses on few rows, the lowest
-is low by chance. The first weights count too, where nothing is pruned.
+is low by luck. The first weights count too, where nothing is pruned.
 """
 
 from __future__ import annotations

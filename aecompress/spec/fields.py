@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from aecompress import plugins
-from aecompress.layers.names import HIDDEN_NAMES, NAMES, SHAPING, SLOPED, SLOPED_EXAMPLE, WITHOUT_ACTIVATION
+from aecompress.layers.names import HIDDEN_NAMES, NAMES, SHAPING, SLOPED, SLOPED_EXAMPLE, SPELLINGS, WITHOUT_ACTIVATION
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
@@ -37,8 +37,10 @@ RateName = Literal["cosine", "step", "walk"]
 NetworkName = Literal["default", "conv", "pca", "paper", "paper-small", "paper-large"]
 VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
-ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
-HiddenActivationName = Annotated[str, OneOf(lambda: HIDDEN_NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
+ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE, spellings=SPELLINGS)]
+HiddenActivationName = Annotated[
+    str, OneOf(lambda: HIDDEN_NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE, spellings=SPELLINGS)
+]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -16,6 +16,7 @@ from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
 from aecompress.plan.linear_start import (
+    FEW_VALUES,
     LINEAR,
     LINKS,
     linear_by_default,
@@ -52,7 +53,7 @@ STEPS = 6000
 PEAK_RATE = 8e-3
 """Adam's."""
 MANY_VALUES = 32
-"""Of the training rows for each weight that remains, from which on a model that begins as components learns at it."""
+"""Of the training rows for each weight that remains, from which on exact components learn at it."""
 LEAST_RATE = 1 / 16
 """Share of the peak rate that remains however few there are."""
 PRUNES = 100
@@ -166,7 +167,8 @@ def _learning_rate(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.initial != "pca":
         return PEAK_RATE, FROM_DATA
     weights = net().model_size * (1 - float(draft.prune.target_sparsity))
-    share = facts.data.rows * facts.data.inputs / weights / MANY_VALUES
+    enough = FEW_VALUES if draft.model.output == "sigmoid" else MANY_VALUES
+    share = facts.data.rows * facts.data.inputs / weights / enough
     return PEAK_RATE * min(max(share, LEAST_RATE), 1.0), FROM_DATA
 
 
@@ -302,7 +304,11 @@ RECIPE: tuple[Row, ...] = (
         ),
         _target_sparsity,
     ),
-    Row("train.learning_rate", ("rows", "inputs", "net", "model.initial", "prune.target_sparsity"), _learning_rate),
+    Row(
+        "train.learning_rate",
+        ("rows", "inputs", "net", "model.initial", "model.output", "prune.target_sparsity"),
+        _learning_rate,
+    ),
     Row(
         "prune.per_generation",
         ("rows", "requested", "train.batch", "train.epochs", "mode", "evolve.rule", "prune.drive"),

@@ -170,14 +170,14 @@ class ModelSpec(_Part):
     )
     output: Auto | ActivationName = Field(
         "auto",
-        description="activation of the output; auto: sigmoid for rows in [0, 1], but identity where few of their values "
-        "are 0 or 1, or rows are few (docs/recipe.md)",
+        description="activation of the output; auto: sigmoid for rows in [0, 1], but identity where few of their "
+        "values are 0 or 1, or rows are few (docs/recipe.md)",
     )
     initial: Auto | Literal["scaled", "torch", "pca"] = Field(
         "auto",
-        description="first weights; pca: those of the principal components of the training rows, the best linear model, "
-        "and each model ends as its best epoch; scaled: variance 1/inputs, output biases of the mean row; torch: "
-        "nn.Linear's; auto: pca, torch for 0/1 rows and where whole units are pruned, scaled where neither fits",
+        description="first weights; pca: those of the principal components of the training rows, the best linear "
+        "model, and each model ends as its best epoch; scaled: variance 1/inputs, output biases of the mean row; "
+        "torch: nn.Linear's; auto: pca, torch for 0/1 rows and where whole units are pruned, scaled where neither fits",
     )
     encoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
         (), description="the encoder layer by layer, instead of hidden and latent"

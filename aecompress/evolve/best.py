@@ -21,7 +21,7 @@ from aecompress.transfer import on_device
 
 LATE = 0.75
 """Progress of the run from which generations count."""
-DOUBT = 0.25
+DOUBT = 0.1
 """Over the root of the validation rows, the share by which another loss must be below that of the first weights."""
 
 

@@ -44,6 +44,8 @@ class Export:
     """What exports the principal components of the same rows, but for the size of the code; empty: rows in memory."""
     is_pca: bool
     """Whether the network has the form of them."""
+    brought: bool
+    """Whether its layers are those of a model from elsewhere."""
 
 
 def export_of(spec: RunSpec) -> Export:
@@ -56,6 +58,7 @@ def export_of(spec: RunSpec) -> Export:
         bits=spec.train.bits,
         pca_command=pca_command(spec.data, spec.seed),
         is_pca=spec.model.network == "pca",
+        brought=bool(spec.model.init),
         **spec.export.model_dump(),
     )
 

@@ -149,6 +149,16 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
         facts=_ROWS,
     ),
     Unsuitable(
+        field="model.latent",
+        broken=lambda spec, facts: (
+            spec.model.network == "pca" and spec.model.latent != "auto" and spec.model.latent > facts.data.inputs
+        ),
+        sentence="model.latent = {model.latent}: rows of {inputs} inputs have as many principal components; choose at "
+        "most {inputs}",
+        example={"model.network": "pca", "model.latent": 9},
+        facts=_ROWS,
+    ),
+    Unsuitable(
         field="prune.per_generation",
         broken=lambda spec, facts: int(spec.prune.per_generation) > facts.steps(int(spec.train.batch)),
         sentence="prune.per_generation = {prune.per_generation}: a pass has {steps} steps; choose at most as many",

@@ -17,11 +17,14 @@ from aecompress.deploy.checkpoint import Model
 from aecompress.nets.losses import LOSSES
 from aecompress.plan.export import Export
 from aecompress.polling import Poll
+from aecompress.registry import listed
 
 CONSTANT, PCA, DENSE = "constant", "pca", "dense"
 """Endings of metrics: of the mean training row, of PCA with as large a code, of the run's best model without a zero."""
 BLOCK_VALUES = 1 << 20
 """Of rows that a loss is taken on at once."""
+MUCH = 1.1
+"""Times the loss of the network with nothing pruned, beyond which pruning made a model worse."""
 EQUAL = 1e-3
 """Share by which losses differ that rounding alone keeps apart."""
 
@@ -81,24 +84,35 @@ def loss_named(model: Model, split: str, metric: str, ending: str) -> float | No
     return None if found is None else float(found)
 
 
-def against_pca(model: Model, dataset: Dataset, split: str, export: Export, loss: float) -> str:
+def against_pca(model: Model, dataset: Dataset, split: str, export: Export, loss: float, dense: float) -> str:
     """Return in one line that a model does not beat PCA, or that this is not known; empty: it does.
+
+    Empty also where anomalies are labelled, because a good model reconstructs them badly.
 
     Args:
         loss: of the model, on the rows that its files are compared on.
+        dense: that of the same network with nothing pruned; infinite: there is none.
     """
     code, pca = math.prod(model.encoder[-1].gives), loss_named(model, split, export.metric, PCA)
     if pca is None:
         why = why_no_components(dataset.train, code)
         return f"PCA with the same code was not computed: {why}" if why else ""
     most = pca * (1 + EQUAL) if export.is_pca else pca
-    if loss < most or code >= model.inputs:
+    if loss < most or code >= model.inputs or dataset.labels is not None:
         return ""
-    dense = loss_named(model, split, export.metric, DENSE)
-    pruned = export.is_pca or (dense is not None and dense < pca)
-    helps = "a lower sparsity" if pruned else f"a larger code (--latent {min(2 * code, model.inputs)}) or more rows"
+    helps = listed(remedies(model, export, code, loss=loss, dense=dense, pca=pca))
     itself = f"`{export.pca_command} --latent {code}`" if export.pca_command else f"network='pca', latent={code}"
     return (
         f"PCA with the same code has {pca / loss:.2f}x the {export.metric} of autoencoder.onnx: {helps} may help, or "
         f"take PCA itself: {itself}"
     )
+
+
+def remedies(model: Model, export: Export, code: int, *, loss: float, dense: float, pca: float) -> list[str]:
+    """Return what may make a model better than PCA: less pruning where that made it worse, else more to learn from."""
+    if export.is_pca or dense < pca * (1 + EQUAL):
+        return ["a lower sparsity"]
+    worse = loss > MUCH * dense or math.isinf(dense)
+    less = ["a lower sparsity"] if model.sparsity > 0 and worse else []
+    flag = "" if export.brought else f" (--latent {min(2 * code, model.inputs)})"
+    return [*less, f"a larger code{flag}", "more rows"]

@@ -273,13 +273,14 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     losses = [loss_of(folder / name, model, source.rows, source.export.metric, source.poll) for name in names[1:]]
     split = verified_split(source.dataset)
     baselines = baselines_of(model, split, source.export)
-    verdict = against_pca(model, source.dataset, split, source.export, source.loss)
+    unpruned = _dense_loss(model)
+    verdict = against_pca(model, source.dataset, split, source.export, source.loss, unpruned)
     return events.Compared(
         at=time.time(),
         files=(DENSE, *names),
         bytes=tuple(one.bytes for one in benched),
         nonzeros=(model.parameters, *[model.parameters - model.zeros] * len(names)),
-        losses=(_dense_loss(model), source.loss, *losses),
+        losses=(unpruned, source.loss, *losses),
         batches=BATCHES,
         milliseconds=tuple(tuple(timing.milliseconds for timing in own) for own in timings),
         quartiles=tuple(tuple(timing.quartiles for timing in own) for own in timings),

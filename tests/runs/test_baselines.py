@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,9 @@ from aecompress.data import pca
 from aecompress.data.dataset import Dataset
 from aecompress.deploy.checkpoint import load_model
 from aecompress.errors import DataError, SpecError
+from aecompress.plan.export import export_of
 from aecompress.runs.again import export_again
+from aecompress.runs.baselines import against_pca, remedies
 from aecompress.runs.job import prepare
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
@@ -184,3 +188,30 @@ def test_cross_entropy_takes_clipped_outputs_and_the_table_says_so(tmp_path: Pat
 def test_what_is_no_pca_is_refused(source: Path, tmp_path: Path, more: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="model.network = 'pca': is the principal components"):
         carried_out(tmp_path / "run", source, **{"model.network": "pca"}, **more)
+
+
+def test_what_may_help_is_less_pruning_or_more_to_learn_from(beaten: Done) -> None:
+    model, export = load_model(beaten.folder / "model"), export_of(resolve({}).spec)
+    more = ["a larger code (--latent 6)", "more rows"]
+    assert remedies(model, export, CODE, loss=0.3, dense=0.1, pca=0.2) == ["a lower sparsity"]
+    assert remedies(model, export, CODE, loss=0.31, dense=0.3, pca=0.2) == more
+    assert remedies(model, export, CODE, loss=0.5, dense=0.3, pca=0.2) == ["a lower sparsity", *more]
+    assert remedies(model, export, CODE, loss=0.5, dense=math.inf, pca=0.2) == ["a lower sparsity", *more]
+    brought = replace(export, brought=True)
+    assert remedies(model, brought, CODE, loss=0.31, dense=0.3, pca=0.2) == ["a larger code", "more rows"]
+
+
+def test_nothing_is_concluded_from_rows_with_labelled_anomalies(beaten: Done) -> None:
+    model, export = load_model(beaten.folder / "model"), replace(export_of(resolve({}).spec), metric="mse")
+    assert against_pca(model, beaten.dataset, "test", export, 1.0, math.inf)
+    labelled = replace(beaten.dataset, labels=np.zeros(len(beaten.dataset.test), int))
+    assert not against_pca(model, labelled, "test", export, 1.0, math.inf)
+
+
+def test_the_command_for_pca_takes_the_rows_as_the_run_did() -> None:
+    flags = {"data.source": "a b.csv", "data.more": ["c.csv"], "data.window": 8, "data.split": (0.5, 0.25, 0.25)}
+    spec = resolve({path: ("test", value) for path, value in flags.items()} | {"seed": ("test", 4)}).spec
+    assert shlex.split(export_of(spec).pca_command) == [
+        "aecompress", "prune", "a b.csv", "c.csv", "--split", "0.5,0.25,0.25", "--window", "8", "--seed", "4",
+        "--network", "pca",
+    ]  # fmt: skip

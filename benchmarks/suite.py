@@ -37,6 +37,10 @@ from aecompress.runs.job import prepare_in_memory
 from aecompress.spec.resolve import resolve
 
 SPARSITIES = (0.0, 0.8, 0.9, 0.95)
+STEP, FURTHER = 2, 2
+"""From the first or last learning rate to the next, where it is the best; and how many are tried beyond them."""
+Setting = tuple[float, float | str]
+"""A rate, and a method's other setting."""
 
 
 class Line(NamedTuple):
@@ -134,14 +138,27 @@ def sparsities_of(method: Method, requested: Sequence[float]) -> list[float]:
     return [one for one in requested if (method.pruned if one else method.dense)]
 
 
+def further(settings: Sequence[Setting], best: Setting) -> list[Setting]:
+    """Return the settings of the next rate, where the best one is the first or the last of several."""
+    rates = sorted({rate for rate, _ in settings})
+    if len(rates) < 2 or rates[0] < best[0] < rates[-1]:
+        return []
+    rate = float(f"{best[0] * STEP if best[0] == rates[-1] else best[0] / STEP:.2g}")
+    return [(rate, option) for option in dict.fromkeys(option for _, option in settings)]
+
+
 def compare(task: Task, name: str, requested: Sequence[float], seeds: int, found: Results) -> None:
     """Tune a method on validation rows with the first seed, and train what was chosen with every seed."""
     method = METHODS[name]
-    sparsities = sparsities_of(method, requested)
-    members = [Member(one, *setting, 0) for one in sparsities for setting in method.settings(task, one)]
-    carried_out(task, name, members, found)
+    settings = {one: method.settings(task, one) for one in sparsities_of(method, requested)}
+    for _ in range(1 + FURTHER):
+        members = [Member(one, *setting, 0) for one, own in settings.items() for setting in own]
+        carried_out(task, name, members, found)
+        for one, own in settings.items():
+            tried = [line for line in found.of(task, name, one) if (line.rate, line.option) in own]
+            own += further(own, chosen(tried))
     if method.seeded:
-        more = [Member(one, *chosen(found.of(task, name, one)), seed) for seed in range(1, seeds) for one in sparsities]
+        more = [Member(one, *chosen(found.of(task, name, one)), seed) for seed in range(1, seeds) for one in settings]
         carried_out(task, name, more, found)
 
 

@@ -75,11 +75,12 @@ def rows_of(lines: Sequence[Trained], sparsities: Sequence[float], seeds: int) -
                 own = [line for line in lines if (line.set, line.method, line.member.sparsity) == (name, method, at)]
                 if own:
                     setting = chosen(own)
-                    errors[method] = [
-                        line.test
+                    by_seed = {
+                        line.member.seed: line.test
                         for line in own
                         if (line.member.rate, line.member.option) == setting and line.member.seed < seeds
-                    ]
+                    }
+                    errors[method] = list(by_seed.values())
             found.append(Row(name, sparsity, errors))
     return found
 
@@ -153,18 +154,17 @@ def figure(rows: Sequence[Row], methods: Sequence[str], path: Path) -> None:
     drawn = Figure(figsize=(3.2 * len(sparsities) + 1.5, 0.34 * len(names) + 1.6), layout="constrained")
     charts = drawn.subplots(1, len(sparsities), sharey=True, squeeze=False)[0]
     others = [name for name in methods if name not in (BASELINE, "constant", *OURS)]
-    marks = dict(zip(others, "x+1234|_", strict=False))
+    marks = dict(zip(others, "x+1v^s", strict=False)) | {"ours": "o", "tuned": "."}
+    colours = {name: f"C{place}" for place, name in enumerate(others, 4)} | {"ours": "C3", "tuned": "C1"}
     for chart, sparsity in zip(charts, sparsities, strict=True):
         own = {row.set: row for row in rows if row.sparsity == sparsity}
         chart.axvline(1, color="k", linewidth=0.8)
-        for method in [name for name in methods if name in marks or name in OURS]:
+        for method in [name for name in methods if name in marks]:
             points = [(own[name].ratio(method, BASELINE), place) for place, name in enumerate(names)]
             points = [point for point in points if 0 < point[0] < math.inf]
             if points:
-                style = {"ours": "C3o", "tuned": "C1."}.get(
-                    method, f"C{7 if method == 'pca' else 0}{marks.get(method)}"
-                )
-                chart.plot(*zip(*points, strict=True), style, markersize=5, label=method)
+                style = {"color": colours[method], "marker": marks[method], "linestyle": "none", "markersize": 5}
+                chart.plot(*zip(*points, strict=True), label=method, **style)
         chart.set(xscale="log", title=f"{sparsity:.0%} zeros", xlabel="test error / tuned magnitude's")
         chart.set_yticks(range(len(names)), names)
         low, high = chart.get_xlim()

@@ -220,7 +220,7 @@ def test_settings_are_chosen_on_validation_rows_and_a_broken_off_run_resumes(
     out = tmp_path / "out.jsonl"
     suite.command.compare(task, "magnitude", [0.0, 0.8], 2, suite.command.Results(out))
     found = suite.command.Results(out)
-    assert len(found.lines) == 4 + 8 + 2
+    assert len(found.lines) >= 4 + 8 + 2  # more where the best rate was an end of those tried
     own = found.of(task, "magnitude", 0.8)
     best = min((line for line in own if line.seed == 0), key=lambda line: line.validation)
     assert [(line.rate, line.option) for line in own if line.seed == 1] == [(best.rate, best.option)]
@@ -232,6 +232,14 @@ def test_settings_are_chosen_on_validation_rows_and_a_broken_off_run_resumes(
 
 
 @pytest.mark.slow
+def test_a_rate_beyond_is_tried_where_the_best_is_an_end(suite: Any) -> None:
+    settings = [(rate, end) for rate in (0.01, 0.02, 0.04) for end in (0.3, 0.7)]
+    assert suite.command.further(settings, (0.02, 0.7)) == []
+    assert suite.command.further(settings, (0.04, 0.3)) == [(0.08, 0.3), (0.08, 0.7)]
+    assert suite.command.further(settings, (0.01, 0.7)) == [(0.005, 0.3), (0.005, 0.7)]
+    assert suite.command.further([(0.0, "")], (0.0, "")) == []
+
+
 def test_the_table_has_ratios_and_their_worst(suite: Any, tmp_path: Path) -> None:
     errors = {"pca": [0.4], "magnitude": [0.2, 0.3], "set": [0.3, 0.3], "ours": [0.1, 0.15], "tuned": []}
     found = [suite.report.Row("a", 0.8, errors), suite.report.Row("b", 0.8, errors | {"ours": [0.5, 0.5]})]

@@ -20,6 +20,8 @@ from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.code import check_trusted, code_in
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
+from aecompress.event_log import read_log
+from aecompress.events import Started
 from aecompress.evolve.base import Plan
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
@@ -142,7 +144,11 @@ def prepare_resume(where: Path) -> Job:
     bring = modules.from_run(where, status.get("code", {})) if is_code else None
     job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True, bring=bring)
     check_states(where / "checkpoint", job.identity)
-    return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
+    return dataclasses.replace(
+        job,
+        dataset=_as_decided(job.dataset, where),
+        moved=moved(str(status.get("device", "")), status.get("card", {}), job.device),
+    )
 
 
 def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Dataset, Export]:
@@ -158,7 +164,17 @@ def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Datase
     spec = resolve(flags, file=run / "spec.toml").spec
     dataset = rows_again(spec, run, status)
     check_raw(dataset, spec)
-    return dataset, export_of(spec)
+    return _as_decided(dataset, run), export_of(spec)
+
+
+def _as_decided(dataset: Dataset, where: Path) -> Dataset:
+    """Return rows with all that was decided when the run in ``where`` was started, as its log has it.
+
+    Its spec is complete since, so that what was assumed of a pretrained model cannot be seen in it.
+    """
+    log = where / "events.jsonl"
+    begun = (event for event in (read_log(log) if log.exists() else []) if isinstance(event, Started))
+    return next((dataclasses.replace(dataset, decisions=tuple(event.decisions)) for event in begun), dataset)
 
 
 def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:
@@ -212,7 +228,7 @@ def _job(
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
     brought = _brought(resolved, dataset, directory, bring)
-    if brought is not None and not resumed:
+    if brought is not None:
         dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *brought.notes))
     pretrained = None if brought is None else brought.facts
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)

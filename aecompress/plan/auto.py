@@ -15,7 +15,15 @@ from aecompress.errors import SpecError
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
-from aecompress.plan.linear_start import why_not_linear
+from aecompress.plan.linear_start import (
+    FEW_VALUES,
+    LINEAR,
+    LINKS,
+    linear_by_default,
+    linear_requested,
+    output_is_linear,
+    why_not_linear,
+)
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
 from aecompress.registry import probability_of
@@ -42,6 +50,12 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
 PASSES = 8, 200
 """The fewest and the most passes over the rows; between them, as many as have STEPS steps."""
 STEPS = 6000
+PEAK_RATE = 8e-3
+"""Adam's."""
+MANY_VALUES = 32
+"""Of the training rows for each weight that remains, from which on exact components learn at it."""
+LEAST_RATE = 1 / 16
+"""Share of the peak rate that remains however few there are."""
 PRUNES = 100
 """Prunes of a run toward a target."""
 
@@ -82,13 +96,9 @@ def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> Loss
     return "bce-then-l1" if binary else "mse"
 
 
-def _begins_linear(draft: RunSpec, facts: RunFacts) -> bool:
-    """Return whether it is requested that a model begins as principal components, which are linear."""
-    return draft.model.network == "pca" or ("model.initial" in facts.requested and draft.model.initial == "pca")
-
-
 def _output(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    return "identity" if _begins_linear(draft, facts) else facts.unit_output, FROM_DATA
+    linear = linear_requested(draft, facts) or (linear_by_default(draft, facts) and output_is_linear(draft, facts))
+    return "identity" if linear else facts.unit_output, FROM_DATA
 
 
 def _encoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -128,7 +138,7 @@ def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.network == "pca":
         return "identity", FROM_DATA
     linear = draft.model.network in ("default", "conv") or draft.model.family == "variational"
-    linear = linear or _begins_linear(draft, facts)
+    linear = linear or linear_requested(draft, facts)
     return "identity" if linear and not draft.train.code_l1 else "relu", FROM_DATA
 
 
@@ -140,7 +150,7 @@ def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _initial(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    if draft.model.network == "pca":
+    if draft.model.network == "pca" or (draft.model.output in LINKS and linear_by_default(draft, facts)):
         return "pca", FROM_DATA
     drawn_as_torch = draft.prune.granularity == "unit" or draft.train.loss == "bce-then-l1"
     return "torch" if drawn_as_torch else "scaled", FROM_DATA
@@ -152,15 +162,26 @@ def _epochs(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     return min(max(round(STEPS / facts.steps(int(draft.train.batch))), PASSES[0]), PASSES[1]), FROM_DATA
 
 
+def _learning_rate(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    """Return the peak rate: of a model that begins as components less where few values stand against each weight."""
+    if draft.model.initial != "pca":
+        return PEAK_RATE, FROM_DATA
+    weights = net().model_size * (1 - float(draft.prune.target_sparsity))
+    enough = FEW_VALUES if draft.model.output == "sigmoid" else MANY_VALUES
+    share = facts.data.rows * facts.data.inputs / weights / enough
+    return PEAK_RATE * min(max(share, LEAST_RATE), 1.0), FROM_DATA
+
+
 def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     published = "prune.form" in facts.requested and draft.prune.form == "published"
     return "probability" if published or "prune.probability" in facts.requested else "target", FROM_DATA
 
 
 def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
-    """Return what ranks a kernel's weight by all of its places: gradients, whose mean squares Adam keeps."""
+    """Return what ranks weights of unlike sizes, as of kernels and of components, by gradients too: Adam keeps them."""
     weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
-    return "obd" if weights and draft.model.convolves else "magnitude", FROM_DATA
+    unlike = weights and (draft.model.initial == "pca" or draft.model.convolves)
+    return "obd" if unlike else "magnitude", FROM_DATA
 
 
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -231,13 +252,11 @@ _ENGINE = (
 """What the choice of an engine reads."""
 
 RECIPE: tuple[Row, ...] = (
-    Row("model.output", ("unit", "requested", "model.network", "model.initial"), _output),
     Row(
         "model.encoder",
         ("pretrained", "requested", "model.init", "model.activation", "model.latent_activation"),
         _encoder,
     ),
-    Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("model.hidden", ("inputs", "shape", "windows", "model.encoder", "model.network"), _hidden),
     Row("model.latent", ("inputs", "model.encoder", "model.network", "model.hidden"), _latent),
     Row(
@@ -245,16 +264,17 @@ RECIPE: tuple[Row, ...] = (
         ("requested", "model.network", "model.family", "train.code_l1", "model.initial"),
         _latent_activation,
     ),
+    Row("model.output", ("unit", "rows", "saturated", "model.initial", "train.loss", *LINEAR), _output),
+    Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
-    Row("model.initial", ("model.network", "prune.granularity", "train.loss"), _initial),
+    Row("model.initial", ("model.output", "train.loss", *LINEAR), _initial),
     Row("train.batch", ("rows",), lambda draft, facts, net: (default_batch(facts.data.rows), FROM_DATA)),
     Row("train.epochs", ("rows", "model.network", "train.batch"), _epochs),
-    Row("train.learning_rate", (), lambda draft, facts, net: (8e-3, FROM_DATA)),
     Row("prune.drive", ("requested", "prune.form"), _drive),
     Row(
         "prune.operator",
         (
-            *("model.network", "model.encoder", "model.decoder", "train.epochs", "train.optimizer"),
+            *("model.network", "model.encoder", "model.decoder", "model.initial", "train.epochs", "train.optimizer"),
             *("prune.drive", "prune.masks", "prune.granularity"),
         ),
         _operator,
@@ -283,6 +303,11 @@ RECIPE: tuple[Row, ...] = (
             *("prune.granularity", *_LIMITS, *_EXPORT),
         ),
         _target_sparsity,
+    ),
+    Row(
+        "train.learning_rate",
+        ("rows", "inputs", "net", "model.initial", "model.output", "prune.target_sparsity"),
+        _learning_rate,
     ),
     Row(
         "prune.per_generation",

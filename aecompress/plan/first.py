@@ -19,7 +19,7 @@ from aecompress.plan.counts import cells_of
 from aecompress.plan.linear_start import RAREST, as_they_are, begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
-from aecompress.spec.fields import RunSpec
+from aecompress.spec.fields import RunSpec, keeps_best
 
 MEAN_BIAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "identity": lambda mean: mean,
@@ -48,6 +48,8 @@ class First:
     """Whether components are turned, for training and pruning; else they are exported as they are."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
+    keeps_best: bool
+    """Whether each cell ends as its best generation."""
     values: int
     """That a matrix will be rounded to; 0: weights stay exact."""
     tensors: Mapping[str, NDArray[np.float32]] | None = None
@@ -69,6 +71,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         initial=str(spec.model.initial),
         turned=bool(spec.train.epochs or spec.prune.target_sparsity),
         init=spec.model.init,
+        keeps_best=keeps_best(spec),
         values=values_of(spec.train.bits),
         tensors=tensors,
     )
@@ -122,6 +125,7 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         stats_batch=min(first.stats_batch, len(dataset.train)),
         gain=1.0 if first.initial == "torch" else 3**0.5,
         values=first.values,
+        keeps_best=first.keeps_best,
     )
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
     if first.initial == "pca" and not first.tensors and not why_no_components(dataset.train, net.latent):

@@ -8,7 +8,8 @@ Hornik 1989). The other hidden units are drawn, and nothing reads them yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from aecompress.data.sparse import Rows
 from aecompress.layers.dense import Dense
 from aecompress.layers.names import slope_of
 from aecompress.nets.shapes import Autoencoder
+from aecompress.plan.facts import RunFacts
+from aecompress.spec.fields import RunSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +31,12 @@ ABOVE_ZERO = ("identity", "relu", "elu")
 """Activations that leave what is above 0 as it is, beside those of a slope."""
 MARGIN = 1.0
 """Share of a component's range over the training rows that other rows may lie beyond it, and still be passed on."""
+DRAWN = 0.1
+"""Share of their size that the first weights of other hidden units keep: what nothing reads yet is pruned first."""
+SATURATED = 0.25
+"""Share of values at 0 or 1 from which on a sigmoid is the better output."""
+FEW_VALUES = 12
+"""Of the training rows for each weight, below which a linear output is the better one all the same."""
 TURNS = 100
 """Most turns of the search for the rotation."""
 TURN_PRODUCTS = 1 << 33
@@ -36,6 +45,59 @@ SETTLED = 1e-6
 """A turn that gains a smaller share than this is the last one."""
 BLOCK_VALUES = 1 << 20
 """Of rows that are looked at together."""
+
+
+LINEAR = (
+    "requested", "pretrained", "binary", "sparse", "inputs", "model.network",
+    "model.family", "model.encoder", "model.hidden", "model.latent", "model.activation", "model.latent_activation",
+    "prune.granularity",
+)  # fmt: skip
+"""What :func:`linear_by_default` reads, beside the loss."""
+
+
+def linear_requested(draft: RunSpec, facts: RunFacts) -> bool:
+    """Return whether it is requested that a model begins as principal components."""
+    return draft.model.network == "pca" or ("model.initial" in facts.requested and draft.model.initial == "pca")
+
+
+def linear_by_default(draft: RunSpec, facts: RunFacts) -> bool:
+    """Return whether a model begins as principal components where that is left open.
+
+    Not where all values are 0 or 1, nor where whole units are pruned.
+    """
+    model, data = draft.model, facts.data
+    if facts.requested & OTHERS or facts.pretrained or data.binary or data.sparse or model.encoder:
+        return False
+    if "train.loss" in facts.requested and str(draft.train.loss).startswith("bce"):
+        return False
+    if model.network != "default" or model.family != "plain" or draft.prune.granularity == "unit":
+        return False
+    if model.latent_activation != "identity" or not keeps_positive(str(model.activation)):
+        return False
+    return min(sizes_of(draft, facts)) == model.latent
+
+
+def output_is_linear(draft: RunSpec, facts: RunFacts) -> bool:
+    """Return whether a model that begins as components has a linear output, under which they are exact.
+
+    A sigmoid is better where many values are 0 or 1, which it tends to, and there are enough to learn that.
+    """
+    weights = 2 * sum(one * other for one, other in pairwise(sizes_of(draft, facts)))
+    return facts.data.saturated < SATURATED or facts.data.rows * facts.data.inputs < FEW_VALUES * weights
+
+
+def sizes_of(draft: RunSpec, facts: RunFacts) -> list[int]:
+    """Return the sizes of the encoder's layers, from the inputs to the code."""
+    return [facts.data.inputs, *cast(tuple[int, ...], draft.model.hidden), cast(int, draft.model.latent)]
+
+
+OTHERS = {"model.initial", "prune.drive", "prune.form", "prune.probability"}
+"""Fields of which one that is requested leaves the first weights as they were drawn."""
+
+
+def keeps_positive(activation: str) -> bool:
+    """Return whether an activation leaves what is above 0 as it is."""
+    return activation in ABOVE_ZERO or slope_of(activation) is not None
 
 
 def why_not_linear(net: Autoencoder) -> str:
@@ -47,7 +109,7 @@ def why_not_linear(net: Autoencoder) -> str:
         return "its family is variational"
     if net.encoder[-1].activation != "identity" or net.decoder[-1].activation not in LINKS:
         return "the activation of its code is not identity, or that of its output neither that nor sigmoid"
-    if not all(layer.activation in ABOVE_ZERO or slope_of(layer.activation) is not None for layer in layers[:-1]):
+    if not all(keeps_positive(layer.activation) for layer in layers[:-1]):
         return "an activation changes what is above 0"
     if min(layer.outputs for layer in layers) < net.latent:
         return "a layer has fewer units than the code has values"
@@ -159,6 +221,9 @@ def begin_linear(net: Autoencoder, views: Mapping[str, Tensor], start: LinearSta
     for at, layer in enumerate(net.layers):
         weight, bias = views[f"{layer.name}.weight"], views[f"{layer.name}.bias"]
         linear = layer.activation == "identity"
+        if at < last and layer is not net.encoder[-1]:
+            weight[:, :, count:] *= DRAWN
+            bias[:, :, count:] *= DRAWN
         if at == last:
             link = LINKS[layer.activation]
             reading = start.directions.T / link.slope(start.mean)

@@ -169,13 +169,15 @@ class ModelSpec(_Part):
         description="activation of the latent code; auto: relu in the paper's networks and under code_l1",
     )
     output: Auto | ActivationName = Field(
-        "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
+        "auto",
+        description="activation of the output; auto: sigmoid for rows in [0, 1], but identity where few of their "
+        "values are 0 or 1, or rows are few (docs/recipe.md)",
     )
     initial: Auto | Literal["scaled", "torch", "pca"] = Field(
         "auto",
-        description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; pca: "
-        "those of the principal components of the training rows, the best linear model; auto: scaled, torch where "
-        "whole units are pruned",
+        description="first weights; pca: those of the principal components of the training rows, the best linear "
+        "model, and each model ends as its best epoch; scaled: variance 1/inputs, output biases of the mean row; "
+        "torch: nn.Linear's; auto: pca, torch for 0/1 rows and where whole units are pruned, scaled where neither fits",
     )
     encoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
         (), description="the encoder layer by layer, instead of hidden and latent"
@@ -213,7 +215,9 @@ class TrainSpec(_Part):
         "auto", description="passes over the training rows; 0: prune model.init, or network pca, as it is"
     )
     batch: Auto | Count = Field("auto", description="rows per step")
-    learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
+    learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field(
+        "auto", description="Adam's peak rate; auto: 0.008, less where a model begins as pca and rows are few"
+    )
     optimizer: OptimizerName = Field(
         "adam",
         description="adam: its state travels with the individual; fresh-adam: a new one every step, as published",
@@ -415,6 +419,11 @@ def drive_of(prune: PruneSpec) -> str:
 def regrowth_possible(spec: RunSpec) -> bool:
     """Return whether weights can regrow: under pruning to a target, with fixed masks, beside training."""
     return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
+
+
+def keeps_best(spec: RunSpec) -> bool:
+    """Return whether each cell ends as the best of its first and its late generations, not as its last one."""
+    return spec.model.initial == "pca" and drive_of(spec.prune) == "target" and not spec.train.bits
 
 
 def rule_of(spec: RunSpec) -> str:

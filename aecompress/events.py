@@ -19,6 +19,8 @@ from aecompress.parsing import check_depth
 VERSION = 1
 """Version of the event log; raised when a reader of the old form would go wrong."""
 SPLITS = ("train", "validation", "test")
+OTHERS = ("_cells", "_cells_median", "_constant", "_pca", "_dense")
+"""Endings of metrics that are not of the exported model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,8 +207,8 @@ class Compared:
     bytes: tuple[int, ...]
     nonzeros: tuple[int, ...]
     losses: tuple[float, ...]
-    """The reported metric on test rows where there are any; for the dense model that of the one brought in,
-    infinite where there is none."""
+    """The reported metric on test rows where there are any; the dense model's is that of the one brought in, or of the
+    run's best one without a zero; infinite where there is none."""
     batches: tuple[int, ...]
     """Rows of a call."""
     milliseconds: tuple[tuple[float, ...], ...]
@@ -216,7 +218,11 @@ class Compared:
     ratios: tuple[tuple[tuple[float, float, float], ...], ...]
     """How many times as fast as the dense model, per file and batch: the interval's beginning, the median, its end."""
     notes: tuple[str, ...]
-    """Which variants were kept, and why."""
+    """Which variants were kept, and why; and that PCA is better, where it is."""
+    baselines: tuple[str, ...] = ()
+    """What needs no training: the mean training row, and PCA; older logs have none."""
+    baseline_losses: tuple[float, ...] = ()
+    baseline_nonzeros: tuple[int, ...] = ()
 
     def table(self) -> list[tuple[str, ...]]:
         """Return the before/after table as text, its head first."""
@@ -231,12 +237,11 @@ class Compared:
             gains = [Ratio(low=low, middle=middle, high=high).text for low, middle, high in ratios]
             gains = gains if len(rows) > 1 else ["1.00x"] * len(gains)  # the dense model itself
             cells = [cell for pair in zip(times, gains, strict=True) for cell in pair]
-            smaller, error = (
-                f"{self.bytes[0] / max(size, 1):.1f}x",
-                f"{loss:.6f}" if math.isfinite(loss) else "",
-            )
+            error, smaller = f"{loss:.6f}" if math.isfinite(loss) else "", f"{self.bytes[0] / max(size, 1):.1f}x"
             rows.append((name, f"{size:,}", smaller, *cells, error, f"{nonzeros:,}"))
-        return rows
+        below = zip(self.baselines, self.baseline_losses, self.baseline_nonzeros, strict=True)
+        empty = [""] * (2 + len(columns))
+        return rows + [(name, *empty, f"{loss:.6f}", f"{nonzeros:,}") for name, loss, nonzeros in below]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,11 +279,11 @@ class Finished:
 
     @property
     def by_split(self) -> dict[str, dict[str, float]]:
-        """Return the exported model's metrics by split and name, without those of the ring's cells."""
+        """Return the exported model's metrics by split and name, without those of others beside it."""
         found: dict[str, dict[str, float]] = {}
         for key, value in self.metrics.items():
             split, _, name = key.partition("_")
-            if split in SPLITS and not name.endswith(("_cells", "_cells_median")):
+            if split in SPLITS and not name.endswith(OTHERS):
                 found.setdefault(split, {})[name] = value
         return found
 
@@ -320,7 +325,10 @@ ALIKE: dict[type[Event], tuple[tuple[str, ...], ...]] = {
     Pruned: (("cells", "zeros"),),
     Preview: (("rows", "reconstructions", "errors"),),
     Front: (("cells", "losses", "nonzeros"),),
-    Compared: (("files", "bytes", "nonzeros", "losses", "milliseconds", "quartiles", "ratios"),),
+    Compared: (
+        ("files", "bytes", "nonzeros", "losses", "milliseconds", "quartiles", "ratios"),
+        ("baselines", "baseline_losses", "baseline_nonzeros"),
+    ),
 }
 """Fields that go with each other and so have as many entries."""
 INSIDE: dict[type[Event], tuple[str, tuple[str, ...]]] = {
@@ -386,13 +394,11 @@ def fits(event: Event, start: Started) -> bool:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     if isinstance(value, dict):
         return {key: _encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(item) for item in value]
-    return value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:

@@ -44,7 +44,7 @@ FLAGS = (
     Flag(
         "--network",
         "model.network",
-        "default, conv (images, series), paper, paper-small or paper-large.",
+        "default, conv (images, series), pca (nothing trained), paper, paper-small or paper-large.",
         panel="Model",
     ),
     Flag("--init", "model.init", "Start from FILE.safetensors, .pt/.pth or .onnx.", panel="Model"),
@@ -68,7 +68,7 @@ FLAGS = (
     Flag(
         "--operator",
         "prune.operator",
-        listed(["none", *OPERATORS, "a plug-in's"]) + ".",
+        listed(["auto", "none", *OPERATORS, "a plug-in's"]) + ".",
         panel="Pruning",
     ),
     Flag(

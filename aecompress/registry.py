@@ -212,7 +212,9 @@ RULES: dict[str, RuleRow] = {
 
 
 Level = Literal["weight", "unit"]
-Needs = Literal["nothing", "stats", "guide", "rows"]
+Needs = Literal["nothing", "stats", "guide", "rows", "moments"]
+WATCHED: tuple[Needs, ...] = ("stats", "moments")
+"""What is collected while training."""
 PROBABILITY = 0.5
 """p of the schedules, where neither a spec nor the operator's row has another."""
 
@@ -226,7 +228,7 @@ class OperatorRow:
     level: Level = "weight"
     """What it scores."""
     needs: Needs = "nothing"
-    """What is collected for it: activation statistics, guide rows, training rows."""
+    """What is collected for it: activation statistics, guide rows, training rows, Adam's moments."""
     published: str = ""
     """Its function from evidence to masks in the form of the paper, which a probability drives; empty: it has none."""
     probability: float = PROBABILITY
@@ -242,6 +244,7 @@ OPERATORS: dict[str, OperatorRow] = {
     "magnitude-layer": OperatorRow(score="aecompress.evolve.operators:magnitude_layer"),
     "wanda": OperatorRow(score="aecompress.evolve.operators:wanda", needs="rows"),
     "taylor": OperatorRow(score="aecompress.evolve.operators:taylor", needs="rows"),
+    "obd": OperatorRow(score="aecompress.evolve.operators:obd", needs="moments"),
     "variance": OperatorRow(
         score="aecompress.evolve.operators:variance",
         level="unit",
@@ -256,6 +259,16 @@ OPERATORS: dict[str, OperatorRow] = {
         published="aecompress.evolve.operators:conjunctive_published",
     ),
 }
+
+
+def needs(operator: str) -> Needs:
+    """Return what is collected for an operator; of "auto" and of a plug-in's, as far as is known, nothing."""
+    return OPERATORS[operator].needs if operator in OPERATORS else "nothing"
+
+
+def unpublished(operator: str) -> bool:
+    """Return whether an operator of ours has no published form; "auto" is none that has."""
+    return operator == "auto" or (operator in OPERATORS and not OPERATORS[operator].published)
 
 
 def probability_of(operator: str) -> float:

@@ -25,7 +25,7 @@ from torch import nn
 
 from aecompress.deploy import bench
 
-RATE, BATCH = 4e-3, 128
+RATE, BATCH = 8e-3, 128
 UNITS = (0.3, 0.45, 0.6, 0.7)
 OTHERS, THEIR_RATES = (0.2, 0.35, 0.5), (2e-3, 4e-3)
 LOSS_LIMIT, SPEED_LIMIT, FLOAT_LIMIT, INT8_LIMIT = 1.15, 1.6, 1 / 7, 1 / 20
@@ -41,16 +41,22 @@ def back(out: int, more: int) -> dict[str, Any]:
     return conv(out) | {"kind": "conv2d-transpose", "output_padding": [more, more]}
 
 
+ENCODER = [conv(16), conv(32), conv(64), {"out": 64, "activation": "identity"}]
+DECODER = [
+    *({"out": 1024}, {"kind": "unflatten", "to": [4, 4, 64]}),
+    *(back(32, 0), back(16, 1), back(1, 1) | {"activation": "sigmoid"}),
+]
+
+
 def fields(data: Path, passes: int, **more: Any) -> dict[str, Any]:
     """The fields that all runs share."""
-    flat = {"kind": "unflatten", "to": [4, 4, 64]}
     return {
         "mode": "canonical",
         "data.source": f"{data}:train",
         "data.test": f"{data}:test",
         "data.split": [1, 0, 0],
-        "model.encoder": [conv(16), conv(32), conv(64), {"out": 64, "activation": "identity"}],
-        "model.decoder": [{"out": 1024}, flat, back(32, 0), back(16, 1), back(1, 1) | {"activation": "sigmoid"}],
+        "model.encoder": ENCODER,
+        "model.decoder": DECODER,
         "train.batch": BATCH,
         "train.epochs": passes,
         "train.learning_rate": RATE,

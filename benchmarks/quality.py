@@ -26,9 +26,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 
 from aecompress.data.dataset import Dataset
+from aecompress.data.pca import principal_components
 from aecompress.engines.workers import no_denormals
 from aecompress.evolve.archive import archive
 from aecompress.evolve.generation import generation
@@ -180,8 +180,7 @@ def flip_rate(dataset: Dataset) -> float:
 
 def pca(dataset: Dataset, components: int, metric: str) -> float:
     """Test loss of a PCA with as many components as the code has."""
-    model = PCA(components, random_state=0).fit(dataset.train)
-    out = model.inverse_transform(model.transform(dataset.test))
+    out = principal_components(dataset.train, components).reconstruct(dataset.test)
     difference = np.clip(out, 0, 1) - dataset.test if metric == "l1" else out - dataset.test
     return float(np.abs(difference).mean() if metric == "l1" else np.square(difference).mean())
 

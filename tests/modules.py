@@ -25,6 +25,7 @@ MODULES = {
     "silu": nn.SiLU,
     "mish": nn.Mish,
     "hard-swish": nn.Hardswish,
+    "hard-tanh": nn.Hardtanh,
     "leaky-relu:0.2": lambda: nn.LeakyReLU(0.2),
 }
 """Torch's own module of every activation, and of leaky-relu with a slope of its own."""

@@ -121,9 +121,9 @@ def test_a_toy_operator_has_its_own_probability(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.usefixtures("rows")
 def test_a_toy_row_is_listed_wherever_names_are(tmp_path: Path) -> None:
     refused = commands.aecompress("spec", "--operator", "oder", "--schedule", "steep", "--variants", "lists")
-    for names in (["none", *OPERATORS], SCHEDULES, VARIANTS):
+    for names in (["auto", "none", *OPERATORS], SCHEDULES, VARIANTS):
         assert f"should be {listed(map(repr, names))}" in refused.stderr.replace("\n", " ")
     schema = RunSpec.model_json_schema()["$defs"]
-    ours = {"enum": ["none", *OPERATORS], "type": "string"}
+    ours = {"enum": ["auto", "none", *OPERATORS], "type": "string"}
     assert ours in schema["PruneSpec"]["properties"]["operator"]["anyOf"] and "order" in OPERATORS
     assert schema["ExportSpec"]["properties"]["variants"]["items"]["enum"] == list(VARIANTS)

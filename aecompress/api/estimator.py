@@ -49,8 +49,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Args:
         mode: "coevo", a ring of encoders and decoders, or "canonical", one autoencoder.
-        network: "default", dense layers; "conv", convolutions over images or series, by the shape of a row; or one of
-            the paper.
+        network: "default", dense layers; "conv", convolutions over images or series, by the shape of a row; "pca", the
+            principal components, of which nothing is trained unless ``epochs`` says so; or one of the paper.
         hidden: sizes of the encoder's hidden layers, which the decoder mirrors; "auto": by the number of inputs.
         latent: size of the code; "auto": by that of the layer before it.
         family: "plain", "denoising" or "variational".
@@ -60,7 +60,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         loss: "l1", "mse", "bce", "huber" or "bce-then-l1"; "auto": by the rows.
         bits: bits of a weight, 1 to 8; 0: float32.
         cells: models that evolve together, each with a sparsity of its own.
-        operator: which weights are pruned first.
+        operator: which weights are pruned first; "auto": "magnitude", of networks with convolutions "obd".
         schedule: how pruning develops over the epochs.
         target_sparsity: share of all weights and biases that are zero at the end; "auto": 0.8.
         granularity: "weight" or "unit", whole hidden units.
@@ -103,7 +103,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         loss: str = "auto",
         bits: int = 0,
         cells: int = 4,
-        operator: str = "magnitude",
+        operator: str = "auto",
         schedule: str = "cubic",
         target_sparsity: str | float = "auto",
         granularity: str = "weight",

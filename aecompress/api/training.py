@@ -13,6 +13,7 @@ from aecompress.api import fitted
 from aecompress.api.fitted import Trained
 from aecompress.api.front import Front, FrontModel, dense_loss
 from aecompress.api.history import history_of
+from aecompress.api.parameters import SOURCE
 from aecompress.api.view import drawn, notebook
 from aecompress.data.base import Raw
 from aecompress.data.dataset import Dataset
@@ -196,7 +197,9 @@ def exported(trained: Trained, variants: tuple[str, ...]) -> tuple[Dataset, Expo
     resolve(flags)
     check_raw(trained.dataset, trained.resolved.spec)
     wanted = export_of(override(trained.resolved, "export.variants", variants, "variants").spec)
-    return trained.dataset, dataclasses.replace(wanted, spec_hash=trained.export.spec_hash)
+    wanted = dataclasses.replace(wanted, spec_hash=trained.export.spec_hash)
+    in_memory = trained.resolved.spec.data.source in (SOURCE, f"interactions:{SOURCE}")
+    return trained.dataset, dataclasses.replace(wanted, pca_command="") if in_memory else wanted
 
 
 def check_free(folder: Path, force: bool) -> None:

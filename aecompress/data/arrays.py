@@ -16,7 +16,7 @@ from aecompress.data.facts import Facts
 from aecompress.data.file_rows import FileRows
 from aecompress.data.kinds import Kind
 from aecompress.data.labels import labels_in
-from aecompress.data.scaled_rows import ScaledRows, scaled_rows, stay_stored
+from aecompress.data.scaled_rows import ScaledRows, scaled_rows, spread, stay_stored
 from aecompress.data.scaling import Scaling, fit_scaling
 from aecompress.data.sources.limits import check_numbers
 from aecompress.data.sources.many import open_source
@@ -207,15 +207,21 @@ def digest_of(splits: Splits[Blocks]) -> str:
     return digest.hexdigest()
 
 
+SPREAD = 200
+"""At most as many rows, evenly spread, are looked at for how often values are 0 or 1."""
+
+
 def facts_of(train: Floats | ScaledRows, shape: tuple[int, ...]) -> Facts:
     """Return what "auto" fields depend on."""
     unit = bool(train.min() >= 0 and train.max() <= 1)
     binary = unit and all(np.isin(block, (0, 1)).all() for block in Chosen(train).blocks())
+    some = train.spread(SPREAD) if isinstance(train, ScaledRows) else train[spread(len(train), SPREAD)]
     return Facts(
         rows=len(train),
         inputs=train.shape[1],
         binary=binary,
         unit=unit,
+        saturated=float(((some == 0) | (some == 1)).mean()),
         shape=shape,
         stored=isinstance(train, ScaledRows),
     )

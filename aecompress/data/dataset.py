@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aecompress.data.chosen import Blocks
 from aecompress.data.encoding import Encoding
 from aecompress.data.facts import Facts
 from aecompress.data.kinds import Kind, check_installed
+from aecompress.data.pca import Components, principal_components
 from aecompress.data.raw import described_bytes
 from aecompress.data.scaling import Scaling, scaling_decisions, sentinel_notes
 from aecompress.data.sources.registry import kind_of, read
@@ -68,6 +70,16 @@ class Dataset:
         """Return the splits that have rows, by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: rows for name, rows in parts.items() if len(rows)}
+
+    def components(self, count: int) -> Components:
+        """Return the first ``count`` principal components of the training rows, or all; computed once."""
+        if count not in self._components:
+            self._components[count] = principal_components(self.train, count)
+        return self._components[count]
+
+    @cached_property
+    def _components(self) -> dict[int, Components]:
+        return {}
 
     @property
     def facts(self) -> Facts:

@@ -17,6 +17,8 @@ class Facts:
     """All scaled training values are 0 or 1."""
     unit: bool
     """All scaled training values lie in [0, 1]."""
+    saturated: float = 0.0
+    """Share of scaled training values that are exactly 0 or 1."""
     shape: tuple[int, ...] = ()
     """Of one row before it was flattened to ``[D]``; empty: ``(inputs,)``."""
     windows: bool = False

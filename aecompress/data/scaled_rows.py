@@ -75,8 +75,7 @@ class ScaledRows:
 
     def spread(self, count: int) -> Floats:
         """Return ``count`` of the rows, evenly spaced, or all where there are no more."""
-        some = min(count, len(self))
-        return self.take(np.arange(some) * len(self) // max(some, 1))
+        return self.take(spread(len(self), count))
 
     def blocks(self) -> Iterator[Floats]:
         """Return the rows in blocks of a bounded size."""
@@ -106,6 +105,12 @@ class ScaledRows:
         mean = self.mean(axis)
         squares = ((floats(block) - mean) ** 2 for block in self.blocks())
         return np.asarray(floats(along(np.add, squares)) / len(self), dtype=dtype)
+
+
+def spread(count: int, most: int) -> NDArray[np.integer[Any]]:
+    """Return the places of ``most`` of ``count`` rows, evenly spaced, or all where there are no more."""
+    some = min(most, count)
+    return np.arange(some) * count // max(some, 1)
 
 
 def places_of(rows: Chosen) -> NDArray[np.integer[Any]] | None:

@@ -73,6 +73,8 @@ class Evidence:
     amount: float = 0.1
     threshold: float = 0.1
     guide_rows: int = 100
+    squares: Tensor | None = None
+    """Adam's second moment ``[P, n]``, the running mean of gradients squared; None under the fresh-Adam rule."""
     order: Literal["high", "low"] = "high"
     """Which spread goes first."""
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aecompress import plugins
-from aecompress.errors import SpecError
+from aecompress.errors import RunError, SpecError
 from aecompress.evolve.evidence import Evidence, incoming
 from aecompress.evolve.select import TINY, lowest_of_parts
 from aecompress.nets.layers import forward
@@ -81,6 +81,21 @@ def taylor(evidence: Evidence) -> Tensor:
     ``[P, model_size]``. The paper's importance is its square, which ranks the same.
     """
     return evidence.gradients().mul_(evidence.weights[:, : evidence.net.model_size]).abs_()
+
+
+def obd(evidence: Evidence) -> Tensor:
+    """Score by |w| x root of its gradients' mean square, ``[P, model_size]`` (LeCun et al. 1990, equation 5).
+
+    The saliency of that paper, "Optimal Brain Damage", is h w^2 / 2 with h the loss's second derivative; its root ranks
+    the same. For h stands the mean square of gradients, the diagonal of the empirical Fisher information, which Adam
+    keeps already. A row meets a kernel's weight at every place, so that its gradients are large: its places count.
+
+    Raises:
+        RunError: training keeps no such mean.
+    """
+    if evidence.squares is None:
+        raise RunError("prune.operator = 'obd': reads Adam's moments; set train.optimizer to 'adam'")
+    return evidence.squares[:, : evidence.net.model_size].sqrt().mul_(magnitude(evidence))
 
 
 def variance(evidence: Evidence) -> Tensor:

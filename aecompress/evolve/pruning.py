@@ -87,6 +87,7 @@ def evidence_of(
         amount=pruning.amount,
         threshold=pruning.threshold,
         guide_rows=pruning.guide_rows,
+        squares=None if block.moments is None else block.moments[1],
         order=pruning.order,
     )
 

@@ -26,8 +26,6 @@ class Activation(NamedTuple):
 
     value: Callable[[Values], Any]
     emit: Callable[[Draft, str, str, str], None]
-    op: str = ""
-    """The ONNX operator that is the activation, by which files from elsewhere are read; "" where there is none."""
 
 
 def one_node(op: str, attributes: dict[str, Any], draft: Draft, name: str, source: str, result: str) -> None:
@@ -37,7 +35,7 @@ def one_node(op: str, attributes: dict[str, Any], draft: Draft, name: str, sourc
 
 def operator(op: str, value: Callable[[Values], Any], **attributes: Any) -> Activation:
     """Return the activation that every opset of ONNX has as the operator ``op``."""
-    return Activation(value, partial(one_node, op, attributes), op)
+    return Activation(value, partial(one_node, op, attributes))
 
 
 def leaky(slope: float) -> Activation:
@@ -120,10 +118,15 @@ def hard_swish(draft: Draft, name: str, source: str, result: str) -> None:
     draft.add("Mul", [source, gate], result, name=name)
 
 
-def relu6(draft: Draft, name: str, source: str, result: str) -> None:
-    """Write x kept between 0 and 6."""
-    bounds = [draft.keep(f"{name}.{key}", value) for key, value in (("least", 0.0), ("most", 6.0))]
+def clip(least: float, most: float, draft: Draft, name: str, source: str, result: str) -> None:
+    """Write x kept between two bounds."""
+    bounds = [draft.keep(f"{name}.{key}", value) for key, value in (("least", least), ("most", most))]
     draft.add("Clip", [source, *bounds], result, name=name)
+
+
+def clipped(least: float, most: float) -> Activation:
+    """Return x kept between two bounds."""
+    return Activation(lambda x: np.clip(x, least, most), partial(clip, least, most))
 
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -132,17 +135,18 @@ ACTIVATIONS: dict[str, Activation] = {
     IDENTITY: Activation(lambda x: x, nothing),
     "relu": operator("Relu", lambda x: np.maximum(x, 0)),
     "leaky-relu": leaky(0.01),
-    "gelu": Activation(gelu_of, gelu, "Gelu"),
+    "gelu": Activation(gelu_of, gelu),
     "tanh": operator("Tanh", np.tanh),
     "sigmoid": operator("Sigmoid", sigmoid_of),
     "elu": operator("Elu", elu_of),
     "selu": operator("Selu", selu_of),
-    "relu6": Activation(lambda x: np.clip(x, 0, 6), relu6, "Clip"),
+    "relu6": clipped(0.0, 6.0),
     "softplus": operator("Softplus", softplus_of),
     "softsign": operator("Softsign", lambda x: x / (1 + np.abs(x))),
     "silu": Activation(lambda x: x * sigmoid_of(x), silu),
-    "mish": Activation(lambda x: x * np.tanh(softplus_of(x)), mish, "Mish"),
-    "hard-swish": Activation(lambda x: x * np.clip(x + 3, 0, 6) / 6, hard_swish, "HardSwish"),
+    "mish": Activation(lambda x: x * np.tanh(softplus_of(x)), mish),
+    "hard-swish": Activation(lambda x: x * np.clip(x + 3, 0, 6) / 6, hard_swish),
+    "hard-tanh": clipped(-1.0, 1.0),
 }
 
 

@@ -6,11 +6,15 @@ import re
 
 NAMES = (
     "identity", "relu", "leaky-relu", "gelu", "tanh", "sigmoid", "elu", "selu", "relu6", "softplus", "softsign", "silu",
-    "mish", "hard-swish",
+    "mish", "hard-swish", "hard-tanh",
 )  # fmt: skip
 """The rows of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 HIDDEN_NAMES = tuple(name for name in NAMES if name != "identity")
 """Those that hidden layers can have."""
+SPELLINGS = {
+    "leaky_relu": "leaky-relu", "hardswish": "hard-swish", "hardtanh": "hard-tanh", "swish": "silu", "celu": "elu",
+}  # fmt: skip
+"""Other libraries' names, which a spec may have as well; with torch's alpha of 1, CELU is ELU (Barron 2017)."""
 SHAPING = ("flatten", "unflatten", "reshape", "permute")
 """Kinds that only change the shape or the order of their values."""
 WITHOUT_ACTIVATION = (

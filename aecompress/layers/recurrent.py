@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -19,10 +19,6 @@ from aecompress.layers.base import Draft, Matrix, Shape, Values, unweighted
 
 TORCH_NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 """The tensors of torch's modules of one layer and one direction."""
-LSTM_GATES = (0, 2, 3, 1)
-"""Where torch's input, forget, cell and output gate stand among ours."""
-GRU_GATES = (1, 0, 2)
-"""Where torch's reset, update and new gate stand among ours."""
 
 
 def steps_and_units(name: str, kind: str, of: Shape) -> tuple[int, int]:
@@ -76,14 +72,14 @@ def matrix_and_bias(tensors: Mapping[str, Values], gates: Sequence[int]) -> tupl
     return np.concatenate([given, own, second[None]]), bias
 
 
-def emit_steps(draft: Draft, layer: Lstm | Gru, of: Shape, tensors: tuple[str, str], source: str, result: str) -> None:
+def emit_steps(draft: Draft, layer: Recurrent, of: Shape, tensors: tuple[str, str], source: str, result: str) -> None:
     """Write the node of a recurrent layer, which has the steps first and then the rows, and the turns around it.
 
     Args:
         tensors: names of matrix and bias.
     """
     below, units, name = of[1], layer.out, layer.name
-    columns = (4 if isinstance(layer, Lstm) else 3) * units
+    columns = len(layer.gates) * units
     given, own, second = draft.split(tensors[0], (below, units, 1))
     named = [
         draft.add("Transpose", [source], f"{name}.steps", perm=[2, 0, 1]),
@@ -91,7 +87,7 @@ def emit_steps(draft: Draft, layer: Lstm | Gru, of: Shape, tensors: tuple[str, s
         draft.turned(own, (units, columns), (1, 0), (1, columns, units)),
         draft.stacked((tensors[1], draft.turned(second, (columns,), (0,), (columns,))), (1, 2 * columns)),
     ]
-    attributes = {"hidden_size": units} | ({} if isinstance(layer, Lstm) else {"linear_before_reset": 1})
+    attributes = {"hidden_size": units} | ({"linear_before_reset": 1} if isinstance(layer, Gru) else {})
     op = layer.kind.upper()
     if not layer.sequences:
         last = draft.add(op, named, ("", f"{name}.last"), name=name, **attributes)
@@ -103,10 +99,14 @@ def emit_steps(draft: Draft, layer: Lstm | Gru, of: Shape, tensors: tuple[str, s
 
 
 @dataclass(frozen=True)
-class Lstm:
-    """Long short-term memory; the gates are input, output, forget and cell."""
+class Recurrent:
+    """What :class:`Lstm` and :class:`Gru` have in common."""
 
-    kind: ClassVar[str] = "lstm"
+    kind: ClassVar[str]
+    gates: ClassVar[tuple[int, ...]]
+    """Of torch's gates, in its order, the place of each in ours."""
+    second: ClassVar[int]
+    """The gates, of the first ones, to whose bias the second one is added."""
     flattens: ClassVar[bool] = False
     pads: ClassVar[bool] = False
     product: ClassVar[bool] = False
@@ -126,16 +126,37 @@ class Lstm:
         return (steps, self.out) if self.sequences else (self.out,)
 
     def matrix(self, of: Shape) -> Matrix:
-        """Return four columns for each unit."""
-        return matrix_of(of[-1], self.out, 4, 4)
+        """Return a column for each gate of each unit."""
+        return matrix_of(of[-1], self.out, len(self.gates), self.second)
 
     def macs(self, of: Shape) -> int:
         """Return the products of all steps."""
-        return of[0] * (of[-1] + self.out) * 4 * self.out
+        return of[0] * (of[-1] + self.out) * len(self.gates) * self.out
 
-    def resize(self, units: int) -> Lstm:
+    def resize(self, units: int) -> Self:
         """Return the layer with ``units`` outputs."""
         return replace(self, out=units)
+
+    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
+        """Return the tensors of ``nn.LSTM`` or ``nn.GRU``."""
+        return tensors_of(of[-1], w, b, self.gates)
+
+    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
+        """Return matrix and bias of the tensors of ``nn.LSTM`` or ``nn.GRU``."""
+        return matrix_and_bias(tensors, self.gates)
+
+    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
+        """Write one LSTM or GRU."""
+        emit_steps(draft, self, of, (w, b), source, result)
+
+
+@dataclass(frozen=True)
+class Lstm(Recurrent):
+    """Long short-term memory; the gates are input, output, forget and cell."""
+
+    kind: ClassVar[str] = "lstm"
+    gates: ClassVar[tuple[int, ...]] = (0, 2, 3, 1)
+    second: ClassVar[int] = 4
 
     def reference(self, x: Values, w: Values, b: Values) -> Values:
         """Compute the units step by step, from zero: ``[N, steps, out]``, or the last ``[N, out]``."""
@@ -149,53 +170,14 @@ class Lstm:
             found.append(values)
         return np.stack(found, 1) if self.sequences else values
 
-    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
-        """Return the tensors of ``nn.LSTM``."""
-        return tensors_of(of[-1], w, b, LSTM_GATES)
-
-    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
-        """Return matrix and bias of the tensors of ``nn.LSTM``."""
-        return matrix_and_bias(tensors, LSTM_GATES)
-
-    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
-        """Write one LSTM."""
-        emit_steps(draft, self, of, (w, b), source, result)
-
 
 @dataclass(frozen=True)
-class Gru:
+class Gru(Recurrent):
     """A gated recurrent unit; the gates are update, reset and new, the reset acting after the product, as in torch."""
 
     kind: ClassVar[str] = "gru"
-    flattens: ClassVar[bool] = False
-    pads: ClassVar[bool] = False
-    product: ClassVar[bool] = False
-    name: str
-    out: int
-    """Units."""
-    activation: str = "identity"
-    sequences: bool = True
-    """Give the units at every step; else only at the last one."""
-
-    def __post_init__(self) -> None:
-        check_activation(self.name, self.activation)
-
-    def shape(self, of: Shape) -> Shape:
-        """Return ``(steps, out)``, or ``(out,)`` of the last step alone."""
-        steps, _ = steps_and_units(self.name, self.kind, of)
-        return (steps, self.out) if self.sequences else (self.out,)
-
-    def matrix(self, of: Shape) -> Matrix:
-        """Return three columns for each unit."""
-        return matrix_of(of[-1], self.out, 3, 2)
-
-    def macs(self, of: Shape) -> int:
-        """Return the products of all steps."""
-        return of[0] * (of[-1] + self.out) * 3 * self.out
-
-    def resize(self, units: int) -> Gru:
-        """Return the layer with ``units`` outputs."""
-        return replace(self, out=units)
+    gates: ClassVar[tuple[int, ...]] = (1, 0, 2)
+    second: ClassVar[int] = 2
 
     def reference(self, x: Values, w: Values, b: Values) -> Values:
         """Compute the units step by step, from zero: ``[N, steps, out]``, or the last ``[N, out]``."""
@@ -209,18 +191,6 @@ class Gru:
             values = (1 - update) * new + update * values
             found.append(values)
         return np.stack(found, 1) if self.sequences else values
-
-    def to_torch(self, of: Shape, w: Values, b: Values) -> dict[str, Values]:
-        """Return the tensors of ``nn.GRU``."""
-        return tensors_of(of[-1], w, b, GRU_GATES)
-
-    def from_torch(self, of: Shape, tensors: Mapping[str, Values]) -> tuple[Values, Values]:
-        """Return matrix and bias of the tensors of ``nn.GRU``."""
-        return matrix_and_bias(tensors, GRU_GATES)
-
-    def emit(self, draft: Draft, of: Shape, w: str, b: str, source: str, result: str) -> None:
-        """Write one GRU."""
-        emit_steps(draft, self, of, (w, b), source, result)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,14 @@ def leaky(slope: float) -> Activation:
     )
 
 
+def clipped(least: float, most: float) -> Activation:
+    """Return x kept between two bounds."""
+    return Activation(
+        lambda pre: functional.hardtanh_(pre, least, most),
+        lambda grad, pre, out: aten.hardtanh_backward(grad, out, least, most),
+    )
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(lambda pre: pre, lambda grad, pre, out: grad),
     "relu": Activation(lambda pre: pre.relu_(), lambda grad, pre, out: aten.threshold_backward(grad, out, 0)),
@@ -57,9 +65,7 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda pre: torch.selu_(pre),
         lambda grad, pre, out: aten.elu_backward(grad, SELU_ALPHA, SELU_SCALE, 1, True, out),
     ),
-    "relu6": Activation(
-        lambda pre: functional.hardtanh_(pre, 0, 6), lambda grad, pre, out: aten.hardtanh_backward(grad, out, 0, 6)
-    ),
+    "relu6": clipped(0, 6),
     "softplus": Activation(
         lambda pre: functional.softplus(pre), lambda grad, pre, out: aten.softplus_backward(grad, pre, 1, 20)
     ),
@@ -71,6 +77,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard-swish": Activation(
         lambda pre: functional.hardswish(pre), lambda grad, pre, out: aten.hardswish_backward(grad, pre)
     ),
+    "hard-tanh": clipped(-1, 1),
 }
 """The torch forms of :data:`aecompress.layers.activations.ACTIVATIONS`."""
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aecompress.layers.base import BoundLayer
-from aecompress.layers.recurrent import Gru, Lstm
+from aecompress.layers.recurrent import Recurrent
 
 aten = torch.ops.aten
 
@@ -33,7 +33,7 @@ class Steps(NamedTuple):
 
 def sequences_of(layer: BoundLayer) -> bool:
     """Return whether a layer gives every step."""
-    assert isinstance(layer.layer, Lstm | Gru)
+    assert isinstance(layer.layer, Recurrent)
     return layer.layer.sequences
 
 

@@ -15,6 +15,15 @@ from aecompress.errors import SpecError
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.conv import conv_channels
 from aecompress.plan.facts import RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.plan.linear_start import (
+    FEW_VALUES,
+    LINEAR,
+    LINKS,
+    linear_by_default,
+    linear_requested,
+    output_is_linear,
+    why_not_linear,
+)
 from aecompress.plan.network import network_of
 from aecompress.plan.suitability import check_pretrained, unsuitable
 from aecompress.registry import probability_of
@@ -41,6 +50,12 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
 PASSES = 8, 200
 """The fewest and the most passes over the rows; between them, as many as have STEPS steps."""
 STEPS = 6000
+PEAK_RATE = 8e-3
+"""Adam's."""
+MANY_VALUES = 32
+"""Of the training rows for each weight that remains, from which on exact components learn at it."""
+LEAST_RATE = 1 / 16
+"""Share of the peak rate that remains however few there are."""
 PRUNES = 100
 """Prunes of a run toward a target."""
 
@@ -81,6 +96,11 @@ def default_loss(family: str, *, binary: bool, unit: bool, sparse: bool) -> Loss
     return "bce-then-l1" if binary else "mse"
 
 
+def _output(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    linear = linear_requested(draft, facts) or (linear_by_default(draft, facts) and output_is_linear(draft, facts))
+    return "identity" if linear else facts.unit_output, FROM_DATA
+
+
 def _encoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     layers = pretrained_encoder(draft.model, facts)
     return (layers, f"--init {draft.model.init}") if layers else None
@@ -94,6 +114,8 @@ def _decoder(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 def _hidden(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.encoder:  # written out layer by layer
         return None
+    if draft.model.network == "pca":
+        return (), FROM_DATA
     if draft.model.network == "conv":
         return conv_channels(facts.data.row_shape, facts.data.windows), FROM_DATA
     paper = NETWORKS.get(draft.model.network)
@@ -106,14 +128,17 @@ def _latent(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.model.network in NETWORKS:
         return NETWORKS[draft.model.network][1], FROM_DATA
     inputs = facts.data.inputs
-    if draft.model.network == "conv":  # its hidden layers are channels; the code is that of dense layers
+    if draft.model.network in ("conv", "pca"):  # without hidden layers of their own sizes: that of dense layers
         return min(default_hidden(inputs) // 4, inputs), FROM_DATA
     sizes = draft.model.hidden if isinstance(draft.model.hidden, tuple) else ()
     return min(max(1, (sizes or (inputs,))[-1] // 4), inputs), FROM_DATA
 
 
 def _latent_activation(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.network == "pca":
+        return "identity", FROM_DATA
     linear = draft.model.network in ("default", "conv") or draft.model.family == "variational"
+    linear = linear or linear_requested(draft, facts)
     return "identity" if linear and not draft.train.code_l1 else "relu", FROM_DATA
 
 
@@ -125,12 +150,26 @@ def _loss(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 
 def _initial(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.network == "pca" or (draft.model.output in LINKS and linear_by_default(draft, facts)):
+        return "pca", FROM_DATA
     drawn_as_torch = draft.prune.granularity == "unit" or draft.train.loss == "bce-then-l1"
     return "torch" if drawn_as_torch else "scaled", FROM_DATA
 
 
 def _epochs(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    if draft.model.network == "pca":
+        return 0, "the components as they are"
     return min(max(round(STEPS / facts.steps(int(draft.train.batch))), PASSES[0]), PASSES[1]), FROM_DATA
+
+
+def _learning_rate(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    """Return the peak rate: of a model that begins as components less where few values stand against each weight."""
+    if draft.model.initial != "pca":
+        return PEAK_RATE, FROM_DATA
+    weights = net().model_size * (1 - float(draft.prune.target_sparsity))
+    enough = FEW_VALUES if draft.model.output == "sigmoid" else MANY_VALUES
+    share = facts.data.rows * facts.data.inputs / weights / enough
+    return PEAK_RATE * min(max(share, LEAST_RATE), 1.0), FROM_DATA
 
 
 def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
@@ -138,11 +177,20 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     return "probability" if published or "prune.probability" in facts.requested else "target", FROM_DATA
 
 
+def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
+    """Return what ranks weights of unlike sizes, as of kernels and of components, by gradients too: Adam keeps them."""
+    weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
+    unlike = weights and (draft.model.initial == "pca" or draft.model.convolves)
+    return "obd" if unlike else "magnitude", FROM_DATA
+
+
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     if draft.budget.max_params or draft.budget.max_bytes:
         from aecompress.plan.budget import sparsity_within
 
         return sparsity_within(draft, net(), facts.data.described), "from the budget"
+    if draft.model.network == "pca" and not draft.train.epochs:
+        return 0.0, "the components as they are"
     return 0.8 if draft.prune.drive == "target" and draft.prune.operator != "none" else 0.0, FROM_DATA
 
 
@@ -204,22 +252,33 @@ _ENGINE = (
 """What the choice of an engine reads."""
 
 RECIPE: tuple[Row, ...] = (
-    Row("model.output", ("unit",), lambda draft, facts, net: (facts.unit_output, FROM_DATA)),
     Row(
         "model.encoder",
         ("pretrained", "requested", "model.init", "model.activation", "model.latent_activation"),
         _encoder,
     ),
-    Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("model.hidden", ("inputs", "shape", "windows", "model.encoder", "model.network"), _hidden),
     Row("model.latent", ("inputs", "model.encoder", "model.network", "model.hidden"), _latent),
-    Row("model.latent_activation", ("model.network", "model.family", "train.code_l1"), _latent_activation),
+    Row(
+        "model.latent_activation",
+        ("requested", "model.network", "model.family", "train.code_l1", "model.initial"),
+        _latent_activation,
+    ),
+    Row("model.output", ("unit", "rows", "saturated", "model.initial", "train.loss", *LINEAR), _output),
+    Row("model.decoder", ("pretrained", "model.init", "model.activation", "model.output"), _decoder),
     Row("train.loss", ("binary", "unit", "sparse", "model.family", "model.decoder", "model.output"), _loss),
-    Row("model.initial", ("prune.granularity", "train.loss"), _initial),
+    Row("model.initial", ("model.output", "train.loss", *LINEAR), _initial),
     Row("train.batch", ("rows",), lambda draft, facts, net: (default_batch(facts.data.rows), FROM_DATA)),
-    Row("train.epochs", ("rows", "train.batch"), _epochs),
-    Row("train.learning_rate", (), lambda draft, facts, net: (8e-3, FROM_DATA)),
+    Row("train.epochs", ("rows", "model.network", "train.batch"), _epochs),
     Row("prune.drive", ("requested", "prune.form"), _drive),
+    Row(
+        "prune.operator",
+        (
+            *("model.network", "model.encoder", "model.decoder", "model.initial", "train.epochs", "train.optimizer"),
+            *("prune.drive", "prune.masks", "prune.granularity"),
+        ),
+        _operator,
+    ),
     Row(
         "prune.form",
         ("prune.drive",),
@@ -239,8 +298,16 @@ RECIPE: tuple[Row, ...] = (
     ),
     Row(
         "prune.target_sparsity",
-        ("net", "described", "prune.drive", "prune.operator", "prune.granularity", *_LIMITS, *_EXPORT),
+        (
+            *("net", "described", "model.network", "train.epochs", "prune.drive", "prune.operator"),
+            *("prune.granularity", *_LIMITS, *_EXPORT),
+        ),
         _target_sparsity,
+    ),
+    Row(
+        "train.learning_rate",
+        ("rows", "inputs", "net", "model.initial", "model.output", "prune.target_sparsity"),
+        _learning_rate,
     ),
     Row(
         "prune.per_generation",
@@ -321,7 +388,11 @@ def checked(draft: Resolved, facts: RunFacts) -> Resolved:
     faults = unsuitable(spec, facts) or contradictions(spec)
     if faults:
         raise SpecError(faults)
-    network_of(spec.model, facts.data.row_shape, facts.data.windows)
+    net = network_of(spec.model, facts.data.row_shape, facts.data.windows)
+    if spec.model.initial == "pca" and (why := why_not_linear(net)):
+        raise SpecError(
+            f"model.initial = 'pca': no weights of this network are principal components: {why}; leave it out"
+        )
     return Resolved(spec, draft.sources)
 
 
@@ -358,7 +429,7 @@ def pruning_end(spec: RunSpec, target: float) -> float:
         return spec.prune.end
     if spec.prune.granularity == "unit":
         share = 0.5
-    elif spec.prune.regrowth == 0:
+    elif spec.prune.regrowth == 0 or (spec.model.convolves and spec.prune.operator == "obd"):
         share = 0.75
     elif spec.train.loss == "bce-then-l1":
         share = 0.2

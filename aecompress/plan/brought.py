@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,14 @@ import numpy as np
 from aecompress.data.base import Floats
 from aecompress.data.dataset import Dataset
 from aecompress.data.sparse import Rows
-from aecompress.deploy.pretrained.base import Pretrained
+from aecompress.deploy.pretrained.base import Pretrained, divided
 from aecompress.deploy.pretrained.safetensors import is_ours
-from aecompress.deploy.pretrained.tried import ROWS, Requested, Tried, tried, words
+from aecompress.deploy.pretrained.trial import words
+from aecompress.deploy.pretrained.tried import ROWS, Requested, Tried, tried
 from aecompress.errors import DataError
-from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts, are_same
 from aecompress.plan.suitability import check_pretrained
-from aecompress.spec.fields import RunSpec
+from aecompress.spec.fields import LayerSpec, ModelSpec, RunSpec
 from aecompress.spec.resolve import Resolved
 
 STRETCHES = 8
@@ -64,28 +66,40 @@ def bring_in(
     """
     facts = PretrainedFacts(inputs=found.inputs, encoder=(), decoder=())
     check_pretrained(resolved.spec, RunFacts(data=dataset.facts, pretrained=facts))
+    found = _as_written(resolved.spec.model, found)
     rows, requested = some_rows(dataset.train, ROWS[1]), requested_of(resolved, found)
     outcome = tried(found, rows, dataset.facts.row_shape, requested)
-    if trained and not is_ours(path.parent) and outcome.loss > BETTER * outcome.constant:
+    if trained and not (is_ours(path.parent) or outcome.sure) and outcome.loss > BETTER * outcome.constant:
         reason = _other_scaling(found, rows, dataset, requested, outcome)
-        if not reason and outcome.loss >= (1.0 if strict else _most(found, outcome)) * outcome.constant:
-            reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
-        how = "worse than their mean does" if outcome.loss >= outcome.constant else "not much better than their mean"
-        if reason:
-            raise DataError(
-                f"{path}: as it is, it reconstructs these rows {how} (mse {outcome.loss:.4g}, the mean "
-                f"{outcome.constant:.4g}): {reason}"
-            )
-    if outcome.trials > 1 and not outcome.decided:
+        _check_loss(path, outcome, reason, 1.0 if strict else _most(outcome))
+    if outcome.rival or (outcome.trials > 1 and not (outcome.decided or outcome.sure)):
         _check_clear(path, outcome)
     return Brought(outcome.model, (*outcome.model.notes, *_notes(found, outcome, dataset)))
 
 
+WRITE = "write its layers with their activations as model.encoder and model.decoder"
 NO_REASON = "no scaling of them helps; give the rows that it was trained on, scaled as they were, or leave --init out"
 RESIDUAL = (
     "its outputs are near 0, so it is hardly trained, or gives what is added to its input (a residual), which no layer "
     "here does; train it further, or without that"
 )
+
+
+def _check_loss(path: Path, outcome: Tried, reason: str, most: float) -> None:
+    """Refuse a model that reconstructs the rows badly, for a reason, or worse than ``most`` times what their mean does.
+
+    Raises:
+        DataError: with both losses, and what helps.
+    """
+    if not reason and outcome.loss >= most * outcome.constant:
+        reason = RESIDUAL if outcome.residual < BETTER * outcome.constant else NO_REASON
+    if reason:
+        how = "worse than their mean does" if outcome.loss >= outcome.constant else "not much better than their mean"
+        written = f"; or {WRITE}" if outcome.trials > 1 else ""
+        raise DataError(
+            f"{path}: as it is, it reconstructs these rows {how} (mse {outcome.loss:.4g}, the mean "
+            f"{outcome.constant:.4g}): {reason}{written}"
+        )
 
 
 def _check_clear(path: Path, outcome: Tried) -> None:
@@ -95,17 +109,11 @@ def _check_clear(path: Path, outcome: Tried) -> None:
         DataError: with what fits best.
     """
     found = f"{words(outcome.model)}: {outcome.loss:.4g}"
-    cure = "write its layers with their activations as model.encoder and model.decoder"
-    if outcome.odd:
-        raise DataError(
-            f"{path}: fits the rows best with {outcome.odd} after a layer, which no layer here has; train it with "
-            f"another activation, or {cure}"
-        )
     if outcome.rival or outcome.loss >= CLEAR * outcome.constant:
         raise DataError(
             f"{path}: its file holds no activations, and the rows do not show which it has (mse of the rows' mean "
             f"{outcome.constant:.4g}, of {'; of '.join(filter(None, [found, outcome.rival]))}): it is hardly trained, "
-            f"or on other rows; {cure}, or train it further first"
+            f"or on other rows; {WRITE}, or train it further first"
         )
 
 
@@ -119,18 +127,39 @@ def some_rows(rows: Rows, count: int) -> Floats:
 
 
 def requested_of(resolved: Resolved, found: Pretrained) -> Requested:
-    """Return what a spec says of a pretrained model's activations: layer by layer where its layers are the same."""
+    """Return what a spec says of a pretrained model's activations: layer by layer where it writes them out."""
     model = resolved.spec.model
-    written, layers = (*model.encoder, *model.decoder), (*found.encoder, *found.decoder)
-    same = len(model.encoder) == len(found.encoder) and all(
-        spec.kind == layer.kind and spec.out in (None, layer.outputs)
-        for spec, layer in zip(written, layers, strict=False)
-    )
-    if written and same and len(written) == len(layers):
-        return Requested(layers=tuple(layer.activation for layer in written))
+    if _are_written(model, found):
+        return Requested(layers=tuple(layer.activation for layer in (*model.encoder, *model.decoder)))
     hidden = model.activation if resolved.sources.get("model.activation", "default") != "default" else ""
     latent, output = ("" if value == "auto" else str(value) for value in (model.latent_activation, model.output))
     return Requested(hidden=hidden, latent=latent, output=output)
+
+
+def _as_written(model: ModelSpec, found: Pretrained) -> Pretrained:
+    """Return those readings of a file alone whose layers a spec writes out, divided as there; all where it does not."""
+    own = [reading for reading in (found, *found.others) if _are_written(model, reading)]
+    if not own:
+        return found
+    first, *others = (divided(reading, len(model.encoder)) for reading in own)
+    return replace(first, others=tuple(others))
+
+
+def _are_written(model: ModelSpec, found: Pretrained) -> bool:
+    """Return whether a spec writes out the layers that a file has, wherever its encoder ends."""
+    written, layers = (*model.encoder, *model.decoder), (*found.encoder, *found.decoder)
+    own = [
+        LayerSpec.model_validate(
+            {
+                **layer.numbers,
+                "kind": layer.kind,
+                "out": layer.outputs,
+                "activation": layer.activation or spec.activation,
+            }
+        )
+        for spec, layer in zip(written, layers, strict=False)
+    ]
+    return bool(written) and len(layers) == len(written) and are_same(written, own)
 
 
 def tensors_of(model: Pretrained, spec: RunSpec) -> dict[str, Floats]:
@@ -143,13 +172,13 @@ def _unknown(found: Pretrained) -> list[str]:
     return [layer.name for layer in (*found.encoder, *found.decoder) if not layer.activation]
 
 
-def _most(found: Pretrained, outcome: Tried) -> float:
+def _most(outcome: Tried) -> float:
     """Return how many times the loss of the rows' mean a model may have.
 
-    One whose file says all, as an ONNX graph does, is what it is; one of which only the activation of its outputs is
-    unknown may be hardly trained, and gives about the mean.
+    One of which file and user say all, as an ONNX graph does, is what it is; one of which only the activation of its
+    outputs is unknown may be hardly trained, and gives about the mean.
     """
-    if not (_unknown(found) or found.others):
+    if outcome.trials == 1:
         return math.inf
     return HARDLY if outcome.decided else 1.0
 
@@ -161,6 +190,7 @@ def _notes(found: Pretrained, outcome: Tried, dataset: Dataset) -> list[str]:
     notes = [f"model.init: {losses}{worse}"]
     if _unknown(found):
         tests = f"of {outcome.trials} combinations the best" if outcome.trials > 1 else "as requested"
+        tests = "known by what its batch norms are given on these rows" if outcome.sure else tests
         others = f"; the next best {outcome.next_best}" if outcome.next_best else ""
         notes.append(f"its file holds no activations; {tests}: {words(outcome.model)}{others}")
     if dataset.scaling.kind == "none" and not dataset.facts.unit:
@@ -177,7 +207,9 @@ def _other_scaling(found: Pretrained, rows: Floats, dataset: Dataset, requested:
     } | ({"auto": rows / 255} if rows.max() > 1 and rows.max() <= 255 and rows.min() >= 0 else {})
     for name, values in scaled.items():
         other = tried(found, values.astype(np.float32), dataset.facts.row_shape, requested)
-        if other.loss / other.constant < BETTER * min(outcome.loss / outcome.constant, 1):
+        if (other.sure and not outcome.sure) or other.loss / other.constant < BETTER * min(
+            outcome.loss / outcome.constant, 1
+        ):
             return (
                 f"it was probably trained on scaled rows (mse {other.loss:.4g}, the mean {other.constant:.4g}); "
                 f"give --scaling {name}"

@@ -24,7 +24,7 @@ from aecompress.parsing import quoted
 from aecompress.plan.counts import cells_of, members_of
 from aecompress.plan.training import DTYPES
 from aecompress.registry import RULES
-from aecompress.spec.fields import RunSpec
+from aecompress.spec.fields import RunSpec, keeps_best
 
 PRUNE_BYTES = 28
 """Of a weight that is pruned on a device, as measured (docs/gpu.md)."""
@@ -158,6 +158,7 @@ def check_memory(plan: Plan, spec: RunSpec, dataset: Dataset, device: torch.devi
     filling = interpolated * (2 * individual // generations + CUT_BYTES * plan.net.layout.size)
     needed = cells * individual + max(copies + scratch, filling)
     needed += value * sum(rows.size for rows in dataset.splits.values())
+    needed += generations * every * (value + 1) if keeps_best(spec) else 0
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_bytes()
     if needed > available:
         free = "has {} free" if device.type == "cuda" else "has {}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
-from aecompress.spec.fields import RunSpec, metric_of
+from aecompress.flags import FLAGS
+from aecompress.spec.fields import FIELDS, DataSpec, RunSpec, metric_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Export:
     """Share of training rows below the scorer's threshold."""
     bits: int
     """Of the weights, where training rounds them; else 0."""
+    pca_command: str
+    """What exports the principal components of the same rows, but for the size of the code; empty: rows in memory."""
+    is_pca: bool
+    """Whether the network has the form of them."""
+    brought: bool
+    """Whether its layers are those of a model from elsewhere."""
 
 
 def export_of(spec: RunSpec) -> Export:
@@ -48,9 +56,23 @@ def export_of(spec: RunSpec) -> Export:
         metric=metric_of(spec.train.loss),
         losses=("l1", "mse", *EXTRA_LOSSES.get(spec.train.loss, ())),
         bits=spec.train.bits,
+        pca_command=pca_command(spec.data, spec.seed),
+        is_pca=spec.model.network == "pca",
+        brought=bool(spec.model.init),
         **spec.export.model_dump(),
     )
 
 
 EXTRA_LOSSES = {"bce": ("bce",), "bce-then-l1": ("bce",), "huber": ("huber",)}
 """Reported besides L1 and MSE, by the loss of training."""
+
+
+def pca_command(data: DataSpec, seed: int) -> str:
+    """Return the command that exports the principal components of the rows of a spec, split as they are."""
+    words = ["aecompress", "prune", data.source, *data.more]
+    for flag in FLAGS:
+        section, _, name = flag.field.partition(".")
+        if section == "data" and (value := getattr(data, name)) != FIELDS[flag.field]:
+            words += [flag.flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    seeded = ["--seed", str(seed)] if seed != FIELDS["seed"] else []
+    return shlex.join([*words, *seeded, "--network", "pca"])

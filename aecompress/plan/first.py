@@ -11,17 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from aecompress.data.dataset import Dataset
+from aecompress.data.pca import why_no_components
 from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
+from aecompress.plan.linear_start import RAREST, as_they_are, begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
-from aecompress.spec.fields import RunSpec
-
-RAREST = 1e-3
-"""A mean of rows in [0, 1] nearer to either end counts as this, so that its bias stays small enough to unlearn."""
-
+from aecompress.spec.fields import RunSpec, keeps_best
 
 MEAN_BIAS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "identity": lambda mean: mean,
@@ -44,10 +42,14 @@ class First:
     """Number format of the weights."""
     stats_batch: int
     """Rows per step that activation statistics are kept for; 0: the operator needs none."""
-    scaled: bool
-    """Whether a drawn model begins by giving the mean training row, as far as biases can."""
+    initial: str
+    """First weights: those of torch; scaled, which begin by giving the mean training row; pca."""
+    turned: bool
+    """Whether components are turned, for training and pruning; else they are exported as they are."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
+    keeps_best: bool
+    """Whether each cell ends as its best generation."""
     values: int
     """That a matrix will be rounded to; 0: weights stay exact."""
     tensors: Mapping[str, NDArray[np.float32]] | None = None
@@ -66,8 +68,10 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         has_moments=spec.train.optimizer == "adam",
         dtype=DTYPES[spec.precision],
         stats_batch=int(spec.train.batch) if needs_stats else 0,
-        scaled=spec.model.initial == "scaled",
+        initial=str(spec.model.initial),
+        turned=bool(spec.train.epochs or spec.prune.target_sparsity),
         init=spec.model.init,
+        keeps_best=keeps_best(spec),
         values=values_of(spec.train.bits),
         tensors=tensors,
     )
@@ -94,6 +98,16 @@ def begin_with_the_mean(net: Autoencoder, views: Mapping[str, torch.Tensor], dat
     views[last.name + ".bias"].copy_(MEAN_BIAS[end.activation](torch.from_numpy(mean)))
 
 
+def check_components(spec: RunSpec, net: Autoencoder, dataset: Dataset) -> None:
+    """Refuse a network of principal components that would take too long to compute.
+
+    Raises:
+        DataError: it would.
+    """
+    if spec.model.network == "pca" and (why := why_no_components(dataset.train, net.latent)):
+        raise DataError(f"model.network = 'pca': {why}; choose another network")
+
+
 def first_population(first: First, net: Autoencoder, dataset: Dataset, device: torch.device) -> Population:
     """Return the individuals before generation 0: drawn, or copies of a pretrained model.
 
@@ -109,11 +123,15 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
         device,
         dtype=first.dtype,
         stats_batch=min(first.stats_batch, len(dataset.train)),
-        gain=3**0.5 if first.scaled else 1.0,
+        gain=1.0 if first.initial == "torch" else 3**0.5,
         values=first.values,
+        keeps_best=first.keeps_best,
     )
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
-    if first.scaled:
+    if first.initial == "pca" and not first.tensors and not why_no_components(dataset.train, net.latent):
+        found = dataset.components(net.latent)
+        begin_linear(net, views, linear_start(dataset.train, found) if first.turned else as_they_are(found))
+    elif first.initial != "torch":
         begin_with_the_mean(net, views, dataset)
     for name, tensor in (first.tensors or {}).items():
         given = np.atleast_2d(tensor)

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 from aecompress.data.facts import Facts
 from aecompress.errors import DataError
 from aecompress.nets.shapes import Autoencoder
-from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.plan.facts import (
+    LayerFacts,
+    PretrainedFacts,
+    RunFacts,
+    are_same,
+    pretrained_decoder,
+    pretrained_encoder,
+)
 from aecompress.spec.fields import LayerSpec, RunSpec
 from aecompress.spec.rules import sentence_of
 
@@ -101,7 +108,7 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
         field="model.encoder",
         broken=lambda spec, facts: (
-            facts.pretrained is not None and spec.model.encoder != pretrained_encoder(spec.model, facts)
+            facts.pretrained is not None and not are_same(spec.model.encoder, pretrained_encoder(spec.model, facts))
         ),
         sentence="model.encoder: {model.init} has other layers ({pretrained_encoder}); leave it out",
         example={
@@ -114,7 +121,7 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
         field="model.decoder",
         broken=lambda spec, facts: (
-            facts.pretrained is not None and spec.model.decoder != pretrained_decoder(spec.model, facts)
+            facts.pretrained is not None and not are_same(spec.model.decoder, pretrained_decoder(spec.model, facts))
         ),
         sentence="model.decoder: {model.init} has other layers ({pretrained_decoder}); leave it out",
         example={
@@ -132,6 +139,31 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
         sentence="model.hidden and model.latent: come from model.init; leave them out",
         example={"model.init": "model.onnx", "model.latent": 2},
         facts=_PRETRAINED,
+    ),
+    Unsuitable(
+        field="model.network",
+        broken=lambda spec, facts: (
+            spec.model.network == "pca"
+            and (
+                spec.model.family == "variational"
+                or spec.model.hidden != ()
+                or {spec.model.latent_activation, spec.model.output, spec.model.initial} != {"identity", "pca"}
+            )
+        ),
+        sentence="model.network = 'pca': is the principal components, without hidden layers, in the plain or "
+        "denoising family; leave out model.hidden, model.output, model.latent_activation and model.initial",
+        example={"model.network": "pca", "model.hidden": [4]},
+        facts=_ROWS,
+    ),
+    Unsuitable(
+        field="model.latent",
+        broken=lambda spec, facts: (
+            spec.model.network == "pca" and spec.model.latent != "auto" and spec.model.latent > facts.data.inputs
+        ),
+        sentence="model.latent = {model.latent}: rows of {inputs} inputs have as many principal components; choose at "
+        "most {inputs}",
+        example={"model.network": "pca", "model.latent": 9},
+        facts=_ROWS,
     ),
     Unsuitable(
         field="prune.per_generation",

@@ -17,6 +17,18 @@ PER_PARAMETER = ("weights", "masks", "first_moment", "second_moment")
 """The tensors ``[P, n]`` that hold a value for each parameter, by their names in :meth:`Population.tensors`."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best generation of each cell so far; nothing changes it in place."""
+
+    weights: Tensor
+    """``[P, n]``."""
+    masks: Tensor
+    """bool ``[P, n]``."""
+    fitness: Tensor
+    """``[P]``: on the validation rows that generations are evaluated on; +inf where none has counted yet."""
+
+
 @dataclass
 class Population:
     """P individuals, one per cell, as stacked tensors; n parameters each.
@@ -45,6 +57,8 @@ class Population:
     """Completed generations."""
     levels: Tensor | None = None
     """``[P, layers, values]``: the values that each matrix is rounded to, 0 before; None where weights stay exact."""
+    best: Best | None = None
+    """None: each cell ends as its last generation. It stays with the cells, so that copies of individuals have none."""
 
     def __len__(self) -> int:
         return self.weights.shape[0]
@@ -154,6 +168,12 @@ class Population:
                 "stats_square": self.stats.square,
                 "stats_count": self.stats.count,
             }
+        if self.best is not None:
+            named |= {
+                "best_weights": self.best.weights,
+                "best_masks": self.best.masks,
+                "best_fitness": self.best.fitness,
+            }
         return named
 
 
@@ -169,6 +189,7 @@ def new_population(
     stats_batch: int = 0,
     gain: float = 1.0,
     values: int = 0,
+    keeps_best: bool = False,
 ) -> Population:
     """Return ``size`` freshly initialised individuals with full masks, before generation 0; cells 0 to ``size - 1``.
 
@@ -177,23 +198,26 @@ def new_population(
         stats_batch: batch positions of the activation statistics; 0 keeps none.
         gain: of the first weights (:func:`aecompress.nets.layers.initial`).
         values: that a matrix will be rounded to; 0: weights stay exact.
+        keeps_best: whether each cell ends as its best generation.
     """
     heads = (net.log_variance,) if net.log_variance else ()
     weights = torch.empty((size, net.layout.size), device=device, dtype=dtype)
     for cell in range(size):  # one at a time, because drawing takes several times the memory of what is drawn
         key = torch.arange(cell, cell + 1, device=device)
         weights[cell : cell + 1] = initial(net.layers + heads, net.layout, seed, key, gain=gain)
+    masks, lost = torch.ones_like(weights, dtype=torch.bool), torch.full_like(weights[:, 0], torch.inf)
     return Population(
         cells=torch.arange(size, device=device),
         weights=weights,
-        masks=torch.ones_like(weights, dtype=torch.bool),
+        masks=masks,
         moments=(torch.zeros_like(weights), torch.zeros_like(weights)) if moments else None,
         learning_rate=torch.full((size,), learning_rate, device=device, dtype=dtype),
-        fitness=torch.full((size,), torch.inf, device=device, dtype=dtype),
+        fitness=lost,
         capacity=torch.ones((size,), device=device, dtype=dtype),
         stats=no_stats(net, size, stats_batch, device) if stats_batch else None,
         generation=0,
         levels=torch.zeros((size, len(net.layers), values), device=device) if values else None,
+        best=Best(torch.zeros_like(weights), masks.clone(), lost.clone()) if keeps_best else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from importlib import metadata
 from typing import Any
@@ -61,6 +62,7 @@ def model_card(
             "rows": compared.table()[1:],
             "notes": compared.notes,
             "dense": DENSE,
+            "trained": math.isfinite(compared.losses[0]),
             "metric": export.metric,
             "split": verified_split(dataset),
             "machine": bench.machine(),

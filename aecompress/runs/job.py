@@ -20,6 +20,8 @@ from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.code import check_trusted, code_in
 from aecompress.deploy.pretrained.registry import read_pretrained
 from aecompress.errors import DataError
+from aecompress.event_log import read_log
+from aecompress.events import Started
 from aecompress.evolve.base import Plan
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.auto import complete, filled
@@ -29,7 +31,7 @@ from aecompress.plan.device import check_memory, devices_for, devices_reading, d
 from aecompress.plan.engine import cheapest_device, choose_engine, engine_to_resume, workload_of
 from aecompress.plan.export import Export, export_of
 from aecompress.plan.facts import RunFacts
-from aecompress.plan.first import First, first_of
+from aecompress.plan.first import First, check_components, first_of
 from aecompress.plan.goal import Goal, goal_of
 from aecompress.plan.network import network_of
 from aecompress.plan.plan import plan_of
@@ -142,7 +144,11 @@ def prepare_resume(where: Path) -> Job:
     bring = modules.from_run(where, status.get("code", {})) if is_code else None
     job = _job(resolved, dataset, devices, where, directory_of(status), resumed=True, bring=bring)
     check_states(where / "checkpoint", job.identity)
-    return dataclasses.replace(job, moved=moved(str(status.get("device", "")), status.get("card", {}), job.device))
+    return dataclasses.replace(
+        job,
+        dataset=_as_decided(job.dataset, where),
+        moved=moved(str(status.get("device", "")), status.get("card", {}), job.device),
+    )
 
 
 def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Dataset, Export]:
@@ -158,7 +164,17 @@ def prepare_export(run: Path, flags: dict[str, tuple[str, Any]]) -> tuple[Datase
     spec = resolve(flags, file=run / "spec.toml").spec
     dataset = rows_again(spec, run, status)
     check_raw(dataset, spec)
-    return dataset, export_of(spec)
+    return _as_decided(dataset, run), export_of(spec)
+
+
+def _as_decided(dataset: Dataset, where: Path) -> Dataset:
+    """Return rows with all that was decided when the run in ``where`` was started, as its log has it.
+
+    Its spec is complete since, so that what was assumed of a pretrained model cannot be seen in it.
+    """
+    log = where / "events.jsonl"
+    begun = (event for event in (read_log(log) if log.is_file() else []) if isinstance(event, Started))
+    return next((dataclasses.replace(dataset, decisions=tuple(event.decisions)) for event in begun), dataset)
 
 
 def started_with(where: Path) -> tuple[Resolved, dict[str, Any]]:
@@ -212,7 +228,7 @@ def _job(
 ) -> Job:
     """Choose the device, fill in the spec's "auto" fields and plan the run."""
     brought = _brought(resolved, dataset, directory, bring)
-    if brought is not None and not resumed:
+    if brought is not None:
         dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *brought.notes))
     pretrained = None if brought is None else brought.facts
     facts = RunFacts(data=dataset.facts, splits=frozenset(dataset.splits), pretrained=pretrained)
@@ -222,6 +238,7 @@ def _job(
     resolved = complete(resolved, dataclasses.replace(facts, device=device))
     net = network_of(resolved.spec.model, facts.data.row_shape, facts.data.windows)
     dataset = dataclasses.replace(dataset, decisions=(*dataset.decisions, *notes_of(resolved.spec, net)))
+    check_components(resolved.spec, net, dataset)
     load = workload_of(resolved.spec, net, device, facts.data.rows)
     compile = resolved.spec.compile
     engine = engine_to_resume(load, compile) if resumed else choose_engine(load, compile).engine

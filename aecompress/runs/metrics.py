@@ -21,13 +21,13 @@ from aecompress.engines.eager import evaluate
 from aecompress.evolve.base import Rows
 from aecompress.nets.autoencoder import layer_zeros, reconstruction_loss
 from aecompress.nets.layers import forward
-from aecompress.nets.losses import LOSSES
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.export import Export
 from aecompress.plan.rows import on_device
 from aecompress.polling import Poll, no_poll
 from aecompress.population.state import Population
 from aecompress.registry import RULES
+from aecompress.runs.baselines import DENSE, baseline_metrics
 from aecompress.runs.job import Job
 from aecompress.runs.model import model_of
 
@@ -55,23 +55,38 @@ def evaluated(job: Job, population: Population, rows: Rows, members: Population,
     metrics |= dense_metrics(job, population, metrics, poll)
     metrics |= code_metrics(job, row) if job.plan.training.code_l1 else {}
     metrics |= detection_metrics(model, job.dataset, job.plan.metric)
-    metrics |= brought_metrics(job, poll)
+    metrics |= baseline_metrics(job.dataset, verified_split(job.dataset), job.plan.metric, job.net.latent, poll)
+    metrics |= unpruned_metrics(job, population, poll) if job.brought is None else brought_metrics(job, poll)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 
 
 def brought_metrics(job: Job, poll: Poll) -> dict[str, float]:
-    """Return the loss of the model that a run began with, as it was brought in, and that of the mean training row."""
-    if job.brought is None:
-        return {}
+    """Return the loss of the model that a run began with, as it was brought in."""
+    assert job.brought is not None
     split, metric = verified_split(job.dataset), job.plan.metric
     rows = torch.from_numpy(sample(job.dataset.splits[split]))
     flat = [torch.from_numpy(job.brought.tensors[name].reshape(-1)) for name in job.net.model_layout.slots]
     weights = job.net.model_layout.views(torch.cat(flat)[None])
-    mean = torch.from_numpy(sample(job.dataset.train)).mean(0).expand_as(rows)
-    return {
-        f"{split}_{metric}_{BROUGHT}": float(reconstruction_loss(job.net, weights, rows, metric, poll)[0]),
-        f"{split}_{metric}_constant": float(LOSSES[metric].value(mean, rows).mean()),
-    }
+    return {f"{split}_{metric}_{BROUGHT}": float(reconstruction_loss(job.net, weights, rows, metric, poll)[0])}
+
+
+def unpruned_metrics(job: Job, population: Population, poll: Poll) -> dict[str, float]:
+    """Return the loss of the best cell that nothing was pruned of, on the rows that files are compared on; or none.
+
+    The best is that with the least loss on validation rows. Masks show what was pruned where they are fixed: weights of
+    first components are 0 where an input is constant.
+    """
+    if job.plan.pruning is None or job.plan.pruning.persistent:
+        pruned = ~population.masks.all(1)
+    else:
+        pruned = layer_zeros(job.net, population.weights).sum(1) > 0
+    best = int(population.fitness.masked_fill(pruned, torch.inf).argmin())
+    if bool(pruned[best]):
+        return {}
+    split, metric = verified_split(job.dataset), job.plan.metric
+    rows = torch.from_numpy(sample(job.dataset.splits[split])).to(population.weights.device)
+    weights = job.net.layout.views(population.weights[best : best + 1].float())
+    return {f"{split}_{metric}_{DENSE}": float(reconstruction_loss(job.net, weights, rows, metric, poll)[0])}
 
 
 def code_metrics(job: Job, row: torch.Tensor) -> dict[str, float]:
@@ -93,6 +108,7 @@ def with_metrics(model: Model, export: Export, dataset: Dataset) -> Model:
     net = Autoencoder(model.encoder, model.decoder)
     row = torch.cat([torch.from_numpy(np.array(model.tensors[name])).reshape(-1) for name in net.model_layout.slots])
     metrics = split_metrics(net, dataset, export, row, no_poll)
+    metrics |= baseline_metrics(dataset, verified_split(dataset), export.metric, net.latent, no_poll)
     metrics |= detection_metrics(model, dataset, export.metric)
     return dataclasses.replace(model, about={**model.about, "metrics": metrics})
 

@@ -30,6 +30,8 @@ from aecompress.files import write_bytes, write_text
 from aecompress.plan.export import Export
 from aecompress.plan.goal import Goal
 from aecompress.polling import Poll
+from aecompress.runs.baselines import DENSE as UNPRUNED
+from aecompress.runs.baselines import against_pca, baselines_of
 from aecompress.runs.card import DENSE, model_card
 from aecompress.runs.ended import MODEL_FILES, REPORT_FILES
 from aecompress.runs.folder import staged
@@ -269,24 +271,31 @@ def compare(folder: Path, source: Source, outcome: variants.Outcome) -> events.C
     timings = [[one.timing(batch) for batch in BATCHES] for one in benched]
     dense.unlink()
     losses = [loss_of(folder / name, model, source.rows, source.export.metric, source.poll) for name in names[1:]]
+    split = verified_split(source.dataset)
+    baselines = baselines_of(model, split, source.export)
+    unpruned = _dense_loss(model)
+    verdict = against_pca(model, source.dataset, split, source.export, source.loss, unpruned)
     return events.Compared(
         at=time.time(),
         files=(DENSE, *names),
         bytes=tuple(one.bytes for one in benched),
         nonzeros=(model.parameters, *[model.parameters - model.zeros] * len(names)),
-        losses=(_brought_loss(model), source.loss, *losses),
+        losses=(unpruned, source.loss, *losses),
         batches=BATCHES,
         milliseconds=tuple(tuple(timing.milliseconds for timing in own) for own in timings),
         quartiles=tuple(tuple(timing.quartiles for timing in own) for own in timings),
         ratios=tuple(tuple(astuple(timing.faster) for timing in own) for own in timings),
-        notes=tuple(outcome.notes),
+        notes=(*outcome.notes, *filter(None, [verdict])),
+        baselines=baselines.names,
+        baseline_losses=baselines.losses,
+        baseline_nonzeros=baselines.nonzeros,
     )
 
 
-def _brought_loss(model: Model) -> float:
-    """Return the loss of the dense model that a run began with, as it was brought in; infinite where it began anew."""
-    metrics = model.about.get("metrics", {})
-    return next((float(loss) for name, loss in metrics.items() if name.endswith(f"_{BROUGHT}")), math.inf)
+def _dense_loss(model: Model) -> float:
+    """Return the loss of the model that a run began with, or else of its best one without a zero; infinite: none."""
+    metrics, endings = model.about.get("metrics", {}), (f"_{BROUGHT}", f"_{UNPRUNED}")
+    return next((float(loss) for name, loss in metrics.items() if name.endswith(endings)), math.inf)
 
 
 def dense_model(model: Model, scaling: graph.Affine | None = None) -> bytes:

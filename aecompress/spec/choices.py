@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -25,13 +25,16 @@ class OneOf:
     """A regular expression of further texts that are allowed."""
     example: str = ""
     """One of these."""
+    spellings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What other names of them are taken as."""
 
     def check(self, value: Any) -> str:
-        """Return the value.
+        """Return the value, another name of it as ours.
 
         Raises:
             PydanticCustomError: it is none of the names, which the message lists as that of a ``Literal`` does.
         """
+        value = self.spellings.get(value, value) if isinstance(value, str) else value
         if isinstance(value, str) and (value in self.names() or self._matches(value) or value in self._installed()):
             return value
         raise PydanticCustomError("one_of", "{choice}", {"choice": f"Input should be {self._choice()}"})
@@ -55,7 +58,7 @@ class OneOf:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """List the names of now."""
-        ours = {"enum": list(self.names()), "type": "string"}
+        ours = {"enum": [*self.names(), *self.spellings], "type": "string"}
         if self.pattern:
             return {"anyOf": [ours, {"type": "string", "pattern": f"^{self.pattern}$"}]}
         return {"anyOf": [ours, {"type": "string"}]} if self.group else ours

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from aecompress import plugins
-from aecompress.layers.names import HIDDEN_NAMES, NAMES, SHAPING, SLOPED, SLOPED_EXAMPLE, WITHOUT_ACTIVATION
+from aecompress.layers.names import HIDDEN_NAMES, NAMES, SHAPING, SLOPED, SLOPED_EXAMPLE, SPELLINGS, WITHOUT_ACTIVATION
 from aecompress.registry import OPERATORS, RULES, SCHEDULES, VARIANTS, RuleRow, data_usage, probabilities, rules_of
 from aecompress.spec.choices import OneOf
 from aecompress.spec.toml import flatten
@@ -26,7 +26,7 @@ from aecompress.spec.toml import flatten
 Auto = Literal["auto"]
 LossName = Literal["l1", "mse", "bce", "huber", "bce-then-l1"]
 MetricName = Literal["l1", "mse", "bce", "huber"]
-OperatorName = Annotated[str, OneOf(lambda: ["none", *OPERATORS], plugins.OPERATORS)]
+OperatorName = Annotated[str, OneOf(lambda: ["auto", "none", *OPERATORS], plugins.OPERATORS)]
 ScheduleName = Annotated[str, OneOf(lambda: list(SCHEDULES), plugins.SCHEDULES)]
 ModeName = Literal["canonical", "coevo"]
 RuleName = Annotated[str, OneOf(lambda: rules_of("coevo"))]
@@ -34,11 +34,13 @@ TopologyName = Literal["ring", "von-neumann", "moore"]
 ConceptName = Literal["best", "mean", "worst"]
 OptimizerName = Literal["adam", "fresh-adam"]
 RateName = Literal["cosine", "step", "walk"]
-NetworkName = Literal["default", "conv", "paper", "paper-small", "paper-large"]
+NetworkName = Literal["default", "conv", "pca", "paper", "paper-small", "paper-large"]
 VariantName = Annotated[str, OneOf(lambda: list(VARIANTS))]
 FamilyName = Literal["plain", "denoising", "variational"]
-ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
-HiddenActivationName = Annotated[str, OneOf(lambda: HIDDEN_NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE)]
+ActivationName = Annotated[str, OneOf(lambda: NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE, spellings=SPELLINGS)]
+HiddenActivationName = Annotated[
+    str, OneOf(lambda: HIDDEN_NAMES, pattern=SLOPED, example=SLOPED_EXAMPLE, spellings=SPELLINGS)
+]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -150,7 +152,8 @@ class ModelSpec(_Part):
     network: NetworkName = Field(
         "default",
         description="source of the sizes left out: the recipe; conv: convolutions by the shape of a row, of images or "
-        "series, with hidden as their channels; or a network of the paper (ALGORITHMS A2)",
+        "series, with hidden as their channels; pca: the principal components, as they are unless train.epochs or "
+        "prune.target_sparsity is given; or a network of the paper (ALGORITHMS A2)",
     )
     family: FamilyName = Field("plain", description="plain, denoising or variational")
     noise: Annotated[float, Field(ge=0, le=1000)] = Field(
@@ -166,12 +169,15 @@ class ModelSpec(_Part):
         description="activation of the latent code; auto: relu in the paper's networks and under code_l1",
     )
     output: Auto | ActivationName = Field(
-        "auto", description="activation of the output; auto: sigmoid for rows in [0, 1]"
-    )
-    initial: Auto | Literal["scaled", "torch"] = Field(
         "auto",
-        description="first weights; scaled: variance 1/inputs, output biases of the mean row; torch: nn.Linear's; "
-        "auto: scaled, torch where whole units are pruned",
+        description="activation of the output; auto: sigmoid for rows in [0, 1], but identity where few of their "
+        "values are 0 or 1, or rows are few (docs/recipe.md)",
+    )
+    initial: Auto | Literal["scaled", "torch", "pca"] = Field(
+        "auto",
+        description="first weights; pca: those of the principal components of the training rows, the best linear "
+        "model, and each model ends as its best epoch; scaled: variance 1/inputs, output biases of the mean row; "
+        "torch: nn.Linear's; auto: pca, torch for 0/1 rows and where whole units are pruned, scaled where neither fits",
     )
     encoder: Annotated[tuple[LayerSpec, ...], Field(max_length=100)] = Field(
         (), description="the encoder layer by layer, instead of hidden and latent"
@@ -184,6 +190,11 @@ class ModelSpec(_Part):
     def last_activation(self) -> str:
         """Return the activation of the output, as far as it is known."""
         return _behind(self.decoder) if self.decoder else self.output
+
+    @property
+    def convolves(self) -> bool:
+        """Return whether a layer is a convolution, as far as layers are known."""
+        return self.network == "conv" or any(layer.kind.startswith("conv") for layer in (*self.encoder, *self.decoder))
 
     @property
     def code_activation(self) -> str:
@@ -201,10 +212,12 @@ class TrainSpec(_Part):
     """How the autoencoder learns."""
 
     epochs: Auto | Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        "auto", description="passes over the training rows; 0: prune model.init as it is"
+        "auto", description="passes over the training rows; 0: prune model.init, or network pca, as it is"
     )
     batch: Auto | Count = Field("auto", description="rows per step")
-    learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field("auto", description="Adam's peak rate")
+    learning_rate: Auto | Annotated[float, Field(gt=0, le=10)] = Field(
+        "auto", description="Adam's peak rate; auto: 0.008, less where a model begins as pca and rows are few"
+    )
     optimizer: OptimizerName = Field(
         "adam",
         description="adam: its state travels with the individual; fresh-adam: a new one every step, as published",
@@ -266,7 +279,11 @@ class EvolveSpec(_Part):
 class PruneSpec(_Part):
     """What is pruned, and when."""
 
-    operator: OperatorName = Field("magnitude", description="which weights are pruned first")
+    operator: OperatorName = Field(
+        "auto",
+        description="which weights are pruned first; auto: obd on the way to a target where the network has "
+        "convolutions, else magnitude",
+    )
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"
     )
@@ -402,6 +419,11 @@ def drive_of(prune: PruneSpec) -> str:
 def regrowth_possible(spec: RunSpec) -> bool:
     """Return whether weights can regrow: under pruning to a target, with fixed masks, beside training."""
     return drive_of(spec.prune) == "target" and spec.prune.masks == "fixed" and spec.train.epochs != 0
+
+
+def keeps_best(spec: RunSpec) -> bool:
+    """Return whether each cell ends as the best of its first and its late generations, not as its last one."""
+    return spec.model.initial == "pca" and drive_of(spec.prune) == "target" and not spec.train.bits
 
 
 def rule_of(spec: RunSpec) -> str:

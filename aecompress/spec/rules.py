@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aecompress.registry import OPERATORS, RULES, SCHEDULES, RuleRow, find_source, listed
+from aecompress.registry import OPERATORS, RULES, SCHEDULES, WATCHED, RuleRow, find_source, listed, needs, unpublished
 from aecompress.spec.fields import EvolveSpec, RunSpec, drive_of, regrowth_possible, rule_facts, rule_of
 
 
@@ -65,7 +65,7 @@ def _named(spec: RunSpec) -> dict[str, Any]:
         "target": _target(spec),
         "output_activation": spec.model.last_activation,
         "code_activation": spec.model.code_activation,
-        "watching": listed(repr(name) for name, row in OPERATORS.items() if row.needs == "stats"),
+        "watching": listed(repr(name) for name, row in OPERATORS.items() if row.needs in WATCHED),
         "with_published_form": listed(name for name, row in OPERATORS.items() if row.published),
         "differing": listed(repr(name) for name, rule in RULES.items() if rule.own_budgets),
     }
@@ -86,10 +86,6 @@ def _by_probability(spec: RunSpec) -> bool:
 
 def _published(spec: RunSpec) -> bool:
     return spec.prune.form == "published" or (spec.prune.form == "auto" and _by_probability(spec))
-
-
-def _needs_stats(spec: RunSpec) -> bool:
-    return spec.prune.operator in OPERATORS and OPERATORS[spec.prune.operator].needs == "stats"
 
 
 def _rises(spec: RunSpec) -> bool:
@@ -133,13 +129,13 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "train.epochs",
-        lambda spec: spec.train.epochs == 0 and not spec.model.init,
+        lambda spec: spec.train.epochs == 0 and not spec.model.init and spec.model.network != "pca",
         "train.epochs = 0: prunes a model that was trained before; name it as model.init (--init)",
         {"train.epochs": 0},
     ),
     Contradiction(
         "train.epochs",
-        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or _needs_stats(spec)),
+        lambda spec: spec.train.epochs == 0 and (_by_probability(spec) or needs(spec.prune.operator) in WATCHED),
         "train.epochs = 0: there is no training to watch; drop prune.probability, and choose another operator than "
         "{watching}",
         {"train.epochs": 0, "model.init": "model.onnx", "prune.operator": "variance"},
@@ -209,8 +205,8 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "model.network",
-        lambda spec: spec.model.network == "conv" and bool(spec.model.encoder or spec.model.init),
-        "model.network = 'conv': chooses the layers, which model.encoder or model.init brings; leave it out",
+        lambda spec: spec.model.network in ("conv", "pca") and bool(spec.model.encoder or spec.model.init),
+        "model.network = {model.network!r}: chooses the layers, which model.encoder or model.init brings; leave it out",
         {"model.network": "conv", "model.encoder": _LAYERS, "model.decoder": _LAYERS},
     ),
     Contradiction(
@@ -270,11 +266,15 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: (
-            _published(spec) and spec.prune.operator in OPERATORS and not OPERATORS[spec.prune.operator].published
-        ),
+        lambda spec: _published(spec) and unpublished(spec.prune.operator),
         NO_PUBLISHED_FORM,
         {"prune.operator": "magnitude", "prune.schedule": "fixed", "prune.probability": 0.5},
+    ),
+    Contradiction(
+        "prune.operator",
+        lambda spec: needs(spec.prune.operator) == "moments" and spec.train.optimizer != "adam",
+        "prune.operator = {prune.operator!r}: reads Adam's moments; set train.optimizer to 'adam'",
+        {"prune.operator": "obd", "train.optimizer": "fresh-adam"},
     ),
     Contradiction(
         "prune.granularity",
@@ -297,7 +297,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "prune.operator",
-        lambda spec: _rule(spec).prunes_first and _needs_stats(spec),
+        lambda spec: _rule(spec).prunes_first and needs(spec.prune.operator) == "stats",
         "prune.operator = {prune.operator!r}: needs activations of several batches, and {evolve.rule} prunes after "
         "one; choose evolve.rule = 'pair' or another operator",
         {"evolve.rule": "pair-prune-first", "prune.operator": "variance"},

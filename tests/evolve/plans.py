@@ -17,7 +17,7 @@ from aecompress.evolve.schedules import Shape, cubic, schedule
 from aecompress.evolve.topology import TOPOLOGIES
 from aecompress.nets.shapes import Autoencoder
 from aecompress.population.state import Population, new_population
-from aecompress.registry import RULES
+from aecompress.registry import OPERATORS, RULES
 from tests.modules import small_net
 
 SEED = 5
@@ -34,6 +34,8 @@ def make_plan(net: Autoencoder | None = None, **changes: Any) -> Plan:
     }  # fmt: skip
     assert set(changes) <= set(s), set(changes) - set(s)
     s |= changes
+    if s["operator"] in OPERATORS and OPERATORS[s["operator"]].needs == "moments":
+        s["optimizer"] = "adam"
     pruning, topology = None, TOPOLOGIES[s["topology"]](s["cells"], s["radius"])
     members = len(topology.members) if RULES[s["rule"]].spatial else 1
     if s["operator"] != "none":

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from aecompress.engines.base import Work
+from aecompress.engines.training import row_order
 from aecompress.evolve import evidence as evidence_module
 from aecompress.evolve.evidence import GUIDING_ROWS, Evidence
 from aecompress.evolve.generation import generation
@@ -138,6 +140,29 @@ def test_published_forms_equal_slow_loops(name: str) -> None:
         assert torch.equal(population.weights[cell], row_of(modules[cell])), cell
     assert float((population.weights == 0).double().mean()) > 0.01
     torch.testing.assert_close(population.capacity, (population.weights != 0).double().mean(1))
+
+
+def test_obd_is_magnitude_times_the_root_of_the_mean_square_that_torch_s_adam_has() -> None:
+    plan = make_plan(operator="obd", rule="alone", generations=2, walk=0.0, persistent=True)
+    start, rows = make_population(plan), make_rows()
+    trained = start.copy()
+    assert plan.pruning is not None
+    for step in range(3):
+        work = Work(plan.net, plan.training, trained, rows.train, range(step, step + 1), NOTHING)
+        plan.engine.train(work)
+    seen = evidence_of(plan.net, plan.pruning, plan.training, trained, (rows.train, rows.guide), 0)
+    scores, order = operator_of("obd").score(seen), row_order(plan.training, 0, start.cells, rows.train)
+    for cell in range(4):
+        module = Plain(plan.net, start.weights[cell])
+        adam = torch.optim.Adam(module.parameters(), 0.01, betas=plan.training.betas)
+        for step in range(3):
+            batch = rows.train[order[cell, 5 * step : 5 * step + 5]]
+            adam.zero_grad()
+            (module(batch) - batch).abs().mean().backward()
+            adam.step()
+        for parameter in module.parameters():
+            parameter.data = parameter.data.abs() * adam.state[parameter]["exp_avg_sq"].sqrt()
+        torch.testing.assert_close(scores[cell], row_of(module)[: plan.net.model_size])
 
 
 @pytest.mark.parametrize("loss", ["l1", "mse", "bce"])

@@ -39,5 +39,5 @@ def test_leaky_relu_is_written_with_its_slope() -> None:
     assert slope_of(leaky_name(1 / 3)) == 0.33333334
     for name in ("leaky-relu:", "leaky-relu:-0.2", "leaky-relu:1e-3", "leaky-relu:nan", "leaky-relu: 0.2", "relu:0.2"):
         assert slope_of(name) is None
-        with pytest.raises(SpecError, match="choose one of identity, .*hard-swish, leaky-relu:0.2"):
+        with pytest.raises(SpecError, match="choose one of identity, .*hard-tanh, leaky-relu:0.2"):
             dense("encoder.0", 2, 2, name)

@@ -61,7 +61,7 @@ def evidence_of(net: Autoencoder) -> tuple[Evidence, list[Trace]]:
         stats.add(net, traces[-1])
     seen = Evidence(
         net=net, weights=weights, seed=SEED, generation=1, prune_index=0, cells=torch.arange(CELLS), stats=stats,
-        guide=rows, rows=rows, threshold=0.4,
+        guide=rows, rows=rows, threshold=0.4, squares=weights.square(),
     )  # fmt: skip
     return seen, traces
 

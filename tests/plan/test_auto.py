@@ -23,13 +23,15 @@ from aecompress.plan.auto import (
     pruning_end,
     with_value,
 )
+from aecompress.plan.auto import filled as fill_in
 from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
 from aecompress.spec.fields import FIELDS, NetworkName, RunSpec
 from aecompress.spec.resolve import Resolved, resolve
 from aecompress.spec.toml import flatten
 
-FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True), device=torch.device("cpu"))
+FACTS = RunFacts(data=Facts(rows=1438, inputs=64, binary=False, unit=True, saturated=0.58), device=torch.device("cpu"))
 BINARY = RunFacts(data=Facts(rows=80, inputs=60, binary=True, unit=True), device=torch.device("cpu"))
+UNIT = RunFacts(data=Facts(rows=5000, inputs=20, binary=False, unit=True), device=torch.device("cpu"))
 STANDARD = RunFacts(data=Facts(rows=5000, inputs=20, binary=False, unit=False), device=torch.device("cpu"))
 IMAGES = RunFacts(data=Facts(rows=60, inputs=784, shape=(28, 28), binary=False, unit=True), device=torch.device("cpu"))
 WINDOWS = RunFacts(
@@ -102,9 +104,15 @@ CASES: dict[str, tuple[dict[str, Any], RunFacts, str | None]] = {
         BINARY, data=Facts(rows=60, inputs=40, binary=True, unit=True, sparse=True)), None),
     "canonical": ({"mode": "canonical"}, FACTS, None),
     "variational": ({"model.family": "variational"}, FACTS, None),
+    "few values at the ends": ({}, UNIT, None),
+    "few rows": ({"model.activation": "leaky-relu:0.1"}, dataclasses.replace(
+        UNIT, data=dataclasses.replace(UNIT.data, rows=60, saturated=0.9)), None),
+    "loss requested": ({"train.loss": "bce"}, UNIT, None),
+    "principal components": ({"model.initial": "pca", "model.network": "paper"}, FACTS, None),
     "units": ({"prune.granularity": "unit"}, FACTS, None),
     "paper's network": ({"model.network": "paper-large"}, FACTS, None),
     "images": ({"model.network": "conv"}, IMAGES, None),
+    "components": ({"model.network": "pca"}, FACTS, None),
     "windows": ({"model.network": "conv", "prune.granularity": "unit"}, WINDOWS, None),
     "layers": ({"model.encoder": [{"out": 4}], "model.decoder": [{"out": 64}]}, FACTS, None),
     "probability": ({"prune.probability": 0.3, "prune.operator": "variance", "prune.schedule": "fixed"}, FACTS, None),
@@ -183,8 +191,9 @@ def test_a_complete_spec_has_no_auto_field_but_those_decided_elsewhere() -> None
 
 RECIPE_OF_DIGITS = {
     "model.output": "sigmoid", "model.hidden": (32,), "model.latent": 8, "model.latent_activation": "identity",
-    "train.loss": "mse", "model.initial": "scaled", "train.batch": 16, "train.epochs": 67, "train.learning_rate": 8e-3,
-    "train.betas": (0.9, 0.99), "prune.drive": "target", "prune.form": "score", "prune.probability": 0.5,
+    "train.loss": "mse", "model.initial": "pca", "train.batch": 16, "train.epochs": 67, "train.learning_rate": 8e-3,
+    "train.betas": (0.9, 0.99), "prune.operator": "obd", "prune.drive": "target", "prune.form": "score",
+    "prune.probability": 0.5,
     "prune.regrowth": 0.5, "prune.regrowth_end": 0.75, "prune.target_sparsity": 0.8, "prune.per_generation": 1,
     "evolve.rule": "dominance", "evolve.budgets": (0.0, 0.552786, 0.8, 0.9), "budget.min_sparsity": 0.0,
     "compile": "off", "model.encoder": (), "model.decoder": (),
@@ -197,36 +206,64 @@ BY_PROBABILITY = {
     "prune.drive": "probability", "prune.form": "published", "prune.target_sparsity": 0.0, "prune.regrowth": 0.0,
     "train.betas": (0.9, 0.999), "evolve.rule": "pair", "evolve.budgets": "same",
 }  # fmt: skip
+DRAWN = {"model.initial": "scaled", "prune.operator": "magnitude"}
+"""Of networks that do not begin as principal components."""
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "digits": {},
-    "binary rows": {
+    "binary rows": DRAWN | {
         "train.loss": "bce-then-l1", "model.initial": "torch", "train.epochs": 200, "model.latent": 8,
     },
     "rows beyond [0, 1]": {
         "model.output": "identity", "model.hidden": (8,), "model.latent": 2, "train.batch": 64, "train.epochs": 76,
     },
-    "interactions": {"train.loss": "bce", "model.hidden": (16,), "model.latent": 4, "train.epochs": 200},
+    "few values at the ends": {
+        "model.output": "identity", "model.hidden": (8,), "model.latent": 2, "train.batch": 64, "train.epochs": 76,
+    },
+    "few rows": {
+        "model.output": "identity", "model.hidden": (8,), "model.latent": 2, "train.epochs": 200,
+        "train.learning_rate": 8e-3 * 60 * 20 / (390 * (1 - 0.8)) / 32,
+    },
+    "interactions": DRAWN | {"train.loss": "bce", "model.hidden": (16,), "model.latent": 4, "train.epochs": 200},
     "canonical": {"evolve.rule": "pair", "evolve.budgets": "same"},
-    "variational": {"train.loss": "bce"},
-    "units": {
+    "variational": DRAWN | {"train.loss": "bce"},
+    "units": DRAWN | {
         "model.initial": "torch", "prune.regrowth": 0.0, "train.betas": (0.9, 0.999),
     },
-    "paper's network": {"model.hidden": (60, 30), "model.latent": 10, "model.latent_activation": "relu"},
-    "images": {"model.hidden": (16, 32, 64), "model.latent": 64, "train.epochs": 200},
-    "windows": {
+    "paper's network": DRAWN | {"model.hidden": (60, 30), "model.latent": 10, "model.latent_activation": "relu"},
+    "images": {
+        "model.initial": "scaled", "model.hidden": (16, 32, 64), "model.latent": 64, "train.epochs": 200,
+    },
+    "windows": DRAWN | {
         "model.hidden": (16, 32), "model.latent": 32, "model.initial": "torch", "prune.regrowth": 0.0,
         "train.betas": (0.9, 0.999), "train.epochs": 200,
     },
-    "layers": {"model.hidden": "auto", "model.latent": "auto"},
-    "probability": BY_PROBABILITY | {"prune.probability": 0.3},
-    "published": BY_PROBABILITY,
+    "layers": DRAWN | {"model.hidden": "auto", "model.latent": "auto"},
+    "probability": DRAWN | BY_PROBABILITY | {"prune.probability": 0.3, "prune.operator": "variance"},
+    "published": DRAWN | BY_PROBABILITY | {"prune.operator": "random"},
     "panmictic": {"evolve.rule": "panmictic", "evolve.budgets": "same", "prune.per_generation": 1},
     "same budgets": {"evolve.rule": "pair", "evolve.budgets": "same"},
     "two cells": {"evolve.rule": "pair", "evolve.budgets": "same"},
     "loss": {"budget.min_sparsity": 0.5, "evolve.budgets": (0.0, 0.292893, 0.5, 0.75), "prune.target_sparsity": 0.5},
-    "pretrained, one shot": ONE_SHOT | {"model.hidden": "auto", "model.latent": "auto"},
+    "pretrained, one shot": DRAWN | ONE_SHOT | {"model.hidden": "auto", "model.latent": "auto"},
     "compiled": {"compile": "on", "train.epochs": 4000},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "operator"),
+    [
+        ("seed", 0, "obd"),
+        ("prune.granularity", "unit", "magnitude"),
+        ("prune.masks", "free", "magnitude"),
+        ("train.optimizer", "fresh-adam", "magnitude"),
+        ("train.epochs", 0, "magnitude"),
+    ],
+)
+def test_kernels_are_ranked_by_obd_where_weights_are_pruned_beside_adam(path: str, value: Any, operator: str) -> None:
+    kernels = [{"kind": "conv2d", "out": 2, "kernel": [3, 3]}, {"out": 4}]
+    draft = resolved_of({"model.encoder": kernels, "model.decoder": [{"out": 784}]}, None)
+    draft = Resolved(with_value(draft.spec, path, value), draft.sources)
+    assert fill_in(draft, IMAGES).spec.prune.operator == operator
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
@@ -299,7 +336,7 @@ def test_all_faults_of_a_complete_spec_come_at_once() -> None:
 
 
 def test_the_networks_of_the_paper_are_those_of_the_spec() -> None:
-    assert set(NETWORKS) == set(get_args(NetworkName)) - {"default", "conv"}
+    assert set(NETWORKS) == set(get_args(NetworkName)) - {"default", "conv", "pca"}
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 5, 64, 784, 1000, 100000])
@@ -327,3 +364,13 @@ def test_the_default_network_fits_any_width(inputs: int) -> None:
 )
 def test_the_end_of_pruning_follows_loss_and_target(fields: dict[str, Any], target: float, end: float) -> None:
     assert pruning_end(completed(fields).spec, target) == pytest.approx(end, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("network", "operator", "end"),
+    [("conv", "auto", 0.75), ("conv", "magnitude", 0.5995), ("default", "obd", 0.5995)],
+)
+def test_pruning_by_obd_ends_late_in_networks_with_convolutions(network: str, operator: str, end: float) -> None:
+    fields = {"model.network": network, "prune.operator": operator}
+    spec = completed(fields, IMAGES if network == "conv" else FACTS).spec
+    assert pruning_end(spec, 0.9) == pytest.approx(end, abs=1e-3)

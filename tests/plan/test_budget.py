@@ -82,6 +82,7 @@ def test_a_model_trained_elsewhere_goes_out_pruned_and_verified(
 def test_training_goes_on_from_the_model(trained: tuple[Path, nn.Module, Path], tmp_path: Path) -> None:
     where = trained[0]
     fields = {"model__hidden": None, "model__latent": None, "data__source": str(where / "rows.npy")}
+    fields["model__initial"] = "scaled"
     losses = {}
     for name in ("", str(where / "m.pt")):
         fields |= {"model__hidden": None if name else [8], "model__latent": None if name else 3}

@@ -67,6 +67,7 @@ def test_auto_leaves_a_gpu_and_the_cpu_to_choose_from(monkeypatch: pytest.Monkey
 
 def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = {"device": ("test", "cpu"), "model.hidden": ("test", [4096])}  # so that weights count, not a loss's rows
+    wide["model.initial"] = ("test", "scaled")  # of which no best generation is kept
     jobs = {
         rule: prepare(resolve({**wide, "evolve.rule": ("test", rule)}), tmp_path / rule)
         for rule in ("pair", "opponents", "dominance")
@@ -125,7 +126,7 @@ print(peak() - before)
 
 def test_a_gpu_is_held_to_what_is_free_with_prunes_and_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The issue counted 80 to 90 bytes a parameter; the three populations of the plan alone are 39."""
-    flags = {"device": "cpu", "train.optimizer": "adam", "evolve.rule": "pair"}
+    flags = {"device": "cpu", "train.optimizer": "adam", "evolve.rule": "pair", "model.initial": "scaled"}
     job = prepare(resolve({path: ("test", value) for path, value in flags.items()}), tmp_path / "run")
     parameters, rows = (
         job.first.cells * job.net.layout.size,

@@ -14,8 +14,7 @@ from aecompress.spec.resolve import resolve
 
 
 def test_a_scaled_model_begins_at_the_mean_row_and_tensors_replace_drawn_weights(tmp_path: Path) -> None:
-    job = prepare(resolve({"device": ("test", "cpu")}), tmp_path / "run")
-    assert job.first.scaled
+    job = prepare(resolve({"device": ("test", "cpu"), "model.initial": ("test", "scaled")}), tmp_path / "run")
     drawn = first_population(job.first, job.net, job.dataset, job.device)
     last = job.net.decoder[-1].name
     bias = job.net.layout.views(drawn.weights)[last + ".bias"]

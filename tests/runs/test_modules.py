@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from aecompress import event_log, events
 from aecompress.errors import DataError, SpecError
+from aecompress.runs.again import export_again
 from aecompress.runs.job import Job, prepare, prepare_resume
 from aecompress.runs.run import run
 from aecompress.spec.resolve import resolve
@@ -95,3 +98,21 @@ def test_code_runs_once_is_written_down_and_a_resumed_run_needs_it_no_more(
     (tmp_path / "r/pretrained").rmdir()
     with pytest.raises(DataError, match="pretrained: is gone, which has the model that the run began with"):
         prepare_resume(tmp_path / "r")
+
+
+def test_a_resumed_run_and_an_export_say_what_was_assumed_of_the_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(30, 6), nn.ReLU(), nn.Linear(6, 30), nn.Sigmoid())
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    named = {"model.activation": "relu", "model.latent_activation": "relu", "model.output": "sigmoid"}
+    running = run(job(tmp_path / "r", str(tmp_path / "a.pt"), **named))
+    for event in running:
+        if isinstance(event, events.Generation) and event.generation == 2:
+            break
+    running.close()
+    list(run(prepare_resume(tmp_path / "r")))
+    export_again(tmp_path / "r", {}, output=tmp_path / "again", dense=False)
+    for folder in ("r/model", "again"):
+        card, config = ((tmp_path / folder / name).read_text() for name in ("README.md", "config.json"))
+        assert "its file holds no activations; as requested: relu" in card
+        assert "its file holds no activations" in " ".join(json.loads(config)["decisions"])

@@ -64,7 +64,8 @@ def test_every_requested_variant_is_there_or_a_note_gives_the_reason(finished: t
     assert {"scorer", "sparse-weights"} <= files.keys()
     assert any(note.startswith("packed: values") for note in compared.notes)
     verified = json.loads((where / "model/verification.json").read_text())
-    assert verified["passed"] and verified["notes"] == list(compared.notes)
+    own = [note for note in compared.notes if not note.startswith("PCA")]
+    assert verified["passed"] and verified["notes"] == own
     named = {check["name"].split()[0] for check in verified["checks"]}
     assert {path.name for path in files.values() if path.suffix == ".onnx"} <= named
 

@@ -45,6 +45,7 @@ VARIANTS: list[Any] = [
     {"evolve.budgets": [0.0, 0.5, 0.9, 0.95], "prune.granularity": "weight", "prune.operator": "wanda"},
     {"mode": "canonical", "prune.operator": "taylor", "prune.granularity": "unit", "prune.regrowth": 0.3},
     {"compile": "on"},
+    {"model.initial": "pca", "train.learning_rate": 0.1},
     {"train.bits": 3},
     {"mode": "canonical", "train.bits": 2, "model.family": "variational"},
     {"compile": "on", "evolve.order": "asynchronous", "train.optimizer": "fresh-adam", "prune.operator": "variance"},

@@ -20,6 +20,14 @@ class Table(BaseModel):
     open: Annotated[str, OneOf(lambda: NAMES, plugins.OPERATORS)] = "second"
 
 
+def test_another_name_of_one_is_taken_as_ours() -> None:
+    class Spelt(BaseModel):
+        name: Annotated[str, OneOf(lambda: NAMES, spellings={"1st": "first"})]
+
+    assert Spelt(name="1st").name == "first"
+    assert Spelt.model_json_schema()["properties"]["name"]["enum"] == ["first", "second", "1st"]
+
+
 @pytest.mark.parametrize("value", ["third", "", "First", 3, None, ["first"], True])
 def test_what_is_no_name_is_refused_with_the_names(value: object) -> None:
     with pytest.raises(ValidationError, match="Input should be 'first' or 'second'"):

@@ -27,7 +27,7 @@ from aecompress.spec.fields import (
 def test_names_in_the_spec_are_those_of_the_registries() -> None:
     assert set(get_args(module.TopologyName)) == set(TOPOLOGIES)
     assert set(get_args(module.OptimizerName)) == set(UPDATES)
-    assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default", "conv"}
+    assert set(NETWORKS) == set(get_args(module.NetworkName)) - {"default", "conv", "pca"}
     assert set(get_args(module.MetricName)) == set(LOSSES)
 
 

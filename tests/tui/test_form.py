@@ -27,7 +27,7 @@ def request(output: str, data: str = "digits", preset: str = "default", more: st
 def test_the_form_has_the_fields_and_choices_of_the_spec() -> None:
     fields = {field.flag.field: field for field in form_fields()}
     assert tuple(fields) == SHOWN and set(SHOWN) < set(FIELDS)
-    assert fields["prune.operator"].choices == ("none", *OPERATORS)
+    assert fields["prune.operator"].choices == ("auto", "none", *OPERATORS)
     assert fields["prune.schedule"].choices == tuple(SCHEDULES)
     assert fields["train.epochs"].choices == () and fields["train.epochs"].default == "auto"
     assert set(PRESET_NAMES) == set(PRESETS)

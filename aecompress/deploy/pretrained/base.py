@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -49,6 +49,22 @@ class LayerShape(NamedTuple):
     """What else ``config.json`` says of a layer of its kind."""
 
 
+class Norm(NamedTuple):
+    """What a batch norm, which was folded into the layers, says of the values that it was given in training."""
+
+    layer: int
+    """Of all layers of the chain, the one whose values they are."""
+    early: bool
+    """Whether they are those before the layer's activation."""
+    mean: NDArray[Any]
+    """``[units]``; the running mean and variance, then the gain and shift that follow."""
+    variance: NDArray[Any]
+    gain: NDArray[Any]
+    shift: NDArray[Any]
+    batches: float
+    """Over which the averages run; inf: over many."""
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """An autoencoder trained elsewhere: layers and tensors named as ours, activations where the file has them."""
@@ -63,8 +79,25 @@ class Pretrained:
     """What was assumed, or left out, a sentence each."""
     pruned: bool = False
     """Whether weights of it that are 0 are pruned, and stay so."""
+    norms: tuple[Norm, ...] = ()
+    """The batch norms that were folded into its layers, where these have the values that they were given."""
+    usual: tuple[str, ...] = ()
+    """Activations that the library has whose names its tensors have; (): it is not known."""
     others: tuple[Pretrained, ...] = ()
     """Other models that the file may hold as well: which one is tried on rows."""
+
+
+def divided(model: Pretrained, count: int) -> Pretrained:
+    """Return a model whose encoder is its first ``count`` layers; names of layers and tensors follow."""
+    layers = (*model.encoder, *model.decoder)
+    new = [f"encoder.{index}" if index < count else f"decoder.{index - count}" for index in range(len(layers))]
+    names = {layer.name: name for layer, name in zip(layers, new, strict=True)}
+    renamed = [layer._replace(name=names[layer.name]) for layer in layers]
+    tensors = dict[str, Floats]()
+    for name, tensor in model.tensors.items():
+        layer, _, end = name.rpartition(".")
+        tensors[f"{names.get(layer, layer)}.{end}"] = tensor
+    return replace(model, encoder=tuple(renamed[:count]), decoder=tuple(renamed[count:]), tensors=tensors)
 
 
 def chained(path: Path, layers: Sequence[Linear]) -> Pretrained:

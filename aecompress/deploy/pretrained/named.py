@@ -17,8 +17,8 @@ from aecompress.parsing import quoted
 LONGEST_NAME = 1000
 """Characters of a tensor's name."""
 MOST_TENSORS = 5000
-IGNORED = ("num_batches_tracked",)
-"""Counters, which say nothing of what a model computes."""
+BATCHES = "num_batches_tracked"
+"""The counter of a batch norm, which says nothing of what a model computes."""
 BATCH_NORM = ("running_mean", "running_var")
 GATES = {4: "lstm", 3: "gru"}
 """Recurrent layers by the rows of a weight for each unit."""
@@ -81,8 +81,7 @@ def modules_of(path: Path, tensors: Mapping[str, Array]) -> Named:
     grouped = dict[str, dict[str, Array]]()
     for name, tensor in _plain(path, tensors).items():
         module, _, end = name.rpartition(".")
-        if end not in IGNORED:
-            grouped.setdefault(module, {})[end] = tensor
+        grouped.setdefault(module, {})[end] = tensor
     modules, others = list[Module](), dict[str, Array]()
     for name, own in grouped.items():
         steps, left = _steps(path, name, own)
@@ -150,11 +149,13 @@ def _steps(path: Path, name: str, own: Mapping[str, Array]) -> tuple[list[Step],
     if "weight_ih_l0" in own or "weight_ih" in own:
         return _recurrent(path, name, own), []
     norm = set(BATCH_NORM) <= own.keys()
-    left = [key for key in own if key not in ("weight", "bias", *(BATCH_NORM if norm else ()))]
+    left = [key for key in own if key not in ("weight", "bias", BATCHES, *(BATCH_NORM if norm else ()))]
     if norm:
-        return [Step(name, "batch-norm", {key: own[key] for key in own if key not in left})], left
+        tensors = {key: own[key] for key in own if key not in (BATCHES, *left)}
+        numbers = {"batches": float(own[BATCHES])} if BATCHES in own and own[BATCHES].size == 1 else {}
+        return [Step(name, "batch-norm", tensors, numbers)], left
     if weight is None:
-        return [], list(own)
+        return [], left + [key for key in ("bias",) if key in own]
     for key in ("weight", "bias"):
         if key in own and own[key].dtype.name not in FLOATS:
             raise DataError(f"{path}: {quoted(name)}.{key} holds {own[key].dtype}; floating-point weights are needed")

@@ -15,6 +15,7 @@ from aecompress.deploy.pretrained.assembled import assembled
 from aecompress.deploy.pretrained.base import Pretrained, as_float32
 from aecompress.deploy.pretrained.geometry import shaped
 from aecompress.deploy.pretrained.named import BATCH_NORM, DEVIATION, MEAN, Module, Named, modules_of
+from aecompress.deploy.pretrained.norms import norms_of
 from aecompress.deploy.pretrained.orders import Order, orders_of
 from aecompress.deploy.pretrained.steps import RECURRENT, Array, Step, activation
 from aecompress.errors import DataError
@@ -24,6 +25,9 @@ from aecompress.parsing import quoted
 LOG_VARIANCE = re.compile(r"log_?var(iance)?", re.IGNORECASE)
 SPREAD = re.compile(r"log_?var(iance)?|log_?s(igma|td)|(^|[._])(sigma|std|var|variance)([._\d]|$)", re.IGNORECASE)
 """Names of the second head of a variational autoencoder: the code's mean does not come from it."""
+PYOD = re.compile(r"(encoder|decoder)\.\d+\.(linear|bn)")
+"""Modules of PyOD's autoencoders with torch (releases 2 and 3): ``LinearBlock`` in ``pyod/utils/torch_utility.py``."""
+PYOD_ACTIVATIONS = ("relu", "leaky-relu", "elu", "identity", "sigmoid", "softplus", "tanh")
 MOST_READINGS = 64
 
 
@@ -56,7 +60,8 @@ def from_tensors(
         try:
             for steps, why in shaped(path, reading.steps, rows):
                 model = assembled(path, steps, rows)
-                models.append(replace(model, notes=(*reading.notes, *why)))
+                notes = (*reading.notes, *why)
+                models.append(replace(model, notes=notes, norms=norms_of(steps, model), usual=_usual(named)))
         except DataError as fault:
             faults.append(fault)
     if not models:
@@ -64,6 +69,12 @@ def from_tensors(
     head = _log_variance(path, named, models[0])
     models = [replace(model, tensors={**model.tensors, **head}) for model in models]
     return replace(models[0], others=tuple(models[1:MOST_READINGS]))
+
+
+def _usual(named: Named) -> tuple[str, ...]:
+    """Return the activations of the library that names modules so; (): it is not known."""
+    inner = named.modules[:-1]
+    return PYOD_ACTIVATIONS if inner and all(PYOD.fullmatch(module.name) for module in inner) else ()
 
 
 def _readings(path: Path, named: Named, defined: bool, rows: Shape | None) -> Iterator[Reading]:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from aecompress.deploy.checkpoint import Floats
-from aecompress.deploy.pretrained.base import LayerShape, Pretrained
-from aecompress.deploy.pretrained.bound import bound
+from aecompress.deploy.pretrained.base import Pretrained
 from aecompress.deploy.pretrained.steps import UNKNOWN
+from aecompress.deploy.pretrained.trial import (
+    KNOWN,
+    MIXED,
+    NEAR,
+    NEAR_RELU,
+    OUTPUTS,
+    SLOPES,
+    Trial,
+    ends_of,
+    evaluate,
+    filled,
+    finite,
+    is_uniform,
+    score,
+    trial,
+    uniform,
+    words,
+)
+from aecompress.deploy.pretrained.witness import contrary, narrowed
 from aecompress.layers.activations import IDENTITY
-from aecompress.layers.base import BoundLayer, Shape
-from aecompress.layers.names import NAMES
-from aecompress.nets.layers import activation_of, kind_of
-from aecompress.nets.places import as_given, as_rows
+from aecompress.layers.base import Shape
 
-ELSEWHERE: dict[str, Callable[[Tensor], Tensor]] = {"hardtanh": functional.hardtanh}
-"""Activations that models have and layers here do not: a file that fits one of them best is refused."""
-SLOPES = ("leaky-relu:0.1", "leaky-relu:0.2", "leaky-relu:0.3")
 COMMON = ("relu", "tanh")
 """Of hidden layers: by which readings of a file are compared at first."""
-OUTPUTS = (IDENTITY, "sigmoid", "tanh", "relu")
 MOST_VALUES = 1 << 21
 """Values of rows times layers that one trial takes about."""
 ROWS = (32, 256)
@@ -37,12 +42,8 @@ KEPT_READINGS = 4
 STARTS = 3
 """Best guesses that are refined layer by layer."""
 SWEEPS = 4
-NEAR = 1.25
-"""Up to this many times the least loss, the gradient decides as well: it is least where a model was trained."""
 PRIOR = 1.03
 """Relu, by far the commonest, is taken up to this many times the least score."""
-MIXED = 0.85
-"""Activations that differ from hidden layer to hidden layer need at most this share of the loss of any that do not."""
 OUTPUT_PRIOR = {IDENTITY: 1.0, "sigmoid": PRIOR}
 """By how much a loss with other outputs must be less."""
 RIVAL = 0.9
@@ -51,12 +52,11 @@ RARE_RIVAL = 0.98
 """The same where these are not relu."""
 CLEAR_SCORE = 1.1
 """How many times the score of the chosen ones, where these are not relu, all others must have."""
+RARE_NAMES = (*SLOPES, "hard-tanh")
 RARE = 0.9
-"""Rare activations need at most this share of the score of others."""
+"""These need at most this share of the score of others."""
 MIXED_NAMES = ("relu", "tanh", "sigmoid", "elu", "gelu", "silu", IDENTITY)
 """What is tried of such layers: of more names, some fit by accident."""
-NEAR_RELU = ("leaky-relu", "relu6")
-"""What rows hardly show to be other than relu."""
 
 
 class Requested(NamedTuple):
@@ -83,24 +83,12 @@ class Tried(NamedTuple):
     """Combinations of activations that were tried; 1: none was unknown."""
     rival: str = ""
     """Others with a clearly smaller loss, but a larger gradient, in words."""
-    odd: str = ""
-    """An activation of it that no layer here has."""
     next_best: str = ""
     """The best of the others that gives something else, in words."""
     decided: bool = False
     """Whether only the activation of the outputs was unknown, given what the file and the user say."""
-
-
-class Trial(NamedTuple):
-    """One reading of a file on rows, ready to be computed with any activations."""
-
-    model: Pretrained
-    layers: tuple[BoundLayer, ...]
-    weights: tuple[tuple[Tensor, Tensor], ...]
-    rows: Tensor
-    """``[1, N, D]``."""
-    losses: dict[tuple[str, ...], tuple[float, float]]
-    """By the activations of all layers: the loss, and that with the input added to the output."""
+    sure: bool = False
+    """Whether its batch norms are given on the rows what they were in training, and no other reading is possible."""
 
 
 def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -> Tried:
@@ -118,78 +106,45 @@ def tried(found: Pretrained, rows: Floats, shape: Shape, requested: Requested) -
         ranked = sorted(range(len(readings)), key=lambda index: _screened(readings[index], choices[index]))
         readings = [readings[index] for index in ranked[:KEPT_READINGS]]
         choices = [choices[index] for index in ranked[:KEPT_READINGS]]
+    witness = narrowed(readings, choices)
+    readings, choices = witness.readings, witness.choices
+    if witness.clear:
+        last = ends_of(readings[0].model)[1]
+        choices[0][last] = _reaching(choices[0][last], rows)
     best = [_best(reading, options) for reading, options in zip(readings, choices, strict=True)]
-    scores = [_score(reading, names) for reading, names in zip(readings, best, strict=True)]
+    scores = [score(reading, names) for reading, names in zip(readings, best, strict=True)]
     index = min(range(len(best)), key=lambda place: (scores[place], place))
     winner, names = readings[index], best[index]
     added = [
-        _finite(each[1])
+        finite(each[1])
         for reading in readings
         for each_name, each in reading.losses.items()
         if each_name[ends_of(reading.model)[1]] == IDENTITY
     ]
     return Tried(
-        model=replace(_filled(winner.model, names), others=()),
+        model=replace(filled(winner.model, names), others=()),
         loss=winner.losses[names][0],
         constant=float(winner.rows[0].var(0, unbiased=False).mean()),
         residual=min(added, default=math.inf),
         trials=sum(len(reading.losses) for reading in readings),
-        rival=_rival(winner, names),
-        odd=next((name for name in names if name in ELSEWHERE), ""),
+        rival=_rival(winner, names) or contrary(witness, winner, names),
         next_best=_next_best(readings, winner, names),
         decided=_decided(winner) and not found.others,
+        sure=witness.clear and len(choices[0][ends_of(winner.model)[1]]) == 1,
     )
 
 
-def trial(model: Pretrained, rows: Floats, shape: Shape) -> Trial:
-    """Return a reading with its tensors for torch."""
-    layers = bound(_filled(model, [IDENTITY] * (len(model.encoder) + len(model.decoder))), shape)
-    weights = tuple(
-        (
-            torch.from_numpy(np.array(np.atleast_2d(model.tensors[f"{layer.name}.weight"])))[None],
-            torch.from_numpy(np.array(np.atleast_2d(model.tensors[f"{layer.name}.bias"])))[None],
-        )
-        for layer in layers
-    )
-    return Trial(model, layers, weights, torch.from_numpy(np.array(rows, np.float32))[None], {})
-
-
-def evaluate(reading: Trial, choices: Iterable[tuple[str, ...]]) -> None:
-    """Compute the losses of a reading with each choice of activations, in an order that shares what is the same."""
-    values, last = list[Tensor](), tuple[str, ...]()
-    target = reading.rows[0]
-    with torch.no_grad():
-        for names in sorted(set(choices) - reading.losses.keys()):
-            same = next((at for at, pair in enumerate(zip(names, last, strict=False)) if pair[0] != pair[1]), len(last))
-            del values[same:]
-            for index in range(len(values), len(names)):
-                layer, (weight, bias) = reading.layers[index], reading.weights[index]
-                below = values[-1] if values else as_given(layer, reading.rows)
-                pre = kind_of(layer).forward(layer, weight, bias, below)
-                values.append(_activated(names[index], pre))
-            out, last = as_rows(values[-1])[0], names
-            reading.losses[names] = tuple(  # type: ignore[assignment]
-                float(functional.mse_loss(given, target)) for given in (out, out + target)
-            )
-
-
-def _activated(name: str, pre: Tensor) -> Tensor:
-    if name in ELSEWHERE:
-        return ELSEWHERE[name](pre)
-    return activation_of(name).apply(pre.clone())
+def _reaching(options: list[str], rows: Floats) -> list[str]:
+    """Return the activations of an output that can give values as rows have them."""
+    ranges = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}
+    low, high = float(rows.min()), float(rows.max())
+    found = [name for name in options if name in OUTPUTS]
+    found = [name for name in found if name not in ranges or (ranges[name][0] <= low and high <= ranges[name][1])]
+    return found or options
 
 
 def _values(model: Pretrained) -> int:
     return sum(max(layer.inputs, layer.outputs) for layer in (*model.encoder, *model.decoder))
-
-
-def _finite(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
-
-
-def known_names() -> list[str]:
-    """Return the activations that are tried after hidden layers, those of others' included."""
-    return [*NAMES, *SLOPES, *ELSEWHERE]
 
 
 def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
@@ -203,52 +158,30 @@ def _choices(model: Pretrained, requested: Requested) -> Iterator[list[str]]:
             yield [requested.layers[index]]
         else:
             wanted = ends.get(index, requested.hidden)
-            family = [name for name in known_names() if name.partition(":")[0] == wanted]
-            yield family or ([wanted] if wanted else known_names())
+            family = [name for name in KNOWN if name.partition(":")[0] == wanted]
+            yield family or ([wanted] if wanted else list(KNOWN))
 
 
 def _screened(reading: Trial, choices: Sequence[Sequence[str]]) -> float:
     """Return the least loss of a reading with the commonest activations."""
-    evaluate(reading, _uniform(reading.model, choices, COMMON, OUTPUTS[:2]))
-    return min(_finite(loss) for loss, _ in reading.losses.values())
-
-
-def _uniform(
-    model: Pretrained, choices: Sequence[Sequence[str]], names: Sequence[str], outputs: Sequence[str] = OUTPUTS
-) -> Iterator[tuple[str, ...]]:
-    """Yield the choices in which all hidden layers have one activation of ``names``."""
-    code, last = ends_of(model)
-    for hidden in names:
-        for latent, output in product({IDENTITY, hidden}, outputs):
-            wanted = {code: latent, last: output}
-            yield tuple(
-                each if (each := wanted.get(index, hidden)) in options else options[0]
-                for index, options in enumerate(choices)
-            )
+    evaluate(reading, uniform(reading.model, choices, COMMON, OUTPUTS[:2]))
+    return min(finite(loss) for loss, _ in reading.losses.values())
 
 
 def _best(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the likeliest activations: one for all hidden layers, or where far better, others layer by layer."""
     names = sorted({name for options in choices for name in options})
-    uniform = set(_uniform(reading.model, choices, names))
-    evaluate(reading, uniform)
-    uniform = {each for each in uniform if _is_uniform(reading.model, each)} or uniform
-    found = _likeliest(reading, uniform)
+    alike = set(uniform(reading.model, choices, names))
+    evaluate(reading, alike)
+    alike = {each for each in alike if is_uniform(reading.model, each)} or alike
+    found = _likeliest(reading, alike)
     mixed = _refined(reading, _common(reading.model, choices))
     plain = tuple("relu" if name in NEAR_RELU else name for name in mixed)
     if all(name in options for name, options in zip(plain, choices, strict=True)):
         evaluate(reading, [plain])
         mixed = plain if reading.losses[plain][0] <= PRIOR * reading.losses[mixed][0] else mixed
-    is_mixed = mixed not in uniform and reading.losses[mixed][0] < MIXED * reading.losses[found][0]
+    is_mixed = mixed not in alike and reading.losses[mixed][0] < MIXED * reading.losses[found][0]
     return mixed if is_mixed else found
-
-
-def _is_uniform(model: Pretrained, names: Sequence[str]) -> bool:
-    """Return whether all hidden layers whose activations are unknown have one, and the code that or none."""
-    layers, (code, last) = (*model.encoder, *model.decoder), ends_of(model)
-    unknown = [index for index, layer in enumerate(layers) if layer.activation == UNKNOWN and index != last]
-    hidden = {names[index] for index in unknown if index != code}
-    return len(hidden | ({names[code]} - {IDENTITY} if code in unknown else set())) <= 1
 
 
 def _common(model: Pretrained, choices: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -268,13 +201,13 @@ def _likeliest(reading: Trial, uniform: set[tuple[str, ...]]) -> tuple[str, ...]
     ranked, (_, last) = [each for each in _ranked(reading) if each in uniform], ends_of(reading.model)
     least = dict[str, float]()
     for each in ranked:
-        least.setdefault(each[last], _finite(reading.losses[each][0]))
+        least.setdefault(each[last], finite(reading.losses[each][0]))
     output = min(least, key=lambda name: least[name] * OUTPUT_PRIOR.get(name, 1 / MIXED))
     near = [each for each in ranked if each[last] == output and reading.losses[each][0] <= NEAR * least[output]]
     if not near:
         return ranked[0]
-    scores = {each: _score(reading, each) for each in near}
-    likeliest = min(near, key=lambda each: scores[each] / (1 if {*each}.isdisjoint((*ELSEWHERE, *SLOPES)) else RARE))
+    scores = {each: score(reading, each) for each in near}
+    likeliest = min(near, key=lambda each: scores[each] / (1 if {*each}.isdisjoint(RARE_NAMES) else RARE))
     plain = [
         each
         for each in near
@@ -295,30 +228,16 @@ def _refined(reading: Trial, choices: Sequence[Sequence[str]]) -> tuple[str, ...
         current = start
         for _ in range(SWEEPS):
             evaluate(reading, _neighbours(current, choices))
-            least = min([current, *_neighbours(current, choices)], key=lambda each: _finite(reading.losses[each][0]))
+            least = min([current, *_neighbours(current, choices)], key=lambda each: finite(reading.losses[each][0]))
             if least == current:
                 break
             current = least
         found.append(current)
-    return min(found, key=lambda each: _finite(reading.losses[each][0]))
-
-
-def _score(reading: Trial, names: tuple[str, ...]) -> float:
-    """Return the loss times the length of its gradient: that is small where a model was trained."""
-    loss = reading.losses[names][0]
-    if not math.isfinite(loss):
-        return math.inf
-    weights = [[tensor.clone().requires_grad_() for tensor in pair] for pair in reading.weights]
-    value = as_given(reading.layers[0], reading.rows)
-    for layer, (weight, bias), name in zip(reading.layers, weights, names, strict=True):
-        value = _activated(name, kind_of(layer).forward(layer, weight, bias, value))
-    torch.autograd.backward(functional.mse_loss(as_rows(value), reading.rows))
-    found = [tensor.grad for pair in weights for tensor in pair if tensor.grad is not None]
-    return loss * float(torch.stack([each.square().sum() for each in found]).sum().sqrt())
+    return min(found, key=lambda each: finite(reading.losses[each][0]))
 
 
 def _ranked(reading: Trial) -> list[tuple[str, ...]]:
-    return sorted(reading.losses, key=lambda names: _finite(reading.losses[names][0]))
+    return sorted(reading.losses, key=lambda names: finite(reading.losses[names][0]))
 
 
 def _neighbours(names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -333,41 +252,33 @@ def _neighbours(names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> lis
     ]
 
 
-def _filled(model: Pretrained, names: Sequence[str]) -> Pretrained:
-    """Return a model with its activations."""
-    layers = [
-        layer._replace(activation=name) for layer, name in zip((*model.encoder, *model.decoder), names, strict=True)
-    ]
-    split = len(model.encoder)
-    return replace(model, encoder=tuple(layers[:split]), decoder=tuple(layers[split:]))
-
-
 def _rival(reading: Trial, names: tuple[str, ...]) -> str:
     """Return the activations that may be right as well, in words with their loss; empty: there are none.
 
-    They have a clearly smaller loss; or where those chosen are not relu, about the same score.
+    They have a clearly smaller loss; or where those chosen are not relu, about the same score, and where they are none
+    at all, about the same loss: units that are hardly ever off look like that.
     """
     _, last = ends_of(reading.model)
-    loss, usual = reading.losses[names][0], {*names} <= {"relu", IDENTITY, names[last]}
+    loss, usual = reading.losses[names][0], "relu" in names[:last] and {*names[:last]} <= {"relu", IDENTITY}
     others = [
         each
         for each in _ranked(reading)
-        if each != names and each[last] == names[last] and _is_uniform(reading.model, each)
+        if each != names and each[last] == names[last] and is_uniform(reading.model, each)
     ]
-    if not others or not _is_uniform(reading.model, names):
+    if not others or not is_uniform(reading.model, names):
         return ""
     found = [each for each in others[:1] if reading.losses[each][0] < (RIVAL if usual else RARE_RIVAL) * loss]
     if not found and not usual:
         near = [each for each in others if reading.losses[each][0] < NEAR * loss and not _same(reading, each, names)]
-        score = _score(reading, names)
-        found = [each for each in near if _score(reading, each) < CLEAR_SCORE * score]
-    return f"{words(_filled(reading.model, found[0]))}: {reading.losses[found[0]][0]:.4g}" if found else ""
+        own, linear = score(reading, names), {*names[:last]} == {IDENTITY}
+        found = [each for each in near if linear or score(reading, each) < CLEAR_SCORE * own]
+    return f"{words(filled(reading.model, found[0]))}: {reading.losses[found[0]][0]:.4g}" if found else ""
 
 
 def _decided(reading: Trial) -> bool:
     """Return whether all choices of a reading, of one activation for all hidden layers, have the same inside."""
     _, last = ends_of(reading.model)
-    return len({each[:last] for each in reading.losses if _is_uniform(reading.model, each)}) <= 1
+    return len({each[:last] for each in reading.losses if is_uniform(reading.model, each)}) <= 1
 
 
 def _same(reading: Trial, first: tuple[str, ...], second: tuple[str, ...]) -> bool:
@@ -387,26 +298,4 @@ def _next_best(readings: Sequence[Trial], winner: Trial, names: tuple[str, ...])
     if not others:
         return ""
     loss, each, reading = min(others, key=lambda other: other[0])
-    return f"{words(_filled(reading.model, each))}: {loss:.4g}"
-
-
-def words(model: Pretrained) -> str:
-    """Return the activations of a model in words: ``relu, identity | relu, sigmoid``, encoder before decoder."""
-    return " | ".join(
-        ", ".join(layer.activation for layer in _telling(part)) for part in (model.encoder, model.decoder)
-    )
-
-
-def ends_of(model: Pretrained) -> tuple[int, int]:
-    """Return the places, of all layers, of the one that gives the code and of the one that gives the outputs."""
-    layers = [*model.encoder, *model.decoder]
-    code = max((index for index, layer in enumerate(model.encoder) if layer in _telling(model.encoder)), default=0)
-    last = [index for index, layer in enumerate(layers) if layer in _telling(layers)] or [len(layers) - 1]
-    return code, last[-1]
-
-
-def _telling(layers: Sequence[LayerShape]) -> list[LayerShape]:
-    """Return the layers that can have an activation."""
-    return [
-        layer for layer in layers if layer.kind in ("dense", "lstm", "gru", "scale") or layer.kind.startswith("conv")
-    ]
+    return f"{words(filled(reading.model, each))}: {loss:.4g}"

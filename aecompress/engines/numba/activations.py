@@ -15,6 +15,7 @@ from aecompress.layers.names import NAMES
 ACTIVATIONS = NAMES
 (
     IDENTITY, RELU, LEAKY, GELU, TANH, SIGMOID, ELU, SELU, RELU6, SOFTPLUS, SOFTSIGN, SILU, MISH, HARD_SWISH,
+    HARD_TANH,
 ) = range(len(NAMES))  # fmt: skip
 BY_INPUT = (GELU, SILU, MISH, HARD_SWISH)
 """Those whose gradient follows from the values before them only."""
@@ -112,6 +113,10 @@ def bend_row(kind, x, y):
         for c in range(x.shape[0]):
             low = np.float32(0) if x[c] < 0 else x[c]
             y[c] = np.float32(6) if low > 6 else low
+    elif kind == HARD_TANH:
+        for c in range(x.shape[0]):
+            low = -ONE if x[c] < -1 else x[c]
+            y[c] = ONE if low > 1 else low
     elif kind == SOFTPLUS:
         for c in range(x.shape[0]):
             y[c] = (x[c] if x[c] > 0 else np.float32(0)) + np.log1p(np.exp(-abs(x[c])))
@@ -132,6 +137,9 @@ def bend_row_backward(kind, g, y):
     elif kind == RELU6:
         for c in range(y.shape[0]):
             g[c] = g[c] if 0 < y[c] < 6 else np.float32(0)
+    elif kind == HARD_TANH:
+        for c in range(y.shape[0]):
+            g[c] = g[c] if -1 < y[c] < 1 else np.float32(0)
     elif kind == SOFTPLUS:
         for c in range(y.shape[0]):
             g[c] *= -np.expm1(-y[c])

@@ -10,6 +10,9 @@ from aecompress.deploy.pretrained.steps import Step
 from aecompress.errors import SpecError
 from aecompress.layers.activations import check_activation
 
+CLIPS: dict[tuple[float | None, float | None], str] = {(0, None): "relu", (0, 6): "relu6", (-1, 1): "hard-tanh"}
+"""Activations by the bounds that they keep values between."""
+
 
 def named(name: str, place: Place) -> Steps:
     """Return an activation of our table.
@@ -41,7 +44,7 @@ def sloped(slope: float) -> str:
 
 
 def clipped(place: Place) -> Steps:
-    """Return ReLU or ReLU6, of the operators that clip values."""
+    """Return ReLU, ReLU6 or hard tanh, of the operators that clip values."""
     if place.op == "threshold":
         low, high = (0.0, None) if (place.get(1), place.get(2)) == (0, 0) else (None, None)
     elif place.op == "clamp_min":
@@ -49,9 +52,10 @@ def clipped(place: Place) -> Steps:
     else:
         usual = (-1.0, 1.0) if place.op == "hardtanh" else (None, None)
         low, high = place.get(1, "min", usual[0]), place.get(2, "max", usual[1])
-    if low == 0 and high in (None, 6):
-        return named("relu" if high is None else "relu6", place)
-    raise place.refused(f"clips values to [{low}, {high}]", "use an activation such as relu, relu6 or tanh")
+    name = CLIPS.get((low, high))
+    if name is None:
+        raise place.refused(f"clips values to [{low}, {high}]", "use an activation such as relu, relu6 or tanh")
+    return named(name, place)
 
 
 def plain_only(name: str, usual: dict[int, Any], place: Place) -> Steps:

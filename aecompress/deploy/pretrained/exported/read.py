@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.export import ExportedProgram
 from torch.fx import Node
 
 from aecompress.data.base import Array
@@ -22,10 +21,8 @@ from aecompress.deploy.pretrained.exported.program import (
     NOISE,
     Form,
     Program,
-    functional,
     is_on,
     op_of,
-    program_from,
     program_of,
 )
 from aecompress.deploy.pretrained.exported.walk import Walk, neat, walked
@@ -57,25 +54,6 @@ def read_module(name: str, module: nn.Module, rows: Array) -> Pretrained:
     given = torch.from_numpy(np.resize(np.asarray(rows, dtype=np.float32), (ROWS, *rows.shape[1:])))
     program, form = program_of(name, module, given)
     return dataclasses.replace(read_program(program, form, given), pruned=is_pruned(module))
-
-
-def read_exported(name: str, exported: ExportedProgram, rows: Array | None = None) -> Pretrained:
-    """Return a program that ``torch.export`` wrote, as :func:`read_module` does.
-
-    Args:
-        rows: some rows as the program takes them; None: normal draws.
-    """
-    kinds = [spec for spec in exported.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
-    nodes = {node.name: node for node in exported.graph_module.graph.nodes}
-    if len(kinds) != 1:
-        raise DataError(f"{name}: takes {len(kinds)} inputs; an autoencoder takes rows alone")
-    shape = [int(size) if isinstance(size, int) else ROWS for size in nodes[kinds[0].arg.name].meta["val"].shape]
-    count = shape[0]
-    given = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    if rows is not None:
-        given = torch.from_numpy(np.resize(np.asarray(rows, dtype=np.float32), (count, *rows.shape[1:])))
-    program = program_from(name, functional(exported), given)
-    return read_program(program, Form(), given)
 
 
 def read_program(program: Program, form: Form, rows: torch.Tensor) -> Pretrained:

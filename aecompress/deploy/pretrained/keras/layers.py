@@ -67,6 +67,7 @@ ACTIVATION_NAMES = {
     "leaky_relu": "leaky-relu:0.2",
     "hard_silu": "hard-swish",
     "hard_swish": "hard-swish",
+    "hard_tanh": "hard-tanh",
 }
 """Keras' names of activations, and ours."""
 

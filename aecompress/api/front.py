@@ -13,7 +13,7 @@ from aecompress.api.pictures import ready, shown
 from aecompress.data.raw import described_bytes
 from aecompress.data.scaling import Scaling
 from aecompress.deploy.checkpoint import load_model
-from aecompress.events import SPLITS, Event, Generation
+from aecompress.events import SPLITS, Event, Generation, Started
 from aecompress.files import standing
 from aecompress.markup import Line
 from aecompress.plan.export import Export
@@ -35,7 +35,7 @@ class FrontModel:
     loss: float
     """On validation rows; on training rows where the run had no others."""
     against_dense: float | None
-    """The loss as a multiple of the lowest one without any zero; None where the run had no such model."""
+    """The loss as a multiple of the lowest one of models that nothing was pruned of; None where the run had no such model."""
     knee: bool
     """More sparsity costs much loss from here on."""
     folder: Path | None = None
@@ -193,11 +193,20 @@ def exported_member(run: Path, metric: str) -> members.Member:
 
 
 def dense_loss(log: Iterable[Event]) -> float | None:
-    """Return the lowest validation loss, after the last epoch, of the run's models without a zero; None without any."""
-    last = None
+    """Return the lowest validation loss, after the last epoch, of the run's models that nothing was pruned of, or None.
+
+    Those are the cells whose budget is 0, and those without a zero.
+    """
+    started, last = None, None
     for event in log:
+        started = event if isinstance(event, Started) else started
         last = event if isinstance(event, Generation) else last
     if last is None:
         return None
-    pairs = zip(last.validation_loss, last.sparsity, strict=True)
-    return min((loss for loss, sparsity in pairs if not sparsity and math.isfinite(loss)), default=None)
+    budgets: Sequence[Any] = [None] * len(last.sparsity)
+    if started is not None and started.setting("prune.drive") == "target":
+        own, same = started.setting("evolve.budgets"), [started.setting("prune.target_sparsity")] * len(budgets)
+        budgets = own if isinstance(own, list | tuple) and len(own) == len(budgets) else same
+    cells = zip(last.validation_loss, last.sparsity, budgets, strict=True)
+    dense = [loss for loss, sparsity, budget in cells if (budget == 0 or not sparsity) and math.isfinite(loss)]
+    return min(dense, default=None)

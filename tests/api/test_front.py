@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aecompress.api.front import Front, read_front
+from aecompress.api.front import Front, dense_loss, read_front
 from aecompress.api.result import Result
 from aecompress.deploy.checkpoint import load_model
 from aecompress.event_log import read_log
-from aecompress.events import Generation
+from aecompress.events import Generation, Started
 from tests.commands import aecompress as command
 
 
@@ -34,11 +34,21 @@ def test_a_front_has_a_row_for_each_model_of_the_run(result: Result) -> None:
 
 def test_a_loss_is_held_against_the_lowest_of_a_dense_model(result: Result) -> None:
     last = [event for event in read_log(result.folder / "events.jsonl") if isinstance(event, Generation)][-1]
-    cells = zip(last.validation_loss, last.sparsity, strict=True)
-    dense = min(loss for loss, sparsity in cells if sparsity == 0)
+    dense = last.validation_loss[0]  # the cell whose budget is 0; constant inputs have weights of 0 all the same
     assert [model.against_dense for model in result.front] == [model.loss / dense for model in result.front]
     assert result.dense_loss == dense
     assert {model.against_dense for model in read_front(result.folder, None, result.export)} == {None}
+
+
+def test_a_model_whose_first_weights_have_zeros_is_dense_where_its_budget_is_0(result: Result) -> None:
+    log = read_log(result.folder / "events.jsonl")
+    started = next(event for event in log if isinstance(event, Started))
+    last = [event for event in log if isinstance(event, Generation)][-1]
+    assert result.dense_loss is not None
+    budgets = started.setting("evolve.budgets")
+    constant = replace(last, sparsity=tuple(max(0.01, share) for share in last.sparsity))  # of constant inputs
+    assert budgets[0] == 0 and dense_loss([started, constant]) == last.validation_loss[0]
+    assert dense_loss([constant]) is None
 
 
 def test_bytes_are_about_those_of_an_export(result: Result) -> None:

@@ -73,6 +73,9 @@ EXAMPLES: list[events.Event] = [
         quartiles=(((1.9, 2.1), (3.9, 4.1)), ((0.9, 1.1), (1.0, 4.5))),
         ratios=(((1.0, 1.0, 1.0), (1.0, 1.0, 1.0)), ((1.8, 2.0, 2.2), (0.7, 1.6, math.inf))),
         notes=("kept",),
+        baselines=("constant",),
+        baseline_losses=(0.75,),
+        baseline_nonzeros=(4,),
     ),
     events.Profiled(at=8.5, seconds={"training": 1.5}),
     events.Stopped(at=8.0, generation=4, reason="stopped by signal 2 after generation 4"),
@@ -268,12 +271,13 @@ def test_a_resume_supersedes_the_generations_after_its_own() -> None:
 
 def test_the_before_and_after_table_shows_intervals_and_no_order_where_none_is_known() -> None:
     (compared,) = (event for event in EXAMPLES if isinstance(event, events.Compared))
-    head, dense, other = compared.table()
+    head, dense, other, constant = compared.table()
     calls = ("ms, 1 row", "faster, 1 row", "ms, 64 rows", "faster, 64 rows")
     assert head == ("file", "bytes", "smaller", *calls, "loss", "non-zeros")
     assert dense == ("dense", "100", "1.0x", "2.0000", "1.00x", "4.0000", "1.00x", "", "9")
     busy = ("1.0000-4.5000", "machine busy, not measured")
     assert other == ("a.onnx", "25", "4.0x", "1.0000", "1.80-2.20x", *busy, "0.500000", "3")
+    assert constant == ("constant", *[""] * 6, "0.750000", "4")
     alike = replace(compared, ratios=(compared.ratios[0], ((0.9, 1.0, 1.1),) * 2))
     assert (alike.table()[2][4], alike.table()[2][6]) == ("same", "same")
 

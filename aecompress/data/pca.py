@@ -27,6 +27,8 @@ MOST_PRODUCTS = 1 << 39
 """That components may cost: about eight seconds on one core."""
 SLOWER = 4
 """Times that a product with a narrow matrix takes."""
+MOST_HELD = 1 << 27
+"""Values of few rows of many inputs that are held at once."""
 BLOCK_VALUES = 1 << 20
 """Of rows that are multiplied at once."""
 ZERO = 1e-12
@@ -70,15 +72,21 @@ def principal_components(rows: Rows, count: int) -> Components:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):  # the last bits of a product depend on how many threads share it
-        if min(rows.shape) > SMALL:
+        if _is_iterated(rows):
             return _iterated(rows, count)
         return _of_covariance(rows, count) if rows.shape[1] <= SMALL else _of_products(rows, count)
+
+
+def _is_iterated(rows: Rows) -> bool:
+    """Return whether rows and inputs are too many for all components."""
+    count, inputs = len(rows), int(rows.shape[1])
+    return min(count, inputs) > SMALL or (inputs > SMALL and count * inputs > MOST_HELD)
 
 
 def _products(rows: Rows, wanted: int) -> int:
     """Return how many products of two numbers components cost, about."""
     count, inputs = len(rows), int(rows.shape[1])
-    if min(count, inputs) > SMALL:
+    if _is_iterated(rows):
         return SLOWER * 2 * PASSES * count * inputs * (wanted + MORE)
     return count * inputs * min(count, inputs)
 
@@ -118,8 +126,9 @@ def _of_covariance(rows: Rows, count: int) -> Components:
 def _of_products(rows: Rows, count: int) -> Components:
     """Return components by the products of N rows with each other, ``[N, N]``: rows are few, inputs many."""
     held = np.concatenate(list(_blocks(rows)))
-    mean = held.mean(axis=0, dtype=float)
-    centred = np.subtract(held, mean, dtype=float).astype(_type(rows, count), copy=False)
+    mean, kind = held.mean(axis=0, dtype=float), _type(rows, count)
+    centred = np.subtract(held, mean.astype(np.float32), dtype=kind)
+    centred -= centred.mean(axis=0, dtype=float).astype(kind)
     values, vectors = np.linalg.eigh((centred @ centred.T).astype(float))
     kept = _above_zero(values[::-1])[:count]
     directions, _ = np.linalg.qr((centred.T @ vectors[:, ::-1][:, : len(kept)].astype(centred.dtype)).astype(float))

@@ -17,9 +17,9 @@ from aecompress.deploy.pretrained.safetensors import is_ours
 from aecompress.deploy.pretrained.trial import words
 from aecompress.deploy.pretrained.tried import ROWS, Requested, Tried, tried
 from aecompress.errors import DataError
-from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts
+from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts, are_same
 from aecompress.plan.suitability import check_pretrained
-from aecompress.spec.fields import ModelSpec, RunSpec
+from aecompress.spec.fields import LayerSpec, ModelSpec, RunSpec
 from aecompress.spec.resolve import Resolved
 
 STRETCHES = 8
@@ -148,10 +148,18 @@ def _as_written(model: ModelSpec, found: Pretrained) -> Pretrained:
 def _are_written(model: ModelSpec, found: Pretrained) -> bool:
     """Return whether a spec writes out the layers that a file has, wherever its encoder ends."""
     written, layers = (*model.encoder, *model.decoder), (*found.encoder, *found.decoder)
-    return 0 < len(written) == len(layers) and all(
-        spec.kind == layer.kind and spec.out in (None, layer.outputs)
-        for spec, layer in zip(written, layers, strict=True)
-    )
+    own = [
+        LayerSpec.model_validate(
+            {
+                **layer.numbers,
+                "kind": layer.kind,
+                "out": layer.outputs,
+                "activation": layer.activation or spec.activation,
+            }
+        )
+        for spec, layer in zip(written, layers, strict=False)
+    ]
+    return bool(written) and len(layers) == len(written) and are_same(written, own)
 
 
 def tensors_of(model: Pretrained, spec: RunSpec) -> dict[str, Floats]:

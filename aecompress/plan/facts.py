@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aecompress.data.facts import Facts
+from aecompress.errors import SpecError
+from aecompress.layers.kinds import from_json, to_json
 from aecompress.spec.fields import LayerSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -70,6 +72,21 @@ def pretrained_encoder(model: ModelSpec, facts: RunFacts) -> tuple[LayerSpec, ..
 def pretrained_decoder(model: ModelSpec, facts: RunFacts) -> tuple[LayerSpec, ...]:
     """Return the decoder of the pretrained model as a spec writes it; no layers where there is no such model."""
     return _written(facts.pretrained.decoder, model.activation, model.output) if facts.pretrained else ()
+
+
+def are_same(written: Sequence[LayerSpec], others: Sequence[LayerSpec]) -> bool:
+    """Return whether layers that a spec writes out are others, with all numbers that a spec may leave out."""
+    return len(written) == len(others) and all(
+        _whole(one, other) == _whole(other, other) for one, other in zip(written, others, strict=True)
+    )
+
+
+def _whole(layer: LayerSpec, other: LayerSpec) -> dict[str, Any] | None:
+    """Return all numbers of a layer, its units those of another where it leaves them out; None: it is no layer."""
+    try:
+        return to_json(from_json("layer", {"out": other.out} | layer.model_dump()))
+    except (SpecError, KeyError, TypeError):
+        return None
 
 
 def _written(layers: tuple[LayerFacts, ...], hidden: str, last: str) -> tuple[LayerSpec, ...]:

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 from aecompress.data.facts import Facts
 from aecompress.errors import DataError
 from aecompress.nets.shapes import Autoencoder
-from aecompress.plan.facts import LayerFacts, PretrainedFacts, RunFacts, pretrained_decoder, pretrained_encoder
+from aecompress.plan.facts import (
+    LayerFacts,
+    PretrainedFacts,
+    RunFacts,
+    are_same,
+    pretrained_decoder,
+    pretrained_encoder,
+)
 from aecompress.spec.fields import LayerSpec, RunSpec
 from aecompress.spec.rules import sentence_of
 
@@ -101,7 +108,7 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
         field="model.encoder",
         broken=lambda spec, facts: (
-            facts.pretrained is not None and spec.model.encoder != pretrained_encoder(spec.model, facts)
+            facts.pretrained is not None and not are_same(spec.model.encoder, pretrained_encoder(spec.model, facts))
         ),
         sentence="model.encoder: {model.init} has other layers ({pretrained_encoder}); leave it out",
         example={
@@ -114,7 +121,7 @@ UNSUITABLE: tuple[Unsuitable, ...] = (
     Unsuitable(
         field="model.decoder",
         broken=lambda spec, facts: (
-            facts.pretrained is not None and spec.model.decoder != pretrained_decoder(spec.model, facts)
+            facts.pretrained is not None and not are_same(spec.model.decoder, pretrained_decoder(spec.model, facts))
         ),
         sentence="model.decoder: {model.init} has other layers ({pretrained_decoder}); leave it out",
         example={

@@ -97,8 +97,7 @@ def against_pca(model: Model, dataset: Dataset, split: str, export: Export, loss
     if pca is None:
         why = why_no_components(dataset.train, code)
         return f"PCA with the same code was not computed: {why}" if why else ""
-    most = pca * (1 + EQUAL) if export.is_pca else pca
-    if loss < most or code >= model.inputs or dataset.labels is not None:
+    if loss < pca * (1 + EQUAL if export.is_pca else 1 - EQUAL) or code >= model.inputs or dataset.labels is not None:
         return ""
     helps = listed(remedies(model, export, code, loss=loss, dense=dense, pca=pca))
     itself = f"`{export.pca_command} --latent {code}`" if export.pca_command else f"network='pca', latent={code}"
@@ -110,7 +109,7 @@ def against_pca(model: Model, dataset: Dataset, split: str, export: Export, loss
 
 def remedies(model: Model, export: Export, code: int, *, loss: float, dense: float, pca: float) -> list[str]:
     """Return what may make a model better than PCA: less pruning where that made it worse, else more to learn from."""
-    if export.is_pca or dense < pca * (1 + EQUAL):
+    if export.is_pca or dense < pca * (1 - EQUAL):
         return ["a lower sparsity"]
     worse = loss > MUCH * dense or math.isinf(dense)
     less = ["a lower sparsity"] if model.sparsity > 0 and worse else []

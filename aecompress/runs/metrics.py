@@ -76,7 +76,7 @@ def unpruned_metrics(job: Job, population: Population, poll: Poll) -> dict[str, 
     The best is that with the least loss on validation rows. Masks show what was pruned where they are fixed: weights of
     first components are 0 where an input is constant.
     """
-    if job.plan.training.persistent_masks:
+    if job.plan.pruning is None or job.plan.pruning.persistent:
         pruned = ~population.masks.all(1)
     else:
         pruned = layer_zeros(job.net, population.weights).sum(1) > 0

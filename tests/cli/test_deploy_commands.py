@@ -36,6 +36,8 @@ def test_prune_ends_with_the_before_and_after_table(tmp_path: Path) -> None:
         "dense",
         "autoencoder.onnx",
         "autoencoder.packed.onnx",
+        "constant",
+        "PCA,",
     ]
     assert len({len(line) for line in lines[head:]}) == 1
     kinds = [line.split("\t")[0] for line in done.stdout.splitlines()]

@@ -58,6 +58,14 @@ def test_subspace_iteration_explains_as_much(monkeypatch: pytest.MonkeyPatch) ->
     check(principal_components(rows, 4), rows, 4)
 
 
+def test_few_rows_of_very_many_inputs_are_not_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = low_rank(40, 1100, 5)
+    held = principal_components(rows, 4)
+    monkeypatch.setattr(pca, "MOST_HELD", rows.size - 1)
+    monkeypatch.setattr(pca, "_of_products", None)
+    np.testing.assert_allclose(principal_components(rows, 4).reconstruct(rows), held.reconstruct(rows), atol=1e-5)
+
+
 @pytest.mark.parametrize("small", [50, 1024])
 def test_rows_in_several_blocks_give_the_same(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pca, "SMALL", small)

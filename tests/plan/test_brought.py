@@ -134,3 +134,20 @@ def test_a_file_that_says_all_comes_in_hardly_trained_and_the_run_says_so(where:
     done = aecompress("prune", str(where / "rows.npy"), *given, "--spec", str(tmp_path / "s.toml"))
     assert done.returncode == 0, done.stderr
     assert ": hardly trained, or on other rows" in done.stderr and "as requested: elu | identity" in done.stderr
+
+
+def test_convolutions_that_a_spec_writes_out_say_their_strides_and_activations(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    np.save(tmp_path / "rows.npy", torch.rand(60, 8, 3).numpy())
+    module = nn.Sequential(nn.Conv1d(3, 4, 3, 2, 1), nn.ReLU(), nn.ConvTranspose1d(4, 3, 3, 2, 1, 1))
+    torch.save(module.state_dict(), tmp_path / "first.pt")
+    both = "kernel=3, stride=2, padding=1"
+    (tmp_path / "s.toml").write_text(
+        f"[model]\nencoder = [{{kind='conv1d', out=4, {both}, activation='relu'}}]\n"
+        f"decoder = [{{kind='conv1d-transpose', {both}, output_padding=1, out=3, activation='identity'}}]\n"
+    )
+    given = ["--init", str(tmp_path / "first.pt"), "--spec", str(tmp_path / "s.toml"), *QUICK]
+    done = aecompress("prune", str(tmp_path / "rows.npy"), *given, "-o", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    brought = load(tmp_path / "run/model").state_dict()
+    assert torch.equal(brought["encoder.0.weight"], module[0].weight)

@@ -64,7 +64,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def beaten(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    flags = {"train.epochs": 2, "seed": 3, "data.split": (0.6, 0.2, 0.2)}
+    flags = {"train.epochs": 2, "seed": 3, "data.split": (0.6, 0.2, 0.2), "model.initial": "torch"}
     return carried_out(tmp_path_factory.mktemp("run") / "run", source, **flags)
 
 

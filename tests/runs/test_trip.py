@@ -128,6 +128,9 @@ def test_metrics_are_those_of_the_exported_model(tmp_path: Path) -> None:
         "capacity_cells",
         "nonzero",
         "nonzero_cells",
+        "test_l1_constant",
+        "test_l1_pca",
+        "test_l1_dense",
     }
     assert metrics["nonzero"] == pytest.approx(1 - model.sparsity, abs=1e-6)
     for split, rows in dataset.splits.items():

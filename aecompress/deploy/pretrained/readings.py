@@ -73,7 +73,7 @@ def from_tensors(
 
 def _usual(named: Named) -> tuple[str, ...]:
     """Return the activations of the library that names modules so; (): it is not known."""
-    *inner, _ = named.modules
+    inner = named.modules[:-1]
     return PYOD_ACTIVATIONS if inner and all(PYOD.fullmatch(module.name) for module in inner) else ()
 
 

@@ -255,10 +255,11 @@ def _neighbours(names: tuple[str, ...], choices: Sequence[Sequence[str]]) -> lis
 def _rival(reading: Trial, names: tuple[str, ...]) -> str:
     """Return the activations that may be right as well, in words with their loss; empty: there are none.
 
-    They have a clearly smaller loss; or where those chosen are not relu, about the same score.
+    They have a clearly smaller loss; or where those chosen are not relu, about the same score, and where they are none
+    at all, about the same loss: units that are hardly ever off look like that.
     """
     _, last = ends_of(reading.model)
-    loss, usual = reading.losses[names][0], {*names} <= {"relu", IDENTITY, names[last]}
+    loss, usual = reading.losses[names][0], "relu" in names[:last] and {*names[:last]} <= {"relu", IDENTITY}
     others = [
         each
         for each in _ranked(reading)
@@ -269,8 +270,8 @@ def _rival(reading: Trial, names: tuple[str, ...]) -> str:
     found = [each for each in others[:1] if reading.losses[each][0] < (RIVAL if usual else RARE_RIVAL) * loss]
     if not found and not usual:
         near = [each for each in others if reading.losses[each][0] < NEAR * loss and not _same(reading, each, names)]
-        own = score(reading, names)
-        found = [each for each in near if score(reading, each) < CLEAR_SCORE * own]
+        own, linear = score(reading, names), {*names[:last]} == {IDENTITY}
+        found = [each for each in near if linear or score(reading, each) < CLEAR_SCORE * own]
     return f"{words(filled(reading.model, found[0]))}: {reading.losses[found[0]][0]:.4g}" if found else ""
 
 

@@ -260,3 +260,16 @@ def test_activations_that_are_requested_are_taken(tmp_path: Path) -> None:
         assert tuple(each.activation for each in (*outcome.model.encoder, *outcome.model.decoder)) == expected
         assert outcome.trials == trials
     assert replace(outcome.model, tensors={}).inputs == D
+
+
+def test_a_relu_that_is_hardly_ever_off_is_not_taken_for_none(tmp_path: Path) -> None:
+    rows = rows_of((D,))
+    _, _, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    module = Parts(encoder=Linear(D, 3), code=nn.ReLU(), decoder=Linear(3, D))
+    with torch.no_grad():
+        module.encoder.weight.copy_(directions[:3])
+        module.encoder.bias.copy_(-torch.quantile(rows @ directions[:3].T, 0.03, dim=0))
+        module.decoder.weight.copy_(directions[:3].T)
+        module.decoder.bias.copy_(rows.mean(0) - (module.encoder(rows)).mean(0) @ directions[:3])
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    assert tried(read_pretrained(tmp_path / "a.pt", (D,)), rows.numpy(), (D,), Requested()).rival

@@ -61,3 +61,10 @@ def test_numbers_in_names_are_sorted_by_value_however_long() -> None:
 def test_a_name_without_end_is_refused() -> None:
     with pytest.raises(DataError, match="names a tensor with 5007 characters"):
         from_tensors(Path("a.pt"), {"9" * 5000 + ".weight": np.ones((2, 2), np.float32)})
+
+
+def test_a_sparse_autoencoder_of_parameters_alone_is_read() -> None:
+    random = np.random.default_rng(0)
+    tensors = {"W_enc": random.normal(size=(4, 9)), "b_enc": np.zeros(9), "W_dec": random.normal(size=(9, 4))}
+    found = from_tensors(Path("a.safetensors"), tensors, (4,), defined=False)
+    assert np.array_equal(found.tensors["encoder.0.weight"], tensors["W_enc"].astype(np.float32))

@@ -1,13 +1,29 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
+from aecompress.event_log import read_log
+from aecompress.events import Compared
+from aecompress_tui.panes.result import before_and_after
+from tests.fixtures.remake import LOG
 from tests.tui.driving import drive, ready, until
+
+
+def test_the_table_has_what_needs_no_training_below_the_files() -> None:
+    logged = next(event for event in read_log(LOG) if isinstance(event, Compared))
+    compared = replace(logged, baselines=("PCA, same code",), baseline_losses=(0.25,), baseline_nonzeros=(9,))
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(before_and_after(compared, False))
+    (row,) = (line for line in capture.get().splitlines() if line.startswith("PCA, same code"))
+    assert row.split()[3:] == ["0.250000", "9"] and len(row) <= 80
 
 
 def test_files_that_come_while_the_result_is_open_are_chosen_by_keys(recorded: Path) -> None:

@@ -21,6 +21,8 @@ from aecompress.transfer import on_device
 
 LATE = 0.75
 """Progress of the run from which generations count."""
+DOUBT = 0.1
+"""Over the root of the validation rows, the share by which another loss must be below that of the first weights."""
 
 
 def keep_best(plan: Plan, last: Population, new: Population, figures: Report, rows: Rows, poll: Poll) -> Report:
@@ -39,15 +41,25 @@ def keep_best(plan: Plan, last: Population, new: Population, figures: Report, ro
         new.best = best
         return figures
     if last.generation == 0 and any(counted := counts(plan, len(new), 0)):
-        first = evaluate_blocks(plan, last.weights, [rows.validation_sample], poll).losses[-1]
-        best = lower_of(best, last, finite_or_inf(first.clone()), counted)
-    if new.generation == plan.training.generations:
+        best = lower_of(best, last, loss_of(plan, last.weights, rows, poll) * (1 - doubt(rows)), counted)
+    complete = new.generation == plan.training.generations
+    if complete:
         figures = dataclasses.replace(figures, **{name: getattr(figures, name).clone() for name in FIGURES})
-        new.best = best
-        return _give(plan, best, new, figures, rows, poll)
+    whole = complete and rows.validation is not rows.validation_sample
+    loss = loss_of(plan, new.weights, rows, poll) if whole else new.fitness
     counted = counts(plan, len(new), new.generation)
-    new.best = lower_of(best, new, new.fitness, counted) if any(counted) else best
-    return figures
+    new.best = lower_of(best, new, loss, counted) if any(counted) else best
+    return _give(plan, new, ~(loss < best.fitness), figures, rows, poll) if complete else figures
+
+
+def doubt(rows: Rows) -> float:
+    """Return the share by which a loss must be below that of the first weights."""
+    return float(DOUBT / len(rows.validation_sample) ** 0.5)
+
+
+def loss_of(plan: Plan, weights: Tensor, rows: Rows, poll: Poll) -> Tensor:
+    """Return the loss ``[P]`` of individuals ``[P, n]`` on the rows that every generation is evaluated on."""
+    return finite_or_inf(evaluate_blocks(plan, weights, [rows.validation_sample], poll).losses[-1].clone())
 
 
 FIGURES = ("train_loss", "validation_loss", "layer_zeros")
@@ -82,14 +94,15 @@ def lower_of(best: Best, population: Population, fitness: Tensor, counted: list[
     )
 
 
-def _give(plan: Plan, best: Best, new: Population, figures: Report, rows: Rows, poll: Poll) -> Report:
-    """Give each cell its best state where that is better on all validation rows; in place."""
+def _give(plan: Plan, new: Population, wins: Tensor, figures: Report, rows: Rows, poll: Poll) -> Report:
+    """Give the cells ``wins``, bool ``[P]``, their best state, where they have one; in place."""
+    best = new.best
+    assert best is not None
+    wins = wins & best.fitness.isfinite()
     (train, validation), zeros, _ = evaluate_blocks(plan, best.weights, [rows.sample, rows.validation], poll)
-    loss = finite_or_inf(validation)
-    wins = best.fitness.isfinite() & (loss < new.fitness)
     new.weights.copy_(torch.where(wins[:, None], best.weights, new.weights))
     new.masks.copy_(torch.where(wins[:, None], best.masks, new.masks))
-    new.fitness.copy_(torch.where(wins, loss, new.fitness))
+    new.fitness.copy_(torch.where(wins, finite_or_inf(validation), new.fitness))
     for moments in new.moments or ():
         moments.mul_(new.masks)
     return dataclasses.replace(

@@ -112,9 +112,10 @@ def table(rows: Sequence[Row], methods: Sequence[str]) -> str:
     for row in rows:
         errors = [spread(row.errors.get(method, [])) for method in methods]
         best = row.best_other()
+        beside = share(row.ratio("ours", best))
         ratios = [
             share(row.ratio("ours", BASELINE)),
-            f"{share(row.ratio('ours', best))} ({best})" if best else "",
+            f"{beside} ({best})" if beside else "",
             share(row.ratio("ours", "pca")),
             share(row.ratio("tuned", BASELINE)),
         ]

@@ -246,6 +246,8 @@ def test_the_table_has_ratios_and_their_worst(suite: Any, tmp_path: Path) -> Non
     lines = suite.report.table(found, list(errors)).splitlines()
     assert "| 0.25 ± 0.07 |" in lines[2] and "| 0.500 | 0.417 (set) | 0.312 |" in lines[2]
     assert "| 80% | 1.000, 2.000 (b) | 0.833, 1.667 (b) |" in lines[-1]
+    without = suite.report.table([suite.report.Row("a", 0.8, {"set": [0.3]})], ["set"]).splitlines()
+    assert without[2] == "| a | 80% | 0.3 |  |  |  |  |"
     suite.report.figure(found, list(errors), tmp_path / "f.svg")
     assert "magnitude" in (tmp_path / "f.svg").read_text()
 

@@ -245,6 +245,7 @@ OPERATORS: dict[str, OperatorRow] = {
     "wanda": OperatorRow(score="aecompress.evolve.operators:wanda", needs="rows"),
     "taylor": OperatorRow(score="aecompress.evolve.operators:taylor", needs="rows"),
     "obd": OperatorRow(score="aecompress.evolve.operators:obd", needs="moments"),
+    "obd-root": OperatorRow(score="aecompress.evolve.operators:obd_root", needs="moments"),
     "variance": OperatorRow(
         score="aecompress.evolve.operators:variance",
         level="unit",

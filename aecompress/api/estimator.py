@@ -60,7 +60,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         loss: "l1", "mse", "bce", "huber" or "bce-then-l1"; "auto": by the rows.
         bits: bits of a weight, 1 to 8; 0: float32.
         cells: models that evolve together, each with a sparsity of its own.
-        operator: which weights are pruned first; "auto": "magnitude", of networks with convolutions "obd".
+        operator: which weights are pruned first; "auto": "obd-root" of models that begin as principal
+            components, "obd" of networks with convolutions, else "magnitude".
         schedule: how pruning develops over the epochs.
         target_sparsity: share of all weights and biases that are zero at the end; "auto": 0.8.
         granularity: "weight" or "unit", whole hidden units.

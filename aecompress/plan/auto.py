@@ -179,9 +179,11 @@ def _drive(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
 
 def _operator(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:
     """Return what ranks weights of unlike sizes, as of kernels and of components, by gradients too: Adam keeps them."""
-    weights = regrowth_possible(draft) and draft.prune.granularity == "weight" and draft.train.optimizer == "adam"
-    unlike = weights and (draft.model.initial == "pca" or draft.model.convolves)
-    return "obd" if unlike else "magnitude", FROM_DATA
+    if not regrowth_possible(draft) or draft.prune.granularity != "weight" or draft.train.optimizer != "adam":
+        return "magnitude", FROM_DATA
+    if draft.model.initial == "pca":
+        return "obd-root", FROM_DATA
+    return "obd" if draft.model.convolves else "magnitude", FROM_DATA
 
 
 def _target_sparsity(draft: RunSpec, facts: RunFacts, net: Net) -> Filled:

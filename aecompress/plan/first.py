@@ -16,7 +16,7 @@ from aecompress.errors import DataError
 from aecompress.evolve.operators import operator_of
 from aecompress.nets.shapes import Autoencoder
 from aecompress.plan.counts import cells_of
-from aecompress.plan.linear_start import RAREST, as_they_are, begin_linear, linear_start
+from aecompress.plan.linear_start import MARGIN, PRUNED_MARGIN, RAREST, as_they_are, begin_linear, linear_start
 from aecompress.plan.training import DTYPES, values_of
 from aecompress.population.state import Population, new_population
 from aecompress.spec.fields import RunSpec, keeps_best
@@ -46,6 +46,8 @@ class First:
     """First weights: those of torch; scaled, which begin by giving the mean training row; pca."""
     turned: bool
     """Whether components are turned, for training and pruning; else they are exported as they are."""
+    margin: float
+    """Of the offsets that keep turned components above 0 (:func:`aecompress.plan.linear_start.linear_start`)."""
     init: str
     """The file of the pretrained model that they are copies of; empty: they are drawn."""
     keeps_best: bool
@@ -70,6 +72,7 @@ def first_of(spec: RunSpec, tensors: Mapping[str, NDArray[np.float32]] | None = 
         stats_batch=int(spec.train.batch) if needs_stats else 0,
         initial=str(spec.model.initial),
         turned=bool(spec.train.epochs or spec.prune.target_sparsity),
+        margin=PRUNED_MARGIN if spec.prune.target_sparsity else MARGIN,
         init=spec.model.init,
         keeps_best=keeps_best(spec),
         values=values_of(spec.train.bits),
@@ -130,7 +133,8 @@ def first_population(first: First, net: Autoencoder, dataset: Dataset, device: t
     views, masks = net.layout.views(population.weights), net.layout.views(population.masks)
     if first.initial == "pca" and not first.tensors and not why_no_components(dataset.train, net.latent):
         found = dataset.components(net.latent)
-        begin_linear(net, views, linear_start(dataset.train, found) if first.turned else as_they_are(found))
+        start = linear_start(dataset.train, found, first.margin) if first.turned else as_they_are(found)
+        begin_linear(net, views, start)
     elif first.initial != "torch":
         begin_with_the_mean(net, views, dataset)
     for name, tensor in (first.tensors or {}).items():

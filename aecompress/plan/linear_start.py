@@ -29,8 +29,10 @@ Doubles = NDArray[np.float64]
 
 ABOVE_ZERO = ("identity", "relu", "elu")
 """Activations that leave what is above 0 as it is, beside those of a slope."""
-MARGIN = 1.0
+MARGIN = 0.5
 """Share of a component's range over the training rows that other rows may lie beyond it, and still be passed on."""
+PRUNED_MARGIN = 0.2
+"""That where weights are pruned: of units with large offsets none can be spared."""
 DRAWN = 0.1
 """Share of their size that the first weights of other hidden units keep: what nothing reads yet is pruned first."""
 SATURATED = 0.25
@@ -155,7 +157,7 @@ class LinearStart(NamedTuple):
     """``[K]``: with them the components are above 0 on the training rows, and some way beyond."""
 
 
-def linear_start(rows: Rows, found: Components) -> LinearStart:
+def linear_start(rows: Rows, found: Components, margin: float = MARGIN) -> LinearStart:
     """Return the principal components of rows ``[N, D]``, turned so that few inputs matter to each.
 
     Turned ones span the same, and can lose more weights (varimax; Kaiser 1958). The same bits on any number of threads.
@@ -167,7 +169,7 @@ def linear_start(rows: Rows, found: Components) -> LinearStart:
         low, high = ranges(rows, found.mean, directions)
     signs = np.where(-low > high, -1.0, 1.0)  # the longer side is the one that needs no offset
     short = np.minimum(-low, high)
-    return LinearStart(found.mean, directions * signs, short + MARGIN * (high - low))
+    return LinearStart(found.mean, directions * signs, short + margin * (high - low))
 
 
 def as_they_are(found: Components) -> LinearStart:

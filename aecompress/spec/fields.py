@@ -281,8 +281,8 @@ class PruneSpec(_Part):
 
     operator: OperatorName = Field(
         "auto",
-        description="which weights are pruned first; auto: obd on the way to a target where the network has "
-        "convolutions, else magnitude",
+        description="which weights are pruned first; auto, on the way to a target: obd-root where the model begins as "
+        "principal components, obd where it has convolutions, else magnitude",
     )
     form: Auto | Literal["score", "published"] = Field(
         "auto", description="score: exact counts; published: ALGORITHMS A5; auto: published under a probability"

@@ -142,8 +142,9 @@ def test_published_forms_equal_slow_loops(name: str) -> None:
     torch.testing.assert_close(population.capacity, (population.weights != 0).double().mean(1))
 
 
-def test_obd_is_magnitude_times_the_root_of_the_mean_square_that_torch_s_adam_has() -> None:
-    plan = make_plan(operator="obd", rule="alone", generations=2, walk=0.0, persistent=True)
+@pytest.mark.parametrize(("operator", "power"), [("obd", 1 / 2), ("obd-root", 1 / 4)])
+def test_obd_is_magnitude_times_a_root_of_the_mean_square_that_torch_s_adam_has(operator: str, power: float) -> None:
+    plan = make_plan(operator=operator, rule="alone", generations=2, walk=0.0, persistent=True)
     start, rows = make_population(plan), make_rows()
     trained = start.copy()
     assert plan.pruning is not None
@@ -151,7 +152,7 @@ def test_obd_is_magnitude_times_the_root_of_the_mean_square_that_torch_s_adam_ha
         work = Work(plan.net, plan.training, trained, rows.train, range(step, step + 1), NOTHING)
         plan.engine.train(work)
     seen = evidence_of(plan.net, plan.pruning, plan.training, trained, (rows.train, rows.guide), 0)
-    scores, order = operator_of("obd").score(seen), row_order(plan.training, 0, start.cells, rows.train)
+    scores, order = operator_of(operator).score(seen), row_order(plan.training, 0, start.cells, rows.train)
     for cell in range(4):
         module = Plain(plan.net, start.weights[cell])
         adam = torch.optim.Adam(module.parameters(), 0.01, betas=plan.training.betas)
@@ -161,7 +162,7 @@ def test_obd_is_magnitude_times_the_root_of_the_mean_square_that_torch_s_adam_ha
             (module(batch) - batch).abs().mean().backward()
             adam.step()
         for parameter in module.parameters():
-            parameter.data = parameter.data.abs() * adam.state[parameter]["exp_avg_sq"].sqrt()
+            parameter.data = parameter.data.abs() * adam.state[parameter]["exp_avg_sq"] ** power
         torch.testing.assert_close(scores[cell], row_of(module)[: plan.net.model_size])
 
 

@@ -192,7 +192,7 @@ def test_a_complete_spec_has_no_auto_field_but_those_decided_elsewhere() -> None
 RECIPE_OF_DIGITS = {
     "model.output": "sigmoid", "model.hidden": (32,), "model.latent": 8, "model.latent_activation": "identity",
     "train.loss": "mse", "model.initial": "pca", "train.batch": 16, "train.epochs": 67, "train.learning_rate": 8e-3,
-    "train.betas": (0.9, 0.99), "prune.operator": "obd", "prune.drive": "target", "prune.form": "score",
+    "train.betas": (0.9, 0.99), "prune.operator": "obd-root", "prune.drive": "target", "prune.form": "score",
     "prune.probability": 0.5,
     "prune.regrowth": 0.5, "prune.regrowth_end": 0.75, "prune.target_sparsity": 0.8, "prune.per_generation": 1,
     "evolve.rule": "dominance", "evolve.budgets": (0.0, 0.552786, 0.8, 0.9), "budget.min_sparsity": 0.0,
@@ -232,6 +232,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "paper's network": DRAWN | {"model.hidden": (60, 30), "model.latent": 10, "model.latent_activation": "relu"},
     "images": {
         "model.initial": "scaled", "model.hidden": (16, 32, 64), "model.latent": 64, "train.epochs": 200,
+        "prune.operator": "obd",
     },
     "windows": DRAWN | {
         "model.hidden": (16, 32), "model.latent": 32, "model.initial": "torch", "prune.regrowth": 0.0,

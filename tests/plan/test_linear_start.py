@@ -12,7 +12,7 @@ from aecompress.data.pca import principal_components
 from aecompress.errors import SpecError
 from aecompress.nets.layers import forward
 from aecompress.plan.first import first_population
-from aecompress.plan.linear_start import FLATTEST, MARGIN, RAREST, linear_start, varimax
+from aecompress.plan.linear_start import FLATTEST, MARGIN, PRUNED_MARGIN, RAREST, linear_start, varimax
 from aecompress.runs.job import Job, prepare
 from aecompress.spec.resolve import resolve
 
@@ -87,11 +87,12 @@ def test_components_are_turned_so_that_few_inputs_matter_to_each() -> None:
     assert np.allclose(varimax(blocks) @ varimax(blocks).T, np.eye(3))
 
 
-def test_offsets_keep_components_above_zero_a_range_beyond_the_training_rows() -> None:
+@pytest.mark.parametrize("margin", [MARGIN, PRUNED_MARGIN])
+def test_offsets_keep_components_above_zero_a_margin_beyond_the_training_rows(margin: float) -> None:
     rows = (np.random.default_rng(1).gumbel(size=(300, 6)) ** 3).astype(np.float32)
-    start = linear_start(rows, principal_components(rows, 2))
+    start = linear_start(rows, principal_components(rows, 2), margin)
     code = (rows - start.mean) @ start.directions
-    np.testing.assert_allclose((code + start.offsets).min(0), MARGIN * np.ptp(code, axis=0), rtol=1e-3)
+    np.testing.assert_allclose((code + start.offsets).min(0), margin * np.ptp(code, axis=0), rtol=1e-3)
     assert (-code.min(0) <= code.max(0)).all()
 
 

@@ -173,7 +173,11 @@ def _as_decided(dataset: Dataset, where: Path) -> Dataset:
     Its spec is complete since, so that what was assumed of a pretrained model cannot be seen in it.
     """
     log = where / "events.jsonl"
-    begun = (event for event in (read_log(log) if log.is_file() else []) if isinstance(event, Started))
+    begun = (
+        event
+        for event in (read_log(log) if log.is_file() and not log.is_symlink() else [])
+        if isinstance(event, Started)
+    )
     return next((dataclasses.replace(dataset, decisions=tuple(event.decisions)) for event in begun), dataset)
 
 

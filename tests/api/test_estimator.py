@@ -236,7 +236,7 @@ def test_it_works_in_a_pipeline_and_a_grid_search(rows: NDArray[np.float64]) -> 
     pipeline = make_pipeline(StandardScaler(), Autoencoder(**QUICK, mode="canonical"))
     search = GridSearchCV(pipeline, {"autoencoder__target_sparsity": np.array([0.2, 0.9])}, cv=2).fit(rows)
     assert search.best_params_ == {"autoencoder__target_sparsity": 0.2}
-    assert search.best_estimator_[-1].report_["sparsity"] == pytest.approx(0.2, abs=0.01)
+    assert 0.2 <= search.best_estimator_[-1].report_["sparsity"] < 0.25
     assert search.transform(rows).shape == (80, 1) and search.predict(rows).shape == (80,)
 
 

@@ -56,7 +56,8 @@ def test_plain_output_is_one_line_per_file_and_quiet_is_quiet(tmp_path: Path) ->
 def test_the_before_and_after_table_comes_last(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    head, dense, ours = finished[1].stderr.rstrip().splitlines()[-3:]
+    head, dense, ours, constant, pca = finished[1].stderr.rstrip().splitlines()[-5:]
+    assert constant.startswith("constant ") and pca.startswith("PCA, same code ")
     assert head.split()[:3] == ["file", "bytes", "smaller"]
     assert (dense.split()[0], ours.split()[0]) == ("dense", "autoencoder.onnx")
     assert int(ours.split()[1].replace(",", "")) == (finished[0] / "model" / "autoencoder.onnx").stat().st_size

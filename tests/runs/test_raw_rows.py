@@ -196,7 +196,8 @@ def test_our_own_file_with_the_scaling_inside_is_pruned_further(year: tuple[np.n
 
 def test_a_budget_of_bytes_counts_names_and_scaling(tmp_path: Path) -> None:
     limit = 2600
-    _, folder = trained(tmp_path, "latitude", budget__max_bytes=limit, prune__operator="magnitude", train__epochs=2)
+    drawn = {"model__initial": "scaled", "prune__operator": "magnitude", "train__epochs": 2}
+    _, folder = trained(tmp_path, "latitude", budget__max_bytes=limit, **drawn)
     assert limit * 0.8 < (folder / "autoencoder.onnx").stat().st_size <= limit
 
 

@@ -57,13 +57,11 @@ def test_a_killed_sweep_takes_the_processes_with_it_that_it_started(tmp_path: Pa
 
 def test_after_a_stop_nothing_waits_for_the_guard(tmp_path: Path) -> None:
     (tmp_path / "log").touch()
-    code = f"""
-from aecompress.errors import Interrupted
-try:
-{textwrap.indent(DRIVER.replace("time.sleep(60)", "raise Interrupted('stopped', 15)"), "  ")}
-except Interrupted:
-  print(child.poll(), flush=True)
-"""
+    stopped = DRIVER.removesuffix("time.sleep(60)\n") + "raise Interrupted('stopped', 15)\n"
+    code = (
+        "from aecompress.errors import Interrupted\n"
+        f"try:\n{textwrap.indent(stopped, ' ')}\nexcept Interrupted:\n print(child.poll(), flush=True)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
     child, left = done.stdout.split()
     assert left == "None"  # it was still there; it ends after the process that was stopped

@@ -35,7 +35,7 @@ class FrontModel:
     loss: float
     """On validation rows; on training rows where the run had no others."""
     against_dense: float | None
-    """The loss as a multiple of the lowest one of models that nothing was pruned of; None where the run had no such model."""
+    """The loss as a multiple of the lowest one of models that nothing was pruned of; None where there is none."""
     knee: bool
     """More sparsity costs much loss from here on."""
     folder: Path | None = None

@@ -103,7 +103,7 @@ def test_watching_imports_no_torch(tmp_path: Path) -> None:
 
 def test_prune_with_the_ui_in_front_does_not_stop_the_run_and_ends_with_its_files(tmp_path: Path) -> None:
     prune = [*COMMAND, "prune", "digits", "--tui", "-o"]
-    code, drawn = in_terminal([*prune, "one", "--epochs", "30"], tmp_path, b"finished in")
+    code, drawn = in_terminal([*prune, "one", "--epochs", "5"], tmp_path, b"finished in")
     assert code == 0 and b" one/model/autoencoder.onnx " in drawn.split(b"\x1b[?1049l")[-1]
     long = [*prune, "two", "--epochs", "100000", "--compile", "off"]  # the compiler would take most of the patience
     code, drawn = in_terminal(long, tmp_path, b"sparsity by layer")

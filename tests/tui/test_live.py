@@ -25,7 +25,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
     async def steps(app: Any, pilot: Pilot[None]) -> None:
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
-        app.screen.query_one("#field-train-epochs", Input).value = "60"
+        app.screen.query_one("#field-train-epochs", Input).value = "20"
         app.screen.query_one("#field-evolve-cells", Input).value = "5"
         app.screen.query_one("#output", Input).value = "runs/live"
         await pilot.press("ctrl+r")
@@ -38,7 +38,7 @@ def test_a_real_run_from_the_launch_form_to_its_result(tmp_path: Path, monkeypat
 
         await until(pilot, grown, 120)
         assert len(seen) > 3, "it was not watched while it ran"
-        await until(pilot, lambda: "epoch 60/60" in text_of(app))
+        await until(pilot, lambda: "epoch 20/20" in text_of(app))
         assert len(app.screen.story.latest.validation_loss) == 5
         await pilot.press("4")
         await until(pilot, lambda: app.screen.query_one("#files", DataTable).row_count == 9)
